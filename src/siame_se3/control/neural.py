@@ -1,0 +1,212 @@
+"""The learned law: v = f(S(I) - S(I*)), S(I*) computed once in `aim`.
+
+The network is run by an engine: PyTorch (GPUs, and where OpenVINO is missing) or OpenVINO (CPUs). `engine_for` chooses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from siame_se3 import lie
+from siame_se3.control.geometric import pbvs_velocity
+from siame_se3.errors import SiameError
+from siame_se3.view import View
+
+
+class Engine(Protocol):
+    """Runs a siamese network."""
+
+    name: str
+    image_size: int
+
+    def embed(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """S(I)."""
+
+    def step(self, images: Float[Tensor, "n 3 h w"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 6"]:
+        """The network's output in m and rad."""
+
+
+class TorchEngine:
+    """PyTorch, on the network's own device, in float32 or under autocast."""
+
+    def __init__(self, network: nn.Module, autocast: torch.dtype | None = None) -> None:
+        self.network = network.eval()
+        self.device = next(network.parameters()).device
+        self.autocast = autocast
+        self.image_size: int = network.config.image_size  # type: ignore[union-attr, assignment]
+        self.name = f"torch-{self.device.type}"
+
+    def _context(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None)
+
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Tensor:
+        """S(I)."""
+        with self._context():
+            return self.network.embed(images.to(self.device)).float()  # type: ignore[operator]
+
+    @torch.no_grad()
+    def step(self, images: Tensor, s_desired: Tensor) -> Tensor:
+        """The network's output in m and rad."""
+        with self._context():
+            return self.network(images.to(self.device), s_desired)
+
+
+class _Embed(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.embed(images)  # type: ignore[operator]
+
+
+class OpenVinoEngine:
+    """OpenVINO on the CPU.
+
+    Args:
+        network: a SiameseNetwork.
+        precision: 'f32' (servo(N) equals N times servo(1) to rounding) or 'bf16' where the CPU has it (faster).
+        threads: CPU threads, 0 for OpenVINO's choice.
+    """
+
+    def __init__(self, network: nn.Module, precision: Literal["f32", "bf16"] = "f32", threads: int = 0) -> None:
+        import openvino as ov
+
+        network = network.eval().cpu()
+        self.image_size: int = network.config.image_size  # type: ignore[union-attr, assignment]
+        self.name = f"openvino-{precision}"
+        size = self.image_size
+        images = torch.zeros(2, 3, size, size)
+        with torch.no_grad():
+            s = network.embed(images)  # type: ignore[operator]
+        core = ov.Core()
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        shape, code = [-1, 3, size, size], [-1, s.shape[1]]
+        embed = ov.convert_model(_Embed(network), example_input=images, input=[("images", shape)])
+        step = ov.convert_model(network, example_input=(images, s), input=[("images", shape), ("s_desired", code)])
+        self._models = {"embed": embed, "step": step}
+        self._core, self._options = core, options
+        self._requests: dict[tuple[str, int], Any] = {}
+
+    def _run(self, name: str, *inputs: Tensor) -> Tensor:
+        # One compiled model of static shape for single images (fastest), one of dynamic shape for batches.
+        batch = 1 if len(inputs[0]) == 1 else 0
+        if (name, batch) not in self._requests:
+            model = self._models[name].clone()
+            if batch:
+                model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+            self._requests[name, batch] = self._core.compile_model(model, "CPU", self._options).create_infer_request()
+        request = self._requests[name, batch]
+        # 64 at a time: larger batches leave the caches and gain nothing.
+        parts = []
+        for chunk in zip(*(x.split(64) for x in inputs), strict=True):
+            out = request.infer([x.contiguous().numpy() for x in chunk])
+            parts.append(torch.from_numpy(out[0].copy()))
+        return torch.cat(parts)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """S(I)."""
+        return self._run("embed", images)
+
+    def step(self, images: Tensor, s_desired: Tensor) -> Tensor:
+        """The network's output in m and rad."""
+        return self._run("step", images, s_desired)
+
+
+def engine_for(network: nn.Module, engine: str = "auto") -> Engine:
+    """'auto': PyTorch on a GPU if there is one, else OpenVINO if it is installed, else PyTorch; or a name:
+    torch, cuda, openvino, openvino-bf16."""
+    if engine == "auto":
+        if torch.cuda.is_available():
+            return TorchEngine(network.cuda())
+        try:
+            return OpenVinoEngine(network)
+        except ImportError:
+            return TorchEngine(network)
+    if engine == "torch":
+        return TorchEngine(network)
+    if engine == "cuda":
+        if not torch.cuda.is_available():
+            raise SiameError("engine 'cuda': no CUDA GPU here; use --engine auto, torch or openvino")
+        return TorchEngine(network.cuda())
+    if engine in ("openvino", "openvino-bf16"):
+        try:
+            return OpenVinoEngine(network, "bf16" if engine.endswith("bf16") else "f32")
+        except ImportError:
+            raise SiameError(f"engine '{engine}': OpenVINO is not installed; pip install openvino") from None
+    raise SiameError(f"unknown engine '{engine}'; use auto, torch, cuda, openvino or openvino-bf16")
+
+
+def network_images(image: Float[Tensor, "*B 3 h w"], size: int) -> Float[Tensor, "n 3 s s"]:
+    """Images as the network takes them: the largest centred square, area-resized to `size` px; leading axes flattened."""
+    h, w = image.shape[-2:]
+    side = min(h, w)
+    top, left = (h - side) // 2, (w - side) // 2
+    flat = image[..., top : top + side, left : left + side].reshape(-1, 3, side, side)
+    if side == size:
+        return flat
+    if side > size:
+        return F.interpolate(flat, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(flat, size=(size, size), mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Neural:
+    """Controller of a trained network.
+
+    Attributes:
+        engine: what runs it.
+        output: 'velocity', or 'pose' for Siame-SE(3) with PBVS on top.
+        focal_ratio: focal length / image side of the camera it was trained for, checked against the view's (0: not known).
+    """
+
+    engine: Engine
+    output: Literal["velocity", "pose"] = "velocity"
+    focal_ratio: float = 0.0
+    needs = frozenset({"image"})
+
+    def aim(self, target: View) -> NeuralLaw:
+        """Compute and keep S(I*)."""
+        if target.image is None:
+            raise SiameError("neural: the target has no image; give the desired photo")
+        camera = target.camera
+        if camera is not None and self.focal_ratio:
+            ratio = camera.fx / min(camera.width, camera.height)
+            if not 0.8 < ratio / self.focal_ratio < 1.25:
+                raise SiameError(
+                    f"camera: focal length / image side is {ratio:.2f}, the model was trained for {self.focal_ratio:.2f}; "
+                    "train one for this camera (siame train --camera)"
+                )
+        return NeuralLaw(self, self.engine.embed(network_images(target.image, self.engine.image_size)), target.image.shape[:-3])
+
+
+@dataclass(frozen=True)
+class NeuralLaw:
+    """See `Neural`."""
+
+    controller: Neural
+    s_desired: Float[Tensor, "n d"]
+    batch: torch.Size
+
+    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
+        if view.image is None:
+            raise SiameError("neural: the view has no image; use a plant that provides images")
+        engine = self.controller.engine
+        images = network_images(view.image, engine.image_size)
+        s = self.s_desired.reshape(*self.batch, -1).expand(*view.image.shape[:-3], -1).reshape(len(images), -1)
+        y = engine.step(images, s).double().cpu()
+        v = pbvs_velocity(lie.pose_from_vector(y)) if self.controller.output == "pose" else y
+        return v.reshape(*view.image.shape[:-3], 6)
+
+    def __getitem__(self, index: Any) -> NeuralLaw:
+        s = self.s_desired.reshape(*self.batch, -1)[index]
+        return NeuralLaw(self.controller, s.reshape(-1, s.shape[-1]), s.shape[:-1])

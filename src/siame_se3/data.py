@@ -1,0 +1,163 @@
+"""Endless training batches: sampling -> render -> augment -> teacher. Stateless: a batch is a function of seed and step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3 import augment, lie, sampling
+from siame_se3.augment import Augmentation
+from siame_se3.camera import Camera
+from siame_se3.control.geometric import TEACHERS
+from siame_se3.errors import SiameError
+from siame_se3.render import plane_from_pixel, render
+from siame_se3.sampling import Workspace
+from siame_se3.scene import Scene
+from siame_se3.view import View
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a batch is.
+
+    Attributes:
+        views: images in a group.
+        groups: independent groups a batch, each of one scene with its own batch statistics; processes share them out.
+        near: share of a group's views that are neighbours of others, at a log-uniform distance, so that pairs close to
+            the goal are seen; 0 for none.
+        near_smallest, near_largest: bounds of that distance, as shares of the spread.
+        pairs: 'all' ordered pairs of a group, or 'paper': each view paired with one start of its own.
+        spread: scales the offsets of views from their reference.
+        teacher: law that gives the velocities: pbvs, ibvs or 2.5d.
+        augmentation: at full strength.
+        curriculum: share of the training over which the augmentation's strength (and, with several scenes, their
+            number) ramps up.
+    """
+
+    views: int = 64
+    groups: int = 1
+    near: float = 0.0
+    near_smallest: float = 0.003
+    near_largest: float = 0.5
+    pairs: Literal["all", "paper"] = "all"
+    spread: float = 1.0
+    teacher: Literal["pbvs", "ibvs", "2.5d"] = "pbvs"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    curriculum: float = 0.1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one group, the pairs to learn from, and what the teacher says of each pair."""
+
+    images: Float[Tensor, "n 3 h w"]
+    current: Tensor  # index of each pair's current view
+    desired: Tensor  # index of its desired view
+    target: Float[Tensor, "p 6"]  # velocity at gain 1, or pose vector [m, rad]
+    homography: Float[Tensor, "n 3 3"]  # plane from pixel
+    scene: Scene
+    seconds: dict[str, float]
+
+
+def cell_points(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "n 2 y x"], Float[Tensor, "n y x"]]:
+    """Scene point seen at the middle of each cell of a feature map, in half widths of the scene, and 1 where it is on the print."""
+    h, w = batch.images.shape[-2:]
+    H = batch.homography.float()
+    v = (torch.arange(rows, device=H.device) + 0.5) * (h / rows) - 0.5
+    u = (torch.arange(columns, device=H.device) + 0.5) * (w / columns) - 0.5
+    v, u = torch.meshgrid(v, u, indexing="ij")
+    mapped = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3) @ H.mT
+    z = mapped[..., 2]
+    xy = mapped[..., :2] / torch.where(z > 1e-6, z, 1.0)[..., None]
+    size = H.new_tensor([batch.scene.width / 2, batch.scene.height / 2])
+    seen = (z > 1e-6) & (xy.abs() <= size).all(-1)
+    points = xy.clamp(-2 * size[0], 2 * size[0]) / size[0]
+    n = len(H)
+    return points.mT.reshape(n, 2, rows, columns), seen.float().reshape(n, rows, columns)
+
+
+class BatchSource:
+    """Groups of views by step number; the same seed, step and group give the same batch, so training can resume anywhere."""
+
+    def __init__(
+        self,
+        scenes: list[Scene],
+        camera: Camera,
+        workspace: Workspace,
+        config: DataConfig,
+        seed: int,
+        output: Literal["velocity", "pose"] = "velocity",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if not scenes:
+            raise SiameError("no scene to train on; give at least one photo")
+        self.scenes, self.camera, self.workspace, self.config = scenes, camera, workspace, config
+        self.seed, self.output, self.device = seed, output, torch.device(device)
+
+    def _generator(self, step: int, group: int) -> torch.Generator:
+        # splitmix64 of (seed, step, group): neighbouring steps get unrelated streams
+        x = (self.seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + group * 0x94D049BB133111EB) & (2**64 - 1)
+        x ^= x >> 30
+        x = (x * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+        x ^= x >> 27
+        return torch.Generator().manual_seed(x & (2**63 - 1))
+
+    def _views(self, scene: Scene, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Poses, and indices of current and desired view of each pair."""
+        c, n = self.config, self.config.views
+        if c.pairs == "paper":
+            half = n // 2
+            T_wd = sampling.desired_poses(half, self.workspace, generator)
+            T_wc = torch.empty_like(T_wd)
+            todo = torch.arange(half)
+            for _ in range(500):
+                if not len(todo):
+                    break
+                start = T_wd[todo] @ sampling.offsets(len(todo), self.workspace, generator, c.spread)
+                ok = (sampling.overlap(self.camera, T_wd[todo], start, scene) >= self.workspace.min_overlap) & (
+                    start[:, 2, 3] <= -self.workspace.min_height
+                )
+                T_wc[todo[ok]] = start[ok]
+                todo = todo[~ok]
+            if len(todo):
+                raise SiameError(f"{scene.name}: starts see too little of the scene; check --width, --distance and the camera")
+            index = torch.arange(half)
+            return torch.cat((T_wd, T_wc)), index + half, index
+        near = int(round(c.near * n))
+        T = sampling.training_views(n - near, scene, self.camera, self.workspace, generator, c.spread)
+        if near:
+            T = torch.cat((T, sampling.near_views(T[:near], self.workspace, generator, c.near_smallest, c.near_largest)))
+        i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+        distinct = i != j
+        return T, i[distinct], j[distinct]
+
+    def batch(self, step: int, group: int, progress: float = 1.0) -> Batch:
+        """One group of a step; progress (0 to 1, of the whole training) drives the curriculum."""
+        c = self.config
+        generator = self._generator(step, group)
+        ramp = min(1.0, progress / c.curriculum) if c.curriculum > 0 else 1.0
+        available = max(1, round(ramp * len(self.scenes)))
+        scene = self.scenes[int(torch.randint(available, (1,), generator=generator))]
+        t0 = time.perf_counter()
+        T_wc, current, desired = self._views(scene, generator)
+        t1 = time.perf_counter()
+        poses = T_wc.to(self.device)
+        images, _ = render(scene, self.camera, poses)
+        t2 = time.perf_counter()
+        strength = c.augmentation.scaled(ramp)
+        conditions = augment.draw(len(T_wc), strength, (scene.width, scene.height), generator).to(self.device)
+        homography = plane_from_pixel(self.camera, poses)
+        images = augment.apply(images, conditions, homography, generator)
+        t3 = time.perf_counter()
+        if self.output == "pose":
+            target = lie.vector_from_pose(lie.inverse(T_wc[desired]) @ T_wc[current])
+        else:
+            target = TEACHERS[c.teacher].aim(View(T_wc=T_wc[desired]))(View(T_wc=T_wc[current]))
+        t4 = time.perf_counter()
+        seconds = {"sample": t1 - t0, "render": t2 - t1, "augment": t3 - t2, "teacher": t4 - t3}
+        return Batch(images, current.to(self.device), desired.to(self.device), target.float().to(self.device), homography, scene, seconds)

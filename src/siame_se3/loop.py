@@ -1,0 +1,202 @@
+"""servo(plant, controller, target) -> Trajectory: the only place where laws and plants meet.
+
+Gain, limits, stop rules and safety live here. A run that gets no valid law stands still.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.control.base import Controller
+from siame_se3.errors import SiameError
+from siame_se3.plant.base import Plant
+from siame_se3.view import Trajectory, View
+
+
+@dataclass(frozen=True)
+class ServoConfig:
+    """How a law is followed.
+
+    Attributes:
+        gain: lambda far from the goal [1/s].
+        gain_at_rest: lambda near it [1/s], reached as the commanded motion fades (adaptive gain, ViSP's form
+            (g0 - ginf) exp(-slope |v| / (g0 - ginf)) + ginf); equal to `gain` for a constant one.
+        gain_slope: the adaptive gain's slope at zero motion.
+        max_iterations: a run ends after this many.
+        timeout: and after this much wall time [s]; 0 for none.
+        settle_v, settle_w: the motion has settled when the law's velocity at gain 1 stays below both [m/s, rad/s]...
+        settle_steps: ...for this many iterations in a row.
+        max_v, max_w: limits of the commanded speed [m/s, rad/s]; the whole twist is scaled.
+        max_acceleration_v, max_acceleration_w: limits of its change [m/s^2, rad/s^2]; 0 for none.
+    """
+
+    gain: float = 5.0
+    gain_at_rest: float = 5.0
+    gain_slope: float = 30.0
+    max_iterations: int = 500
+    timeout: float = 0.0
+    settle_v: float = 2e-4
+    settle_w: float = math.radians(0.02)
+    settle_steps: int = 5
+    max_v: float = 0.5
+    max_w: float = math.radians(90)
+    max_acceleration_v: float = 0.0
+    max_acceleration_w: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("gain", "gain_at_rest", "max_v", "max_w"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise SiameError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give a number above 0")
+        if self.max_iterations < 1:
+            raise SiameError(f"--max-iterations is {self.max_iterations}; give 1 or more")
+
+
+def adaptive_gain(config: ServoConfig, v: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 1"]:
+    """lambda(|v|): `gain` far away, `gain_at_rest` as |v| goes to zero (ViSP's vpAdaptiveGain)."""
+    size = v.norm(dim=-1, keepdim=True)
+    span = config.gain_at_rest - config.gain
+    if span == 0:
+        return torch.full_like(size, config.gain)
+    return span * torch.exp(-config.gain_slope * size / abs(span)) + config.gain
+
+
+def limited(config: ServoConfig, v: Tensor, previous: Tensor, dt: float) -> Tensor:
+    """The twist within the speed limits (scaled as a whole, so that the direction stays) and the acceleration limits."""
+    speed = torch.stack((v[..., :3].norm(dim=-1) / config.max_v, v[..., 3:].norm(dim=-1) / config.max_w), -1).amax(-1)
+    v = v / speed.clamp(min=1)[..., None]
+    change = v - previous
+    for part, limit in ((slice(0, 3), config.max_acceleration_v), (slice(3, 6), config.max_acceleration_w)):
+        if limit > 0:
+            size = change[..., part].norm(dim=-1, keepdim=True)
+            change[..., part] *= (limit * dt / size.clamp(min=1e-12)).clamp(max=1)
+    return previous + change
+
+
+def servo(
+    plant: Plant,
+    controller: Controller,
+    target: View,
+    start: Float[Tensor, "*B 4 4"] | None = None,
+    config: ServoConfig | None = None,
+    settings: dict[str, Any] | None = None,
+    report: Callable[[int, int], None] = lambda iteration, moving: None,
+) -> Trajectory:
+    """Close the loop until every run has settled or run out of iterations or time.
+
+    Args:
+        plant: what moves. controller: what aims. target: the desired view(s), batch axes *B.
+        start: start poses T_wc of a simulated plant, or None for a robot that stays where it is.
+        config: gain, limits and stop rules.
+        settings: kept in the trajectory, for the report.
+        report: told at each iteration how many have passed and how many runs still move.
+
+    Raises:
+        SiameError: before anything moves, if the law needs what the plant does not provide.
+    """
+    config = config or ServoConfig()
+    if missing := controller.needs - plant.provides:
+        raise SiameError(
+            f"law needs {', '.join(sorted(missing))}, which this plant does not provide (it has {', '.join(sorted(plant.provides))})"
+        )
+    law = controller.aim(target)
+    view = plant.reset(start)
+    anchor = next(x for x in (view.image, view.T_wc) if x is not None)
+    batch = anchor.shape[:-3] if view.image is not None else anchor.shape[:-2]
+    n = math.prod(batch)
+
+    def flat(v: View) -> View:
+        image = None if v.image is None else v.image.reshape(n, *v.image.shape[-3:])
+        T_wc = None if v.T_wc is None else v.T_wc.reshape(n, 4, 4)
+        return View(image, T_wc, None if v.depth is None else v.depth.reshape(n), v.camera)
+
+    unknown = torch.full((n, 4, 4), torch.nan, dtype=torch.float64)
+
+    def pose_of(v: View) -> Tensor:
+        return unknown if v.T_wc is None else v.T_wc.reshape(n, 4, 4).double().cpu().clone()
+
+    # Laws are indexed by run: with several batch axes (or none) by the run's place in them.
+    places = torch.arange(n).reshape(batch) if batch else None
+
+    def law_of(runs: Tensor) -> Any:
+        if places is None:
+            return None
+        return law[torch.unravel_index(runs, batch)]
+
+    state = flat(view)
+    poses, twists, applied_log, active_log, seconds = [pose_of(view)], [], [], [], []
+    active = torch.ones(n, dtype=torch.bool)
+    iterations = torch.zeros(n, dtype=torch.long)
+    quiet = torch.zeros(n, dtype=torch.long)
+    reason = ["iterations"] * n
+    previous = torch.zeros(n, 6, dtype=torch.float64)
+    runs, sub = torch.arange(n), None
+    began = time.perf_counter()
+    try:
+        for _ in range(config.max_iterations):
+            # Settled runs leave the law's batch when a tenth of it has.
+            if sub is None or int(active[runs].sum()) <= 0.9 * len(runs):
+                runs = active.nonzero()[:, 0]
+                sub = law_of(runs) if batch else None
+            t0 = time.perf_counter()
+            v = law(view)[None] if not batch else sub(state[runs])
+            seconds.append((time.perf_counter() - t0) / len(runs))
+            raw = torch.zeros(n, 6, dtype=torch.float64)
+            raw[runs] = v.double().cpu().reshape(len(runs), 6)
+            raw[~active] = 0
+            bad = active & ~torch.isfinite(raw).all(1)
+            for k in bad.nonzero()[:, 0].tolist():
+                reason[k] = "law not finite"
+            active = active & ~bad
+            raw[bad] = 0
+            small = (raw[:, :3].norm(dim=1) < config.settle_v) & (raw[:, 3:].norm(dim=1) < config.settle_w)
+            quiet = torch.where(small, quiet + 1, 0)
+            settled = active & (quiet >= config.settle_steps)
+            for k in settled.nonzero()[:, 0].tolist():
+                reason[k] = "settled"
+            active = active & ~settled
+            if config.timeout > 0 and time.perf_counter() - began > config.timeout:
+                for k in active.nonzero()[:, 0].tolist():
+                    reason[k] = "timeout"
+                active = torch.zeros_like(active)
+            if not bool(active.any()):
+                seconds.pop()
+                break
+            command = limited(config, adaptive_gain(config, raw) * raw, previous, plant.dt)
+            command[~active] = 0
+            view, applied = plant.step(command.reshape(*batch, 6))
+            state = flat(view)
+            previous = command
+            iterations += active
+            poses.append(pose_of(view))
+            twists.append(command)
+            applied_log.append(applied.double().cpu().reshape(n, 6))
+            active_log.append(active.clone())
+            report(len(twists), int(active.sum()))
+    finally:
+        plant.stop()
+    T = len(twists)
+    T_wd = unknown if target.T_wc is None else target.T_wc.double().cpu().expand(*batch, 4, 4).reshape(n, 4, 4)
+
+    def stacked(parts: list[Tensor], tail: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.stack(parts).reshape(len(parts), *batch, *tail) if parts else torch.zeros(0, *batch, *tail, dtype=dtype)
+
+    return Trajectory(
+        T_wc=stacked(poses, (4, 4), torch.float64),
+        T_wd=T_wd.reshape(*batch, 4, 4),
+        twist=stacked(twists, (6,), torch.float64),
+        applied=stacked(applied_log, (6,), torch.float64),
+        active=stacked(active_log, (), torch.bool),
+        iterations=iterations.reshape(batch),
+        reason=reason,
+        step_seconds=torch.tensor(seconds[:T], dtype=torch.float64),
+        dt=plant.dt,
+        settings={"servo": asdict(config), **(settings or {})},
+    )

@@ -1,0 +1,88 @@
+"""The paper's losses: Eq. 4, 5, 6, and the two-weight variant. Their weights are thrown away after training.
+
+y_hat and y are in units of the network's output scale, so sigma^2 = 1 is about the error before training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+GROUPS: dict[str, tuple[slice | int, ...]] = {
+    "eq4": (slice(0, 3), slice(3, 6)),
+    "eq5": (slice(0, 3), slice(3, 6)),
+    "two": (slice(0, 3), slice(3, 6)),
+    "eq6": (slice(0, 2), slice(2, 3), slice(3, 5), slice(5, 6)),
+}
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which loss.
+
+    Attributes:
+        kind: 'eq6', four groups with learned weights (v_xy, v_z, w_xy, w_z); 'eq5' / 'two', two groups (translation,
+            rotation) with learned weights (Eq. 5 is this for a pose); 'eq4', two groups, fixed weight beta.
+        beta: weight of the rotation in Eq. 4.
+        norm: of a group's error: 'l2' is ||.||, 'squared' is ||.||^2.
+        where: weight of the auxiliary task: each cell of the feature map says which point of the scene it looks at
+            (scene coordinates, which the simulator knows); dense supervision that a single velocity an image is not.
+            Its layer is thrown away after training, as the loss weights are; 0 for none.
+        near: weight pairs by 1 / (|y| + near): relative errors count, so that the last centimetres do; 0 for equal weights.
+    """
+
+    kind: Literal["eq4", "eq5", "two", "eq6"] = "eq6"
+    beta: float = 1.0
+    norm: Literal["l2", "squared"] = "l2"
+    near: float = 0.0
+    where: float = 0.0
+
+
+class ServoLoss(nn.Module):
+    """Weighted sum of group errors; `log_variance` holds log sigma^2 of each group, 0 at the start (Eq. 5, 6)."""
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.groups = GROUPS[config.kind]
+        self.log_variance = nn.Parameter(torch.zeros(len(self.groups)), requires_grad=config.kind != "eq4")
+
+    def forward(
+        self, y_hat: Float[Tensor, "n 6"], y: Float[Tensor, "n 6"], weight: Float[Tensor, "n"] | None = None
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "g"]]:
+        """Loss, and each group's mean error ||.|| in units of the output scale (detached)."""
+        c = self.config
+        difference = y_hat - y
+        norms = torch.stack([difference[:, g].square().sum(1).add(1e-12).sqrt() for g in self.groups], 1)
+        errors = norms if c.norm == "l2" else norms.square()
+        if c.near > 0:
+            near = 1 / (y.norm(dim=1) + c.near) ** (1 if c.norm == "l2" else 2)
+            weight = near if weight is None else weight * near
+        if weight is not None:
+            errors = errors * (weight / weight.mean())[:, None]
+        mean = errors.mean(0)
+        if c.kind == "eq4":
+            loss = mean[0] + c.beta * mean[1]
+        else:
+            # 1/(2 sigma^2) ||.|| + log sigma, with log_variance = log sigma^2
+            loss = (0.5 * torch.exp(-self.log_variance) * mean + 0.5 * self.log_variance).sum()
+        return loss, norms.detach().mean(0)
+
+
+class WhereLoss(nn.Module):
+    """Scene coordinates of each cell of the feature map by one 1x1 convolution; mean distance over the cells that see the print."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.coordinates = nn.Conv2d(channels, 2, 1)
+
+    def forward(
+        self, features: Float[Tensor, "n c y x"], points: Float[Tensor, "n 2 y x"], seen: Float[Tensor, "n y x"]
+    ) -> Float[Tensor, ""]:
+        """Points in units of the scene's half width."""
+        distance = (self.coordinates(features) - points).square().sum(1).add(1e-8).sqrt()
+        return (distance * seen).sum() / seen.sum().clamp(min=1)

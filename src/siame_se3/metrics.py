@@ -1,0 +1,194 @@
+"""Trajectory -> table rows. Pure.
+
+Converged (design notes): translation error < 10 % of its start or < 1 cm, and rotation error < 10 % of its start or < 1 deg.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from siame_se3 import lie
+from siame_se3.control.geometric import pbvs_velocity
+from siame_se3.errors import SiameError
+from siame_se3.view import Trajectory
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: a line of runs.csv."""
+
+    run: int
+    start_t_m: float
+    start_r_deg: float
+    end_t_m: float
+    end_r_deg: float
+    path_t_m: float
+    path_r_deg: float
+    iterations: int
+    converged: int
+    step_ms: float
+    reason: str = ""
+
+
+def converged(start_t: Tensor, start_r: Tensor, end_t: Tensor, end_r: Tensor) -> Bool[Tensor, "*B"]:
+    """The criterion above; lengths [m], angles [rad]."""
+    t = (end_t < 0.1 * start_t) | (end_t < 0.01)
+    r = (end_r < 0.1 * start_r) | (end_r < math.radians(1))
+    return t & r
+
+
+def path_errors(trajectory: Trajectory) -> tuple[Float[Tensor, "*B"], Float[Tensor, "*B"]]:
+    """Mean distance [m] and angle [rad] over a run between the camera and PBVS's, started alike, at the same gain and limits.
+
+    The paper's 'trajectory absolute error': the reference follows Eq. 3 from the same start, iteration by iteration.
+    """
+    from siame_se3.loop import ServoConfig, adaptive_gain, limited
+
+    values = trajectory.settings.get("servo", {})
+    config = ServoConfig(**values)
+    T = trajectory.T_wc[0].clone()
+    T_dw = lie.inverse(trajectory.T_wd)
+    sum_t = torch.zeros(T.shape[:-2], dtype=T.dtype)
+    sum_r = torch.zeros_like(sum_t)
+    previous = torch.zeros(*T.shape[:-2], 6, dtype=T.dtype)
+    for k in range(len(trajectory.twist)):
+        v = pbvs_velocity(T_dw @ T)
+        previous = limited(config, adaptive_gain(config, v) * v, previous, trajectory.dt)
+        T = T @ lie.exp(previous * trajectory.dt)
+        actual = trajectory.T_wc[k + 1]
+        t = (actual[..., :3, 3] - T[..., :3, 3]).norm(dim=-1)
+        r = lie.so3_log(T[..., :3, :3].mT @ actual[..., :3, :3]).norm(dim=-1)
+        on = trajectory.active[k]
+        sum_t, sum_r = sum_t + t * on, sum_r + r * on
+    count = trajectory.iterations.clamp(min=1)
+    return sum_t / count, sum_r / count
+
+
+def rows(trajectory: Trajectory) -> list[Row]:
+    """One row a run, in order."""
+    t, r = (x.reshape(len(x), -1) for x in trajectory.error_norms)
+    path_t, path_r = (x.reshape(-1) for x in path_errors(trajectory))
+    done = converged(t[0], r[0], t[-1], r[-1])
+    step = float(trajectory.step_seconds.median()) * 1e3 if len(trajectory.step_seconds) else 0.0
+    return [
+        Row(
+            k,
+            float(t[0, k]),
+            math.degrees(float(r[0, k])),
+            float(t[-1, k]),
+            math.degrees(float(r[-1, k])),
+            float(path_t[k]),
+            math.degrees(float(path_r[k])),
+            int(trajectory.iterations.reshape(-1)[k]),
+            int(done[k]),
+            step,
+            trajectory.reason[k],
+        )
+        for k in range(t.shape[1])
+    ]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A line of a table: means +- standard deviations; end errors over all runs, and over the converged."""
+
+    runs: int
+    converged_percent: float
+    start_t_m: tuple[float, float]
+    start_r_deg: tuple[float, float]
+    end_t_m: tuple[float, float]
+    end_r_deg: tuple[float, float]
+    end_t_converged_m: tuple[float, float]
+    end_r_converged_deg: tuple[float, float]
+    median_end_t_m: float
+    median_end_r_deg: float
+    path_t_m: float
+    path_r_deg: float
+    iterations: float
+    step_ms: float
+
+
+def summary(table: Sequence[Row]) -> Summary:
+    """Means and spreads of the rows."""
+
+    def stats(values: list[float]) -> tuple[float, float]:
+        if not values:
+            return math.nan, math.nan
+        x = torch.tensor(values, dtype=torch.float64)
+        return float(x.mean()), float(x.std(unbiased=False))
+
+    good = [r for r in table if r.converged]
+    return Summary(
+        len(table),
+        100 * len(good) / max(1, len(table)),
+        stats([r.start_t_m for r in table]),
+        stats([r.start_r_deg for r in table]),
+        stats([r.end_t_m for r in table]),
+        stats([r.end_r_deg for r in table]),
+        stats([r.end_t_m for r in good]),
+        stats([r.end_r_deg for r in good]),
+        float(torch.tensor([r.end_t_m for r in table]).median()),
+        float(torch.tensor([r.end_r_deg for r in table]).median()),
+        stats([r.path_t_m for r in good])[0],
+        stats([r.path_r_deg for r in good])[0],
+        float(torch.tensor([float(r.iterations) for r in table]).median()),
+        table[0].step_ms if table else math.nan,
+    )
+
+
+def format_summary(s: Summary, title: str = "") -> str:
+    """The table that commands print."""
+    line = [
+        f"{title or 'servo'}: {s.runs} runs",
+        f"  start       {100 * s.start_t_m[0]:6.2f} +- {100 * s.start_t_m[1]:5.2f} cm   {s.start_r_deg[0]:6.2f} +- {s.start_r_deg[1]:5.2f} deg",
+        f"  end, all    {100 * s.end_t_m[0]:6.3f} +- {100 * s.end_t_m[1]:5.3f} cm   {s.end_r_deg[0]:6.3f} +- {s.end_r_deg[1]:5.3f} deg",
+        f"  end, conv.  {100 * s.end_t_converged_m[0]:6.3f} +- {100 * s.end_t_converged_m[1]:5.3f} cm   "
+        f"{s.end_r_converged_deg[0]:6.3f} +- {s.end_r_converged_deg[1]:5.3f} deg",
+        f"  end, median {100 * s.median_end_t_m:6.3f}          cm   {s.median_end_r_deg:6.3f}          deg",
+        f"  path error  {100 * s.path_t_m:6.2f}          cm   {s.path_r_deg:6.2f}          deg   (against PBVS, converged runs)",
+        f"  converged   {s.converged_percent:6.1f} %     iterations {s.iterations:.0f} (median)     law {s.step_ms:.2f} ms a run and step",
+    ]
+    return "\n".join(line)
+
+
+def write_csv(table: Sequence[Row], path: str | Path) -> None:
+    """runs.csv, one line a run, written whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    with partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [f.name for f in fields(Row)])
+        writer.writeheader()
+        for row in table:
+            writer.writerow({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
+    partial.replace(path)
+
+
+def read_csv(path: str | Path) -> list[Row]:
+    """Read what `write_csv` wrote; a bad line is named."""
+    path = Path(path)
+    if not path.is_file():
+        raise SiameError(f"{path}: no such file; give a runs.csv that 'siame servo --out' wrote")
+    kinds = {f.name: {"int": int, "float": float, "str": str}[str(f.type)] for f in fields(Row)}
+    table = []
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            if missing := set(kinds) - {"reason"} - set(reader.fieldnames or ()):
+                raise SiameError(f"{path}: no column '{sorted(missing)[0]}'; give a runs.csv that 'siame servo --out' wrote")
+            for number, line in enumerate(reader, 2):
+                try:
+                    table.append(Row(**{k: kind(line[k]) for k, kind in kinds.items() if line.get(k) is not None}))  # type: ignore[arg-type]
+                except (ValueError, TypeError) as error:
+                    raise SiameError(f"{path}, line {number}: {error}; run 'siame servo' again") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise SiameError(f"{path}: not a CSV file; give a runs.csv that 'siame servo --out' wrote") from None
+    return table

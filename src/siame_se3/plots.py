@@ -1,0 +1,159 @@
+"""Trajectories -> figures. Pure: nothing is shown, nothing global is changed; `save` writes the file.
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from siame_se3.camera import Camera
+from siame_se3.errors import SiameError
+from siame_se3.metrics import rows, summary
+from siame_se3.scene import Scene
+from siame_se3.view import Trajectory, View
+
+BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
+GREY = "#8a8f98"
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure; the format follows the name (.png, .pdf, .svg)."""
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise SiameError(f"{path}: unknown figure format; give a name that ends in .png, .pdf or .svg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.part{path.suffix}")
+    figure.savefig(partial, dpi=130)
+    partial.replace(path)
+
+
+def _show(axes: Any, image: Tensor, title: str) -> None:
+    axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
+    axes.set_title(title, fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _difference(a: Tensor, b: Tensor) -> Tensor:
+    """Grey where equal, as the field prints it: (a - b)/2 + 1/2."""
+    return (a - b) / 2 + 0.5
+
+
+def _band(axes: Any, x: Any, values: np.ndarray, colour: str, label: str) -> None:
+    low, middle, high = np.quantile(values, (0.05, 0.5, 0.95), axis=1)
+    axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, label="5 to 95 % of the runs")
+    axes.plot(x, middle, color=colour, linewidth=2, label=label)
+
+
+def _paths(axes: Any, trajectory: Trajectory, scene: Scene, good: np.ndarray, chosen: int) -> None:
+    """Camera positions above the print, in the world; height drawn upwards."""
+    texture = scene.texture
+    step = max(1, texture.shape[-1] // 160)
+    small = torch.nn.functional.avg_pool2d(texture[None], step)[0].permute(1, 2, 0).clamp(0, 1).numpy()
+    h, w = small.shape[:2]
+    x, y = np.meshgrid(np.linspace(-scene.width / 2, scene.width / 2, w + 1), np.linspace(-scene.height / 2, scene.height / 2, h + 1))
+    axes.plot_surface(
+        x, y, np.zeros_like(x), facecolors=small, rcount=h, ccount=w, shade=False, linewidth=0, antialiased=False, zorder=0
+    )
+    p = trajectory.T_wc[..., :3, 3].numpy()
+    for k in range(p.shape[1]):
+        if k != chosen:
+            axes.plot(*(p[:, k] * (1, 1, -1)).T, color=BLUE if good[k] else RED, alpha=0.28 if good[k] else 0.8, linewidth=0.7)
+    axes.scatter(*(p[0] * (1, 1, -1)).T, s=5, color=[BLUE if g else RED for g in good], alpha=0.6, linewidths=0)
+    axes.plot(*(p[:, chosen] * (1, 1, -1)).T, color=ORANGE, linewidth=2.4, label="run shown above")
+    d = trajectory.T_wd[:, :3, 3].numpy() * (1, 1, -1)
+    axes.scatter(*d.T, s=9, color=GREEN, linewidths=0, label="desired cameras")
+    axes.set_xlabel("x [m]", fontsize=8)
+    axes.set_ylabel("y [m]", fontsize=8)
+    axes.set_zlabel("height [m]", fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.view_init(elev=24, azim=-62)
+    axes.invert_yaxis()
+    spans = [float(np.ptp(axes.get_xlim3d())), float(np.ptp(axes.get_ylim3d())), float(np.ptp(axes.get_zlim3d()))]
+    axes.set_box_aspect(spans, zoom=1.12)
+    axes.legend(loc="upper left", fontsize=8, frameon=False)
+
+
+def overview(
+    trajectory: Trajectory, scene: Scene, camera: Camera, desired: View, last: View, run: int | None = None
+) -> Figure:
+    """One page on a servo run or a batch of them: images and their differences, 3D paths, errors, twists.
+
+    Args:
+        desired, last: views at the desired and at the end poses.
+        run: which run to show in images and twists; None for the converged one with the largest start error.
+    """
+    from siame_se3.render import render
+
+    assert desired.image is not None and last.image is not None
+    table = rows(trajectory)
+    s = summary(table)
+    good = np.array([bool(r.converged) for r in table])
+    if run is None:
+        run = max(range(len(table)), key=lambda k: (table[k].converged, table[k].start_t_m / 0.125 + table[k].start_r_deg / 17.5))
+    chosen = table[run]
+    start, _ = render(scene, camera, trajectory.T_wc[0, run])
+    goal, end = desired.image[run].cpu(), last.image[run].cpu()
+
+    figure = Figure(figsize=(15, 9.6), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.75))
+    images = top.subplots(1, 5)
+    _show(images[0], start, f"start: {100 * chosen.start_t_m:.1f} cm, {chosen.start_r_deg:.1f} deg away")
+    _show(images[1], goal, "desired: the photo to return to")
+    _show(images[2], end, f"end: {1000 * chosen.end_t_m:.2f} mm, {chosen.end_r_deg:.3f} deg away")
+    _show(images[3], _difference(start, goal), "start - desired (grey: equal)")
+    _show(images[4], _difference(end, goal), "end - desired")
+    t, r = (x.reshape(len(x), -1).numpy() for x in trajectory.error_norms)
+    law = trajectory.settings.get("law", "neural")
+    figure.suptitle(
+        f"{s.runs} cameras driven to their desired view, law '{law}', scene '{scene.name}': {s.converged_percent:.1f} % converged, "
+        f"median end error {1000 * s.median_end_t_m:.2f} mm and {s.median_end_r_deg:.3f} deg",
+        fontsize=14,
+        fontweight="bold",
+    )
+    left, right = bottom.subfigures(1, 2, width_ratios=(1, 1.15))
+    _paths(left.add_subplot(projection="3d"), trajectory, scene, good, run)
+    axes = right.subplots(2, 2, sharex=True)
+    x = np.arange(len(t))
+    tiny = 1e-6
+    _band(axes[0, 0], x, 100 * t + tiny, BLUE, "median")
+    axes[0, 0].plot(x, 100 * t[:, run] + tiny, color=ORANGE, linewidth=1.2, label="run shown")
+    axes[0, 0].set_ylabel("translation error [cm]")
+    _band(axes[0, 1], x, np.degrees(r) + tiny, BLUE, "median")
+    axes[0, 1].plot(x, np.degrees(r[:, run]) + tiny, color=ORANGE, linewidth=1.2, label="run shown")
+    axes[0, 1].set_ylabel("rotation error [deg]")
+    for a in axes[0]:
+        a.set_yscale("log")
+        a.legend(fontsize=8, frameon=False)
+    v = trajectory.twist[:, run].numpy()
+    for k, (name, colour) in enumerate(zip(("vx", "vy", "vz"), (BLUE, ORANGE, GREEN), strict=True)):
+        axes[1, 0].plot(x[:-1], 100 * v[:, k], color=colour, linewidth=1.6, label=name)
+    axes[1, 0].set_ylabel("v commanded [cm/s], run shown")
+    for k, (name, colour) in enumerate(zip(("wx", "wy", "wz"), (RED, SKY, PURPLE), strict=True)):
+        axes[1, 1].plot(x[:-1], np.degrees(v[:, 3 + k]), color=colour, linewidth=1.6, label=name)
+    axes[1, 1].set_ylabel("w commanded [deg/s], run shown")
+    for a in axes[1]:
+        a.set_xlabel("iteration")
+        a.legend(fontsize=8, frameon=False, ncols=3)
+        a.axhline(0, color=GREY, linewidth=0.6)
+    for a in axes.flat:
+        a.grid(alpha=0.25)
+        a.spines[["top", "right"]].set_visible(False)
+        a.set_xlim(0, max(1, len(t) - 1))
+    command = trajectory.settings.get("command", "")
+    note = f"{command}    paths: blue converged, red not    gain {trajectory.settings['servo']['gain']:g}/s, dt {trajectory.dt * 1000:.0f} ms"
+    seconds = trajectory.settings.get("seconds")
+    if seconds is not None:
+        note += f"    {seconds} s on {trajectory.settings.get('hardware', '')}"
+    figure.supxlabel(note, fontsize=8, color="#555555")
+    return figure
+

@@ -1,0 +1,350 @@
+"""Training: one readable loop, bit-exact to resume, on one process or several.
+
+Everything random comes from (seed, step), so the state is the weights, their average, the optimiser's moments and the step.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from siame_se3.checkpoint import atomically
+from siame_se3.data import BatchSource, cell_points
+from siame_se3.errors import SiameError
+from siame_se3.loss import GROUPS, LossConfig, ServoLoss, WhereLoss
+from siame_se3.network import NetworkConfig, SiameseNetwork
+
+STATE_FORMAT = "siame-se3 training state"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps; the learning rate is a one-cycle over them.
+        lr: peak learning rate of AdamW (1e-4, the paper's, for EfficientNet-B3 from ImageNet weights).
+        lr_loss: of the loss weights, as a multiple of lr (the paper's 5e-4 / 1e-4).
+        weight_decay: AdamW's, on matrices.
+        warmup: share of the steps over which the learning rate rises.
+        clip: largest norm of the gradient.
+        average: decay of the running average of the weights that is kept as the result; 0 for the last weights.
+        precision: 'bf16' autocast or 'f32'.
+        checkpoint_seconds: time between saved states [s].
+        evaluations: closed-loop evaluations on the way.
+        log_every: steps between log lines.
+    """
+
+    steps: int = 1000
+    lr: float = 1.5e-3
+    lr_loss: float = 5.0
+    weight_decay: float = 0.01
+    warmup: float = 0.15
+    clip: float = 5.0
+    average: float = 0.99
+    precision: Literal["bf16", "f32"] = "bf16"
+    checkpoint_seconds: float = 30.0
+    evaluations: int = 4
+    log_every: int = 10
+
+
+@dataclass
+class Progress:
+    """What the loop reports; see `train`'s `report`."""
+
+    step: int
+    steps: int
+    loss: float
+    groups: dict[str, float]  # mean error of each loss group, m or rad
+    lr: float
+    seconds: float  # since the (first) start, pauses left out
+    images: int
+    shares: dict[str, float] = field(default_factory=dict)  # of the time: sample, render, augment, teacher, network
+
+
+def world() -> tuple[int, int]:
+    """(rank, number of processes)."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started, if it did: gloo on CPUs, NCCL on GPUs."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+class Trainer:
+    """Weights, average, optimiser and step; `advance` makes one step.
+
+    Groups of views are shared out to the processes; each group has its own batch statistics, gradients and running
+    statistics are averaged over groups. So any number of processes that divides `groups` makes the same step.
+    """
+
+    def __init__(self, network: NetworkConfig, loss: LossConfig, data: BatchSource, config: TrainConfig) -> None:
+        self.network_config, self.loss_config, self.data, self.config = network, loss, data, config
+        rank, processes = world()
+        if data.config.groups % processes:
+            raise SiameError(f"{data.config.groups} groups cannot be shared by {processes} processes; set --data.groups to a multiple")
+        self.my_groups = range(rank, data.config.groups, processes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(data.seed)
+            self.network = SiameseNetwork(network)
+            # What is thrown away after training: loss weights, and the layer of the auxiliary task.
+            self.loss = ServoLoss(loss)
+            self.where = WhereLoss(self.network.channels) if loss.where > 0 else None
+        if self.where is not None and network.pooling != "spatial":
+            raise SiameError("--loss.where needs --network.pooling spatial; set one of them")
+        self.loss.to(data.device)
+        if self.where is not None:
+            self.where.to(data.device)
+        self.network.to(data.device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        weights = [*self.network.parameters(), *(self.where.parameters() if self.where is not None else ())]
+        matrices = [p for p in weights if p.ndim > 1]
+        vectors = [p for p in weights if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": config.weight_decay, "factor": 1.0},
+                {"params": vectors, "weight_decay": 0.0, "factor": 1.0},
+                {"params": list(self.loss.parameters()), "weight_decay": 0.0, "factor": config.lr_loss},
+            ],
+            lr=config.lr,
+            fused=data.device.type == "cuda",
+        )
+        self.step = 0
+        self.seconds = 0.0
+        self.shares: dict[str, float] = {}
+
+    def lr(self) -> float:
+        """One-cycle: cosine up over the warm-up, cosine down to zero at the last step."""
+        c = self.config
+        rise = max(1.0, c.warmup * c.steps)
+        if self.step < rise:
+            return c.lr * (0.04 + 0.96 * (1 - math.cos(math.pi * (self.step + 1) / rise)) / 2)
+        return c.lr * (1 + math.cos(math.pi * (self.step + 1 - rise) / max(1.0, c.steps - rise))) / 2
+
+    def _parameters(self) -> list[Tensor]:
+        modules = [m for m in (self.network, self.loss, self.where) if m is not None]
+        return [p for m in modules for p in m.parameters() if p.requires_grad]
+
+    def _buffers(self) -> list[Tensor]:
+        return [b for b in self.network.buffers() if b.is_floating_point()]
+
+    def advance(self) -> tuple[float, Tensor]:
+        """One step; returns the loss and each loss group's mean error in units of the output scale."""
+        c, groups = self.config, self.data.config.groups
+        began = time.perf_counter()
+        self.network.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        before = [b.clone() for b in self._buffers()]
+        after = [torch.zeros_like(b) for b in before]
+        total = torch.zeros(1 + len(self.loss.groups), device=self.data.device)
+        for group in self.my_groups:
+            for b, value in zip(self._buffers(), before, strict=True):
+                b.copy_(value)
+            batch = self.data.batch(self.step, group, self.step / c.steps)
+            for name, seconds in batch.seconds.items():
+                self.shares[name] = self.shares.get(name, 0.0) + seconds
+            with torch.autocast(self.data.device.type, torch.bfloat16, enabled=c.precision == "bf16"):
+                features = self.network.features(batch.images)
+            s = self.network.pooled(features)
+            y_hat = self.network.regress(s[batch.current], s[batch.desired])
+            loss, errors = self.loss(y_hat, batch.target / self.network.scale)
+            if self.where is not None:
+                where = self.where(features, *cell_points(batch, *features.shape[-2:]))
+                loss = loss + self.loss_config.where * where
+                self.last_where = float(where.detach())
+            (loss / groups).backward()
+            total += torch.cat((loss.detach()[None], errors)) / groups
+            for a, b in zip(after, self._buffers(), strict=True):
+                a += b / groups
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self._parameters()]
+        if world()[1] > 1:
+            everything = [*gradients, *after, total]
+            flat = torch.cat([x.flatten() for x in everything])
+            dist.all_reduce(flat)
+            for x, part in zip(everything, flat.split([x.numel() for x in everything]), strict=True):
+                x.copy_(part.reshape(x.shape))
+        for b, value in zip(self._buffers(), after, strict=True):
+            b.copy_(value)
+        for p, g in zip(self._parameters(), gradients, strict=True):
+            p.grad = g
+        torch.nn.utils.clip_grad_norm_(self._parameters(), c.clip)
+        lr = self.lr()
+        for settings in self.optimiser.param_groups:
+            settings["lr"] = lr * settings["factor"]
+        self.optimiser.step()
+        self.step += 1
+        decay = min(c.average, self.step / (self.step + 9))
+        for ours, theirs in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if ours.is_floating_point():
+                ours.lerp_(theirs, 1 - decay)
+            else:
+                ours.copy_(theirs)
+        self.seconds += time.perf_counter() - began
+        return float(total[0]), total[1:].cpu()
+
+    # State on disk: safetensors, no pickle.
+
+    def _identity(self) -> str:
+        data = self.data
+        parts = {
+            "network": dataclasses.asdict(self.network_config),
+            "loss": dataclasses.asdict(self.loss_config),
+            "data": dataclasses.asdict(data.config),
+            "train": dataclasses.asdict(self.config),
+            "workspace": dataclasses.asdict(data.workspace),
+            "camera": dataclasses.asdict(data.camera),
+            "scenes": [[s.name, s.width, s.height, list(s.texture.shape), float(s.texture.double().sum())] for s in data.scenes],
+            "seed": data.seed,
+            "output": data.output,
+        }
+        return json.dumps(parts, sort_keys=True)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        tensors |= {f"loss.{k}": v for k, v in self.loss.state_dict().items()}
+        if self.where is not None:
+            tensors |= {f"where.{k}": v for k, v in self.where.state_dict().items()}
+        for k, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{k}.{name}": value for name, value in state.items()}
+        return tensors
+
+    def save(self, path: Path) -> None:
+        """Write the state atomically: after a kill there is this one or the one before."""
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in self._tensors().items()}
+        metadata = {
+            "format": STATE_FORMAT,
+            "version": "1",
+            "identity": self._identity(),
+            "step": str(self.step),
+            "seconds": repr(self.seconds),
+            "shares": json.dumps(self.shares),
+        }
+        atomically(path, lambda partial: save_file(tensors, partial, metadata))
+
+    def load(self, path: Path) -> None:
+        """Go on from a saved state of the same training.
+
+        Raises:
+            SiameError: the file is damaged, or of a training with other options.
+        """
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != STATE_FORMAT:
+                    raise SiameError(f"{path}: not a training state; remove it, or give another --out")
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        except (SafetensorError, OSError):
+            raise SiameError(f"{path}: a damaged training state; remove it to start anew") from None
+        if metadata["identity"] != self._identity():
+            mine, theirs = json.loads(self._identity()), json.loads(metadata["identity"])
+            other = ", ".join(k for k in mine if mine[k] != theirs.get(k))
+            raise SiameError(f"{path}: state of a training with other options ({other}); give the same ones, remove it, or another --out")
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.network.load_state_dict(part("network."), strict=True)
+        self.average.load_state_dict(part("average."), strict=True)
+        self.loss.load_state_dict(part("loss."), strict=True)
+        if self.where is not None:
+            self.where.load_state_dict(part("where."), strict=True)
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimiser.").items():
+            index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+        full = self.optimiser.state_dict()
+        full["state"] = state
+        self.optimiser.load_state_dict(full)
+        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
+        self.shares = json.loads(metadata["shares"])
+
+    def result(self) -> SiameseNetwork:
+        """The network to keep: the averaged weights (or the last ones, with `average` 0), in eval mode."""
+        return (self.average if self.config.average > 0 else self.network).eval()
+
+
+def steps_in(minutes: float, network: NetworkConfig, loss: LossConfig, data: BatchSource, config: TrainConfig) -> int:
+    """How many steps fit: the median of some steps of a throw-away trainer, rounded down to tens."""
+    trial = Trainer(network, loss, data, config)
+    times = []
+    for _ in range(12):
+        before = trial.seconds
+        trial.advance()
+        times.append(trial.seconds - before)
+    typical = sorted(times[3:])[len(times[3:]) // 2]
+    steps = max(20, int(minutes * 60 / typical) // 10 * 10)
+    if world()[1] > 1:
+        agreed = torch.tensor([steps], device=data.device)
+        dist.broadcast(agreed, 0)
+        steps = int(agreed)
+    return steps
+
+
+def train(
+    trainer: Trainer,
+    state_path: Path | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    evaluate: Callable[[SiameseNetwork, int], Any] | None = None,
+) -> SiameseNetwork:
+    """Train to the last step, from where `state_path` left off if it is there.
+
+    Args:
+        trainer: made for the run.
+        state_path: where the state is saved now and then (by the first process), None for nowhere.
+        report: told every `log_every` steps.
+        evaluate: called now and then with the network as it would be kept, and the step (first process only).
+    """
+    c = trainer.config
+    first = world()[0] == 0
+    if state_path is not None and state_path.is_file():
+        trainer.load(state_path)
+    saved = time.monotonic()
+    marks = {round(c.steps * (k + 1) / c.evaluations) for k in range(c.evaluations)} if c.evaluations > 0 else set()
+    names = {"eq6": ("v_xy", "v_z", "w_xy", "w_z")}.get(trainer.loss_config.kind, ("v", "w"))
+    units = [trainer.network_config.output_scale[g[0].start if isinstance(g[0], slice) else g[0]] for g in _first_axes(trainer)]
+    while trainer.step < c.steps:
+        loss, errors = trainer.advance()
+        if not math.isfinite(loss):
+            raise SiameError(f"training: the loss is {loss} at step {trainer.step}; lower --train.lr (now {c.lr})")
+        done = trainer.step == c.steps
+        if first and (trainer.step % c.log_every == 0 or done):
+            spent = max(trainer.seconds, 1e-9)
+            shares = {k: v / spent for k, v in trainer.shares.items()}
+            groups = {n: float(e) * u for n, e, u in zip(names, errors, units, strict=True)}
+            images = trainer.step * trainer.data.config.groups * trainer.data.config.views
+            report(Progress(trainer.step, c.steps, loss, groups, trainer.lr(), trainer.seconds, images, shares))
+        if first and state_path is not None and (time.monotonic() - saved > c.checkpoint_seconds or done):
+            trainer.save(state_path)
+            saved = time.monotonic()
+        if first and evaluate is not None and trainer.step in marks:
+            evaluate(trainer.result(), trainer.step)
+    return trainer.result()
+
+
+def _first_axes(trainer: Trainer) -> list[tuple[slice | int, ...]]:
+    return [(g,) for g in GROUPS[trainer.loss_config.kind]]

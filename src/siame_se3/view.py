@@ -1,0 +1,108 @@
+"""The nouns passed between rooms: View (what a camera gives) and Trajectory (what a servo run leaves)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from siame_se3 import lie
+from siame_se3.camera import Camera
+from siame_se3.errors import SiameError
+
+
+@dataclass(frozen=True)
+class View:
+    """One image a run and what else the plant knows; None where it does not.
+
+    Attributes:
+        image: RGB in [0, 1].
+        T_wc: camera pose, camera to world [m].
+        depth: distance of the plane along z at the image's middle [m].
+        camera: intrinsics of the image.
+    """
+
+    image: Float[Tensor, "*B 3 h w"] | None = None
+    T_wc: Float[Tensor, "*B 4 4"] | None = None
+    depth: Float[Tensor, "*B"] | None = None
+    camera: Camera | None = None
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Which of image, pose, depth are there."""
+        given = {"image": self.image, "pose": self.T_wc, "depth": self.depth}
+        return frozenset(name for name, value in given.items() if value is not None)
+
+    def __getitem__(self, index: Any) -> View:
+        parts = (None if x is None else x[index] for x in (self.image, self.T_wc, self.depth))
+        return View(*parts, camera=self.camera)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """T iterations of a batch of runs.
+
+    Attributes:
+        T_wc: camera poses before each iteration's motion and one after the last; NaN when the plant does not know them.
+        T_wd: desired poses.
+        twist: v commanded, camera frame [m/s, rad/s].
+        applied: v that the plant made of it.
+        active: runs that were still moving at that iteration.
+        iterations: how many each run took.
+        reason: why each run ended: settled, iterations, timeout, or a fault.
+        step_seconds: wall time of the law a run and iteration [s], all runs together divided by their number.
+        dt: time between iterations [s].
+        settings: what made it: all options, for the report.
+    """
+
+    T_wc: Float[Tensor, "T1 *B 4 4"]
+    T_wd: Float[Tensor, "*B 4 4"]
+    twist: Float[Tensor, "T *B 6"]
+    applied: Float[Tensor, "T *B 6"]
+    active: Bool[Tensor, "T *B"]
+    iterations: Tensor
+    reason: list[str]
+    step_seconds: Float[Tensor, "T"]
+    dt: float
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def error_norms(self) -> tuple[Float[Tensor, "T1 *B"], Float[Tensor, "T1 *B"]]:
+        """Distance [m] and angle [rad] between current and desired camera over time."""
+        return lie.error_norms(lie.inverse(self.T_wd) @ self.T_wc)
+
+    def save(self, path: str | Path) -> None:
+        """Write a compressed .npz (no pickle) that `load` reads back."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        settings = json.dumps({"settings": arrays.pop("settings"), "reason": arrays.pop("reason"), "dt": arrays.pop("dt")})
+        path = Path(path)
+        partial = path.with_name(path.name + ".part")
+        with partial.open("wb") as stream:
+            np.savez_compressed(stream, json=np.array(settings), **{k: v.numpy() for k, v in arrays.items()})
+        partial.replace(path)
+
+    @staticmethod
+    def load(path: str | Path) -> Trajectory:
+        """Read what `save` wrote."""
+        path = Path(path)
+        if not path.is_file():
+            raise SiameError(f"{path}: no such file; give a trajectory that 'siame servo --save' wrote")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                meta = json.loads(str(file["json"]))
+                tensors = {k: torch.from_numpy(file[k]) for k in file.files if k != "json"}
+            return Trajectory(**tensors, **meta)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError):
+            raise SiameError(f"{path}: not a trajectory file; give one that 'siame servo --save' wrote") from None
+        except Exception as error:
+            import zipfile
+
+            if isinstance(error, zipfile.BadZipFile):
+                raise SiameError(f"{path}: a broken trajectory file; run 'siame servo --save' again") from None
+            raise
