@@ -47,20 +47,20 @@ def pixels(*shape: int) -> Tensor:
     return torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * 240
 
 
-def assert_one_line_about(path: Path, error: pytest.ExceptionInfo[SiameError]) -> None:
-    message = str(error.value)
-    assert message.startswith(f"{path}: ")
-    assert len(message.splitlines()) == 1
+def is_one_line_about(path: Path, error: SiameError) -> bool:
+    return str(error).startswith(f"{path}: ") and len(str(error).splitlines()) == 1
 
 
-def assert_camera_or_siame_error(path: Path) -> None:
+def camera_or_error(path: Path) -> Camera | SiameError:
     try:
-        camera = Camera.from_yaml(path)
+        return Camera.from_yaml(path)
     except SiameError as error:
-        assert str(error).startswith(f"{path}: ")
-        assert len(str(error).splitlines()) == 1
-    else:
-        assert isinstance(camera, Camera)
+        return error
+
+
+def assert_camera_or_one_line(path: Path) -> None:
+    found = camera_or_error(path)
+    assert isinstance(found, Camera) or is_one_line_about(path, found)
 
 
 def test_from_focal_puts_the_principal_point_in_the_middle() -> None:
@@ -214,7 +214,7 @@ def test_bad_yaml_is_one_line_about_the_file(file: Path, before: str, after: str
     file.write_text(GOOD.replace(before, after, 1))
     with pytest.raises(SiameError, match=named) as error:
         Camera.from_yaml(file)
-    assert_one_line_about(file, error)
+    assert is_one_line_about(file, error.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"320", b"- 320\n- 240\n", b"\xff\xfe\x00", b"\x00", b"\x89PNG\r\n\x1a\n"])
@@ -222,14 +222,14 @@ def test_a_file_that_is_no_camera_info_is_one_line(file: Path, content: bytes) -
     file.write_bytes(content)
     with pytest.raises(SiameError, match="YAML") as error:
         Camera.from_yaml(file)
-    assert_one_line_about(file, error)
+    assert is_one_line_about(file, error.value)
 
 
 def test_no_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.yaml", tmp_path):
         with pytest.raises(SiameError, match="no such file") as error:
             Camera.from_yaml(path)
-        assert_one_line_about(path, error)
+        assert is_one_line_about(path, error.value)
 
 
 coefficients = st.floats(-10, 10).filter(bool)
@@ -242,17 +242,17 @@ models = st.one_of(
     ),
 )
 positive = st.floats(1e-6, 1e9)
-cameras = st.builds(
-    lambda fx, fy, cx, cy, w, h, model: Camera(fx, fy, cx, cy, w, h, model[1], model[0]),
-    *(positive, positive, st.floats(-1e9, 1e9), st.floats(-1e9, 1e9)),
-    *(st.integers(2, 10_000), st.integers(2, 10_000), models),
-)
+centre = st.floats(-1e9, 1e9)
+side = st.integers(2, 10_000)
 
 
 @FUZZ
-@given(cameras)
-def test_yaml_round_trip(file: Path, camera: Camera) -> None:
+@given(st.tuples(positive, positive, centre, centre, side, side), models)
+def test_yaml_round_trip(
+    file: Path, pinhole: tuple[float, float, float, float, int, int], model: tuple[str, tuple[float, ...]]
+) -> None:
     """To the last bit; no distortion comes back as zeros, as ROS writes it."""
+    camera = Camera(*pinhole, distortion=model[1], distortion_model=model[0])
     camera.to_yaml(file)
     assert Camera.from_yaml(file) == replace(camera, distortion=camera.distortion or (0.0,) * 5)
 
@@ -261,33 +261,57 @@ def test_yaml_round_trip(file: Path, camera: Camera) -> None:
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_a_camera_or_one_line(file: Path, content: bytes) -> None:
     file.write_bytes(content)
-    assert_camera_or_siame_error(file)
+    assert_camera_or_one_line(file)
 
 
 tokens = ["image_width", "k", ":", ": ", " ", "\n", "\n  ", "- ", "[", "]", "{", "}", ",", "? ", "&a ", "*a", "'", '"']
-tokens += ["!!int", "!!float", "!!bool", "!!timestamp", "!!binary", "!!set", "!!omap", "!!null", "---", "|", "0x", "1", "a"]
+tokens += [
+    "!!int",
+    "!!float",
+    "!!bool",
+    "!!timestamp",
+    "!!binary",
+    "!!set",
+    "!!omap",
+    "!!null",
+    "---",
+    "|",
+    "0x",
+    "1",
+    "a",
+]
 
 
 @settings(FUZZ, max_examples=300)
 @given(st.lists(st.sampled_from(tokens), max_size=12).map("".join))
 def test_any_yaml_syntax_is_a_camera_or_one_line(file: Path, content: str) -> None:
     file.write_text(content)
-    assert_camera_or_siame_error(file)
+    assert_camera_or_one_line(file)
 
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates() | st.binary(max_size=3)
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates() | st.binary(max_size=3)
+)
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.sampled_from(["data", "rows"]), inner)
 )
 
 
 @FUZZ
-@given(st.dictionaries(st.sampled_from(["image_width", "image_height", "camera_matrix", "d", "distortion_model"]), values))
+@given(
+    st.dictionaries(st.sampled_from(["image_width", "image_height", "camera_matrix", "d", "distortion_model"]), values)
+)
 def test_any_value_of_a_field_is_a_camera_or_one_line(file: Path, change: dict[str, Any]) -> None:
     k = [300.0, 0.0, 155.0, 0.0, 310.0, 118.0, 0.0, 0.0, 1.0]
-    info = {"image_height": 240, "image_width": 320, "distortion_model": "plumb_bob", "d": [0.1] * 5, "camera_matrix": k}
+    info = {
+        "image_height": 240,
+        "image_width": 320,
+        "distortion_model": "plumb_bob",
+        "d": [0.1] * 5,
+        "camera_matrix": k,
+    }
     file.write_text(yaml.safe_dump(info | change, allow_unicode=True), encoding="utf-8")
-    assert_camera_or_siame_error(file)
+    assert_camera_or_one_line(file)
 
 
 def dots(places: np.ndarray) -> np.ndarray:

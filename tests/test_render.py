@@ -81,8 +81,8 @@ def test_opencv_warps_the_same_image(extent: Extent, camera: Camera) -> None:
     for T, image, mask in zip(T_wc.numpy(), images, masks.numpy(), strict=True):
         H = pixels_from_texels(scene, camera, T)
         warped = cv2.warpPerspective(texture, H, (camera.width, camera.height), flags=cv2.INTER_LINEAR)
-        inner = cv2.erode(mask.astype(np.uint8), np.ones((5, 5)), borderValue=1) > 0
-        assert inner.mean() > 0.2
+        inner = cv2.erode(mask.astype(np.uint8), np.ones((11, 11)), borderValue=1) > 0
+        assert inner.mean() > 0.15
         assert np.abs(bytes_of(image) - warped)[inner].max() < 0.5
         assert not image.permute(1, 2, 0)[torch.from_numpy(~mask)].any()
 
@@ -148,10 +148,9 @@ def test_plane_from_pixel_undoes_pixel_from_plane() -> None:
 
 def test_third_rows_are_depth_and_facing() -> None:
     T = views(10)
-    X = torch.tensor([0.05, -0.1, 0.0], dtype=torch.float64)
-    z = ((X - T[:, :3, 3])[:, None] @ T[:, :3, :3])[:, 0, 2]
-    H = pixel_from_plane(CAMERA, T)
-    torch.testing.assert_close(H[:, 2] @ torch.tensor([0.05, -0.1, 1]).double(), z, rtol=0, atol=1e-14)
+    xyz, xy1 = torch.tensor([[0.05, -0.1, 0], [0.05, -0.1, 1]], dtype=torch.float64)
+    z = ((xyz - T[:, :3, 3])[:, None] @ T[:, :3, :3])[:, 0, 2]
+    torch.testing.assert_close(pixel_from_plane(CAMERA, T)[:, 2] @ xy1, z, rtol=0, atol=1e-14)
     middle = torch.tensor([111.5, 111.5, 1], dtype=torch.float64)
     torch.testing.assert_close(plane_from_pixel(CAMERA, T)[:, 2] @ middle, T[:, 2, 2], rtol=0, atol=1e-14)
     assert (plane_from_pixel(CAMERA, T @ FLIP)[:, 2] @ middle < 0).all()
@@ -176,9 +175,7 @@ def test_depth_where_there_is_no_plane() -> None:
 
 @pytest.mark.parametrize("antialias", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_batches_equal_their_items(
-    shape: tuple[int, ...], antialias: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_equal_their_items(shape: tuple[int, ...], antialias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(siame_se3.render, "_CHUNK_PIXELS", 4 * SMALL.width * SMALL.height)
     scene, T = smooth_scene(), views(*shape)
     images, masks = render(scene, SMALL, T, antialias)
@@ -204,7 +201,9 @@ def test_antialias_changes_nothing_close_by() -> None:
     smooth, mask = render(scene, CAMERA, T)
     plain, same_mask = render(scene, CAMERA, T, antialias=False)
     assert torch.equal(mask, same_mask)
-    inner = torch.from_numpy(np.stack([cv2.erode(m, np.ones((5, 5)), borderValue=1) for m in mask.numpy().astype(np.uint8)]))
+    inner = torch.from_numpy(
+        np.stack([cv2.erode(m, np.ones((5, 5)), borderValue=1) for m in mask.numpy().astype(np.uint8)])
+    )
     assert float(inner.float().mean()) > 0.5
     assert float(((smooth - plain).abs() * inner[:, None]).max()) == 0
 
@@ -222,16 +221,13 @@ def test_antialias_takes_a_far_checkerboards_moire(distance: float) -> None:
     assert float(far[0][mask].mean()) == pytest.approx(0.5, abs=0.01)
 
 
-@pytest.mark.parametrize("distance", [0.3, 0.6, 2])
+@pytest.mark.parametrize("distance", [0.6, 2])
 @pytest.mark.parametrize("roll", [0.0, 0.4])
 def test_antialias_keeps_the_prints_area(distance: float, roll: float) -> None:
     T = frontal(distance) @ lie.pose_from_vector(torch.tensor([0.003, 0.001, 0, 0, 0, roll], dtype=torch.float64))
     image, _ = render(white_scene(), CAMERA, T)
-    if distance == 0.3:
-        assert float(image[0, 111, 111]) == 1
-        return
     area = 0.4 * 0.3 * (240 / distance) ** 2
-    assert float(image[0].double().sum()) == pytest.approx(area, rel=2e-3)
+    assert float(image[0].double().sum()) == pytest.approx(area, rel=1e-3)
 
 
 @pytest.mark.parametrize("antialias", [False, True])
@@ -254,8 +250,41 @@ def test_pyramid_levels_meet(level: int) -> None:
     noise = torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(0))
     scene = Scene(noise, 0.5, 0.5)
     distance = 2**level * CAMERA.fx * scene.width / 256
-    near, far = (render(scene, CAMERA, frontal(distance * (1 + s)))[0] for s in (-1e-6, 1e-6))
+    turn = lie.pose_from_vector(torch.tensor([0.0007, 0.0004, 0, 0, 0, 0.3], dtype=torch.float64))
+    near, far = (render(scene, CAMERA, frontal(distance * (1 + s)) @ turn)[0] for s in (-1e-6, 1e-6))
     assert float((near - far).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("texels_per_pixel", [0.7, 1.5, 2, 3, 4, 7])
+def test_pyramid_levels_lie_in_place(texels_per_pixel: float) -> None:
+    """A ramp keeps its values on the plane, whatever levels show it."""
+    u, v = (torch.arange(512) + 0.5) / 512, (torch.arange(384) + 0.5) / 384
+    ramps = torch.stack((u.expand(384, -1), v[:, None].expand(-1, 512), torch.zeros(384, 512)))
+    scene = Scene(ramps, 0.512, 0.384)
+    turn = lie.pose_from_vector(torch.tensor([0.003, 0.002, 0, 0, 0, 0.3], dtype=torch.float64))
+    T = frontal(texels_per_pixel * 0.001 * CAMERA.fx) @ turn
+    image, mask = render(scene, CAMERA, T)
+    pixels = torch.cat((CAMERA.pixel_grid(), torch.ones(224, 224, 1)), -1).double()
+    x, y, z = (pixels @ plane_from_pixel(CAMERA, T).mT).unbind(-1)
+    expected = torch.stack((x / z / 0.512, y / z / 0.384, 0 * x - 0.5)) + 0.5
+    inner = mask & ((expected[:2] - 0.5).abs().amax(0) < 0.47)
+    assert int(inner.sum()) > 1000
+    assert float((image - expected).abs()[:, inner].max()) < 1e-4
+
+
+@pytest.mark.parametrize("texels_per_pixel", [2, 3, 4])
+def test_antialias_is_nearly_the_mean_over_each_pixel(texels_per_pixel: int) -> None:
+    """Details of a pixel's size are kept: the difference is a share of the image's own contrast."""
+    noise = np.random.default_rng(0).random((512, 512, 3)).astype(np.float32)
+    texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), texels_per_pixel), None, 0, 1, cv2.NORM_MINMAX)
+    scene = Scene(torch.from_numpy(texture).permute(2, 0, 1).contiguous(), 0.512, 0.512)
+    camera = Camera.from_focal(240, 64)
+    turn = lie.pose_from_vector(torch.tensor([0.0007, 0.0004, 0, 0, 0, 0.3], dtype=torch.float64))
+    T = frontal(texels_per_pixel * 0.001 * camera.fx) @ turn
+    fine, _ = render(scene, camera.resized(8 * 64), T, antialias=False)
+    mean = torch.nn.functional.avg_pool2d(fine, 8)
+    image, _ = render(scene, camera, T)
+    assert float((image - mean).std() / mean.std()) < 0.15
 
 
 @pytest.mark.parametrize("antialias", [False, True])
@@ -274,12 +303,10 @@ def test_edge_fill_goes_on_with_the_border(antialias: bool) -> None:
     texture = torch.full((3, 60, 80), 0.5)
     texture[:, :, 0], texture[:, :, -1] = 0.2, 0.9
     scene = Scene(texture, 0.4, 0.3, fill="edge")
-    camera = Camera.from_focal(240, 224)
-    image, mask = render(scene, camera, frontal(0.4), antialias)
-    assert not mask[:, 0].any()
-    assert not mask[0].any()
-    torch.testing.assert_close(image[0, 10:-10, 0], torch.full((204,), 0.5).fill_(0.2), rtol=0, atol=1e-6)
-    torch.testing.assert_close(image[0, 10:-10, -1], torch.full((204,), 0.9), rtol=0, atol=1e-6)
+    image, mask = render(scene, CAMERA, frontal(0.8), antialias)
+    assert not mask[:, [0, -1]].any()
+    torch.testing.assert_close(image[:, :, 0], torch.full((3, 224), 0.2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(image[:, :, -1], torch.full((3, 224), 0.9), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("antialias", [False, True])

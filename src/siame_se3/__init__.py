@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from siame_se3.camera import Camera as Camera
     from siame_se3.checkpoint import Model as Model
-    from siame_se3.checkpoint import load as load_model
-    from siame_se3.checkpoint import save as save_model
+    from siame_se3.checkpoint import load as load_model  # noqa: F401 - public under this name
+    from siame_se3.checkpoint import save as save_model  # noqa: F401
     from siame_se3.control import Controller as Controller
     from siame_se3.control import Law as Law
     from siame_se3.control import check_law as check_law
@@ -65,7 +65,7 @@ _PLACES = {
     "servo": "loop",
 }
 
-__all__ = sorted(_PLACES)  # noqa: PLE0605 - the names above
+__all__ = sorted(_PLACES)
 
 
 def __getattr__(name: str) -> Any:

@@ -121,7 +121,9 @@ def _lamps(c: Conditions, plane_from_pixel: Tensor, h: int, w: int) -> Tensor:
     """Gain of the light spots, (n, 1, h, w): 1 + sum of Gaussians on the plane."""
     device = plane_from_pixel.device
     v, u = torch.meshgrid(
-        torch.linspace(0, h - 1, _LIGHT_GRID, device=device), torch.linspace(0, w - 1, _LIGHT_GRID, device=device), indexing="ij"
+        torch.linspace(0, h - 1, _LIGHT_GRID, device=device),
+        torch.linspace(0, w - 1, _LIGHT_GRID, device=device),
+        indexing="ij",
     )
     pixels = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3)
     mapped = pixels @ plane_from_pixel.float().mT
@@ -141,7 +143,10 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     kernel = torch.exp(-(x**2) / (2 * sigma[:, None].clamp(min=1e-3) ** 2))
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
     flat = images.reshape(1, n * channels, h, w)
-    for shape, pad in (((-1, 1, 1, 2 * radius + 1), (radius, radius, 0, 0)), ((-1, 1, 2 * radius + 1, 1), (0, 0, radius, radius))):
+    for shape, pad in (
+        ((-1, 1, 1, 2 * radius + 1), (radius, radius, 0, 0)),
+        ((-1, 1, 2 * radius + 1, 1), (0, 0, radius, radius)),
+    ):
         flat = F.conv2d(F.pad(flat, pad, mode="replicate"), kernel.reshape(shape), groups=n * channels)
     return flat.reshape(n, channels, h, w)
 

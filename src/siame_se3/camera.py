@@ -55,7 +55,9 @@ class Camera:
         if any(self.distortion):
             counts = _MODELS.get(self.distortion_model)
             if counts is None:
-                raise SiameError(f"camera: unknown distortion_model '{self.distortion_model}'; use one of {', '.join(_MODELS)}")
+                raise SiameError(
+                    f"camera: unknown distortion_model '{self.distortion_model}'; use one of {', '.join(_MODELS)}"
+                )
             if len(self.distortion) not in counts:
                 raise SiameError(
                     f"camera: {self.distortion_model} takes {' or '.join(map(str, counts))} coefficients, "
@@ -89,9 +91,13 @@ class Camera:
         try:
             info = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-            raise SiameError(f"{path}: not a YAML file ({str(error).splitlines()[0]}); give a ROS camera_info YAML") from None
+            raise SiameError(
+                f"{path}: not a YAML file ({str(error).splitlines()[0]}); give a ROS camera_info YAML"
+            ) from None
         if not isinstance(info, dict):
-            raise SiameError(f"{path}: not a camera_info YAML (no keys); it needs image_width, image_height, camera_matrix")
+            raise SiameError(
+                f"{path}: not a camera_info YAML (no keys); it needs image_width, image_height, camera_matrix"
+            )
 
         def field(name: str, short: str) -> object:
             value = info.get(name, info.get(short))
@@ -159,7 +165,9 @@ class Camera:
 
     def pixel_grid(self, dtype: torch.dtype = torch.float64) -> Float[Tensor, "h w 2"]:
         """(u, v) of every pixel centre."""
-        v, u = torch.meshgrid(torch.arange(self.height, dtype=dtype), torch.arange(self.width, dtype=dtype), indexing="ij")
+        v, u = torch.meshgrid(
+            torch.arange(self.height, dtype=dtype), torch.arange(self.width, dtype=dtype), indexing="ij"
+        )
         return torch.stack((u, v), -1)
 
     def resized(self, width: int, height: int | None = None) -> Camera:
@@ -186,7 +194,9 @@ class Camera:
     def rectify(self, image: np.ndarray) -> np.ndarray:
         """Undistort a frame (height, width, 3) uint8 to this camera's pinhole; same K. OpenCV's models."""
         if image.shape[:2] != self.size:
-            raise SiameError(f"frame of {image.shape[1]} x {image.shape[0]} px; the camera is calibrated for {self.width} x {self.height}")
+            raise SiameError(
+                f"frame of {image.shape[1]} x {image.shape[0]} px; the camera is calibrated for {self.width} x {self.height}"
+            )
         if not any(self.distortion):
             return image
         import cv2

@@ -106,9 +106,13 @@ def load(path: str | Path) -> Model:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 kind = metadata.get("format")
-                raise SiameError(f"{path}: {f'a {kind} file' if kind else 'not a siame-se3 model'}; give a model that 'siame train' wrote")
+                raise SiameError(
+                    f"{path}: {f'a {kind} file' if kind else 'not a siame-se3 model'}; give a model that 'siame train' wrote"
+                )
             if metadata.get("version") != str(VERSION):
-                raise SiameError(f"{path}: version {metadata.get('version')}, this siame-se3 reads {VERSION}; train again or update")
+                raise SiameError(
+                    f"{path}: version {metadata.get('version')}, this siame-se3 reads {VERSION}; train again or update"
+                )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError):
         raise SiameError(f"{path}: not a safetensors file; give a model that 'siame train' wrote") from None
@@ -127,7 +131,9 @@ def load(path: str | Path) -> Model:
     try:
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, strict=True)
     except RuntimeError as error:
-        raise SiameError(f"{path}: weights do not fit its config ({str(error).splitlines()[-1].strip()}); the file is damaged") from None
+        raise SiameError(
+            f"{path}: weights do not fit its config ({str(error).splitlines()[-1].strip()}); the file is damaged"
+        ) from None
     return Model(network.eval(), camera, distance, scene_width, card)
 
 
@@ -201,7 +207,11 @@ def export(model: Model, path: str | Path, kind: str) -> dict[str, float]:
                 raise SiameError("export to OpenVINO needs it; pip install openvino") from None
             file = path.with_name(f"{path.name}-{name}.xml")
             shapes = [(key, [-1, *value.shape[1:]]) for key, value in inputs.items()]
-            ov.save_model(ov.convert_model(module, example_input=tuple(inputs.values()), input=shapes), str(file), compress_to_fp16=False)
+            ov.save_model(
+                ov.convert_model(module, example_input=tuple(inputs.values()), input=shapes),
+                str(file),
+                compress_to_fp16=False,
+            )
             compiled = ov.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             got = compiled([v.numpy() for v in inputs.values()])[0]
         else:

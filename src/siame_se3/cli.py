@@ -72,7 +72,9 @@ def _fill(text: str) -> Any:
     try:
         values = tuple(float(x) for x in text.split(","))
     except ValueError:
-        raise SiameError(f"--fill {text}: give a grey level (0 to 1), three of them (r,g,b), 'mean' or 'edge'") from None
+        raise SiameError(
+            f"--fill {text}: give a grey level (0 to 1), three of them (r,g,b), 'mean' or 'edge'"
+        ) from None
     if len(values) not in (1, 3) or not all(0 <= x <= 1 for x in values):
         raise SiameError(f"--fill {text}: give a grey level (0 to 1), three of them (r,g,b), 'mean' or 'edge'")
     return values[0] if len(values) == 1 else values
@@ -124,15 +126,21 @@ def run_servo(
     assert desired.image is not None
     contrast = desired.image.flatten(-3).std(-1)
     if float(contrast.min()) < 1e-3:
-        raise SiameError(f"{scene.name}: the desired camera sees nothing of the scene; check --width, --distance and the camera")
+        raise SiameError(
+            f"{scene.name}: the desired camera sees nothing of the scene; check --width, --distance and the camera"
+        )
     controller: Controller
     if law == "neural":
         assert model is not None
-        controller = Neural(engine_for(model.network, engine), model.network.config.output, model.camera.fx / model.camera.width)
+        controller = Neural(
+            engine_for(model.network, engine), model.network.config.output, model.camera.fx / model.camera.width
+        )
     else:
         controller = TEACHERS[law]
     began = time.perf_counter()
-    with tqdm(total=len(T_wc), desc=f"{law}: settled runs", unit="run", disable=quiet or not sys.stderr.isatty()) as bar:
+    with tqdm(
+        total=len(T_wc), desc=f"{law}: settled runs", unit="run", disable=quiet or not sys.stderr.isatty()
+    ) as bar:
 
         def report(iteration: int, moving: int) -> None:
             bar.update(len(T_wc) - moving - bar.n)
@@ -171,10 +179,23 @@ class Demo:
         settings = {"command": "siame demo", "scene": scene.name, "seed": self.seed}
         config = ServoConfig(gain=8.0, gain_at_rest=8.0, max_iterations=150)
         trajectory, desired, last = run_servo(
-            model, scene, model.camera, "neural", "table1", self.runs, self.seed, model.distance, config, settings=settings
+            model,
+            scene,
+            model.camera,
+            "neural",
+            "table1",
+            self.runs,
+            self.seed,
+            model.distance,
+            config,
+            settings=settings,
         )
         table = metrics.rows(trajectory)
-        print(metrics.format_summary(metrics.summary(table), f"{scene.name}, {trajectory.settings['seconds']} s, {hardware()}"))
+        print(
+            metrics.format_summary(
+                metrics.summary(table), f"{scene.name}, {trajectory.settings['seconds']} s, {hardware()}"
+            )
+        )
         metrics.write_csv(table, self.out / "runs.csv")
         plots.save(plots.overview(trajectory, scene, model.camera, desired, last), self.out / "demo.png")
         print(f"figure: {self.out / 'demo.png'}   runs: {self.out / 'runs.csv'}")
@@ -230,12 +251,16 @@ class Train:
 
         if self.minutes is not None and self.steps is not None:
             raise SiameError("--minutes and --steps: give one of them")
-        if (self.minutes is not None and not 0 < self.minutes < math.inf) or (self.steps is not None and self.steps < 1):
+        if (self.minutes is not None and not 0 < self.minutes < math.inf) or (
+            self.steps is not None and self.steps < 1
+        ):
             raise SiameError("--minutes and --steps: give a number above 0")
         if not self.photos:
             raise SiameError("no photo given; siame train PHOTO --width 0.8 --distance 0.6 --out model.safetensors")
         _may_write(self.out, "--out")
-        device = torch.device("cuda" if self.device == "auto" and torch.cuda.is_available() else self.device.replace("auto", "cpu"))
+        device = torch.device(
+            "cuda" if self.device == "auto" and torch.cuda.is_available() else self.device.replace("auto", "cpu")
+        )
         if device.type == "cuda" and not torch.cuda.is_available():
             raise SiameError("--device cuda: no CUDA GPU here; use --device cpu")
         scenes = load_scenes(list(self.photos), self.width, _fill(self.fill))
@@ -284,8 +309,12 @@ class Train:
             checkpoint.save(checkpoint.Model(result.float().cpu(), camera, self.distance, self.width, card), self.out)
             state.unlink(missing_ok=True)
             photo = self.photos[0]
-            print(f"saved {self.out} ({self.out.stat().st_size / 1e6:.1f} MB) after {steps} steps, {trainer.seconds:.0f} s")
-            print(f"next: siame servo --model {self.out} --scene {photo} --width {self.width} --distance {self.distance}")
+            print(
+                f"saved {self.out} ({self.out.stat().st_size / 1e6:.1f} MB) after {steps} steps, {trainer.seconds:.0f} s"
+            )
+            print(
+                f"next: siame servo --model {self.out} --scene {photo} --width {self.width} --distance {self.distance}"
+            )
 
     def _steps_of(self, state: Path) -> int | None:
         """How many steps an interrupted training was to make."""
@@ -298,6 +327,13 @@ class Train:
                 return int(json.loads((file.metadata() or {})["identity"])["train"]["steps"])
         except (SafetensorError, KeyError, ValueError, OSError):
             raise SiameError(f"{state}: a damaged training state; remove it to start anew") from None
+
+
+def _reading(name: str, value: float, width: float) -> str:
+    """A training error in the units that a person reads."""
+    if name.startswith("w_") or name == "w":
+        return f"{name} {math.degrees(value):.2f}deg"
+    return f"{name} {100 * value * (width / 2 if name == 'where' else 1):.2f}cm"
 
 
 class _TrainLog:
@@ -317,11 +353,16 @@ class _TrainLog:
 
     def report(self, p: Any) -> None:
         self.bar.update(p.step - self.bar.n)
-        errors = " ".join(f"{k} {100 * v:.2f}cm" if k.startswith("v") else f"{k} {math.degrees(v):.2f}deg" for k, v in p.groups.items())
+        errors = " ".join(_reading(name, value, self.command.width) for name, value in p.groups.items())
         self.bar.set_postfix_str(f"loss {p.loss:.3f} {errors}")
-        if not sys.stderr.isatty() and (p.step % max(1, p.steps // 20) < self.trainer.config.log_every or p.step == p.steps):
+        if not sys.stderr.isatty() and (
+            p.step % max(1, p.steps // 20) < self.trainer.config.log_every or p.step == p.steps
+        ):
             left = p.seconds / p.step * (p.steps - p.step)
-            print(f"step {p.step}/{p.steps}  loss {p.loss:.3f}  {errors}  {p.images / p.seconds:.0f} images/s  {left:.0f} s left", flush=True)
+            print(
+                f"step {p.step}/{p.steps}  loss {p.loss:.3f}  {errors}  {p.images / p.seconds:.0f} images/s  {left:.0f} s left",
+                flush=True,
+            )
         if self.writer is not None:
             self.writer.add_scalar("loss", p.loss, p.step)
             self.writer.add_scalar("lr", p.lr, p.step)
@@ -341,7 +382,17 @@ class _TrainLog:
         model = checkpoint.Model(network, self.camera, self.workspace.distance, scene.width)
         config = ServoConfig(gain=10.0, gain_at_rest=10.0, max_iterations=60)
         trajectory, _, _ = run_servo(
-            model, scene, self.camera, "neural", "table1", self.command.eval_runs, step, self.workspace.distance, config, engine=engine, quiet=True
+            model,
+            scene,
+            self.camera,
+            "neural",
+            "table1",
+            self.command.eval_runs,
+            step,
+            self.workspace.distance,
+            config,
+            engine=engine,
+            quiet=True,
         )
         s = metrics.summary(metrics.rows(trajectory))
         result = {
@@ -438,7 +489,19 @@ class Servo:
             "conditions": dataclasses.asdict(conditions) if conditions else None,
         }
         trajectory, desired, last = run_servo(
-            *(model, scene, camera, self.law, self.starts_from, self.runs, self.seed, distance, self.servo, conditions, self.engine),
+            *(
+                model,
+                scene,
+                camera,
+                self.law,
+                self.starts_from,
+                self.runs,
+                self.seed,
+                distance,
+                self.servo,
+                conditions,
+                self.engine,
+            ),
             settings=settings,
         )
         table = metrics.rows(trajectory)
@@ -508,7 +571,9 @@ class Plot:
             camera = from_dict(Camera, s["camera"], str(self.trajectory))
             scene = Scene.from_photo(self.scene or s["scene"], s["width"], fill=_fill(s["fill"]))
         except KeyError as error:
-            raise SiameError(f"{self.trajectory}: its settings lack {error}; save it again with 'siame servo --save'") from None
+            raise SiameError(
+                f"{self.trajectory}: its settings lack {error}; save it again with 'siame servo --save'"
+            ) from None
         count = trajectory.T_wc.shape[1]
         if self.run is not None and not 0 <= self.run < count:
             raise SiameError(f"--run {self.run}: the trajectory has runs 0 to {count - 1}")

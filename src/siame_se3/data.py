@@ -32,7 +32,8 @@ class DataConfig:
             the goal are seen; 0 for none.
         near_smallest, near_largest: bounds of that distance, as shares of the spread.
         pairs: 'all' ordered pairs of a group, or 'paper': each view paired with one start of its own.
-        spread: scales the offsets of views from their reference.
+        spread: each view's offset from its reference is the Gaussian's, scaled by a factor uniform between these: (1, 1)
+            is the paper's; a wider range has a heavier tail, for starts that are far.
         teacher: law that gives the velocities: pbvs, ibvs or 2.5d.
         augmentation: at full strength.
         curriculum: share of the training over which the augmentation's strength (and, with several scenes, their
@@ -41,11 +42,11 @@ class DataConfig:
 
     views: int = 64
     groups: int = 1
-    near: float = 0.0
-    near_smallest: float = 0.003
+    near: float = 0.34
+    near_smallest: float = 0.01
     near_largest: float = 0.5
     pairs: Literal["all", "paper"] = "all"
-    spread: float = 1.0
+    spread: tuple[float, float] = (0.2, 2.0)
     teacher: Literal["pbvs", "ibvs", "2.5d"] = "pbvs"
     augmentation: Augmentation = field(default_factory=Augmentation)
     curriculum: float = 0.1
@@ -125,13 +126,17 @@ class BatchSource:
                 T_wc[todo[ok]] = start[ok]
                 todo = todo[~ok]
             if len(todo):
-                raise SiameError(f"{scene.name}: starts see too little of the scene; check --width, --distance and the camera")
+                raise SiameError(
+                    f"{scene.name}: starts see too little of the scene; check --width, --distance and the camera"
+                )
             index = torch.arange(half)
             return torch.cat((T_wd, T_wc)), index + half, index
-        near = int(round(c.near * n))
+        near = round(c.near * n)
         T = sampling.training_views(n - near, scene, self.camera, self.workspace, generator, c.spread)
         if near:
-            T = torch.cat((T, sampling.near_views(T[:near], self.workspace, generator, c.near_smallest, c.near_largest)))
+            T = torch.cat(
+                (T, sampling.near_views(T[:near], self.workspace, generator, c.near_smallest, c.near_largest))
+            )
         i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
         distinct = i != j
         return T, i[distinct], j[distinct]
@@ -160,4 +165,12 @@ class BatchSource:
             target = TEACHERS[c.teacher].aim(View(T_wc=T_wc[desired]))(View(T_wc=T_wc[current]))
         t4 = time.perf_counter()
         seconds = {"sample": t1 - t0, "render": t2 - t1, "augment": t3 - t2, "teacher": t4 - t3}
-        return Batch(images, current.to(self.device), desired.to(self.device), target.float().to(self.device), homography, scene, seconds)
+        return Batch(
+            images,
+            current.to(self.device),
+            desired.to(self.device),
+            target.float().to(self.device),
+            homography,
+            scene,
+            seconds,
+        )

@@ -186,7 +186,11 @@ def servo(
     T_wd = unknown if target.T_wc is None else target.T_wc.double().cpu().expand(*batch, 4, 4).reshape(n, 4, 4)
 
     def stacked(parts: list[Tensor], tail: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        return torch.stack(parts).reshape(len(parts), *batch, *tail) if parts else torch.zeros(0, *batch, *tail, dtype=dtype)
+        return (
+            torch.stack(parts).reshape(len(parts), *batch, *tail)
+            if parts
+            else torch.zeros(0, *batch, *tail, dtype=dtype)
+        )
 
     return Trajectory(
         T_wc=stacked(poses, (4, 4), torch.float64),

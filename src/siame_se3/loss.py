@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-GROUPS: dict[str, tuple[slice | int, ...]] = {
+GROUPS: dict[str, tuple[slice, ...]] = {
     "eq4": (slice(0, 3), slice(3, 6)),
     "eq5": (slice(0, 3), slice(3, 6)),
     "two": (slice(0, 3), slice(3, 6)),
@@ -38,8 +38,8 @@ class LossConfig:
     kind: Literal["eq4", "eq5", "two", "eq6"] = "eq6"
     beta: float = 1.0
     norm: Literal["l2", "squared"] = "l2"
-    near: float = 0.0
-    where: float = 0.0
+    near: float = 0.2
+    where: float = 1.0
 
 
 class ServoLoss(nn.Module):

@@ -183,7 +183,9 @@ def read_csv(path: str | Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
             if missing := set(kinds) - {"reason"} - set(reader.fieldnames or ()):
-                raise SiameError(f"{path}: no column '{sorted(missing)[0]}'; give a runs.csv that 'siame servo --out' wrote")
+                raise SiameError(
+                    f"{path}: no column '{sorted(missing)[0]}'; give a runs.csv that 'siame servo --out' wrote"
+                )
             for number, line in enumerate(reader, 2):
                 try:
                     table.append(Row(**{k: kind(line[k]) for k, kind in kinds.items() if line.get(k) is not None}))  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -39,9 +40,9 @@ class NetworkConfig:
     colour: bool = True
     pooling: Literal["average", "spatial"] = "spatial"
     stride: int = 16
-    squeeze: int = 32
+    squeeze: int = 64
     embedding: int = 256
-    fusion: Literal["difference", "concatenation", "relative"] = "difference"
+    fusion: Literal["difference", "concatenation", "relative"] = "relative"
     head: tuple[int, ...] = (512, 256)
     output: Literal["velocity", "pose"] = "velocity"
     zero_at_goal: bool = True
@@ -52,7 +53,13 @@ class NetworkConfig:
     def paper() -> NetworkConfig:
         """Siame-se(3) as published: EfficientNet-B3 at 224 px, ImageNet weights, 1536 -> 1024 -> 256 -> 6."""
         return NetworkConfig(
-            "efficientnet_b3", 224, pooling="average", head=(1024, 256), zero_at_goal=False, output_scale=(1.0,) * 6, pretrained=True
+            "efficientnet_b3",
+            224,
+            pooling="average",
+            head=(1024, 256),
+            zero_at_goal=False,
+            output_scale=(1.0,) * 6,
+            pretrained=True,
         )
 
 
@@ -63,7 +70,9 @@ def _backbone(config: NetworkConfig) -> tuple[nn.Module, int]:
     channels = 3 if config.colour else 1
     try:
         if config.pooling == "average":
-            model = timm.create_model(config.backbone, pretrained=config.pretrained, in_chans=channels, num_classes=0, global_pool="avg")
+            model = timm.create_model(
+                config.backbone, pretrained=config.pretrained, in_chans=channels, num_classes=0, global_pool="avg"
+            )
             return model, int(model.num_features)
         probe = timm.create_model(config.backbone, pretrained=False, in_chans=channels, features_only=True)
         reductions = probe.feature_info.reduction()
@@ -115,7 +124,7 @@ class SiameseNetwork(nn.Module):
             features = config.embedding
         sizes = [features * (1 if config.fusion == "difference" else 2), *config.head, 6]
         layers: list[nn.Module] = []
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        for a, b in pairwise(sizes):
             layers += [nn.Linear(a, b), nn.ReLU()]
         self.head = nn.Sequential(*layers[:-1])
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
@@ -154,6 +163,26 @@ class SiameseNetwork(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             y = self.head(x.float())
             return y - self.head(at_goal.float()) if self.config.zero_at_goal else y
+
+    def regress_pairs(self, s: Float[Tensor, "n d"], current: Tensor, desired: Tensor) -> Float[Tensor, "p 6"]:
+        """`regress(s[current], s[desired])` for many pairs of few views: the first layer, linear, is run once a view."""
+        first, rest = self.head[0], self.head[1:]
+        assert isinstance(first, nn.Linear)
+        d = s.shape[1]
+        a = s @ first.weight[:, :d].T
+        if self.config.fusion == "difference":
+            b, at_goal = -a, first.bias[None]
+        elif self.config.fusion == "relative":
+            context = s @ first.weight[:, d:].T
+            b, at_goal = context - a, context + first.bias
+        else:
+            b = s @ first.weight[:, d:].T
+            at_goal = a + b + first.bias
+        y = rest((a + first.bias)[current] + b[desired])
+        if not self.config.zero_at_goal:
+            return y
+        zero = rest(at_goal)
+        return y - (zero if len(zero) == 1 else zero[desired])
 
     def command(self, s: Float[Tensor, "*B d"], s_desired: Float[Tensor, "*B d"]) -> Float[Tensor, "*B 6"]:
         """The output in m and rad: velocity at gain 1, or for output 'pose' c*Tc as (t, theta u)."""

@@ -59,14 +59,27 @@ def _paths(axes: Any, trajectory: Trajectory, scene: Scene, good: np.ndarray, ch
     step = max(1, texture.shape[-1] // 160)
     small = torch.nn.functional.avg_pool2d(texture[None], step)[0].permute(1, 2, 0).clamp(0, 1).numpy()
     h, w = small.shape[:2]
-    x, y = np.meshgrid(np.linspace(-scene.width / 2, scene.width / 2, w + 1), np.linspace(-scene.height / 2, scene.height / 2, h + 1))
+    x, y = np.meshgrid(
+        np.linspace(-scene.width / 2, scene.width / 2, w + 1), np.linspace(-scene.height / 2, scene.height / 2, h + 1)
+    )
     axes.plot_surface(
-        x, y, np.zeros_like(x), facecolors=small, rcount=h, ccount=w, shade=False, linewidth=0, antialiased=False, zorder=0
+        x,
+        y,
+        np.zeros_like(x),
+        facecolors=small,
+        rcount=h,
+        ccount=w,
+        shade=False,
+        linewidth=0,
+        antialiased=False,
+        zorder=0,
     )
     p = trajectory.T_wc[..., :3, 3].numpy()
     for k in range(p.shape[1]):
         if k != chosen:
-            axes.plot(*(p[:, k] * (1, 1, -1)).T, color=BLUE if good[k] else RED, alpha=0.28 if good[k] else 0.8, linewidth=0.7)
+            axes.plot(
+                *(p[:, k] * (1, 1, -1)).T, color=BLUE if good[k] else RED, alpha=0.28 if good[k] else 0.8, linewidth=0.7
+            )
     axes.scatter(*(p[0] * (1, 1, -1)).T, s=5, color=[BLUE if g else RED for g in good], alpha=0.6, linewidths=0)
     axes.plot(*(p[:, chosen] * (1, 1, -1)).T, color=ORANGE, linewidth=2.4, label="run shown above")
     d = trajectory.T_wd[:, :3, 3].numpy() * (1, 1, -1)
@@ -93,12 +106,16 @@ def overview(
     """
     from siame_se3.render import render
 
-    assert desired.image is not None and last.image is not None
+    assert desired.image is not None
+    assert last.image is not None
     table = rows(trajectory)
     s = summary(table)
     good = np.array([bool(r.converged) for r in table])
     if run is None:
-        run = max(range(len(table)), key=lambda k: (table[k].converged, table[k].start_t_m / 0.125 + table[k].start_r_deg / 17.5))
+        run = max(
+            range(len(table)),
+            key=lambda k: (table[k].converged, table[k].start_t_m / 0.125 + table[k].start_r_deg / 17.5),
+        )
     chosen = table[run]
     start, _ = render(scene, camera, trajectory.T_wc[0, run])
     goal, end = desired.image[run].cpu(), last.image[run].cpu()
@@ -156,4 +173,3 @@ def overview(
         note += f"    {seconds} s on {trajectory.settings.get('hardware', '')}"
     figure.supxlabel(note, fontsize=8, color="#555555")
     return figure
-

@@ -83,7 +83,9 @@ def _sample(atlas: Tensor, places: Tensor, size: tuple[int, int], u: Tensor, v: 
     vl = torch.addcmul((h / h0 - one) / 2, v, h / h0).clamp_(min=zero, max=h - 1)
     torch.add((2 * x + 1) / columns - 1, ul.mul_(2 / columns), out=grid[..., 0])
     torch.add((2 * y + 1) / rows - 1, vl.mul_(2 / rows), out=grid[..., 1])
-    return F.grid_sample(atlas.expand(len(u), -1, -1, -1), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(
+        atlas.expand(len(u), -1, -1, -1), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
 
 
 def _render(scene: Scene, camera: Camera, T_wc: Tensor, antialias: bool) -> tuple[Tensor, Tensor]:
@@ -113,7 +115,9 @@ def _render(scene: Scene, camera: Camera, T_wc: Tensor, antialias: bool) -> tupl
         blend = (lod - low)[:, None, None, None]
         images = _sample(atlas, places, size, u, v, low.long())
         if bool((blend > 0).any()):
-            images = images.lerp_(_sample(atlas, places, size, u, v, (low.long() + 1).clamp(max=len(places) - 1)), blend)
+            images = images.lerp_(
+                _sample(atlas, places, size, u, v, (low.long() + 1).clamp(max=len(places) - 1)), blend
+            )
         cover = margin.div_(texels_per_pixel.clamp(min=1e-6)[:, None, None]).add_(0.5).clamp_(0, 1).mul_(seen)
     else:
         images = _sample(atlas, places, size, u, v, torch.zeros(n, dtype=torch.long, device=device))

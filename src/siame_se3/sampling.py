@@ -104,10 +104,14 @@ def _uniform(n: int, bounds: list[float], generator: torch.Generator) -> Tensor:
 
 
 def _normal(n: int, sigmas: list[float], generator: torch.Generator) -> Tensor:
-    return torch.randn(n, len(sigmas), generator=generator, dtype=torch.float64) * torch.tensor(sigmas, dtype=torch.float64)
+    return torch.randn(n, len(sigmas), generator=generator, dtype=torch.float64) * torch.tensor(
+        sigmas, dtype=torch.float64
+    )
 
 
-def _fill(n: int, draw: Callable[[int], tuple[Tensor, ...]], accept: Callable[..., Tensor], what: str) -> tuple[Tensor, ...]:
+def _fill(
+    n: int, draw: Callable[[int], tuple[Tensor, ...]], accept: Callable[..., Tensor], what: str
+) -> tuple[Tensor, ...]:
     """n accepted samples, drawn in rounds; the same ones for the same generator state."""
     kept: list[tuple[Tensor, ...]] = []
     count = 0
@@ -119,26 +123,42 @@ def _fill(n: int, draw: Callable[[int], tuple[Tensor, ...]], accept: Callable[..
         kept.append(tuple(part[ok] for part in sample))
         count += int(ok.sum())
     if count < n:
-        raise SiameError(f"{what}: only {count} of {n} poses see enough of the scene; check --width, --distance and the camera")
+        raise SiameError(
+            f"{what}: only {count} of {n} poses see enough of the scene; check --width, --distance and the camera"
+        )
     return tuple(torch.cat(parts)[:n] for parts in zip(*kept, strict=True))
 
 
 def desired_poses(n: int, workspace: Workspace, generator: torch.Generator) -> Float[Tensor, "n 4 4"]:
     """Desired poses T_wd around the reference pose, uniform."""
     w = workspace
-    p = _uniform(n, [w.desired_sideways, w.desired_sideways, w.desired_height, w.desired_tilt, w.desired_tilt, 0.0], generator)
+    p = _uniform(
+        n, [w.desired_sideways, w.desired_sideways, w.desired_height, w.desired_tilt, w.desired_tilt, 0.0], generator
+    )
     return reference_pose(w.distance) @ lie.pose_from_vector(p)
 
 
-def offsets(n: int, workspace: Workspace, generator: torch.Generator, spread: float = 1.0) -> Float[Tensor, "n 4 4"]:
-    """Gaussian offsets T_dc of a start from its desired pose; `spread` scales all of them."""
+def offsets(
+    n: int, workspace: Workspace, generator: torch.Generator, spread: tuple[float, float] = (1.0, 1.0)
+) -> Float[Tensor, "n 4 4"]:
+    """Gaussian offsets T_dc of a start from its desired pose, each scaled by a factor uniform in `spread`.
+
+    A wide `spread` gives both more views near the middle and a heavier tail than the plain Gaussian (1, 1).
+    """
     w = workspace
-    sigmas = [w.offset_t, w.offset_t, w.offset_t, w.offset_tilt, w.offset_tilt, w.offset_roll]
-    return lie.pose_from_vector(_normal(n, [spread * s for s in sigmas], generator))
+    p = _normal(n, [w.offset_t] * 3 + [w.offset_tilt] * 2 + [w.offset_roll], generator)
+    low, high = spread
+    factor = low + (high - low) * torch.rand(n, 1, generator=generator, dtype=torch.float64)
+    return lie.pose_from_vector(p * factor)
 
 
 def training_views(
-    n: int, scene: Scene, camera: Camera, workspace: Workspace, generator: torch.Generator, spread: float = 1.0
+    n: int,
+    scene: Scene,
+    camera: Camera,
+    workspace: Workspace,
+    generator: torch.Generator,
+    spread: tuple[float, float] = (1.0, 1.0),
 ) -> Float[Tensor, "n 4 4"]:
     """Views T_wc of one scene, as the starts of `desired_poses` + `offsets` are spread; each sees enough of the print."""
 
@@ -152,7 +172,11 @@ def training_views(
 
 
 def near_views(
-    T_wc: Float[Tensor, "n 4 4"], workspace: Workspace, generator: torch.Generator, smallest: float = 0.003, largest: float = 0.5
+    T_wc: Float[Tensor, "n 4 4"],
+    workspace: Workspace,
+    generator: torch.Generator,
+    smallest: float = 0.003,
+    largest: float = 0.5,
 ) -> Float[Tensor, "n 4 4"]:
     """A neighbour of each view, at a log-uniform share (smallest to largest) of the offsets' spread."""
     n = len(T_wc)
@@ -192,7 +216,10 @@ def table1_starts(
         d = desired_poses(k, workspace, generator)
         t = _normal(k, [1.0, 1.0, 1.0], generator)
         u = _normal(k, [workspace.offset_tilt, workspace.offset_tilt, workspace.offset_roll], generator)
-        p = torch.cat((t / t.norm(dim=1, keepdim=True) * length[todo, None], u / u.norm(dim=1, keepdim=True) * angle[todo, None]), 1)
+        p = torch.cat(
+            (t / t.norm(dim=1, keepdim=True) * length[todo, None], u / u.norm(dim=1, keepdim=True) * angle[todo, None]),
+            1,
+        )
         c = d @ lie.pose_from_vector(p)
         ok = (
             (overlap(camera, d, c, scene) >= workspace.min_overlap)
@@ -202,7 +229,9 @@ def table1_starts(
         )
         T_wd[todo[ok]], T_wc[todo[ok]] = d[ok], c[ok]
         todo = todo[~ok]
-    raise SiameError(f"starts on {scene.name}: {len(todo)} of {n} see too little of the scene; check --width, --distance and the camera")
+    raise SiameError(
+        f"starts on {scene.name}: {len(todo)} of {n} see too little of the scene; check --width, --distance and the camera"
+    )
 
 
 def wide_starts(
@@ -220,7 +249,9 @@ def wide_starts(
     bearing = _uniform(n, [math.pi], generator)
     target = torch.cat((ring * bearing.cos(), ring * bearing.sin(), torch.zeros_like(ring)), 1)
     z = torch.nn.functional.normalize(target - position, dim=1)
-    x = torch.nn.functional.normalize(torch.cross(torch.tensor([[0.0, 1.0, 0.0]], dtype=z.dtype).expand_as(z), z, dim=1), dim=1)
+    x = torch.nn.functional.normalize(
+        torch.cross(torch.tensor([[0.0, 1.0, 0.0]], dtype=z.dtype).expand_as(z), z, dim=1), dim=1
+    )
     R = torch.stack((x, torch.cross(z, x, dim=1), z), -1)
     roll = _uniform(n, [math.radians(120)], generator)
     R = R @ lie.so3_exp(torch.cat((torch.zeros(n, 2, dtype=z.dtype), roll), 1))
@@ -255,9 +286,13 @@ def starts_from_csv(path: str | Path, workspace: Workspace) -> tuple[Float[Tenso
         try:
             values = [float(x) for x in text]
         except ValueError as error:
-            raise SiameError(f"{path}, line {number}: {str(error)}; each line is tx,ty,tz,tux,tuy,tuz in m and rad") from None
+            raise SiameError(
+                f"{path}, line {number}: {error!s}; each line is tx,ty,tz,tux,tuy,tuz in m and rad"
+            ) from None
         if len(values) != 6:
-            raise SiameError(f"{path}, line {number}: {len(values)} values, not 6; each line is tx,ty,tz,tux,tuy,tuz in m and rad")
+            raise SiameError(
+                f"{path}, line {number}: {len(values)} values, not 6; each line is tx,ty,tz,tux,tuy,tuz in m and rad"
+            )
         if not all(math.isfinite(x) for x in values):
             raise SiameError(f"{path}, line {number}: a value is not finite; give metres and radians")
         rows.append(values)

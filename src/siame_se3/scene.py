@@ -47,7 +47,9 @@ class Scene:
             if not 0 < size < float("inf"):
                 raise SiameError(f"{self.name}: a scene {name} of {size} m; give metres above 0")
         if isinstance(self.fill, str) and self.fill not in ("mean", "edge"):
-            raise SiameError(f"{self.name}: unknown fill '{self.fill}'; give a grey level, an RGB colour, 'mean' or 'edge'")
+            raise SiameError(
+                f"{self.name}: unknown fill '{self.fill}'; give a grey level, an RGB colour, 'mean' or 'edge'"
+            )
 
     @staticmethod
     def from_photo(
@@ -77,7 +79,9 @@ class Scene:
         if float(texture.amax((1, 2)).max()) < 0.02:
             raise SiameError(f"{path}: the photo is all black; take one with light")
         if float((texture.amax((1, 2)) - texture.amin((1, 2))).max()) < 0.02:
-            raise SiameError(f"{path}: the photo is one constant colour, nothing to servo on; take one of a textured scene")
+            raise SiameError(
+                f"{path}: the photo is one constant colour, nothing to servo on; take one of a textured scene"
+            )
         return Scene(texture, width, height if height is not None else width * h / w, path.stem, fill, extent)
 
     @property
@@ -131,7 +135,11 @@ def load_scenes(paths: list[str | Path], width: float = 0.8, fill: Fill = 0.0) -
     files: list[Path] = []
     for entry in map(Path, paths):
         if entry.is_dir():
-            found = sorted(p for p in entry.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
+            found = sorted(
+                p
+                for p in entry.iterdir()
+                if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+            )
             if not found:
                 raise SiameError(f"{entry}: no photo in this folder; give JPEG or PNG files")
             files += found

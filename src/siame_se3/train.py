@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from siame_se3.checkpoint import atomically
 from siame_se3.data import BatchSource, cell_points
@@ -38,7 +38,9 @@ class TrainConfig:
 
     Attributes:
         steps: optimiser steps; the learning rate is a one-cycle over them.
+        optimiser: 'muon' for the matrices (Jordan et al. 2024; a third fewer steps here) with AdamW for the rest, or 'adamw'.
         lr: peak learning rate of AdamW (1e-4, the paper's, for EfficientNet-B3 from ImageNet weights).
+        lr_muon: peak learning rate of Muon.
         lr_loss: of the loss weights, as a multiple of lr (the paper's 5e-4 / 1e-4).
         weight_decay: AdamW's, on matrices.
         warmup: share of the steps over which the learning rate rises.
@@ -51,7 +53,9 @@ class TrainConfig:
     """
 
     steps: int = 1000
+    optimiser: Literal["muon", "adamw"] = "muon"
     lr: float = 1.5e-3
+    lr_muon: float = 0.02
     lr_loss: float = 5.0
     weight_decay: float = 0.01
     warmup: float = 0.15
@@ -70,8 +74,8 @@ class Progress:
     step: int
     steps: int
     loss: float
-    groups: dict[str, float]  # mean error of each loss group, m or rad
-    lr: float
+    groups: dict[str, float]  # mean error of each loss group [m or rad], and of 'where' [half scene widths]
+    lr: float  # share of the peak
     seconds: float  # since the (first) start, pauses left out
     images: int
     shares: dict[str, float] = field(default_factory=dict)  # of the time: sample, render, augment, teacher, network
@@ -106,7 +110,9 @@ class Trainer:
         self.network_config, self.loss_config, self.data, self.config = network, loss, data, config
         rank, processes = world()
         if data.config.groups % processes:
-            raise SiameError(f"{data.config.groups} groups cannot be shared by {processes} processes; set --data.groups to a multiple")
+            raise SiameError(
+                f"{data.config.groups} groups cannot be shared by {processes} processes; set --data.groups to a multiple"
+            )
         self.my_groups = range(rank, data.config.groups, processes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
@@ -121,46 +127,71 @@ class Trainer:
             self.where.to(data.device)
         self.network.to(data.device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        weights = [*self.network.parameters(), *(self.where.parameters() if self.where is not None else ())]
-        matrices = [p for p in weights if p.ndim > 1]
-        vectors = [p for p in weights if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay, "factor": 1.0},
-                {"params": vectors, "weight_decay": 0.0, "factor": 1.0},
-                {"params": list(self.loss.parameters()), "weight_decay": 0.0, "factor": config.lr_loss},
-            ],
-            lr=config.lr,
-            fused=data.device.type == "cuda",
-        )
+        self._matrices: list[tuple[nn.Parameter, nn.Parameter]] = []
+        self.optimisers = self._optimisers()
         self.step = 0
         self.seconds = 0.0
         self.shares: dict[str, float] = {}
 
+    def _optimisers(self) -> list[torch.optim.Optimizer]:
+        """AdamW for all; or Muon for the matrices (convolutions as output x rest) and AdamW for what is left."""
+        c = self.config
+        weights = [*self.network.parameters(), *(self.where.parameters() if self.where is not None else ())]
+        last = self.network.head[-1]
+        by_muon = [
+            p
+            for p in self.network.parameters()
+            if c.optimiser == "muon" and p.ndim > 1 and min(p.shape[0], p[0].numel()) >= 16 and p is not last.weight  # type: ignore[union-attr]
+        ]
+        ours = {id(p) for p in by_muon}
+        rest = [p for p in weights if id(p) not in ours]
+        adamw = torch.optim.AdamW(
+            [
+                {"params": [p for p in rest if p.ndim > 1], "weight_decay": c.weight_decay, "peak": c.lr},
+                {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "peak": c.lr},
+                {"params": list(self.loss.parameters()), "weight_decay": 0.0, "peak": c.lr * c.lr_loss},
+            ],
+            fused=self.data.device.type == "cuda",
+        )
+        if not by_muon:
+            return [adamw]
+        # torch's Muon takes 2-D parameters: views of the same memory (columns in memory order; Muon does not mind which).
+        self._matrices = [(p, nn.Parameter(self._flat(p.detach()))) for p in by_muon]
+        assert all(m.data_ptr() == p.data_ptr() for p, m in self._matrices), "Muon must work on the weights' own memory"
+        muon = torch.optim.Muon([{"params": [m for _, m in self._matrices], "weight_decay": 0.0, "peak": c.lr_muon}])
+        return [muon, adamw]
+
+    @staticmethod
+    def _flat(p: Tensor) -> Tensor:
+        return p.permute(0, *range(2, p.ndim), 1).flatten(1) if p.ndim > 2 else p
+
     def lr(self) -> float:
-        """One-cycle: cosine up over the warm-up, cosine down to zero at the last step."""
+        """Share of the peak learning rates. One-cycle: cosine up over the warm-up, cosine down to zero at the last step."""
         c = self.config
         rise = max(1.0, c.warmup * c.steps)
         if self.step < rise:
-            return c.lr * (0.04 + 0.96 * (1 - math.cos(math.pi * (self.step + 1) / rise)) / 2)
-        return c.lr * (1 + math.cos(math.pi * (self.step + 1 - rise) / max(1.0, c.steps - rise))) / 2
+            return 0.04 + 0.96 * (1 - math.cos(math.pi * (self.step + 1) / rise)) / 2
+        return (1 + math.cos(math.pi * (self.step + 1 - rise) / max(1.0, c.steps - rise))) / 2
 
     def _parameters(self) -> list[Tensor]:
         modules = [m for m in (self.network, self.loss, self.where) if m is not None]
         return [p for m in modules for p in m.parameters() if p.requires_grad]
 
     def _buffers(self) -> list[Tensor]:
-        return [b for b in self.network.buffers() if b.is_floating_point()]
+        kept = self.network.state_dict().keys()
+        return [b for name, b in self.network.named_buffers() if name in kept and b.is_floating_point()]
 
-    def advance(self) -> tuple[float, Tensor]:
-        """One step; returns the loss and each loss group's mean error in units of the output scale."""
+    def advance(self) -> tuple[float, dict[str, float]]:
+        """One step; returns the loss, and the mean error of each loss group [m or rad] and of 'where' [half scene widths]."""
         c, groups = self.config, self.data.config.groups
         began = time.perf_counter()
         self.network.train()
-        self.optimiser.zero_grad(set_to_none=True)
+        for p in self._parameters():
+            p.grad = None
         before = [b.clone() for b in self._buffers()]
         after = [torch.zeros_like(b) for b in before]
         total = torch.zeros(1 + len(self.loss.groups), device=self.data.device)
+        total_where = torch.zeros(1, device=self.data.device)
         for group in self.my_groups:
             for b, value in zip(self._buffers(), before, strict=True):
                 b.copy_(value)
@@ -170,19 +201,19 @@ class Trainer:
             with torch.autocast(self.data.device.type, torch.bfloat16, enabled=c.precision == "bf16"):
                 features = self.network.features(batch.images)
             s = self.network.pooled(features)
-            y_hat = self.network.regress(s[batch.current], s[batch.desired])
+            y_hat = self.network.regress_pairs(s, batch.current, batch.desired)
             loss, errors = self.loss(y_hat, batch.target / self.network.scale)
             if self.where is not None:
                 where = self.where(features, *cell_points(batch, *features.shape[-2:]))
                 loss = loss + self.loss_config.where * where
-                self.last_where = float(where.detach())
+                total_where += where.detach() / groups
             (loss / groups).backward()
             total += torch.cat((loss.detach()[None], errors)) / groups
             for a, b in zip(after, self._buffers(), strict=True):
                 a += b / groups
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self._parameters()]
         if world()[1] > 1:
-            everything = [*gradients, *after, total]
+            everything = [*gradients, *after, total, total_where]
             flat = torch.cat([x.flatten() for x in everything])
             dist.all_reduce(flat)
             for x, part in zip(everything, flat.split([x.numel() for x in everything]), strict=True):
@@ -192,10 +223,14 @@ class Trainer:
         for p, g in zip(self._parameters(), gradients, strict=True):
             p.grad = g
         torch.nn.utils.clip_grad_norm_(self._parameters(), c.clip)
-        lr = self.lr()
-        for settings in self.optimiser.param_groups:
-            settings["lr"] = lr * settings["factor"]
-        self.optimiser.step()
+        for p, matrix in self._matrices:
+            assert p.grad is not None
+            matrix.grad, p.grad = self._flat(p.grad), None
+        share = self.lr()
+        for optimiser in self.optimisers:
+            for settings in optimiser.param_groups:
+                settings["lr"] = share * settings["peak"]
+            optimiser.step()
         self.step += 1
         decay = min(c.average, self.step / (self.step + 9))
         for ours, theirs in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
@@ -204,7 +239,14 @@ class Trainer:
             else:
                 ours.copy_(theirs)
         self.seconds += time.perf_counter() - began
-        return float(total[0]), total[1:].cpu()
+        return float(total[0]), self._named(total[1:].tolist(), float(total_where))
+
+    def _named(self, errors: list[float], where: float) -> dict[str, float]:
+        names = ("v_xy", "v_z", "w_xy", "w_z") if self.loss_config.kind == "eq6" else ("v", "w")
+        first_axis = [g.start for g in GROUPS[self.loss_config.kind]]
+        scale = self.network_config.output_scale
+        named = {name: e * scale[axis] for name, e, axis in zip(names, errors, first_axis, strict=True)}
+        return named if self.where is None else {**named, "where": where}
 
     # State on disk: safetensors, no pickle.
 
@@ -217,7 +259,9 @@ class Trainer:
             "train": dataclasses.asdict(self.config),
             "workspace": dataclasses.asdict(data.workspace),
             "camera": dataclasses.asdict(data.camera),
-            "scenes": [[s.name, s.width, s.height, list(s.texture.shape), float(s.texture.double().sum())] for s in data.scenes],
+            "scenes": [
+                [s.name, s.width, s.height, list(s.texture.shape), float(s.texture.double().sum())] for s in data.scenes
+            ],
             "seed": data.seed,
             "output": data.output,
         }
@@ -229,8 +273,9 @@ class Trainer:
         tensors |= {f"loss.{k}": v for k, v in self.loss.state_dict().items()}
         if self.where is not None:
             tensors |= {f"where.{k}": v for k, v in self.where.state_dict().items()}
-        for k, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{k}.{name}": value for name, value in state.items()}
+        for n, optimiser in enumerate(self.optimisers):
+            for k, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{n}.{k}.{name}": value for name, value in state.items()}
         return tensors
 
     def save(self, path: Path) -> None:
@@ -263,7 +308,9 @@ class Trainer:
         if metadata["identity"] != self._identity():
             mine, theirs = json.loads(self._identity()), json.loads(metadata["identity"])
             other = ", ".join(k for k in mine if mine[k] != theirs.get(k))
-            raise SiameError(f"{path}: state of a training with other options ({other}); give the same ones, remove it, or another --out")
+            raise SiameError(
+                f"{path}: state of a training with other options ({other}); give the same ones, remove it, or another --out"
+            )
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -273,13 +320,14 @@ class Trainer:
         self.loss.load_state_dict(part("loss."), strict=True)
         if self.where is not None:
             self.where.load_state_dict(part("where."), strict=True)
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in part("optimiser.").items():
-            index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-        full = self.optimiser.state_dict()
-        full["state"] = state
-        self.optimiser.load_state_dict(full)
+        for n, optimiser in enumerate(self.optimisers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in part(f"optimiser.{n}.").items():
+                index, name = key.split(".")
+                state.setdefault(int(index), {})[name] = value
+            full = optimiser.state_dict()
+            full["state"] = state
+            optimiser.load_state_dict(full)
         self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
         self.shares = json.loads(metadata["shares"])
 
@@ -325,8 +373,6 @@ def train(
         trainer.load(state_path)
     saved = time.monotonic()
     marks = {round(c.steps * (k + 1) / c.evaluations) for k in range(c.evaluations)} if c.evaluations > 0 else set()
-    names = {"eq6": ("v_xy", "v_z", "w_xy", "w_z")}.get(trainer.loss_config.kind, ("v", "w"))
-    units = [trainer.network_config.output_scale[g[0].start if isinstance(g[0], slice) else g[0]] for g in _first_axes(trainer)]
     while trainer.step < c.steps:
         loss, errors = trainer.advance()
         if not math.isfinite(loss):
@@ -335,16 +381,11 @@ def train(
         if first and (trainer.step % c.log_every == 0 or done):
             spent = max(trainer.seconds, 1e-9)
             shares = {k: v / spent for k, v in trainer.shares.items()}
-            groups = {n: float(e) * u for n, e, u in zip(names, errors, units, strict=True)}
             images = trainer.step * trainer.data.config.groups * trainer.data.config.views
-            report(Progress(trainer.step, c.steps, loss, groups, trainer.lr(), trainer.seconds, images, shares))
+            report(Progress(trainer.step, c.steps, loss, errors, trainer.lr(), trainer.seconds, images, shares))
         if first and state_path is not None and (time.monotonic() - saved > c.checkpoint_seconds or done):
             trainer.save(state_path)
             saved = time.monotonic()
         if first and evaluate is not None and trainer.step in marks:
             evaluate(trainer.result(), trainer.step)
     return trainer.result()
-
-
-def _first_axes(trainer: Trainer) -> list[tuple[slice | int, ...]]:
-    return [(g,) for g in GROUPS[trainer.loss_config.kind]]

@@ -80,7 +80,9 @@ class Trajectory:
     def save(self, path: str | Path) -> None:
         """Write a compressed .npz (no pickle) that `load` reads back."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
-        settings = json.dumps({"settings": arrays.pop("settings"), "reason": arrays.pop("reason"), "dt": arrays.pop("dt")})
+        settings = json.dumps(
+            {"settings": arrays.pop("settings"), "reason": arrays.pop("reason"), "dt": arrays.pop("dt")}
+        )
         path = Path(path)
         partial = path.with_name(path.name + ".part")
         with partial.open("wb") as stream:

@@ -186,7 +186,9 @@ class Neural:
                     f"camera: focal length / image side is {ratio:.2f}, the model was trained for {self.focal_ratio:.2f}; "
                     "train one for this camera (siame train --camera)"
                 )
-        return NeuralLaw(self, self.engine.embed(network_images(target.image, self.engine.image_size)), target.image.shape[:-3])
+        return NeuralLaw(
+            self, self.engine.embed(network_images(target.image, self.engine.image_size)), target.image.shape[:-3]
+        )
 
 
 @dataclass(frozen=True)

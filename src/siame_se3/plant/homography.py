@@ -66,7 +66,9 @@ class HomographyPlant:
         self._T_wc = start.clone()
         flat = start.reshape(-1, 4, 4)
         if self._augmentation is not None:
-            generators = [torch.Generator().manual_seed(self._seed * 1_000_003 + self._first + k) for k in range(len(flat))]
+            generators = [
+                torch.Generator().manual_seed(self._seed * 1_000_003 + self._first + k) for k in range(len(flat))
+            ]
             size = (self.scene.width, self.scene.height)
             drawn = [augment.draw(1, self._augmentation, size, g) for g in generators]
             self._conditions = augment.Conditions(
@@ -83,7 +85,9 @@ class HomographyPlant:
             return images
         homographies = plane_from_pixel(self.camera, poses)
         parts = [
-            augment.apply(images[k], self._conditions[runs[k]], homographies[k], [self._generators[int(r)] for r in runs[k]])
+            augment.apply(
+                images[k], self._conditions[runs[k]], homographies[k], [self._generators[int(r)] for r in runs[k]]
+            )
             for k in torch.arange(len(runs)).split(128)
         ]
         return torch.cat(parts) if parts else images

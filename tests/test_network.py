@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from siame_se3.errors import SiameError
+from siame_se3.network import NetworkConfig, SiameseNetwork
+
+FUSIONS = ["difference", "concatenation", "relative"]
+SHAPES = [(), (1,), (3, 2)]
+each_fusion = pytest.mark.parametrize("fusion", FUSIONS)
+
+
+def network(config: NetworkConfig, **changes: Any) -> SiameseNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return SiameseNetwork(replace(config, **changes)).eval().requires_grad_(False)
+
+
+def rand(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def ordered_pairs(n: int) -> tuple[Tensor, Tensor]:
+    i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+    return i.flatten(), j.flatten()
+
+
+@each_fusion
+@pytest.mark.parametrize("pooling", ["average", "spatial"])
+@pytest.mark.parametrize("n", [1, 5])
+def test_images_give_a_code_and_six_numbers(tiny: NetworkConfig, fusion: str, pooling: str, n: int) -> None:
+    net = network(tiny, fusion=fusion, pooling=pooling)
+    s = net.embed(rand(n, 3, 32, 32))
+    assert s.shape == (n, 96 if pooling == "average" else tiny.embedding)
+    v = net(rand(n, 3, 32, 32, seed=1), s)
+    assert v.shape == (n, 6)
+    assert s.dtype == v.dtype == torch.float32
+    assert bool(v.isfinite().all())
+    assert float(v.abs().min()) > 0
+
+
+@each_fusion
+@pytest.mark.parametrize("zero_at_goal", [True, False])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_head_takes_any_batch_axes(
+    tiny: NetworkConfig, fusion: str, zero_at_goal: bool, shape: tuple[int, ...]
+) -> None:
+    net = network(tiny, fusion=fusion, zero_at_goal=zero_at_goal)
+    s, s_desired = randn(*shape, tiny.embedding), randn(*shape, tiny.embedding, seed=1)
+    y = net.regress(s, s_desired)
+    assert y.shape == (*shape, 6)
+    one_by_one = [
+        net.regress(a[None], b[None]) for a, b in zip(s.reshape(-1, 32), s_desired.reshape(-1, 32), strict=True)
+    ]
+    torch.testing.assert_close(y.reshape(-1, 6), torch.cat(one_by_one), rtol=0, atol=2e-6)
+
+
+@each_fusion
+@pytest.mark.parametrize("n", [1, 2, 7, 64])
+@pytest.mark.parametrize("head", [(32,), (512, 256)], ids=str)
+def test_equal_images_command_exactly_zero(tiny: NetworkConfig, fusion: str, n: int, head: tuple[int, ...]) -> None:
+    net = network(tiny, fusion=fusion, head=head)
+    images = rand(n, 3, 32, 32)
+    assert torch.equal(net(images, net.embed(images)), torch.zeros(n, 6))
+
+
+@each_fusion
+def test_without_zero_at_goal_equal_images_command_something(tiny: NetworkConfig, fusion: str) -> None:
+    net = network(tiny, fusion=fusion, zero_at_goal=False)
+    images = rand(2, 3, 32, 32)
+    assert float(net(images, net.embed(images)).abs().min()) > 1e-6
+
+
+@each_fusion
+def test_zero_at_goal_subtracts_what_the_head_says_at_the_goal(tiny: NetworkConfig, fusion: str) -> None:
+    with_zero, without = network(tiny, fusion=fusion), network(tiny, fusion=fusion, zero_at_goal=False)
+    s, s_desired = randn(5, 32), randn(5, 32, seed=1)
+    expected = without.regress(s, s_desired) - without.regress(s_desired, s_desired)
+    torch.testing.assert_close(with_zero.regress(s, s_desired), expected, rtol=0, atol=1e-6)
+
+
+@each_fusion
+@pytest.mark.parametrize("zero_at_goal", [True, False])
+def test_pairs_are_regressed_as_one_by_one(tiny: NetworkConfig, fusion: str, zero_at_goal: bool) -> None:
+    net = network(tiny, fusion=fusion, zero_at_goal=zero_at_goal, head=(64, 32))
+    s = randn(9, tiny.embedding)
+    current, desired = ordered_pairs(9)
+    expected = net.regress(s[current], s[desired])
+    assert float(expected.abs().max()) > 0.1
+    torch.testing.assert_close(net.regress_pairs(s, current, desired), expected, rtol=0, atol=2e-6)
+
+
+@each_fusion
+def test_pairs_are_differentiated_as_one_by_one(tiny: NetworkConfig, fusion: str) -> None:
+    net = network(tiny, fusion=fusion).requires_grad_(True)
+    s = randn(5, tiny.embedding).requires_grad_()
+    current, desired = ordered_pairs(5)
+    inputs = [s, *net.head.parameters()]
+    fast = torch.autograd.grad(net.regress_pairs(s, current, desired).square().sum(), inputs)
+    slow = torch.autograd.grad(net.regress(s[current], s[desired]).square().sum(), inputs)
+    largest = max(float(g.abs().max()) for g in slow)
+    for a, b in zip(fast, slow, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6 * largest)
+
+
+def test_command_is_in_units_of_the_output_scale(tiny: NetworkConfig) -> None:
+    scale = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    net = network(tiny, output_scale=scale)
+    s, s_desired = randn(4, 32), randn(4, 32, seed=1)
+    assert torch.equal(net.command(s, s_desired), net.regress(s, s_desired) * torch.tensor(scale))
+
+
+def test_grey_network_sees_luma_only(tiny: NetworkConfig) -> None:
+    net = network(tiny, colour=False)
+    images = rand(3, 3, 32, 32)
+    luma = (images * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True).expand_as(images)
+    expected = net.embed(luma)
+    assert float((net.embed(1 - images) - expected).abs().max()) > 1e-2
+    torch.testing.assert_close(net.embed(images), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_colour_network_sees_chroma(tiny: NetworkConfig) -> None:
+    net = network(tiny)
+    images = rand(3, 3, 32, 32)
+    assert float((net.embed(images) - net.embed(images.flip(1))).abs().max()) > 1e-3
+
+
+def test_the_papers_network_is_1536_1024_256_6() -> None:
+    net = network(replace(NetworkConfig.paper(), pretrained=False))
+    widths = [layer.in_features for layer in net.head if isinstance(layer, torch.nn.Linear)]
+    assert widths == [1536, 1024, 256]
+    assert net.channels == 1536
+    assert isinstance(net.head[-1], torch.nn.Linear)
+    assert net.head[-1].out_features == 6
+
+
+@pytest.mark.parametrize("stride", [16, 8, 4])
+def test_spatial_pooling_takes_the_map_of_the_stride(tiny: NetworkConfig, stride: int) -> None:
+    net = network(tiny, stride=stride)
+    features = net.features(rand(2, 3, 32, 32))
+    assert features.shape[-2:] == (32 // stride, 32 // stride)
+    assert features.shape[1] == net.channels
+    assert net.embed(rand(2, 3, 32, 32)).shape == (2, tiny.embedding)
+
+
+@pytest.mark.parametrize("size", [32, 40, 48])
+def test_image_size_need_not_be_a_multiple_of_the_stride(tiny: NetworkConfig, size: int) -> None:
+    assert network(tiny, image_size=size).embed(rand(2, 3, size, size)).shape == (2, tiny.embedding)
+
+
+def test_same_seed_same_weights(tiny: NetworkConfig) -> None:
+    a, b = network(tiny).state_dict(), network(tiny).state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("pooling", ["average", "spatial"])
+@pytest.mark.parametrize(("typed", "meant"), [("resnet10", "resnet10t"), ("efficientnetb3", "efficientnet_b3")])
+def test_unknown_backbone_names_close_ones(tiny: NetworkConfig, pooling: str, typed: str, meant: str) -> None:
+    with pytest.raises(SiameError, match=f"'{typed}'.*{meant}") as caught:
+        network(tiny, backbone=typed, pooling=pooling)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_backbone_far_from_all(tiny: NetworkConfig) -> None:
+    with pytest.raises(SiameError, match="zzzzzzzz"):
+        network(tiny, backbone="zzzzzzzz")
+
+
+def test_stride_that_the_backbone_lacks_names_those_it_has(tiny: NetworkConfig) -> None:
+    with pytest.raises(SiameError, match=r"test_resnet.*stride 12.*16"):
+        network(tiny, stride=12)
