@@ -186,16 +186,23 @@ def test_desired_poses_fill_their_box() -> None:
     assert float(p[:, 5].abs().max()) < 1e-15
 
 
-@pytest.mark.parametrize("spread", [0.5, 1.0])
-def test_offsets_have_their_spread(spread: float) -> None:
-    p = lie.vector_from_pose(offsets(N, WORKSPACE, rng(), spread))
-    sigma = torch.tensor([0.1] * 3 + [math.radians(a) for a in (10, 10, 16)], dtype=torch.float64) * spread
-    torch.testing.assert_close(p.std(0) / sigma, torch.ones(6, dtype=p.dtype), rtol=0, atol=4 / math.sqrt(2 * N))
-    torch.testing.assert_close(p.mean(0) / sigma, torch.zeros(6, dtype=p.dtype), rtol=0, atol=4 / math.sqrt(N))
+@pytest.mark.parametrize("spread", [(0.5, 0.5), (1.0, 1.0), (0.25, 2.0)])
+def test_offsets_have_their_spread(spread: tuple[float, float]) -> None:
+    """A Gaussian times a uniform factor f, one a view: variance E f^2, and squares of two axes correlate by E f^4."""
+    n, (low, high) = 10_000, spread
+    factor = torch.linspace(low, high, 10_001, dtype=torch.float64)
+    f2, f4 = float((factor**2).mean()), float((factor**4).mean())
+    p = lie.vector_from_pose(offsets(n, WORKSPACE, rng(), spread))
+    x = p / torch.tensor([0.1] * 3 + [math.radians(a) for a in (10, 10, 16)], dtype=torch.float64)
+    std_error = math.sqrt((3 * f4 / f2**2 - 1) / (4 * n))
+    torch.testing.assert_close(x.mean(0), torch.zeros(6, dtype=x.dtype), rtol=0, atol=4 * math.sqrt(f2 / n))
+    torch.testing.assert_close(x.std(0), torch.full((6,), math.sqrt(f2), dtype=x.dtype), rtol=4 * std_error, atol=0)
+    together = (x[:, :3] ** 2 * x[:, 3:] ** 2).mean()
+    assert float(together) == pytest.approx(f4, rel=0.15)
 
 
 def test_no_spread_is_no_offset() -> None:
-    assert torch.equal(offsets(3, WORKSPACE, rng(), 0.0), torch.eye(4, dtype=torch.float64).expand(3, 4, 4))
+    assert torch.equal(offsets(3, WORKSPACE, rng(), (0.0, 0.0)), torch.eye(4, dtype=torch.float64).expand(3, 4, 4))
 
 
 @pytest.mark.parametrize("min_overlap", [0.2, 0.9])

@@ -141,6 +141,7 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     radius = int(3 * float(sigma.max()) + 0.999)
     x = torch.arange(-radius, radius + 1, device=images.device)
     kernel = torch.exp(-(x**2) / (2 * sigma[:, None].clamp(min=1e-3) ** 2))
+    kernel = kernel * (x.abs() <= (3 * sigma[:, None] + 0.999).floor())
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
     flat = images.reshape(1, n * channels, h, w)
     for shape, pad in (

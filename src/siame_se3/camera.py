@@ -56,7 +56,7 @@ class Camera:
             counts = _MODELS.get(self.distortion_model)
             if counts is None:
                 raise SiameError(
-                    f"camera: unknown distortion_model '{self.distortion_model}'; use one of {', '.join(_MODELS)}"
+                    f"camera: unknown distortion_model {self.distortion_model!r}; use one of {', '.join(_MODELS)}"
                 )
             if len(self.distortion) not in counts:
                 raise SiameError(
@@ -90,10 +90,9 @@ class Camera:
             raise SiameError(f"{path}: no such file; give a ROS camera_info YAML")
         try:
             info = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-            raise SiameError(
-                f"{path}: not a YAML file ({str(error).splitlines()[0]}); give a ROS camera_info YAML"
-            ) from None
+        except Exception as error:  # PyYAML lets KeyError, IndexError, AttributeError, RecursionError through
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SiameError(f"{path}: not a YAML file ({reason}); give a ROS camera_info YAML") from None
         if not isinstance(info, dict):
             raise SiameError(
                 f"{path}: not a camera_info YAML (no keys); it needs image_width, image_height, camera_matrix"

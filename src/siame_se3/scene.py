@@ -60,19 +60,23 @@ class Scene:
         Raises:
             SiameError: no such file, not an image, or nothing on it to see.
         """
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        import warnings
+
+        import numpy as np
+        from PIL import Image, ImageOps
 
         path = Path(path)
         if not path.is_file():
             raise SiameError(f"{path}: no such file; give a photo of the scene")
         try:
-            with Image.open(path) as picture:
-                rgb = ImageOps.exif_transpose(picture).convert("RGB")
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
+                upright = ImageOps.exif_transpose(picture)
+                deep = upright.mode.startswith("I")  # 16 bits: Pillow's convert would clip them to white
+                rgb = np.asarray(upright if deep else upright.convert("RGB"), dtype=np.float32)
+                rgb = np.repeat(rgb[..., None] / 65535, 3, -1) if deep else rgb / 255
+        except Exception:  # Pillow's decoders raise what they like: RuntimeError, NotImplementedError, struct.error
             raise SiameError(f"{path}: not an image that can be read; give a JPEG or PNG photo of the scene") from None
-        import numpy as np
-
-        texture = torch.from_numpy(np.asarray(rgb, dtype=np.float32) / 255).permute(2, 0, 1).contiguous()
+        texture = torch.from_numpy(rgb).permute(2, 0, 1).contiguous()
         _, h, w = texture.shape
         if min(h, w) < 8:
             raise SiameError(f"{path}: a photo of {w} x {h} px is too small; give at least 8 x 8")

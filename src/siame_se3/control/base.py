@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor
 from siame_se3.view import View
 
 
+@runtime_checkable
 class Law(Protocol):
     """Velocity of the camera from what it sees now, at gain 1. Pure: the same view gives the same velocity."""
 
@@ -21,6 +22,7 @@ class Law(Protocol):
         """The law of some runs of the batch."""
 
 
+@runtime_checkable
 class Controller(Protocol):
     """A way to servo: makes a Law for a desired view.
 

@@ -6,7 +6,7 @@ The network is run by an engine: PyTorch (GPUs, and where OpenVINO is missing) o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from siame_se3.errors import SiameError
 from siame_se3.view import View
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Runs a siamese network."""
 

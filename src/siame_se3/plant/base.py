@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from siame_se3 import lie
 from siame_se3.view import View
 
 
+@runtime_checkable
 class Plant(Protocol):
     """A camera (or a batch of them) that obeys twists.
 

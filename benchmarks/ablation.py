@@ -1,0 +1,83 @@
+"""One table: what each choice is worth, same photo, same number of images seen, same steps.
+
+    python benchmarks/ablation.py [--steps 300] [--runs 128] [--seed 0] [--out ablation.jsonl] [PHOTO]
+
+A finished row is kept in --out and not run again, so a killed benchmark resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from common import closed_loop, header, markdown, skimage_photo
+
+from siame_se3.cli import default_camera
+from siame_se3.data import BatchSource, DataConfig
+from siame_se3.loss import LossConfig
+from siame_se3.network import NetworkConfig
+from siame_se3.sampling import Workspace
+from siame_se3.scene import Scene
+from siame_se3.train import TrainConfig, Trainer
+
+N, L, D, T = NetworkConfig(), LossConfig(), DataConfig(), TrainConfig()
+VARIANTS: dict[str, tuple[NetworkConfig, LossConfig, DataConfig, TrainConfig]] = {
+    "default": (N, L, D, T),
+    "pairs: the paper's (32 of 64 views)": (N, L, replace(D, pairs="paper", near=0.0), T),
+    "fusion: difference (the paper's)": (replace(N, fusion="difference"), L, D, T),
+    "fusion: concatenation": (replace(N, fusion="concatenation"), L, D, T),
+    "loss: Eq. 4, beta 1": (N, replace(L, kind="eq4"), D, T),
+    "output: pose, loss Eq. 5 (Siame-SE(3))": (replace(N, output="pose"), replace(L, kind="eq5"), D, T),
+    "loss: two weights": (N, replace(L, kind="two"), D, T),
+    "head zero at the goal: off": (replace(N, zero_at_goal=False), L, D, T),
+    "near-goal samples and weights: off": (N, replace(L, near=0.0), replace(D, near=0.0), T),
+    "scene-coordinate task: off": (N, replace(L, where=0.0), D, T),
+    "pooling: average (the paper's)": (replace(N, pooling="average"), replace(L, where=0.0), D, T),
+    "optimiser: AdamW alone": (N, L, D, replace(T, optimiser="adamw")),
+}
+
+
+def main() -> None:
+    """All variants, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photo", nargs="?", type=Path, default=None)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("ablation.jsonl"))
+    options = parser.parse_args()
+    scene = Scene.from_photo(options.photo or skimage_photo("coffee.png"))
+    print(header(), flush=True)
+    done = {}
+    if options.out.is_file():
+        done = {row["variant"]: row for row in map(json.loads, options.out.read_text(encoding="utf-8").splitlines())}
+    for name, (network, loss, data, train) in VARIANTS.items():
+        if name in done:
+            continue
+        source = BatchSource(
+            [scene], default_camera(network.image_size), Workspace(), data, options.seed, network.output
+        )
+        trainer = Trainer(network, loss, source, replace(train, steps=options.steps))
+        while trainer.step < options.steps:
+            trainer.advance()
+        s = closed_loop(trainer.result(), scene, options.runs, seed=1000 + options.seed)
+        done[name] = {
+            "variant": name,
+            "images": options.steps * data.views,
+            "converged [%]": round(s.converged_percent, 1),
+            "end mean [cm]": round(100 * s.end_t_m[0], 2),
+            "end mean [deg]": round(s.end_r_deg[0], 2),
+            "end median [cm]": round(100 * s.median_end_t_m, 2),
+            "end median [deg]": round(s.median_end_r_deg, 2),
+            "training [s]": round(trainer.seconds),
+        }
+        with options.out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(done[name]) + "\n")
+        print(json.dumps(done[name]), flush=True)
+    print(markdown([done[name] for name in VARIANTS]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What the benchmarks share: scenes, a closed-loop check, a header with hardware and command."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from siame_se3 import metrics, sampling
+from siame_se3.camera import Camera
+from siame_se3.cli import default_camera, hardware
+from siame_se3.control.neural import Neural, engine_for
+from siame_se3.loop import ServoConfig, servo
+from siame_se3.network import SiameseNetwork
+from siame_se3.plant import HomographyPlant
+from siame_se3.sampling import Workspace
+from siame_se3.scene import Scene
+
+
+def header() -> str:
+    """Hardware, command and date: printed above each table."""
+    return f"{hardware()}; python {' '.join(sys.argv)}; {time.strftime('%Y-%m-%d')}"
+
+
+def skimage_photo(name: str) -> Path:
+    """A photo that the package scikit-image carries."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / name
+
+
+def closed_loop(
+    network: SiameseNetwork, scene: Scene, runs: int, seed: int, iterations: int = 100, camera: Camera | None = None
+) -> metrics.Summary:
+    """Table I starts, network alone, gain 0.4 a step."""
+    camera = camera or default_camera(network.config.image_size)
+    T_wd, T_wc = sampling.draw_starts("table1", runs, scene, camera, Workspace(), seed)
+    plant = HomographyPlant(scene, camera)
+    controller = Neural(engine_for(network), network.config.output)
+    config = ServoConfig(gain=10.0, gain_at_rest=10.0, max_iterations=iterations)
+    with torch.no_grad():
+        trajectory = servo(plant, controller, plant.look(T_wd), T_wc, config)
+    return metrics.summary(metrics.rows(trajectory))
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """A table for a page or a note."""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(lines)

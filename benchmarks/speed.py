@@ -1,0 +1,67 @@
+"""Step times at batch 1, and where the training time goes.
+
+    python benchmarks/speed.py
+
+Medians over many calls: the law's step (image -> velocity) of the default model and of EfficientNet-B3 at 224 px by
+OpenVINO, and the shares of rendering, augmentation and the rest in a training step of the default network.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+from common import header, markdown
+
+from siame_se3 import checkpoint
+from siame_se3.cli import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, default_camera
+from siame_se3.control.neural import Neural, OpenVinoEngine
+from siame_se3.data import BatchSource, DataConfig
+from siame_se3.loss import LossConfig
+from siame_se3.network import NetworkConfig, SiameseNetwork
+from siame_se3.sampling import Workspace
+from siame_se3.scene import Scene
+from siame_se3.train import TrainConfig, Trainer
+from siame_se3.view import View
+
+
+def step_time(network: SiameseNetwork, precision: str, calls: int = 300) -> float:
+    """Median milliseconds of law(view), one image."""
+    engine = OpenVinoEngine(network, precision)  # type: ignore[arg-type]
+    size = network.config.image_size
+    view = View(torch.rand(1, 3, size, size))
+    law = Neural(engine).aim(view)
+    times = []
+    for _ in range(calls):
+        t0 = time.perf_counter()
+        law(view)
+        times.append(time.perf_counter() - t0)
+    return 1e3 * statistics.median(times[calls // 10 :])
+
+
+def main() -> None:
+    """Both tables."""
+    print(header())
+    default = checkpoint.load(bundled(BUNDLED_MODEL)).network
+    paper = SiameseNetwork(NetworkConfig("efficientnet_b3", 224, pooling="average", head=(1024, 256)))
+    rows = [
+        {"network": name, "precision": precision, "step, batch 1 [ms]": round(step_time(network, precision), 2)}
+        for name, network in (("default (ResNet-10t, 112 px)", default), ("EfficientNet-B3, 224 px", paper))
+        for precision in ("f32", "bf16")
+    ]
+    print(markdown(rows))
+    scene = Scene.from_photo(bundled(BUNDLED_PHOTO))
+    source = BatchSource([scene], default_camera(112), Workspace(), DataConfig(), 0)
+    trainer = Trainer(NetworkConfig(), LossConfig(), source, TrainConfig(steps=100))
+    for _ in range(10):
+        trainer.advance()
+    trainer.seconds, trainer.shares = 0.0, {}
+    for _ in range(40):
+        trainer.advance()
+    shares = {name: f"{100 * value / trainer.seconds:.1f} %" for name, value in trainer.shares.items()}
+    print(markdown([{**shares, "images/s": round(40 * source.config.views / trainer.seconds)}]))
+
+
+if __name__ == "__main__":
+    main()
