@@ -14,12 +14,12 @@ from pathlib import Path
 
 from common import closed_loop, header, markdown, skimage_photo
 
-from siame_se3.cli import default_camera
 from siame_se3.data import BatchSource, DataConfig
 from siame_se3.loss import LossConfig
 from siame_se3.network import NetworkConfig
 from siame_se3.sampling import Workspace
 from siame_se3.scene import Scene
+from siame_se3.simulate import default_camera
 from siame_se3.train import TrainConfig, Trainer
 
 N, L, D, T = NetworkConfig(), LossConfig(), DataConfig(), TrainConfig()

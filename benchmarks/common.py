@@ -11,13 +11,13 @@ import torch
 
 from siame_se3 import metrics, sampling
 from siame_se3.camera import Camera
-from siame_se3.cli import default_camera, hardware
 from siame_se3.control.neural import Neural, engine_for
 from siame_se3.loop import ServoConfig, servo
 from siame_se3.network import SiameseNetwork
 from siame_se3.plant import HomographyPlant
 from siame_se3.sampling import Workspace
 from siame_se3.scene import Scene
+from siame_se3.simulate import default_camera, hardware
 
 
 def header() -> str:

@@ -15,13 +15,13 @@ import torch
 from common import header, markdown
 
 from siame_se3 import checkpoint
-from siame_se3.cli import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, default_camera
 from siame_se3.control.neural import Neural, OpenVinoEngine
 from siame_se3.data import BatchSource, DataConfig
 from siame_se3.loss import LossConfig
 from siame_se3.network import NetworkConfig, SiameseNetwork
 from siame_se3.sampling import Workspace
 from siame_se3.scene import Scene
+from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, default_camera
 from siame_se3.train import TrainConfig, Trainer
 from siame_se3.view import View
 

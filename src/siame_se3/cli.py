@@ -9,11 +9,10 @@ import dataclasses
 import json
 import math
 import os
-import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,43 +26,11 @@ from siame_se3.loop import ServoConfig
 from siame_se3.loss import LossConfig
 from siame_se3.network import NetworkConfig
 from siame_se3.sampling import Workspace
+from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, default_camera, hardware, run_servo
 from siame_se3.train import TrainConfig
 
 if TYPE_CHECKING:
     from siame_se3.camera import Camera
-    from siame_se3.checkpoint import Model
-    from siame_se3.scene import Scene
-    from siame_se3.view import Trajectory, View
-
-BUNDLED_PHOTO, BUNDLED_MODEL = "coffee.jpg", "coffee.safetensors"
-
-
-def bundled(name: str) -> Path:
-    """A file that came with the package."""
-    with as_file(files("siame_se3") / "assets" / name) as path:
-        return path
-
-
-def hardware() -> str:
-    """One line on the machine, for reports."""
-    import torch
-
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name(0)}, PyTorch {torch.__version__}"
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            name = next((line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")), name)
-    except OSError:
-        pass
-    return f"{name}, {os.cpu_count()} cores, PyTorch {torch.__version__}"
-
-
-def default_camera(size: int) -> Camera:
-    """The paper's: 224 px, f = 300 px, at another number of pixels."""
-    from siame_se3.camera import Camera
-
-    return Camera.from_focal(300, 224).resized(size)
 
 
 def _fill(text: str) -> Any:
@@ -92,65 +59,6 @@ def _may_write(path: Path | None, option: str) -> None:
         raise SiameError(f"{option} {path}: {error.strerror}; give a place that can be written") from None
     if not os.access(path.parent, os.W_OK):
         raise SiameError(f"{option} {path}: that folder cannot be written; give another place")
-
-
-def run_servo(
-    model: Model | None,
-    scene: Scene,
-    camera: Camera,
-    law: str,
-    starts: str,
-    runs: int,
-    seed: int,
-    distance: float,
-    config: ServoConfig,
-    conditions: Augmentation | None = None,
-    engine: str = "auto",
-    quiet: bool = False,
-    settings: dict[str, Any] | None = None,
-) -> tuple[Trajectory, View, View]:
-    """Simulated runs of a law; the trajectory, the desired views, and the last ones."""
-    from tqdm import tqdm
-
-    from siame_se3 import sampling
-    from siame_se3.control.base import Controller
-    from siame_se3.control.geometric import TEACHERS
-    from siame_se3.control.neural import Neural, engine_for
-    from siame_se3.loop import servo
-    from siame_se3.plant import HomographyPlant
-
-    workspace = Workspace(distance=distance)
-    T_wd, T_wc = sampling.draw_starts(starts, runs, scene, camera, workspace, seed)
-    plant = HomographyPlant(scene, camera, conditions=conditions, seed=seed)
-    desired = plant.look(T_wd)
-    assert desired.image is not None
-    contrast = desired.image.flatten(-3).std(-1)
-    if float(contrast.min()) < 1e-3:
-        raise SiameError(
-            f"{scene.name}: the desired camera sees nothing of the scene; check --width, --distance and the camera"
-        )
-    controller: Controller
-    if law == "neural":
-        assert model is not None
-        controller = Neural(
-            engine_for(model.network, engine), model.network.config.output, model.camera.fx / model.camera.width
-        )
-    else:
-        controller = TEACHERS[law]
-    began = time.perf_counter()
-    with tqdm(
-        total=len(T_wc), desc=f"{law}: settled runs", unit="run", disable=quiet or not sys.stderr.isatty()
-    ) as bar:
-
-        def report(iteration: int, moving: int) -> None:
-            bar.update(len(T_wc) - moving - bar.n)
-            bar.set_postfix(iteration=iteration)
-
-        trajectory = servo(plant, controller, desired, T_wc, config, settings, report)
-        bar.update(len(T_wc) - bar.n)
-    trajectory.settings["seconds"] = round(time.perf_counter() - began, 2)
-    trajectory.settings["hardware"] = hardware()
-    return trajectory, desired, plant.look(trajectory.T_wc[-1])
 
 
 @dataclass(frozen=True)
@@ -585,7 +493,13 @@ class Plot:
 
 def main() -> None:
     """Entry point: one clear line for bad input, exit status 2."""
-    commands = {"demo": Demo, "train": Train, "servo": Servo, "export": Export, "plot": Plot}
+    commands: dict[str, Callable[..., Any]] = {
+        "demo": Demo,
+        "train": Train,
+        "servo": Servo,
+        "export": Export,
+        "plot": Plot,
+    }
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             commands,

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.control.base import Controller
+from siame_se3.control.base import Controller, Law
 from siame_se3.errors import SiameError
 from siame_se3.plant.base import Plant
 from siame_se3.view import Trajectory, View
@@ -122,12 +122,8 @@ def servo(
     def pose_of(v: View) -> Tensor:
         return unknown if v.T_wc is None else v.T_wc.reshape(n, 4, 4).double().cpu().clone()
 
-    # Laws are indexed by run: with several batch axes (or none) by the run's place in them.
-    places = torch.arange(n).reshape(batch) if batch else None
-
-    def law_of(runs: Tensor) -> Any:
-        if places is None:
-            return None
+    def law_of(runs: Tensor) -> Law:
+        # Laws are indexed by run: with several batch axes by the run's place in them.
         return law[torch.unravel_index(runs, batch)]
 
     state = flat(view)
@@ -137,16 +133,17 @@ def servo(
     quiet = torch.zeros(n, dtype=torch.long)
     reason = ["iterations"] * n
     previous = torch.zeros(n, 6, dtype=torch.float64)
-    runs, sub = torch.arange(n), None
+    runs: Tensor = torch.arange(n)
+    sub: Law | None = None  # the law of the runs that still move
     began = time.perf_counter()
     try:
         for _ in range(config.max_iterations):
             # Settled runs leave the law's batch when a tenth of it has.
-            if sub is None or int(active[runs].sum()) <= 0.9 * len(runs):
+            if batch and (sub is None or int(active[runs].sum()) <= 0.9 * len(runs)):
                 runs = active.nonzero()[:, 0]
-                sub = law_of(runs) if batch else None
+                sub = law_of(runs)
             t0 = time.perf_counter()
-            v = law(view)[None] if not batch else sub(state[runs])
+            v = law(view)[None] if sub is None else sub(state[runs])
             seconds.append((time.perf_counter() - t0) / len(runs))
             raw = torch.zeros(n, 6, dtype=torch.float64)
             raw[runs] = v.double().cpu().reshape(len(runs), 6)

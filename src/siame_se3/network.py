@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -73,16 +73,16 @@ def _backbone(config: NetworkConfig) -> tuple[nn.Module, int]:
             model = timm.create_model(
                 config.backbone, pretrained=config.pretrained, in_chans=channels, num_classes=0, global_pool="avg"
             )
-            return model, int(model.num_features)
+            return model, int(cast(int, model.num_features))
         probe = timm.create_model(config.backbone, pretrained=False, in_chans=channels, features_only=True)
-        reductions = probe.feature_info.reduction()
+        reductions = cast(Any, probe).feature_info.reduction()
         if config.stride not in reductions:
             raise SiameError(f"backbone '{config.backbone}' has no map of stride {config.stride}; it has {reductions}")
         index = len(reductions) - 1 - reductions[::-1].index(config.stride)
         model = timm.create_model(
             config.backbone, pretrained=config.pretrained, in_chans=channels, features_only=True, out_indices=(index,)
         )
-        return model, int(model.feature_info.channels()[0])
+        return model, int(cast(Any, model).feature_info.channels()[0])
     except (RuntimeError, AttributeError, TypeError) as error:
         if "Unknown model" in str(error):
             import difflib
@@ -110,6 +110,10 @@ class SiameseNetwork(nn.Module):
 
     Images are RGB in [0, 1], float32, of `config.image_size`; the normalisation is inside.
     """
+
+    mean: Tensor
+    std: Tensor
+    scale: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

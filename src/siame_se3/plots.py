@@ -6,7 +6,7 @@ Colours are Okabe and Ito's, which colour-blind readers tell apart.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -122,7 +122,7 @@ def overview(
 
     figure = Figure(figsize=(15, 9.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.75))
+    top, bottom = cast(Any, figure.subfigures(2, 1, height_ratios=(1, 1.75)))
     images = top.subplots(1, 5)
     _show(images[0], start, f"start: {100 * chosen.start_t_m:.1f} cm, {chosen.start_r_deg:.1f} deg away")
     _show(images[1], goal, "desired: the photo to return to")

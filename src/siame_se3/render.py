@@ -100,7 +100,7 @@ def _render(scene: Scene, camera: Camera, T_wc: Tensor, antialias: bool) -> tupl
     seen = (z > 1e-6) & (T_wc[:, 2, 3] < 0)[:, None, None]
     inverse_z = torch.where(seen, z, 1.0).reciprocal_()
     u, v = u * inverse_z, v * inverse_z
-    size = scene.texture.shape[-2:]
+    size = (scene.texture.shape[-2], scene.texture.shape[-1])
     atlas, places = _atlas(scene, device)
     # texels from the border, positive inside
     x_middle, y_middle = (size[1] - 1) / 2, (size[0] - 1) / 2

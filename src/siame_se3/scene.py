@@ -72,8 +72,8 @@ class Scene:
             with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
                 upright = ImageOps.exif_transpose(picture)
                 deep = upright.mode.startswith("I")  # 16 bits: Pillow's convert would clip them to white
-                rgb = np.asarray(upright if deep else upright.convert("RGB"), dtype=np.float32)
-                rgb = np.repeat(rgb[..., None] / 65535, 3, -1) if deep else rgb / 255
+                values = np.asarray(upright if deep else upright.convert("RGB"), dtype=np.float32)
+                rgb = np.repeat(values[..., None] / np.float32(65535), 3, -1) if deep else values / np.float32(255)
         except Exception:  # Pillow's decoders raise what they like: RuntimeError, NotImplementedError, struct.error
             raise SiameError(f"{path}: not an image that can be read; give a JPEG or PNG photo of the scene") from None
         texture = torch.from_numpy(rgb).permute(2, 0, 1).contiguous()

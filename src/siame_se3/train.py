@@ -125,7 +125,7 @@ class Trainer:
         self.loss.to(data.device)
         if self.where is not None:
             self.where.to(data.device)
-        self.network.to(data.device, memory_format=torch.channels_last)
+        self.network.to(data.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self._matrices: list[tuple[nn.Parameter, nn.Parameter]] = []
         self.optimisers = self._optimisers()

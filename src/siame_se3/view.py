@@ -40,8 +40,8 @@ class View:
         return frozenset(name for name, value in given.items() if value is not None)
 
     def __getitem__(self, index: Any) -> View:
-        parts = (None if x is None else x[index] for x in (self.image, self.T_wc, self.depth))
-        return View(*parts, camera=self.camera)  # type: ignore[arg-type]
+        image, T_wc, depth = (None if x is None else x[index] for x in (self.image, self.T_wc, self.depth))
+        return View(image, T_wc, depth, self.camera)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class Trajectory:
         try:
             with np.load(path, allow_pickle=False) as file:
                 meta = json.loads(str(file["json"]))
-                tensors = {k: torch.from_numpy(file[k]) for k in file.files if k != "json"}
+                tensors: dict[str, Any] = {k: torch.from_numpy(file[k]) for k in file.files if k != "json"}
             return Trajectory(**tensors, **meta)
         except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError):
             raise SiameError(f"{path}: not a trajectory file; give one that 'siame servo --save' wrote") from None

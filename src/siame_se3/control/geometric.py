@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3 import lie
+from siame_se3.control.base import Controller
 from siame_se3.errors import SiameError
 from siame_se3.view import View
 
@@ -172,4 +173,4 @@ class HybridLaw:
         return HybridLaw(self.point[index], self.Z_desired[index], self.R_wd[index])
 
 
-TEACHERS = {"pbvs": PBVS(), "ibvs": PointIBVS(), "2.5d": Hybrid()}
+TEACHERS: dict[str, Controller] = {"pbvs": PBVS(), "ibvs": PointIBVS(), "2.5d": Hybrid()}
