@@ -40,7 +40,7 @@ def closed_loop(
     T_wd, T_wc = sampling.draw_starts("table1", runs, scene, camera, Workspace(), seed)
     plant = HomographyPlant(scene, camera)
     controller = Neural(engine_for(network), network.config.output)
-    config = ServoConfig(gain=10.0, gain_at_rest=10.0, max_iterations=iterations)
+    config = ServoConfig(gain=10.0, max_iterations=iterations)
     with torch.no_grad():
         trajectory = servo(plant, controller, plant.look(T_wd), T_wc, config)
     return metrics.summary(metrics.rows(trajectory))

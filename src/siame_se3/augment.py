@@ -23,8 +23,8 @@ class Augmentation:
     Attributes:
         lamps: light spots a view, at most; each view draws 0 to this many.
         lamp_gain: standard deviation of a spot's gain.
-        lamp_width: mean standard deviation of a spot, as a share of the scene's width.
-        lamp_width_spread: and its spread.
+        lamp_width: size of a spot (its standard deviation) as a share of the scene's width, mean.
+        lamp_width_spread: standard deviation of that size.
         gain: standard deviation of the image's gain around 1.
         bias: standard deviation of the image's bias (grey levels in [0, 1]).
         colour: standard deviation of each channel's own gain around 1.

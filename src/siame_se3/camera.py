@@ -104,15 +104,25 @@ class Camera:
                 raise SiameError(f"{path}: no '{name}'; a ROS camera_info YAML has one")
             return value.get("data") if isinstance(value, dict) else value
 
-        try:
-            k = [float(x) for x in field("camera_matrix", "k")]  # type: ignore[attr-defined]
-            width, height = (int(field(n, s)) for n, s in (("image_width", "width"), ("image_height", "height")))  # type: ignore[call-overload]
-            has_distortion = any(name in info for name in ("distortion_coefficients", "d"))
-            d = tuple(float(x) for x in field("distortion_coefficients", "d")) if has_distortion else ()  # type: ignore[attr-defined]
-        except (TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, SiameError):
-                raise
-            raise SiameError(f"{path}: a field is not a number ({error}); see ROS camera_info") from None
+        def numbers(name: str, short: str) -> list[float]:
+            value = field(name, short)
+            if not isinstance(value, list):
+                raise SiameError(f"{path}: {name} is not a list of numbers; see ROS camera_info")
+            try:
+                return [float(x) for x in value]
+            except (TypeError, ValueError, OverflowError) as error:
+                raise SiameError(f"{path}: {name}: a value is not a number ({error}); see ROS camera_info") from None
+
+        def pixels(name: str, short: str) -> int:
+            value = field(name, short)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise SiameError(f"{path}: {name} is {value!r}; give a whole number of pixels")
+            return value
+
+        k = numbers("camera_matrix", "k")
+        width, height = pixels("image_width", "width"), pixels("image_height", "height")
+        has_distortion = any(name in info for name in ("distortion_coefficients", "d"))
+        d = tuple(numbers("distortion_coefficients", "d")) if has_distortion else ()
         if len(k) != 9:
             raise SiameError(f"{path}: camera_matrix has {len(k)} values; it needs 9, row by row")
         try:

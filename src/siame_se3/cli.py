@@ -85,7 +85,7 @@ class Demo:
         print(f"{self.runs} cameras start 12.5 +- 7.5 cm and 17.5 +- 12 deg away from where their photo was taken;")
         print("a network that learned this scene from one photo, in simulation, drives each of them back.")
         settings = {"command": "siame demo", "scene": scene.name, "seed": self.seed}
-        config = ServoConfig(gain=8.0, gain_at_rest=8.0, max_iterations=150)
+        config = ServoConfig(gain=8.0, max_iterations=150)
         trajectory, desired, last = run_servo(
             model,
             scene,
@@ -115,7 +115,7 @@ class Train:
     """Train a network on one photo of a flat scene (or on several), and save it.
 
     Views of the photo are rendered on the fly; nothing is downloaded, no data set is made. Press Ctrl-C at any moment and
-    run the same command again: it goes on where it was.
+    run the same command again: it goes on from the state that is saved every 30 s.
     """
 
     photos: Positional[tuple[Path, ...]]
@@ -288,7 +288,7 @@ class _TrainLog:
         engine = "cuda" if next(network.parameters()).is_cuda else "auto"
         scene = self.trainer.data.scenes[len(self.results) % len(self.trainer.data.scenes)]
         model = checkpoint.Model(network, self.camera, self.workspace.distance, scene.width)
-        config = ServoConfig(gain=10.0, gain_at_rest=10.0, max_iterations=60)
+        config = ServoConfig(gain=10.0, max_iterations=60)
         trajectory, _, _ = run_servo(
             model,
             scene,
@@ -510,8 +510,11 @@ def main() -> None:
     except SiameError as error:
         print(f"siame: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"siame: {error.filename or 'file'}: {error.strerror or error}; give another place", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        print("siame: stopped; the same command goes on where a training was", file=sys.stderr)
+        print("siame: stopped; the same command goes on from a training's last saved state", file=sys.stderr)
         sys.exit(130)
 
 

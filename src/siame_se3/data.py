@@ -30,7 +30,10 @@ class DataConfig:
         groups: independent groups a batch, each of one scene with its own batch statistics; processes share them out.
         near: share of a group's views that are neighbours of others, at a log-uniform distance, so that pairs close to
             the goal are seen; 0 for none.
-        near_smallest, near_largest: bounds of that distance, as shares of the spread.
+        near_weight: weight of the pairs of a view and its neighbour in the loss, others having 1.
+        near_orbit: share of the neighbours that are moved around the point they look at (see `sampling.near_views`).
+        near_smallest: least of those distances, as a share of the offsets' spread.
+        near_largest: largest of them.
         pairs: 'all' ordered pairs of a group, or 'paper': each view paired with one start of its own.
         spread: each view's offset from its reference is the Gaussian's, scaled by a factor uniform between these: (1, 1)
             is the paper's; a wider range has a heavier tail, for starts that are far.
@@ -42,7 +45,9 @@ class DataConfig:
 
     views: int = 64
     groups: int = 1
-    near: float = 0.34
+    near: float = 0.5
+    near_weight: float = 10.0
+    near_orbit: float = 0.5
     near_smallest: float = 0.01
     near_largest: float = 0.5
     pairs: Literal["all", "paper"] = "all"
@@ -60,6 +65,7 @@ class Batch:
     current: Tensor  # index of each pair's current view
     desired: Tensor  # index of its desired view
     target: Float[Tensor, "p 6"]  # velocity at gain 1, or pose vector [m, rad]
+    weight: Float[Tensor, "p"]  # of each pair in the loss
     homography: Float[Tensor, "n 3 3"]  # plane from pixel
     scene: Scene
     seconds: dict[str, float]
@@ -108,8 +114,8 @@ class BatchSource:
         x ^= x >> 27
         return torch.Generator().manual_seed(x & (2**63 - 1))
 
-    def _views(self, scene: Scene, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Poses, and indices of current and desired view of each pair."""
+    def _views(self, scene: Scene, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Poses, and indices of current and desired view of each pair, and its weight."""
         c, n = self.config, self.config.views
         if c.pairs == "paper":
             half = n // 2
@@ -130,16 +136,17 @@ class BatchSource:
                     f"{scene.name}: starts see too little of the scene; check --width, --distance and the camera"
                 )
             index = torch.arange(half)
-            return torch.cat((T_wd, T_wc)), index + half, index
+            return torch.cat((T_wd, T_wc)), index + half, index, torch.ones(half)
         near = round(c.near * n)
         T = sampling.training_views(n - near, scene, self.camera, self.workspace, generator, c.spread)
         if near:
-            T = torch.cat(
-                (T, sampling.near_views(T[:near], self.workspace, generator, c.near_smallest, c.near_largest))
-            )
+            bounds = (c.near_smallest, c.near_largest, c.near_orbit)
+            T = torch.cat((T, sampling.near_views(T[:near], self.workspace, generator, *bounds)))
         i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
         distinct = i != j
-        return T, i[distinct], j[distinct]
+        i, j = i[distinct], j[distinct]
+        neighbours = (i - j).abs() == n - near
+        return T, i, j, torch.where(neighbours & (torch.minimum(i, j) < near), c.near_weight, 1.0)
 
     def batch(self, step: int, group: int, progress: float = 1.0) -> Batch:
         """One group of a step; progress (0 to 1, of the whole training) drives the curriculum."""
@@ -149,7 +156,7 @@ class BatchSource:
         available = max(1, round(ramp * len(self.scenes)))
         scene = self.scenes[int(torch.randint(available, (1,), generator=generator))]
         t0 = time.perf_counter()
-        T_wc, current, desired = self._views(scene, generator)
+        T_wc, current, desired, weight = self._views(scene, generator)
         t1 = time.perf_counter()
         poses = T_wc.to(self.device)
         images, _ = render(scene, self.camera, poses)
@@ -157,7 +164,10 @@ class BatchSource:
         strength = c.augmentation.scaled(ramp)
         conditions = augment.draw(len(T_wc), strength, (scene.width, scene.height), generator).to(self.device)
         homography = plane_from_pixel(self.camera, poses)
-        images = augment.apply(images, conditions, homography, generator)
+        noise = generator
+        if self.device.type == "cuda":  # random numbers where they are used
+            noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        images = augment.apply(images, conditions, homography, noise)
         t3 = time.perf_counter()
         if self.output == "pose":
             target = lie.vector_from_pose(lie.inverse(T_wc[desired]) @ T_wc[current])
@@ -165,11 +175,13 @@ class BatchSource:
             target = TEACHERS[c.teacher].aim(View(T_wc=T_wc[desired]))(View(T_wc=T_wc[current]))
         t4 = time.perf_counter()
         seconds = {"sample": t1 - t0, "render": t2 - t1, "augment": t3 - t2, "teacher": t4 - t3}
+        device = self.device
         return Batch(
             images,
-            current.to(self.device),
-            desired.to(self.device),
-            target.float().to(self.device),
+            current.to(device),
+            desired.to(device),
+            target.float().to(device),
+            weight.to(device),
             homography,
             scene,
             seconds,

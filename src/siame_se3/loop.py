@@ -28,18 +28,21 @@ class ServoConfig:
     Attributes:
         gain: lambda far from the goal [1/s].
         gain_at_rest: lambda near it [1/s], reached as the commanded motion fades (adaptive gain, ViSP's form
-            (g0 - ginf) exp(-slope |v| / (g0 - ginf)) + ginf); equal to `gain` for a constant one.
+            (g0 - ginf) exp(-slope |v| / (g0 - ginf)) + ginf); 0 for a constant gain.
         gain_slope: the adaptive gain's slope at zero motion.
         max_iterations: a run ends after this many.
         timeout: and after this much wall time [s]; 0 for none.
-        settle_v, settle_w: the motion has settled when the law's velocity at gain 1 stays below both [m/s, rad/s]...
+        settle_v: the motion has settled when the law's velocity at gain 1 stays below this [m/s]...
+        settle_w: ...and this [rad/s]...
         settle_steps: ...for this many iterations in a row.
-        max_v, max_w: limits of the commanded speed [m/s, rad/s]; the whole twist is scaled.
-        max_acceleration_v, max_acceleration_w: limits of its change [m/s^2, rad/s^2]; 0 for none.
+        max_v: limit of the commanded speed [m/s]; the whole twist is scaled, so that its direction stays.
+        max_w: and of the commanded rotation [rad/s].
+        max_acceleration_v: limit of the speed's change [m/s^2]; 0 for none.
+        max_acceleration_w: and of the rotation's [rad/s^2]; 0 for none.
     """
 
     gain: float = 5.0
-    gain_at_rest: float = 5.0
+    gain_at_rest: float = 0.0
     gain_slope: float = 30.0
     max_iterations: int = 500
     timeout: float = 0.0
@@ -52,7 +55,7 @@ class ServoConfig:
     max_acceleration_w: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("gain", "gain_at_rest", "max_v", "max_w"):
+        for name in ("gain", "max_v", "max_w"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SiameError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give a number above 0")
         if self.max_iterations < 1:
@@ -63,7 +66,7 @@ def adaptive_gain(config: ServoConfig, v: Float[Tensor, "*B 6"]) -> Float[Tensor
     """lambda(|v|): `gain` far away, `gain_at_rest` as |v| goes to zero (ViSP's vpAdaptiveGain)."""
     size = v.norm(dim=-1, keepdim=True)
     span = config.gain_at_rest - config.gain
-    if span == 0:
+    if config.gain_at_rest <= 0 or span == 0:
         return torch.full_like(size, config.gain)
     return span * torch.exp(-config.gain_slope * size / abs(span)) + config.gain
 

@@ -31,11 +31,11 @@ class Workspace:
     Attributes:
         distance: reference camera's distance to the plane [m], in front of its middle.
         desired_sideways: desired pose within +- this of the reference, x and y [m].
-        desired_height: and along z [m].
-        desired_tilt: and about x, y [rad].
+        desired_height: within +- this of it along z [m].
+        desired_tilt: within +- this of it about x, y [rad].
         offset_t: standard deviation of a start's offset from its desired pose, each axis [m].
-        offset_tilt: the same about x, y [rad].
-        offset_roll: the same about z [rad].
+        offset_tilt: standard deviation of its rotation about x, y [rad].
+        offset_roll: standard deviation of its rotation about z [rad].
         min_overlap: share of the desired view that a start must see, and of a training view that must see the print.
         min_height: cameras keep at least this distance to the plane [m].
     """
@@ -177,13 +177,26 @@ def near_views(
     generator: torch.Generator,
     smallest: float = 0.003,
     largest: float = 0.5,
+    orbit: float = 0.5,
 ) -> Float[Tensor, "n 4 4"]:
-    """A neighbour of each view, at a log-uniform share (smallest to largest) of the offsets' spread."""
+    """A neighbour of each view, at a log-uniform share (smallest to largest) of the offsets' spread.
+
+    A share `orbit` of them is moved mostly around the point that it looks at: sideways and tilted so that the image's
+    middle stays. It is the motion that changes an image least, so it is what is left when a servo run nears its goal.
+    """
     n = len(T_wc)
-    share = torch.exp(_uniform(n, [0.5], generator) * math.log(largest / smallest)) * math.sqrt(largest * smallest)
     w = workspace
+    share = torch.exp(_uniform(n, [0.5], generator) * math.log(largest / smallest)) * math.sqrt(largest * smallest)
     p = _normal(n, [w.offset_t] * 3 + [w.offset_tilt] * 2 + [w.offset_roll], generator) * share
-    return T_wc @ lie.pose_from_vector(p)
+    around = torch.rand(n, 1, generator=generator, dtype=torch.float64) < orbit
+    # T = [R, P - R P] turns about P, the point on the optical axis; what else moves is a fifth of an isotropic neighbour's.
+    P = torch.zeros(n, 3, 1, dtype=torch.float64)
+    P[:, 2, 0] = (-T_wc[:, 2, 3] / T_wc[:, 2, 2]).clamp(0.5 * w.distance, 2 * w.distance)
+    R = lie.so3_exp(
+        torch.cat((_normal(n, [w.offset_tilt] * 2, generator) * share, torch.zeros(n, 1, dtype=torch.float64)), 1)
+    )
+    turned = lie.pose(R, (P - R @ P).squeeze(-1)) @ lie.pose_from_vector(0.2 * p)
+    return T_wc @ torch.where(around[..., None], turned, lie.pose_from_vector(p))
 
 
 def _gamma(n: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
@@ -277,10 +290,11 @@ def starts_from_csv(path: str | Path, workspace: Workspace) -> tuple[Float[Tenso
     rows: list[list[float]] = []
     first = True
     for number, line in enumerate(lines, 1):
-        text = line.replace(",", " ").replace(";", " ").split()
+        mark = next((m for m in ",;" if m in line), None)
+        text = [x.strip() for x in line.split(mark)] if line.strip() else []
         if not text or text[0].startswith("#"):
             continue
-        header, first = first and text[0][0].isalpha() and text[0].lower() not in ("nan", "inf", "infinity"), False
+        header, first = first and text[0][:1].isalpha() and text[0].lower() not in ("nan", "inf", "infinity"), False
         if header:
             continue
         try:

@@ -202,7 +202,7 @@ class Trainer:
                 features = self.network.features(batch.images)
             s = self.network.pooled(features)
             y_hat = self.network.regress_pairs(s, batch.current, batch.desired)
-            loss, errors = self.loss(y_hat, batch.target / self.network.scale)
+            loss, errors = self.loss(y_hat, batch.target / self.network.scale, batch.weight)
             if self.where is not None:
                 where = self.where(features, *cell_points(batch, *features.shape[-2:]))
                 loss = loss + self.loss_config.where * where
