@@ -56,6 +56,18 @@ class DataConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     curriculum: float = 0.1
 
+    def __post_init__(self) -> None:
+        if self.views < 2 or self.groups < 1:
+            raise SiameError(
+                f"--data.views {self.views}, --data.groups {self.groups}: give at least 2 views and 1 group"
+            )
+        if not 0 <= self.near <= 0.5:
+            raise SiameError(
+                f"--data.near {self.near}: give a share from 0 to 0.5 (each neighbour needs a view of its own)"
+            )
+        if not 0 < self.near_smallest <= self.near_largest:
+            raise SiameError("--data.near-smallest and --data.near-largest: give shares above 0, the smallest first")
+
 
 @dataclass(frozen=True)
 class Batch:

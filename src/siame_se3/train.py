@@ -66,6 +66,14 @@ class TrainConfig:
     evaluations: int = 4
     log_every: int = 10
 
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.log_every < 1:
+            raise SiameError("--train.steps and --train.log-every: give 1 or more")
+        if not (self.lr > 0 and self.lr_muon > 0):
+            raise SiameError("--train.lr and --train.lr-muon: give learning rates above 0")
+        if not 0 <= self.average < 1:
+            raise SiameError(f"--train.average {self.average}: give a decay from 0 (off) to below 1")
+
 
 @dataclass
 class Progress:
