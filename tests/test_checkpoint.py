@@ -238,9 +238,7 @@ def test_fields_of_the_wrong_kind_are_refused(good: Path, bad: Path, key: str, f
 
 
 @pytest.mark.parametrize("name", ["hf-hub:nobody/nothing", "local-dir:/tmp/nothing"])
-def test_backbone_from_elsewhere_is_refused(
-    good: Path, bad: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_backbone_from_elsewhere_is_refused(good: Path, bad: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model file must not make timm fetch or read something."""
     fields = json.loads(metadata_of(good)["network"]) | {"backbone": name}
     monkeypatch.setattr(timm, "create_model", lambda name, **options: pytest.fail(f"timm was asked for {name}"))

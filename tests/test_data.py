@@ -43,7 +43,7 @@ def poses_of(batch: Batch, camera: Camera) -> Tensor:
 
 def assert_same(a: Batch, b: Batch) -> None:
     assert a.scene is b.scene
-    for name in ("images", "current", "desired", "target", "homography"):
+    for name in ("images", "current", "desired", "target", "weight", "homography"):
         assert torch.equal(getattr(a, name), getattr(b, name)), name
 
 
@@ -174,6 +174,30 @@ def test_near_share_are_neighbours_of_others(scene: Scene, camera: Camera, near:
     assert len(T) == 16
     neighbours = {(k, 16 - count + k) for k in range(count)}
     assert {(i, j) for i, j in close.nonzero().tolist() if i < j} == neighbours
+
+
+def test_pairs_of_neighbours_have_a_weight_of_their_own(scene: Scene, camera: Camera) -> None:
+    batch = source_of([scene], camera, views=16, near=0.25, near_weight=7.0).batch(0, 0)
+    neighbours = {(k, 12 + k) for k in range(4)} | {(12 + k, k) for k in range(4)}
+    for i, j, weight in zip(batch.current.tolist(), batch.desired.tolist(), batch.weight.tolist(), strict=True):
+        assert weight == (7 if (i, j) in neighbours else 1)
+
+
+@pytest.mark.parametrize("changes", [{"near": 0.0}, {"pairs": "paper", "near": 0.5}], ids=str)
+def test_other_pairs_weigh_one(scene: Scene, camera: Camera, changes: dict[str, Any]) -> None:
+    batch = source_of([scene], camera, near_weight=7.0, **changes).batch(0, 0)
+    assert torch.equal(batch.weight, torch.ones(len(batch.target)))
+
+
+def test_orbiting_neighbours_look_at_the_same_point(scene: Scene, camera: Camera) -> None:
+    def shift_of_the_middle(orbit: float) -> float:
+        options = {"near": 0.5, "near_smallest": 0.1, "near_largest": 0.1, "near_orbit": orbit}
+        H = source_of([scene], camera, views=128, **options).batch(0, 0).homography
+        middle = torch.tensor([camera.cx, camera.cy, 1.0], dtype=torch.float64)
+        u, v, w = (torch.linalg.inv(H[64:]) @ H[:64] @ middle).unbind(1)
+        return float(torch.stack((u / w - camera.cx, v / w - camera.cy)).norm(dim=0).mean())
+
+    assert shift_of_the_middle(1.0) < 0.3 * shift_of_the_middle(0.0)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])

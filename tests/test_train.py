@@ -43,7 +43,7 @@ SCRIPT = "import sys; sys.path.insert(0, sys.argv[1]); import test_train; test_t
 def problem(seed: int = 3, **changes: Any) -> BatchSource:
     coarse = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
     texture = F.interpolate(coarse, size=(60, 80), mode="bicubic", align_corners=False).clamp(0, 1)[0]
-    options = {"views": 8, "near": 0.25, "spread": (1.0, 1.0), "augmentation": PLAIN} | changes
+    options = {"views": 8, "near": 0.25, "near_weight": 2.0, "spread": (1.0, 1.0), "augmentation": PLAIN} | changes
     camera = Camera.from_focal(300, 224).resized(32)
     return BatchSource([Scene(texture.contiguous(), 0.8, 0.6)], camera, Workspace(), DataConfig(**options), seed)
 
@@ -51,7 +51,7 @@ def problem(seed: int = 3, **changes: Any) -> BatchSource:
 def trainer_of(steps: int = 6, data: dict[str, Any] | None = None, where: float = 1.0, **changes: Any) -> Trainer:
     network = NetworkConfig("test_resnet", 32, squeeze=8, embedding=32, head=(32,))
     config = TrainConfig(**({"steps": steps, "precision": "f32", "checkpoint_seconds": 0.0} | changes))
-    return Trainer(network, LossConfig(where=where), problem(**(data or {})), config)
+    return Trainer(network, LossConfig(near=0.2, where=where), problem(**(data or {})), config)
 
 
 def advanced(trainer: Trainer, steps: int) -> Trainer:
@@ -109,10 +109,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("optimiser", "precision"), [("muon", "f32"), ("adamw", "f32"), ("muon", "bf16")])
 def test_loss_falls(optimiser: str, precision: str) -> None:
-    trainer = trainer_of(150, {"curriculum": 0.0}, optimiser=optimiser, precision=precision, lr=3e-3)
+    trainer = trainer_of(150, {"curriculum": 0.0, "near": 0.0}, optimiser=optimiser, precision=precision, lr=3e-3)
     losses, errors = zip(*(trainer.advance() for _ in range(150)), strict=True)
-    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])  # 0.56 to 0.61 here
-    for name, share in (("v_xy", 0.8), ("v_z", 0.6), ("w_xy", 0.8), ("where", 0.4)):
+    assert sum(losses[-10:]) < 0.75 * sum(losses[:10])  # 0.56 to 0.64 here, over two seeds
+    for name, share in (("v_xy", 0.85), ("v_z", 0.6), ("w_xy", 0.9), ("where", 0.4)):
         assert sum(e[name] for e in errors[-10:]) < share * sum(e[name] for e in errors[:10])
 
 
@@ -244,9 +244,7 @@ def test_shortest_trainings_move(steps: int) -> None:
 
 
 @pytest.mark.parametrize(("minutes", "steps"), [(1.004, 1200), (0.12, 140), (0.0001, 20)])
-def test_steps_in_is_the_time_over_the_median_step(
-    monkeypatch: pytest.MonkeyPatch, minutes: float, steps: int
-) -> None:
+def test_steps_in_is_the_time_over_the_median_step(monkeypatch: pytest.MonkeyPatch, minutes: float, steps: int) -> None:
     durations = iter([9.0, 1.0, 1.0, *[0.05] * 5, 3.0, 0.05, 7.0, 0.01])
 
     def advance(self: Trainer) -> None:

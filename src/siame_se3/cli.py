@@ -163,6 +163,10 @@ class Train:
             self.steps is not None and self.steps < 1
         ):
             raise SiameError("--minutes and --steps: give a number above 0")
+        if self.train.steps != TrainConfig().steps:
+            raise SiameError("--train.steps: give the number of steps as --steps")
+        if self.workspace.distance != Workspace().distance:
+            raise SiameError("--workspace.distance: give the distance as --distance")
         if not self.photos:
             raise SiameError("no photo given; siame train PHOTO --width 0.8 --distance 0.6 --out model.safetensors")
         _may_write(self.out, "--out")

@@ -32,6 +32,8 @@ class DataConfig:
             the goal are seen; 0 for none.
         near_weight: weight of the pairs of a view and its neighbour in the loss, others having 1.
         near_orbit: share of the neighbours that are moved around the point they look at (see `sampling.near_views`).
+        near_alike: share of the neighbours that are under the same light and patch as the view they belong to. A small
+            motion cannot be told under two lights; without this the law learns to command nothing near the goal.
         near_smallest: least of those distances, as a share of the offsets' spread.
         near_largest: largest of them.
         pairs: 'all' ordered pairs of a group, or 'paper': each view paired with one start of its own.
@@ -48,10 +50,11 @@ class DataConfig:
     near: float = 0.5
     near_weight: float = 10.0
     near_orbit: float = 0.5
+    near_alike: float = 0.8
     near_smallest: float = 0.01
     near_largest: float = 0.5
     pairs: Literal["all", "paper"] = "all"
-    spread: tuple[float, float] = (0.2, 2.0)
+    spread: tuple[float, float] = (0.2, 1.5)
     teacher: Literal["pbvs", "ibvs", "2.5d"] = "pbvs"
     augmentation: Augmentation = field(default_factory=Augmentation)
     curriculum: float = 0.1
@@ -160,6 +163,14 @@ class BatchSource:
         neighbours = (i - j).abs() == n - near
         return T, i, j, torch.where(neighbours & (torch.minimum(i, j) < near), c.near_weight, 1.0)
 
+    def _alike(self, n: int, generator: torch.Generator) -> Tensor:
+        """Whose conditions each view has: its own, or for most neighbours those of the view that they belong to."""
+        owner = torch.arange(n)
+        near = round(self.config.near * n) if self.config.pairs == "all" else 0
+        alike = torch.rand(near, generator=generator) < self.config.near_alike
+        owner[n - near :] = torch.where(alike, torch.arange(near), owner[n - near :])
+        return owner
+
     def batch(self, step: int, group: int, progress: float = 1.0) -> Batch:
         """One group of a step; progress (0 to 1, of the whole training) drives the curriculum."""
         c = self.config
@@ -175,6 +186,7 @@ class BatchSource:
         t2 = time.perf_counter()
         strength = c.augmentation.scaled(ramp)
         conditions = augment.draw(len(T_wc), strength, (scene.width, scene.height), generator).to(self.device)
+        conditions = conditions[self._alike(len(T_wc), generator).to(self.device)]
         homography = plane_from_pixel(self.camera, poses)
         noise = generator
         if self.device.type == "cuda":  # random numbers where they are used

@@ -1,0 +1,199 @@
+"""The commands, as a user types them: in process, with tiny networks and photos."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from siame_se3 import cli
+
+COLUMNS = [
+    "run",
+    "start_t_m",
+    "start_r_deg",
+    "end_t_m",
+    "end_r_deg",
+    "path_t_m",
+    "path_r_deg",
+    "iterations",
+    "converged",
+    "step_ms",
+]
+TINY = [
+    "--network.image-size",
+    "32",
+    "--network.squeeze",
+    "8",
+    "--network.embedding",
+    "32",
+    "--network.head",
+    "32",
+    "--data.views",
+    "8",
+]
+
+
+def width_of(path: Path) -> int:
+    with Image.open(path) as picture:
+        return picture.size[0]
+
+
+Siame = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def siame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Siame:
+    """Run a command line in a folder of its own: exit status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["siame", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8))
+    path = tmp_path / "photo.png"
+    small.resize((128, 96), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.mark.parametrize("command", ["", "demo", "train", "servo", "export", "plot"])
+def test_help(siame: Siame, command: str) -> None:
+    status, out, _ = siame(*([command] if command else []), "--help")
+    assert status == 0
+    assert "usage: siame" in out
+
+
+def test_servo_writes_runs_trajectory_and_figure(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    status, out, err = siame(
+        *("servo", "--law", "pbvs", "--scene", photo, "--runs", 4, "--seed", 3, "--out", "runs.csv"),
+        *("--save", "runs.npz", "--figure", "servo.png"),
+    )
+    assert status == 0, err
+    assert "100.0 %" in out
+    with (tmp_path / "runs.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [list(r)[: len(COLUMNS)] for r in rows] == [COLUMNS] * 4
+    assert all(float(r["end_t_m"]) < 1e-3 and r["converged"] == "1" for r in rows)
+    assert width_of(tmp_path / "servo.png") > 1000
+    status, _, err = siame("plot", "runs.npz", "--out", "again.png", "--run", 1)
+    assert status == 0, err
+    assert width_of(tmp_path / "again.png") > 1000
+    status, _, err = siame("plot", "runs.npz", "--run", 9)
+    assert (status, err.count("\n")) == (2, 1)
+
+
+def test_servo_takes_a_starts_file(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "starts.csv").write_text("tx,ty,tz,tux,tuy,tuz\n0.03,0,0,0,0,0\n0,0.04,0,0,0,0.1\n")
+    status, _, err = siame("servo", "--law", "2.5d", "--scene", photo, "--starts-from", "starts.csv", "--out", "r.csv")
+    assert status == 0, err
+    with (tmp_path / "r.csv").open() as stream:
+        assert [round(float(r["start_t_m"]), 6) for r in csv.DictReader(stream)] == [0.03, 0.04]
+
+
+def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    status, out, err = siame(
+        *("train", photo, "--steps", 4, "--seed", 1, "--out", "m.safetensors", "--eval-runs", 2, *TINY),
+        *("--train.evaluations", 1, "--tensorboard", "logs"),
+    )
+    assert status == 0, err
+    assert "saved m.safetensors" in out
+    assert not (tmp_path / "m.safetensors.state").exists()
+    assert list((tmp_path / "logs").iterdir())
+    status, out, err = siame(
+        *(
+            "servo",
+            "--model",
+            "m.safetensors",
+            "--scene",
+            photo,
+            "--runs",
+            2,
+            "--max-iterations",
+            3,
+            "--out",
+            "r.csv",
+            "--perturb",
+        ),
+    )
+    assert status == 0, err
+    assert len((tmp_path / "r.csv").read_text().splitlines()) == 3
+    status, out, err = siame("export", "m.safetensors", "--format", "openvino", "--out", "exported/m")
+    assert status == 0, err
+    assert "parity: ok" in out
+    assert (tmp_path / "exported" / "m-step.xml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "no.png"), ("no.png", "no such file")),
+        (("train", "text.png"), ("text.png", "not an image")),
+        (("train", "black.png"), ("black.png", "black")),
+        (("train", "flat.png"), ("flat.png", "constant")),
+        (("train",), ("photo",)),
+        (("train", "photo.png", "--network.backbone", "resnet10x"), ("resnet10x", "resnet10t")),
+        (("train", "photo.png", "--minutes", "1", "--steps", "5"), ("--minutes", "--steps")),
+        (("train", "photo.png", "--steps", "0"), ("--steps",)),
+        (("train", "photo.png", "--width", "-1"), ("-1",)),
+        (("train", "photo.png", "--width", "0.001"), ("see", "--width")),
+        (("train", "photo.png", "--fill", "blue"), ("--fill", "blue")),
+        (("servo", "--model", "no.safetensors", "--scene", "photo.png"), ("no.safetensors", "no such file")),
+        (("servo", "--model", "text.png", "--scene", "photo.png"), ("text.png", "siame train")),
+        (
+            ("servo", "--model", "other.safetensors", "--scene", "photo.png"),
+            ("other.safetensors", "not a siame-se3 model"),
+        ),
+        (("servo", "--model", "state.safetensors", "--scene", "photo.png"), ("state.safetensors", "training state")),
+        (("servo", "--model", "later.safetensors", "--scene", "photo.png"), ("later.safetensors", "version 9")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--width", "0.001"), ("--width", "--distance")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--starts-from", "bad.csv"), ("bad.csv, line 3",)),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--starts-from", "nowhere"), ("nowhere", "table1")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--camera", "text.png"), ("text.png", "camera_info")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--gain", "0"), ("--gain",)),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--runs", "0"), ("--runs",)),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--figure", "x.bmp", "--runs", "1"), ("x.bmp", ".png")),
+        (("export", "text.png"), ("text.png", "siame train")),
+        (("plot", "text.png"), ("text.png", "siame servo")),
+    ],
+)
+def test_bad_input_gets_one_clear_line(
+    siame: Siame, photo: Path, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    (tmp_path / "text.png").write_text("no picture: [")
+    for name, level in (("black.png", 0), ("flat.png", 128)):
+        Image.new("RGB", (64, 64), (level, level, level)).save(tmp_path / name)
+    (tmp_path / "bad.csv").write_text("tx,ty,tz,tux,tuy,tuz\n0,0,0,0,0,0\n1,2,three,0,0,0\n")
+    for name, kind, version in (
+        ("other", "x", "1"),
+        ("state", "siame-se3 training state", "1"),
+        ("later", "siame-se3 model", "9"),
+    ):
+        metadata = {} if name == "other" else {"format": kind, "version": version}
+        save_file({"x": torch.zeros(1)}, tmp_path / f"{name}.safetensors", metadata)
+    status, _, err = siame(*arguments)
+    assert status == 2
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("siame: ")
+    for word in words:
+        assert word in lines[0]
