@@ -33,6 +33,7 @@ VARIANTS: dict[str, tuple[NetworkConfig, LossConfig, DataConfig, TrainConfig]] =
     "loss: two weights": (N, replace(L, kind="two"), D, T),
     "head zero at the goal: off": (replace(N, zero_at_goal=False), L, D, T),
     "neighbours: none around the goal's orbit": (N, L, replace(D, near_orbit=0.0), T),
+    "neighbours: each under its own light": (N, L, replace(D, near_alike=0.0), T),
     "near-goal samples and weights: off": (N, replace(L, near=0.0), replace(D, near=0.0), T),
     "scene-coordinate task: off": (N, replace(L, where=0.0), D, T),
     "pooling: average (the paper's)": (replace(N, pooling="average"), replace(L, where=0.0), D, T),

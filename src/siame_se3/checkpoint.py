@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from siame_se3.camera import Camera
+from siame_se3.control.neural import Embedding, to_openvino
 from siame_se3.errors import SiameError
 from siame_se3.network import NetworkConfig, SiameseNetwork
 
@@ -156,21 +158,11 @@ def export(model: Model, path: str | Path, kind: str) -> dict[str, float]:
     Returns:
         Largest difference to PyTorch, relative to the largest value, of each file as read back and run.
     """
-    from torch import nn
-
     network = model.network.eval()
     images, s = example_inputs(network)
 
-    class Embed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.network.embed(images)
-
     parts: dict[str, tuple[nn.Module, dict[str, torch.Tensor]]] = {
-        "embed": (Embed().eval(), {"images": images}),
+        "embed": (Embedding(network).eval(), {"images": images}),
         "step": (network, {"images": images, "s_desired": s}),
     }
     path = Path(path)
@@ -206,12 +198,7 @@ def export(model: Model, path: str | Path, kind: str) -> dict[str, float]:
             except ImportError:
                 raise SiameError("export to OpenVINO needs it; pip install openvino") from None
             file = path.with_name(f"{path.name}-{name}.xml")
-            shapes = [(key, [-1, *value.shape[1:]]) for key, value in inputs.items()]
-            ov.save_model(
-                ov.convert_model(module, example_input=tuple(inputs.values()), input=shapes),
-                str(file),
-                compress_to_fp16=False,
-            )
+            ov.save_model(to_openvino(module, inputs), str(file), compress_to_fp16=False)
             compiled = ov.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             got = compiled([v.numpy() for v in inputs.values()])[0]
         else:

@@ -59,13 +59,28 @@ class TorchEngine:
             return self.network(images.to(self.device), s_desired)
 
 
-class _Embed(nn.Module):
+class Embedding(nn.Module):
+    """`network.embed` as a module of its own, for exporters."""
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network.embed(images)  # type: ignore[operator]
+
+
+def to_openvino(module: nn.Module, inputs: dict[str, Tensor]) -> Any:
+    """An OpenVINO model of a module; the first axis of each input is the batch, of any length."""
+    import warnings
+
+    import openvino as ov
+
+    shapes = [(name, [-1, *value.shape[1:]]) for name, value in inputs.items()]
+    with warnings.catch_warnings():
+        for category in (FutureWarning, DeprecationWarning):  # OpenVINO traces with torch.jit
+            warnings.filterwarnings("ignore", "`torch.jit", category)
+        return ov.convert_model(module, example_input=tuple(inputs.values()), input=shapes)
 
 
 class OpenVinoEngine:
@@ -91,10 +106,8 @@ class OpenVinoEngine:
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
-        shape, code = [-1, 3, size, size], [-1, s.shape[1]]
-        embed = ov.convert_model(_Embed(network), example_input=images, input=[("images", shape)])
-        step = ov.convert_model(network, example_input=(images, s), input=[("images", shape), ("s_desired", code)])
-        self._models = {"embed": embed, "step": step}
+        embed = to_openvino(Embedding(network), {"images": images})
+        self._models = {"embed": embed, "step": to_openvino(network, {"images": images, "s_desired": s})}
         self._core, self._options = core, options
         self._requests: dict[tuple[str, int], Any] = {}
 
