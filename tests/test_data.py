@@ -189,6 +189,15 @@ def test_other_pairs_weigh_one(scene: Scene, camera: Camera, changes: dict[str, 
     assert torch.equal(batch.weight, torch.ones(len(batch.target)))
 
 
+@pytest.mark.parametrize(("alike", "same"), [(1.0, 32), (0.0, 0), (0.5, 16)])
+def test_neighbours_share_the_light_and_the_patch(scene: Scene, camera: Camera, alike: float, same: int) -> None:
+    """Neighbours a micrometre away: their images differ by their conditions alone."""
+    options = {"near": 0.5, "near_smallest": 1e-5, "near_largest": 1e-5, "near_alike": alike}
+    images = source_of([scene], camera, views=64, augmentation=replace(STRONG, noise=0.0), **options).batch(0, 0).images
+    differences = (images[:32] - images[32:]).abs().mean((1, 2, 3))
+    assert int((differences < 1e-3).sum()) == pytest.approx(same, abs=0 if alike in (0, 1) else 6)
+
+
 def test_orbiting_neighbours_look_at_the_same_point(scene: Scene, camera: Camera) -> None:
     def shift_of_the_middle(orbit: float) -> float:
         options = {"near": 0.5, "near_smallest": 0.1, "near_largest": 0.1, "near_orbit": orbit}
