@@ -124,18 +124,20 @@ def load(path: str | Path) -> Model:
         setup = json.loads(metadata["setup"])
         card = json.loads(metadata["card"])
         distance, scene_width = float(setup["distance"]), float(setup["scene_width"])
-    except SiameError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise SiameError(f"{path}: its metadata is damaged ({error}); give a model that 'siame train' wrote") from None
-    network = SiameseNetwork(dataclasses.replace(config, pretrained=False))
+        if not (0 < distance < 1e6 and 0 < scene_width < 1e6 and isinstance(card, dict)):
+            raise ValueError("distance, scene width or card")
+        network = SiameseNetwork(dataclasses.replace(config, pretrained=False))
+    except SiameError as error:
+        raise error if str(error).startswith(str(path)) else SiameError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SiameError(f"{path}: its metadata is damaged ({reason}); give a model that 'siame train' wrote") from None
     network.config = config
     try:
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, strict=True)
     except RuntimeError as error:
-        raise SiameError(
-            f"{path}: weights do not fit its config ({str(error).splitlines()[-1].strip()}); the file is damaged"
-        ) from None
+        reason = str(error).splitlines()[-1].strip()
+        raise SiameError(f"{path}: weights do not fit its config ({reason}); the file is damaged") from None
     return Model(network.eval(), camera, distance, scene_width, card)
 
 
@@ -178,13 +180,12 @@ def export(model: Model, path: str | Path, kind: str) -> dict[str, float]:
             except ImportError:
                 raise SiameError("export to ONNX needs more packages; pip install 'siame-se3[export]'") from None
             file = path.with_name(f"{path.name}-{name}.onnx")
-            batch = torch.export.Dim("batch", min=1)
             program = torch.onnx.export(
                 module,
                 tuple(inputs.values()),
                 input_names=list(inputs),
                 output_names=["s" if name == "embed" else "output"],
-                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                dynamic_shapes=tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs),
                 dynamo=True,
                 verbose=False,
             )

@@ -114,6 +114,16 @@ def servo(
     anchor = next(x for x in (view.image, view.T_wc) if x is not None)
     batch = anchor.shape[:-3] if view.image is not None else anchor.shape[:-2]
     n = math.prod(batch)
+    aimed = (
+        target.image.shape[:-3]
+        if target.image is not None
+        else target.T_wc.shape[:-2]
+        if target.T_wc is not None
+        else batch
+    )
+    if aimed != batch:
+        plant.stop()
+        raise SiameError(f"{tuple(aimed)} targets for {tuple(batch)} cameras; give each camera a target of its own")
 
     def flat(v: View) -> View:
         image = None if v.image is None else v.image.reshape(n, *v.image.shape[-3:])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -125,6 +126,9 @@ def summary(table: Sequence[Row]) -> Summary:
         x = torch.tensor(values, dtype=torch.float64)
         return float(x.mean()), float(x.std(unbiased=False))
 
+    def middle(values: list[float]) -> float:
+        return statistics.median(values) if values else math.nan
+
     good = [r for r in table if r.converged]
     return Summary(
         len(table),
@@ -135,11 +139,11 @@ def summary(table: Sequence[Row]) -> Summary:
         stats([r.end_r_deg for r in table]),
         stats([r.end_t_m for r in good]),
         stats([r.end_r_deg for r in good]),
-        float(torch.tensor([r.end_t_m for r in table]).median()),
-        float(torch.tensor([r.end_r_deg for r in table]).median()),
+        middle([r.end_t_m for r in table]),
+        middle([r.end_r_deg for r in table]),
         stats([r.path_t_m for r in good])[0],
         stats([r.path_r_deg for r in good])[0],
-        float(torch.tensor([float(r.iterations) for r in table]).median()),
+        middle([float(r.iterations) for r in table]),
         table[0].step_ms if table else math.nan,
     )
 
@@ -186,11 +190,11 @@ def read_csv(path: str | Path) -> list[Row]:
                 raise SiameError(
                     f"{path}: no column '{sorted(missing)[0]}'; give a runs.csv that 'siame servo --out' wrote"
                 )
-            for number, line in enumerate(reader, 2):
+            for line in reader:
                 try:
                     table.append(Row(**{k: kind(line[k]) for k, kind in kinds.items() if line.get(k) is not None}))  # type: ignore[arg-type]
                 except (ValueError, TypeError) as error:
-                    raise SiameError(f"{path}, line {number}: {error}; run 'siame servo' again") from None
+                    raise SiameError(f"{path}, line {reader.line_num}: {error}; run 'siame servo' again") from None
     except (UnicodeDecodeError, csv.Error):
         raise SiameError(f"{path}: not a CSV file; give a runs.csv that 'siame servo --out' wrote") from None
     return table

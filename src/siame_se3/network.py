@@ -12,6 +12,10 @@ from torch import Tensor, nn
 
 from siame_se3.errors import SiameError
 
+POOLINGS = ("average", "spatial")
+FUSIONS = ("difference", "concatenation", "relative")
+OUTPUTS = ("velocity", "pose")
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -49,6 +53,32 @@ class NetworkConfig:
     output_scale: tuple[float, ...] = (0.1, 0.1, 0.1, 0.2, 0.2, 0.2)
     pretrained: bool = False
 
+    def __post_init__(self) -> None:
+        def refuse(name: str, wanted: str) -> None:
+            raise SiameError(f"network: {name} is {getattr(self, name)!r}; give {wanted}")
+
+        if not isinstance(self.backbone, str) or ":" in self.backbone:
+            refuse("backbone", "the name of a timm model ('timm.list_models()' has them)")
+        for name in ("image_size", "stride", "squeeze", "embedding"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                refuse(name, "a whole number above 0")
+        for name, choices in (("pooling", POOLINGS), ("fusion", FUSIONS), ("output", OUTPUTS)):
+            if getattr(self, name) not in choices:
+                refuse(name, " or ".join(choices))
+        for name in ("colour", "zero_at_goal", "pretrained"):
+            if not isinstance(getattr(self, name), bool):
+                refuse(name, "true or false")
+        if not isinstance(self.head, tuple) or not all(isinstance(n, int) and n > 0 for n in self.head):
+            refuse("head", "whole numbers above 0")
+        scale = self.output_scale
+        if (
+            not isinstance(scale, tuple)
+            or len(scale) != 6
+            or not all(isinstance(x, (int, float)) and 0 < x < 1e6 for x in scale)
+        ):
+            refuse("output_scale", "six numbers above 0")
+
     @staticmethod
     def paper() -> NetworkConfig:
         """Siame-se(3) as published: EfficientNet-B3 at 224 px, ImageNet weights, 1536 -> 1024 -> 256 -> 6."""
@@ -56,6 +86,7 @@ class NetworkConfig:
             "efficientnet_b3",
             224,
             pooling="average",
+            fusion="difference",
             head=(1024, 256),
             zero_at_goal=False,
             output_scale=(1.0,) * 6,
@@ -137,9 +168,11 @@ class SiameseNetwork(nn.Module):
 
     def features(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c y x"] | Float[Tensor, "n c"]:
         """The backbone's last map (spatial pooling), or its pooled vector, float32."""
-        x = (images - self.mean) / self.std
-        if not self.config.colour:
-            x = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+        if self.config.colour:
+            x = (images - self.mean) / self.std
+        else:
+            luma = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+            x = (luma - self.mean.mean()) / self.std.mean()
         x = self.backbone(x.contiguous(memory_format=torch.channels_last))
         x = x[0] if isinstance(x, (list, tuple)) else x
         return x.float()
@@ -158,7 +191,7 @@ class SiameseNetwork(nn.Module):
         fusion = self.config.fusion
         if fusion == "difference":
             x = s - s_desired
-            at_goal = torch.zeros_like(x[..., :1, :]) if x.ndim > 1 else torch.zeros_like(x)
+            at_goal = torch.zeros_like(x)  # of x's shape, so that at the goal both go through the very same arithmetic
         else:
             context = s_desired.expand_as(s)
             x = torch.cat((s if fusion == "concatenation" else s - s_desired, context), -1)

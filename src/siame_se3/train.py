@@ -313,8 +313,14 @@ class Trainer:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         except (SafetensorError, OSError):
             raise SiameError(f"{path}: a damaged training state; remove it to start anew") from None
-        if metadata["identity"] != self._identity():
-            mine, theirs = json.loads(self._identity()), json.loads(metadata["identity"])
+        damaged = SiameError(f"{path}: a damaged training state; remove it to start anew")
+        try:
+            mine, theirs = json.loads(self._identity()), dict(json.loads(metadata["identity"]))
+            step, seconds = int(metadata["step"]), float(metadata["seconds"])
+            shares = {str(k): float(v) for k, v in json.loads(metadata["shares"]).items()}
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+            raise damaged from None
+        if mine != theirs:
             other = ", ".join(k for k in mine if mine[k] != theirs.get(k))
             raise SiameError(
                 f"{path}: state of a training with other options ({other}); give the same ones, remove it, or another --out"
@@ -323,21 +329,27 @@ class Trainer:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-        self.network.load_state_dict(part("network."), strict=True)
-        self.average.load_state_dict(part("average."), strict=True)
-        self.loss.load_state_dict(part("loss."), strict=True)
-        if self.where is not None:
-            self.where.load_state_dict(part("where."), strict=True)
-        for n, optimiser in enumerate(self.optimisers):
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in part(f"optimiser.{n}.").items():
-                index, name = key.split(".")
-                state.setdefault(int(index), {})[name] = value
-            full = optimiser.state_dict()
-            full["state"] = state
-            optimiser.load_state_dict(full)
-        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
-        self.shares = json.loads(metadata["shares"])
+        try:
+            self.network.load_state_dict(part("network."), strict=True)
+            self.average.load_state_dict(part("average."), strict=True)
+            self.loss.load_state_dict(part("loss."), strict=True)
+            if self.where is not None:
+                self.where.load_state_dict(part("where."), strict=True)
+            for n, optimiser in enumerate(self.optimisers):
+                state: dict[int, dict[str, Tensor]] = {}
+                for key, value in part(f"optimiser.{n}.").items():
+                    index, name = key.split(".")
+                    state.setdefault(int(index), {})[name] = value
+                full = optimiser.state_dict()
+                moved = [k for k in range(sum(len(g["params"]) for g in full["param_groups"])) if k in state]
+                expected = sum(p.requires_grad for g in optimiser.param_groups for p in g["params"])
+                if step > 0 and len(moved) != expected:
+                    raise damaged
+                full["state"] = state
+                optimiser.load_state_dict(full)
+        except (RuntimeError, KeyError, ValueError):
+            raise damaged from None
+        self.step, self.seconds, self.shares = step, seconds, shares
 
     def result(self) -> SiameseNetwork:
         """The network to keep: the averaged weights (or the last ones, with `average` 0), in eval mode."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import zipfile
+import zlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -95,16 +98,38 @@ class Trajectory:
         path = Path(path)
         if not path.is_file():
             raise SiameError(f"{path}: no such file; give a trajectory that 'siame servo --save' wrote")
+        broken = SiameError(
+            f"{path}: not a trajectory file, or a damaged one; give one that 'siame servo --save' wrote"
+        )
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 meta = json.loads(str(file["json"]))
                 tensors: dict[str, Any] = {k: torch.from_numpy(file[k]) for k in file.files if k != "json"}
-            return Trajectory(**tensors, **meta)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError):
-            raise SiameError(f"{path}: not a trajectory file; give one that 'siame servo --save' wrote") from None
-        except Exception as error:
-            import zipfile
-
-            if isinstance(error, zipfile.BadZipFile):
-                raise SiameError(f"{path}: a broken trajectory file; run 'siame servo --save' again") from None
-            raise
+            trajectory = Trajectory(**tensors, **meta)
+            T, batch = len(trajectory.twist), trajectory.T_wd.shape[:-2]
+            shapes = {
+                "T_wc": (T + 1, *batch, 4, 4),
+                "T_wd": (*batch, 4, 4),
+                "twist": (T, *batch, 6),
+                "applied": (T, *batch, 6),
+                "active": (T, *batch),
+                "iterations": batch,
+                "step_seconds": (T,),
+            }
+            fits = all(getattr(trajectory, name).shape == shape for name, shape in shapes.items())
+            if not fits or len(trajectory.reason) != math.prod(batch) or not isinstance(trajectory.settings, dict):
+                raise broken
+            return trajectory
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            AttributeError,
+            NotImplementedError,
+            RecursionError,
+        ):
+            raise broken from None
+        except (zipfile.BadZipFile, zlib.error, SyntaxError, RuntimeError, IndexError, MemoryError, OverflowError):
+            raise broken from None
