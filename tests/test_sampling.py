@@ -213,10 +213,27 @@ def test_training_views_see_the_print(min_overlap: float) -> None:
     assert float(T_wc[:, 2, 3].max()) <= -0.55
 
 
+def test_near_views_in_orbit_turn_around_the_point_they_look_at() -> None:
+    """The image's middle stays, but for a fifth of what an isotropic neighbour moves."""
+    T_wc = training_views(N, POSTER, CAMERA, WORKSPACE, rng())
+    middle = torch.tensor([[(CAMERA.width - 1) / 2, (CAMERA.height - 1) / 2]], dtype=torch.float64)
+    ray = CAMERA.rays(middle) @ T_wc[:, :3, :3].mT
+    point = T_wc[:, None, :3, 3] - ray * (T_wc[:, None, 2:3, 3] / ray[..., 2:])
+
+    def moved(orbit: float) -> torch.Tensor:
+        T_cw = lie.inverse(near_views(T_wc, WORKSPACE, rng(1), 0.1, 0.1, orbit))
+        seen = point @ T_cw[:, :3, :3].mT + T_cw[:, None, :3, 3]
+        return (CAMERA.project(seen) - middle).norm(dim=-1).median()
+
+    assert float(moved(1.0)) == pytest.approx(0.2 * float(moved(0.0)), rel=0.15)
+    t, r = lie.error_norms(lie.inverse(T_wc) @ near_views(T_wc, WORKSPACE, rng(1), 0.1, 0.1, 1.0))
+    assert float(t.median() / (r * WORKSPACE.distance).median()) == pytest.approx(1, abs=0.25)
+
+
 def test_near_views_are_log_uniform_shares_of_the_spread() -> None:
     """log |p / sigma| = log share + log chi_6, whose mean is (digamma(3) + log 2)/2."""
     T_wc = training_views(N, POSTER, CAMERA, WORKSPACE, rng())
-    p = lie.vector_from_pose(lie.inverse(T_wc) @ near_views(T_wc, WORKSPACE, rng(1), 0.01, 0.4))
+    p = lie.vector_from_pose(lie.inverse(T_wc) @ near_views(T_wc, WORKSPACE, rng(1), 0.01, 0.4, orbit=0.0))
     sigma = torch.tensor([0.1] * 3 + [math.radians(a) for a in (10, 10, 16)], dtype=torch.float64)
     size = (p / sigma).norm(dim=1)
     three = torch.tensor(3.0, dtype=torch.float64)
