@@ -28,7 +28,7 @@ from siame_se3.view import View
 
 def step_time(network: SiameseNetwork, precision: str, calls: int = 300) -> float:
     """Median milliseconds of law(view), one image."""
-    engine = OpenVinoEngine(network, precision)  # type: ignore[arg-type]
+    engine = OpenVinoEngine(network, precision)  # type: ignore[arg-type]  # precision is one of the two literals
     size = network.config.image_size
     view = View(torch.rand(1, 3, size, size))
     law = Neural(engine).aim(view)

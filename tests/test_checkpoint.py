@@ -306,7 +306,7 @@ def test_failed_save_leaves_the_old_model(model: Model, tmp_path: Path, monkeypa
 def test_openvino_says_the_same(tiny: NetworkConfig, camera: Camera, tmp_path: Path, fusion: str) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = SiameseNetwork(dataclasses.replace(tiny, fusion=fusion))  # type: ignore[arg-type]
+        network = SiameseNetwork(dataclasses.replace(tiny, fusion=fusion))  # type: ignore[arg-type]  # parametrize gives plain strings
     differences = export(Model(network.eval(), camera, 0.6, 0.8), tmp_path / "out" / "net", "openvino")
     assert differences.keys() == {"net-embed.xml", "net-step.xml"}
     assert max(differences.values()) < 1e-5

@@ -65,7 +65,7 @@ def test_every_room_is_there() -> None:
 def test_imports_are_found() -> None:
     """The test above sees what it should."""
     assert {"lie", "view", "errors", "control"} <= rooms_used(HOUSE / "control" / "neural.py")
-    assert {"checkpoint", "simulate", "plots"} <= rooms_used(HOUSE / "cli.py")
+    assert {"checkpoint", "simulate", "plots"} <= rooms_used(HOUSE / "cli" / "servo.py")
     assert len(FILES) > 20
 
 

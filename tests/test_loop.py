@@ -164,7 +164,7 @@ def network(tiny: NetworkConfig) -> SiameseNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = SiameseNetwork(tiny).eval()
-        network.head[-1].weight.data *= 30  # type: ignore[operator]
+        network.head[-1].weight.data *= 30  # type: ignore[operator]  # nn.Sequential is typed as Module
     return network
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from siame_se3.loss import LossConfig, ServoLoss, WhereLoss
+from siame_se3.loss import LossConfig, ServoLoss, where_loss
 
 KINDS = ["eq4", "eq5", "two", "eq6"]
 NORMS = ["l2", "squared"]
@@ -125,40 +125,47 @@ def test_weights_of_one_change_nothing() -> None:
     assert loss(y_hat, y, torch.full((len(y),), 3.0))[0].item() == pytest.approx(loss(y_hat, y)[0].item(), rel=1e-6)
 
 
-def where_problem() -> tuple[WhereLoss, Tensor, Tensor, Tensor]:
+def where_problem() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        loss = WhereLoss(5)
-    features, points = torch.randn(3, 5, 4, 4, generator=generator), torch.randn(3, 2, 4, 4, generator=generator)
-    seen = (torch.rand(3, 4, 4, generator=generator) < 0.6).float()
-    return loss, features, points, seen
+    found, points = torch.randn(2, 3, 2, 4, 4, generator=generator)
+    log_scale = torch.randn(3, 4, 4, generator=generator)
+    known = (torch.rand(3, 4, 4, generator=generator) < 0.6).float()
+    return found, log_scale, points, known
 
 
-def test_where_is_the_mean_distance_over_the_seen_cells() -> None:
-    loss, features, points, seen = where_problem()
-    w = loss.coordinates.weight.detach().double().numpy()[:, :, 0, 0]
-    b = loss.coordinates.bias
-    assert b is not None
-    guess = np.einsum("kc,ncyx->nkyx", w, features.double().numpy()) + b.detach().double().numpy()[:, None, None]
-    distance = np.linalg.norm(guess - points.double().numpy(), axis=1)
-    expected = distance[seen.numpy() > 0].mean()
-    assert 0 < seen.mean() < 1
-    assert loss(features, points, seen).item() == pytest.approx(expected, rel=1e-5)
+def test_where_is_the_laplace_likelihood_of_the_known_cells() -> None:
+    found, log_scale, points, known = where_problem()
+    distance = np.linalg.norm(found.double().numpy() - points.double().numpy(), axis=1)
+    a = log_scale.double().numpy()
+    loss, mean = where_loss(found, log_scale, points, known)
+    assert 0 < known.mean() < 1
+    assert mean.item() == pytest.approx(distance[known.numpy() > 0].mean(), rel=1e-5)
+    assert loss.item() == pytest.approx((distance / np.exp(a) + a)[known.numpy() > 0].mean(), rel=1e-5)
 
 
-def test_where_takes_no_notice_of_unseen_cells() -> None:
-    loss, features, points, seen = where_problem()
-    elsewhere = torch.where(seen[:, None] > 0, points, 1e3)
-    features.requires_grad_()
-    value = loss(features, points, seen)
-    assert loss(features, elsewhere, seen).item() == value.item()
+def test_where_is_least_where_the_scale_is_the_distance() -> None:
+    found, _, points, known = where_problem()
+    log_scale = torch.zeros(3, 4, 4, requires_grad=True)
+    scale = (found - points).norm(dim=1).log()
+    where_loss(found, scale.requires_grad_(), points, known)[0].backward()
+    assert scale.grad is not None
+    assert float(scale.grad.abs().max()) < 1e-6
+    where_loss(found, log_scale, points, known)[0].backward()
+    assert log_scale.grad is not None
+    assert float(log_scale.grad.abs().max()) > 1e-3
+
+
+def test_where_takes_no_notice_of_unknown_cells() -> None:
+    found, log_scale, points, known = where_problem()
+    elsewhere = torch.where(known[:, None] > 0, points, 1e3)
+    found.requires_grad_()
+    value = where_loss(found, log_scale, points, known)[0]
+    assert where_loss(found, log_scale, elsewhere, known)[0].item() == value.item()
     value.backward()
-    assert features.grad is not None
-    active = features.grad.abs().sum(1) > 0
-    assert torch.equal(active, seen > 0)
+    assert found.grad is not None
+    assert torch.equal(found.grad.abs().sum(1) > 0, known > 0)
 
 
-def test_where_of_nothing_seen_is_zero() -> None:
-    loss, features, points, seen = where_problem()
-    assert loss(features, points, torch.zeros_like(seen)).item() == 0
+def test_where_of_nothing_known_is_zero() -> None:
+    found, log_scale, points, known = where_problem()
+    assert where_loss(found, log_scale, points, torch.zeros_like(known))[0].item() == 0

@@ -223,7 +223,7 @@ def test_csv_is_written_whole(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
     write_csv([row()], file)
     before = file.read_bytes()
     with pytest.raises(TypeError):
-        write_csv([row(), None], file)  # type: ignore[list-item]
+        write_csv([row(), None], file)  # type: ignore[list-item]  # what breaks the writing
     assert file.read_bytes() == before
 
 

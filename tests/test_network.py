@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from siame_se3.errors import SiameError
-from siame_se3.network import NetworkConfig, SiameseNetwork
+from siame_se3.network import HomographyPool, NetworkConfig, SiameseNetwork, local_contrast, solve_positive
 
 FUSIONS = ["difference", "concatenation", "relative"]
 SHAPES = [(), (1,), (3, 2)]
@@ -35,12 +35,12 @@ def ordered_pairs(n: int) -> tuple[Tensor, Tensor]:
 
 
 @each_fusion
-@pytest.mark.parametrize("pooling", ["average", "spatial"])
+@pytest.mark.parametrize("pooling", ["average", "spatial", "homography"])
 @pytest.mark.parametrize("n", [1, 5])
 def test_images_give_a_code_and_six_numbers(tiny: NetworkConfig, fusion: str, pooling: str, n: int) -> None:
     net = network(tiny, fusion=fusion, pooling=pooling)
     s = net.embed(rand(n, 3, 32, 32))
-    assert s.shape == (n, 96 if pooling == "average" else tiny.embedding)
+    assert s.shape == (n, {"average": 96, "spatial": tiny.embedding, "homography": 8}[pooling])
     v = net(rand(n, 3, 32, 32, seed=1), s)
     assert v.shape == (n, 6)
     assert s.dtype == v.dtype == torch.float32
@@ -150,6 +150,74 @@ def test_spatial_pooling_takes_the_map_of_the_stride(tiny: NetworkConfig, stride
     assert features.shape[-2:] == (32 // stride, 32 // stride)
     assert features.shape[1] == net.channels
     assert net.embed(rand(2, 3, 32, 32)).shape == (2, tiny.embedding)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (5, 8)])
+def test_solver_agrees_with_lapack(n: int, k: int) -> None:
+    B = randn(n, k, k + 3).double()
+    A, b = B @ B.mT + 0.1 * torch.eye(k), randn(n, k, seed=1).double()
+    torch.testing.assert_close(solve_positive(A, b), torch.linalg.solve(A, b), rtol=1e-9, atol=1e-9)
+
+
+class Told(torch.nn.Module):
+    """Cells that say what they were told."""
+
+    def __init__(self, points: Tensor, log_scale: Tensor) -> None:
+        super().__init__()
+        self.said = points, log_scale
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.said
+
+
+def homography_of_cells(seed: int = 0) -> tuple[HomographyPool, Tensor, Tensor]:
+    """A pool of 7 x 7 cells, a random homography, and the points that the cells see under it."""
+    pool = HomographyPool(4, 7)
+    h = torch.tensor([0.55, 0, 0, 0, 0.55, 0, 0, 0]) + 0.1 * randn(8, seed=seed)
+    H = torch.cat((h, torch.ones(1))).reshape(3, 3)
+    points = H @ torch.cat((pool.uv, torch.ones(1, 49)))
+    return pool, h, (points[:2] / points[2:]).reshape(1, 2, 7, 7)
+
+
+@pytest.mark.parametrize("covered", [0, 20])
+def test_homography_pool_is_the_homography_of_the_cells_that_know(covered: int) -> None:
+    pool, h, points = homography_of_cells()
+    log_scale = torch.full((1, 7, 7), -4.0)
+    points.flatten(2)[..., :covered] += randn(1, 2, covered)
+    log_scale.flatten(1)[..., :covered] = 1.0
+    pool.points = Told(points, log_scale)  # type: ignore[assignment]  # stands in for the learned layers
+    tolerance = 2e-3 if covered == 0 else 2e-2  # the prior's pull; a cell that does not know weighs e^-10
+    torch.testing.assert_close(pool(torch.zeros(1, 4, 7, 7))[0] / pool.units, h, rtol=0, atol=tolerance)
+
+
+def test_homography_pool_without_knowledge_is_the_prior() -> None:
+    pool, _, points = homography_of_cells()
+    pool.points = Told(0 * points, torch.full((1, 7, 7), 9.0))  # type: ignore[assignment]  # as above
+    torch.testing.assert_close(pool(torch.zeros(1, 4, 7, 7))[0], pool.prior * pool.units, rtol=0, atol=1e-5)
+
+
+def test_homography_pooling_trains_its_cells(tiny: NetworkConfig) -> None:
+    net = network(tiny, pooling="homography").requires_grad_(True)
+    net.embed(rand(3, 3, 32, 32)).square().sum().backward()
+    for name, p in net.pool.named_parameters():
+        assert p.grad is not None, name
+        assert bool(p.grad.isfinite().all()), name
+        assert float(p.grad.abs().max()) > 0, name
+
+
+def test_local_contrast_takes_no_notice_of_gain_and_bias() -> None:
+    images = rand(2, 3, 40, 40)
+    plain, lit = local_contrast(images, 7), local_contrast(0.6 * images + 0.2, 7)
+    assert float(plain.std()) > 0.5
+    assert float((plain - lit).abs().max()) < 0.02
+    ramp = torch.linspace(0.5, 1.5, 40)  # a slow lamp
+    assert float((local_contrast(images * ramp, 7) - plain).abs().mean()) < 0.05
+
+
+def test_local_contrast_of_a_flat_image_is_zero_and_of_noise_small() -> None:
+    assert float(local_contrast(torch.full((1, 3, 20, 20), 0.3), 7).abs().max()) < 1e-4
+    faint = 0.5 + 0.002 * randn(1, 3, 20, 20)
+    assert float(local_contrast(faint, 7).std()) < 0.2
 
 
 @pytest.mark.parametrize("size", [32, 40, 48])

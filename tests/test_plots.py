@@ -39,7 +39,7 @@ def five(scene: Scene, camera: Camera) -> tuple[Trajectory, View, View]:
 
 
 def texts(figure: Figure) -> str:
-    return " ".join(x.get_text() for x in figure.findobj(mpl.text.Text))  # type: ignore[attr-defined]
+    return " ".join(x.get_text() for x in figure.findobj(mpl.text.Text))  # type: ignore[attr-defined]  # findobj is typed as Artist
 
 
 def test_overview_is_a_picture(

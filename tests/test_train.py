@@ -279,7 +279,7 @@ def test_two_groups_are_the_mean_of_each() -> None:
     gradients = []
     for groups in ([0], [1], [0, 1]):
         trainer = trainer_of(data={"groups": 2}, optimiser="adamw", clip=1e9)
-        trainer.my_groups = groups  # type: ignore[assignment]
+        trainer.my_groups = groups  # type: ignore[assignment]  # a tuple will do for a range here
         trainer.advance()
         gradients.append([p.grad.clone() for p in trainer.network.parameters() if p.grad is not None])
     assert len(gradients[0]) > 10

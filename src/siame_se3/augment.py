@@ -43,7 +43,7 @@ class Augmentation:
     colour: float = 0.05
     noise: float = 0.02
     occlusion: float = 0.15
-    occlusion_rate: float = 0.5
+    occlusion_rate: float = 0.8
     blur: float = 0.0
 
     def scaled(self, strength: float) -> Augmentation:

@@ -58,7 +58,7 @@ def from_dict(cls: type, values: dict[str, Any], where: str) -> Any:
     def convert(name: str, value: Any) -> Any:
         kind = hints[name]
         if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-            return from_dict(kind, value, where)  # type: ignore[arg-type]
+            return from_dict(kind, value, where)  # type: ignore[arg-type]  # is_dataclass is true of instances too; hints hold classes
         return tuple(value) if isinstance(value, list) else value
 
     return cls(**{k: convert(k, v) for k, v in values.items()})

@@ -47,10 +47,10 @@ class DataConfig:
 
     views: int = 64
     groups: int = 1
-    near: float = 0.5
+    near: float = 0.2
     near_weight: float = 10.0
     near_orbit: float = 0.5
-    near_alike: float = 0.8
+    near_alike: float = 0.5
     near_smallest: float = 0.01
     near_largest: float = 0.5
     pairs: Literal["all", "paper"] = "all"
@@ -87,7 +87,8 @@ class Batch:
 
 
 def cell_points(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "n 2 y x"], Float[Tensor, "n y x"]]:
-    """Scene point seen at the middle of each cell of a feature map, in half widths of the scene, and 1 where it is on the print."""
+    """Plane point seen at the middle of each cell of a feature map, in half widths of the scene, and 1 where it is less
+    than two half widths from the middle (beyond, a point says nothing)."""
     h, w = batch.images.shape[-2:]
     H = batch.homography.float()
     v = (torch.arange(rows, device=H.device) + 0.5) * (h / rows) - 0.5
@@ -95,12 +96,10 @@ def cell_points(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "n
     v, u = torch.meshgrid(v, u, indexing="ij")
     mapped = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3) @ H.mT
     z = mapped[..., 2]
-    xy = mapped[..., :2] / torch.where(z > 1e-6, z, 1.0)[..., None]
-    size = H.new_tensor([batch.scene.width / 2, batch.scene.height / 2])
-    seen = (z > 1e-6) & (xy.abs() <= size).all(-1)
-    points = xy.clamp(-2 * size[0], 2 * size[0]) / size[0]
+    points = mapped[..., :2] / torch.where(z > 1e-6, z, 1.0)[..., None] / (batch.scene.width / 2)
+    known = (z > 1e-6) & (points.abs() < 2).all(-1)
     n = len(H)
-    return points.mT.reshape(n, 2, rows, columns), seen.float().reshape(n, rows, columns)
+    return points.clamp(-2, 2).mT.reshape(n, 2, rows, columns), known.float().reshape(n, rows, columns)
 
 
 class BatchSource:

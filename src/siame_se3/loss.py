@@ -31,7 +31,8 @@ class LossConfig:
         norm: of a group's error: 'l2' is ||.||, 'squared' is ||.||^2.
         where: weight of the auxiliary task: each cell of the feature map says which point of the scene it looks at
             (scene coordinates, which the simulator knows); dense supervision that a single velocity an image is not.
-            Its layer is thrown away after training, as the loss weights are; 0 for none.
+            With 'spatial' pooling its layers are thrown away after training, as the loss weights are; with 'homography'
+            pooling they are the network's own. 0 for none.
         near: weight pairs by 1 / (|y| + near): relative errors count, so that the last centimetres do; 0 for equal weights.
     """
 
@@ -73,16 +74,18 @@ class ServoLoss(nn.Module):
         return loss, norms.detach().mean(0)
 
 
-class WhereLoss(nn.Module):
-    """Scene coordinates of each cell of the feature map by one 1x1 convolution; mean distance over the cells that see the print."""
+def where_loss(
+    found: Float[Tensor, "n 2 y x"],
+    log_scale: Float[Tensor, "n y x"],
+    points: Float[Tensor, "n 2 y x"],
+    known: Float[Tensor, "n y x"],
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Negative log likelihood of the cells' points under a Laplace law, distance / b + log b, and their mean distance
+    (detached) [half scene widths].
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.coordinates = nn.Conv2d(channels, 2, 1)
-
-    def forward(
-        self, features: Float[Tensor, "n c y x"], points: Float[Tensor, "n 2 y x"], seen: Float[Tensor, "n y x"]
-    ) -> Float[Tensor, ""]:
-        """Points in units of the scene's half width."""
-        distance = (self.coordinates(features) - points).square().sum(1).add(1e-8).sqrt()
-        return (distance * seen).sum() / seen.sum().clamp(min=1)
+    Cells that see no print count too: the plane goes on beyond it, and b learns how little they know of where.
+    """
+    distance = (found - points).square().sum(1).add(1e-8).sqrt()
+    count = known.sum().clamp(min=1)
+    loss = ((distance * torch.exp(-log_scale) + log_scale) * known).sum() / count
+    return loss, (distance.detach() * known).sum() / count

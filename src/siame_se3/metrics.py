@@ -192,7 +192,7 @@ def read_csv(path: str | Path) -> list[Row]:
                 )
             for line in reader:
                 try:
-                    table.append(Row(**{k: kind(line[k]) for k, kind in kinds.items() if line.get(k) is not None}))  # type: ignore[arg-type]
+                    table.append(Row(**{k: kind(line[k]) for k, kind in kinds.items() if line.get(k) is not None}))  # type: ignore[arg-type]  # a Row's fields take what `kinds` says
                 except (ValueError, TypeError) as error:
                     raise SiameError(f"{path}, line {reader.line_num}: {error}; run 'siame servo' again") from None
     except (UnicodeDecodeError, csv.Error):

@@ -7,12 +7,13 @@ from itertools import pairwise
 from typing import Any, Literal, cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from siame_se3.errors import SiameError
 
-POOLINGS = ("average", "spatial")
+POOLINGS = ("average", "spatial", "homography")
 FUSIONS = ("difference", "concatenation", "relative")
 OUTPUTS = ("velocity", "pose")
 
@@ -25,9 +26,13 @@ class NetworkConfig:
         backbone: any timm model that gives feature maps; 'efficientnet_b3' is the paper's, 'resnet10t' fits a CPU.
         image_size: side of the square input [px].
         colour: False makes the input grey (luma).
-        pooling: 'average' over the last map (the paper's), or 'spatial': the map keeps its places (squeezed to
-            `squeeze` channels, flattened, projected to `embedding`), which tells where things are, not only what.
-        stride: with spatial pooling, which feature map [px of input per cell].
+        local_contrast: side of the neighbourhood, as a share of the image, over which the input is made zero-mean and
+            unit-contrast, so that lamps, gain and bias are gone before the first layer; 0 for the image as it is.
+        pooling: 'average' over the last map (the paper's); 'spatial': the map keeps its places (squeezed to `squeeze`
+            channels, flattened, projected to `embedding`), which tells where things are, not only what; 'homography':
+            each cell says which point of the scene it sees and how surely, and S(I) is the homography that fits them
+            (see `HomographyPool`), so that cells that are covered or off the print do not count.
+        stride: with spatial or homography pooling, which feature map [px of input per cell].
         squeeze: with spatial pooling, channels kept.
         embedding: with spatial pooling, length of S(I).
         fusion: 'difference' S(I) - S(I*) (the paper's); 'concatenation' (its ablation); 'relative': the difference
@@ -42,7 +47,8 @@ class NetworkConfig:
     backbone: str = "resnet10t"
     image_size: int = 112
     colour: bool = True
-    pooling: Literal["average", "spatial"] = "spatial"
+    local_contrast: float = 0.15
+    pooling: Literal["average", "spatial", "homography"] = "homography"
     stride: int = 16
     squeeze: int = 64
     embedding: int = 256
@@ -71,6 +77,9 @@ class NetworkConfig:
                 refuse(name, "true or false")
         if not isinstance(self.head, tuple) or not all(isinstance(n, int) and n > 0 for n in self.head):
             refuse("head", "whole numbers above 0")
+        share = self.local_contrast
+        if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 <= share <= 1:
+            refuse("local_contrast", "a share of the image from 0 (off) to 1")
         scale = self.output_scale
         if (
             not isinstance(scale, tuple)
@@ -85,6 +94,7 @@ class NetworkConfig:
         return NetworkConfig(
             "efficientnet_b3",
             224,
+            local_contrast=0.0,
             pooling="average",
             fusion="difference",
             head=(1024, 256),
@@ -124,6 +134,79 @@ def _backbone(config: NetworkConfig) -> tuple[nn.Module, int]:
         raise SiameError(f"backbone '{config.backbone}' cannot be built: {str(error).splitlines()[0]}") from None
 
 
+class CellPoints(nn.Module):
+    """Scene coordinates of each cell of a feature map: x, y in half widths of the scene, and the log of their scale of error."""
+
+    def __init__(self, channels: int, hidden: int = 128) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, 3, 1))
+        last = self.layers[-1]
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        nn.init.zeros_(last.bias)
+        with torch.no_grad():
+            last.weight[2].zero_()
+
+    def forward(self, features: Float[Tensor, "n c y x"]) -> tuple[Float[Tensor, "n 2 y x"], Float[Tensor, "n y x"]]:
+        """Points, and log b of their Laplace scale b, kept between 0.02 and 2.7 half widths."""
+        y = self.layers(features)
+        return y[:, :2], y[:, 2].clamp(-4, 1)
+
+
+def solve_positive(A: Float[Tensor, "n k k"], b: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    """A^-1 b for symmetric positive matrices by Gauss-Jordan without pivoting, unrolled: ONNX and OpenVINO have no solver."""
+    M = torch.cat((A, b[..., None]), -1)
+    k = A.shape[-1]
+    identity = torch.eye(k, dtype=A.dtype, device=A.device)
+    for i in range(k):
+        row = M[:, i : i + 1] / M[:, i : i + 1, i : i + 1]
+        M = M - M[:, :, i : i + 1] * row + identity[:, i : i + 1] * row
+    return M[..., k]
+
+
+class HomographyPool(nn.Module):
+    """S(I) = the homography from the image to the scene that fits the cells' points best: 8 numbers.
+
+    Weighted linear least squares (DLT with h33 = 1; Hartley and Zisserman 2004, Sec. 4.1): each cell at (u, v) in
+    [-1, 1]^2 that sees the point (X, Y), in half widths of the scene, with an error of scale b, asks with weight 1 / b^2
+    that X (h31 u + h32 v + 1) = h11 u + h12 v + h13, and likewise Y. A weak prior (a camera straight above) holds what
+    no cell knows. Cells of a covered or black part say so by a large b; the others still give the whole pose.
+    """
+
+    uv: Tensor
+    prior: Tensor
+    stiffness: Tensor
+    units: Tensor
+
+    SIZE = 8
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.points = CellPoints(channels)
+        axis = (torch.arange(side) + 0.5) / side * 2 - 1
+        v, u = torch.meshgrid(axis, axis, indexing="ij")
+        self.register_buffer("uv", torch.stack((u, v)).flatten(1), persistent=False)
+        self.register_buffer("prior", torch.tensor([0.55, 0, 0, 0, 0.55, 0, 0, 0]), persistent=False)
+        self.register_buffer("stiffness", torch.tensor([1.0] * 6 + [100.0] * 2), persistent=False)
+        # so that the spread of a training's views is of the order of 1 in each number
+        self.register_buffer("units", torch.tensor([2.0] * 6 + [10.0] * 2), persistent=False)
+
+    def forward(self, features: Float[Tensor, "n c y x"]) -> Float[Tensor, "n 8"]:
+        points, log_scale = self.points(features)
+        cells = points.flatten(2)
+        X, Y = cells[:, 0], cells[:, 1]  # not unbind: OpenVINO 2026.4 fails on its squeeze and concat
+        u, v = self.uv[0].expand_as(X), self.uv[1].expand_as(X)
+        one, zero = torch.ones_like(X), torch.zeros_like(X)
+        row_x = torch.stack((u, v, one, zero, zero, zero, -u * X, -v * X), -1)
+        row_y = torch.stack((zero, zero, zero, u, v, one, -u * Y, -v * Y), -1)
+        A, b = torch.cat((row_x, row_y), 1), torch.cat((X, Y), 1)
+        weight = torch.exp(-2 * log_scale.flatten(1)).repeat(1, 2)
+        At = (A * weight[..., None]).transpose(1, 2)
+        damping = torch.eye(8, dtype=A.dtype, device=A.device) * self.stiffness
+        h = solve_positive(At @ A + damping, (At @ b[..., None]).squeeze(-1) + self.stiffness * self.prior)
+        return h * self.units
+
+
 class _Spatial(nn.Module):
     """Feature map -> vector that keeps the places: 1x1 convolution, flatten, linear."""
 
@@ -134,6 +217,23 @@ class _Spatial(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.project(torch.relu(self.squeeze(x)).flatten(1))
+
+
+def local_contrast(x: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "n c h w"]:
+    """Each pixel less the mean of its neighbourhood (about side x side), over the contrast there (all channels' together).
+
+    A slow gain and bias, as lamps and exposure make them, cancel; contrasts under 2 % of the range, which are noise, stay
+    small. Means are taken on a fifth of the neighbourhood's resolution and interpolated: they are smooth, and it is quick.
+    """
+    k = max(1, round(side / 5))
+
+    def mean(z: Tensor) -> Tensor:
+        cells = F.avg_pool2d(F.avg_pool2d(z, k, ceil_mode=True), 5, 1, 2, count_include_pad=False)
+        smooth = F.interpolate(cells, scale_factor=float(k), mode="bilinear", align_corners=False)
+        return smooth[..., : z.shape[-2], : z.shape[-1]]
+
+    x = x - mean(x)
+    return x * torch.rsqrt(mean(x.square().mean(1, keepdim=True)) + 0.02**2)
 
 
 class SiameseNetwork(nn.Module):
@@ -153,10 +253,13 @@ class SiameseNetwork(nn.Module):
         self.channels = channels
         self.pool: nn.Module = nn.Identity()
         features = channels
+        side = -(-config.image_size // config.stride)
         if config.pooling == "spatial":
-            side = -(-config.image_size // config.stride)
             self.pool = _Spatial(channels, side * side, config.squeeze, config.embedding)
             features = config.embedding
+        elif config.pooling == "homography":
+            self.pool = HomographyPool(channels, side)
+            features = HomographyPool.SIZE
         sizes = [features * (1 if config.fusion == "difference" else 2), *config.head, 6]
         layers: list[nn.Module] = []
         for a, b in pairwise(sizes):
@@ -168,11 +271,11 @@ class SiameseNetwork(nn.Module):
 
     def features(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c y x"] | Float[Tensor, "n c"]:
         """The backbone's last map (spatial pooling), or its pooled vector, float32."""
-        if self.config.colour:
-            x = (images - self.mean) / self.std
-        else:
-            luma = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-            x = (luma - self.mean.mean()) / self.std.mean()
+        c, x, mean, std = self.config, images, self.mean, self.std
+        if not c.colour:
+            x = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+            mean, std = mean.mean(), std.mean()
+        x = local_contrast(x, round(c.local_contrast * c.image_size)) if c.local_contrast > 0 else (x - mean) / std
         x = self.backbone(x.contiguous(memory_format=torch.channels_last))
         x = x[0] if isinstance(x, (list, tuple)) else x
         return x.float()

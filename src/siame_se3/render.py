@@ -54,8 +54,7 @@ def depth(camera: Camera, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B h 
 
 def _atlas(scene: Scene, device: torch.device) -> tuple[Tensor, Tensor]:
     """All pyramid levels in one image, and (x, y, width, height) of each: level 0 left, the others stacked beside it."""
-    key = (device, "atlas")
-    if key not in scene._pyramids:
+    if device not in scene.atlases:
         levels = scene.pyramid(device)
         h0, w0 = levels[0].shape[-2:]
         side = max((level.shape[-1] for level in levels[1:]), default=0)
@@ -68,8 +67,8 @@ def _atlas(scene: Scene, device: torch.device) -> tuple[Tensor, Tensor]:
             atlas[0, :, y0 : y0 + h, x0 : x0 + w] = level
             places.append((x0, y0, w, h))
             y += h if k else 0
-        scene._pyramids[key] = (atlas, torch.tensor(places, device=device, dtype=torch.float32))  # type: ignore[index]
-    return scene._pyramids[key]  # type: ignore[index, return-value]
+        scene.atlases[device] = (atlas, torch.tensor(places, device=device, dtype=torch.float32))
+    return scene.atlases[device]
 
 
 def _sample(atlas: Tensor, places: Tensor, size: tuple[int, int], u: Tensor, v: Tensor, level: Tensor) -> Tensor:

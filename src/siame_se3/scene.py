@@ -39,7 +39,9 @@ class Scene:
     name: str = "scene"
     fill: Fill = 0.0
     extent: Extent = "edges"
-    _pyramids: dict[torch.device, object] = field(default_factory=dict, init=False, repr=False)
+    # Caches a device: the texture's pyramid, and the renderer's packing of it.
+    pyramids: dict[torch.device, list[Tensor]] = field(default_factory=dict, init=False, repr=False)
+    atlases: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
@@ -119,14 +121,14 @@ class Scene:
 
     def pyramid(self, device: torch.device) -> list[Tensor]:
         """Texture and its halved copies (3, H / 2^k, W / 2^k), box-filtered, cached per device."""
-        if device not in self._pyramids:
+        if device not in self.pyramids:
             levels = [self.texture.to(device)]
             while min(levels[-1].shape[-2:]) >= 8:
                 previous = levels[-1][None]
                 h, w = previous.shape[-2:]
                 levels.append(F.interpolate(previous, size=((h + 1) // 2, (w + 1) // 2), mode="area")[0])
-            self._pyramids[device] = levels
-        return self._pyramids[device]  # type: ignore[return-value]
+            self.pyramids[device] = levels
+        return self.pyramids[device]
 
     def grey(self) -> Scene:
         """The same scene without colour (ITU-R 601 luma in all three channels)."""

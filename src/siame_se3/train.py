@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from siame_se3.checkpoint import atomically
 from siame_se3.data import BatchSource, cell_points
 from siame_se3.errors import SiameError
-from siame_se3.loss import GROUPS, LossConfig, ServoLoss, WhereLoss
-from siame_se3.network import NetworkConfig, SiameseNetwork
+from siame_se3.loss import GROUPS, LossConfig, ServoLoss, where_loss
+from siame_se3.network import CellPoints, HomographyPool, NetworkConfig, SiameseNetwork
 
 STATE_FORMAT = "siame-se3 training state"
 
@@ -54,8 +54,8 @@ class TrainConfig:
 
     steps: int = 1000
     optimiser: Literal["muon", "adamw"] = "muon"
-    lr: float = 1.5e-3
-    lr_muon: float = 0.02
+    lr: float = 3e-3
+    lr_muon: float = 0.04
     lr_loss: float = 5.0
     weight_decay: float = 0.01
     warmup: float = 0.15
@@ -125,11 +125,12 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
             self.network = SiameseNetwork(network)
-            # What is thrown away after training: loss weights, and the layer of the auxiliary task.
+            # What is thrown away after training: loss weights, and the layers of the auxiliary task where the network has none.
             self.loss = ServoLoss(loss)
-            self.where = WhereLoss(self.network.channels) if loss.where > 0 else None
+            own = isinstance(self.network.pool, HomographyPool)
+            self.where = CellPoints(self.network.channels) if loss.where > 0 and not own else None
         if self.where is not None and network.pooling != "spatial":
-            raise SiameError("--loss.where needs --network.pooling spatial; set one of them")
+            raise SiameError("--loss.where needs --network.pooling spatial or homography; set one of them")
         self.loss.to(data.device)
         if self.where is not None:
             self.where.to(data.device)
@@ -145,11 +146,11 @@ class Trainer:
         """AdamW for all; or Muon for the matrices (convolutions as output x rest) and AdamW for what is left."""
         c = self.config
         weights = [*self.network.parameters(), *(self.where.parameters() if self.where is not None else ())]
-        last = self.network.head[-1]
+        last: Any = self.network.head[-1]
         by_muon = [
             p
             for p in self.network.parameters()
-            if c.optimiser == "muon" and p.ndim > 1 and min(p.shape[0], p[0].numel()) >= 16 and p is not last.weight  # type: ignore[union-attr]
+            if c.optimiser == "muon" and p.ndim > 1 and min(p.shape[0], p[0].numel()) >= 16 and p is not last.weight
         ]
         ours = {id(p) for p in by_muon}
         rest = [p for p in weights if id(p) not in ours]
@@ -211,10 +212,12 @@ class Trainer:
             s = self.network.pooled(features)
             y_hat = self.network.regress_pairs(s, batch.current, batch.desired)
             loss, errors = self.loss(y_hat, batch.target / self.network.scale, batch.weight)
-            if self.where is not None:
-                where = self.where(features, *cell_points(batch, *features.shape[-2:]))
+            if self.loss_config.where > 0:
+                pool = self.network.pool
+                found = (pool.points if isinstance(pool, HomographyPool) else self.where)(features)
+                where, distance = where_loss(*found, *cell_points(batch, *features.shape[-2:]))
                 loss = loss + self.loss_config.where * where
-                total_where += where.detach() / groups
+                total_where += distance / groups
             (loss / groups).backward()
             total += torch.cat((loss.detach()[None], errors)) / groups
             for a, b in zip(after, self._buffers(), strict=True):
@@ -254,7 +257,7 @@ class Trainer:
         first_axis = [g.start for g in GROUPS[self.loss_config.kind]]
         scale = self.network_config.output_scale
         named = {name: e * scale[axis] for name, e, axis in zip(names, errors, first_axis, strict=True)}
-        return named if self.where is None else {**named, "where": where}
+        return named if self.loss_config.where == 0 else {**named, "where": where}
 
     # State on disk: safetensors, no pickle.
 

@@ -36,11 +36,11 @@ class Engine(Protocol):
 class TorchEngine:
     """PyTorch, on the network's own device, in float32 or under autocast."""
 
-    def __init__(self, network: nn.Module, autocast: torch.dtype | None = None) -> None:
+    def __init__(self, network: Any, autocast: torch.dtype | None = None) -> None:
         self.network = network.eval()
         self.device = next(network.parameters()).device
         self.autocast = autocast
-        self.image_size: int = network.config.image_size  # type: ignore[union-attr, assignment]
+        self.image_size: int = network.config.image_size
         self.name = f"torch-{self.device.type}"
 
     def _context(self) -> torch.autocast:
@@ -50,7 +50,7 @@ class TorchEngine:
     def embed(self, images: Tensor) -> Tensor:
         """S(I)."""
         with self._context():
-            return self.network.embed(images.to(self.device)).float()  # type: ignore[operator]
+            return self.network.embed(images.to(self.device)).float()
 
     @torch.no_grad()
     def step(self, images: Tensor, s_desired: Tensor) -> Tensor:
@@ -62,12 +62,12 @@ class TorchEngine:
 class Embedding(nn.Module):
     """`network.embed` as a module of its own, for exporters."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network.embed(images)  # type: ignore[operator]
+        return self.network.embed(images)
 
 
 def to_openvino(module: nn.Module, inputs: dict[str, Tensor]) -> Any:
@@ -92,16 +92,16 @@ class OpenVinoEngine:
         threads: CPU threads, 0 for OpenVINO's choice.
     """
 
-    def __init__(self, network: nn.Module, precision: Literal["f32", "bf16"] = "f32", threads: int = 0) -> None:
+    def __init__(self, network: Any, precision: Literal["f32", "bf16"] = "f32", threads: int = 0) -> None:
         import openvino as ov
 
         network = network.eval().cpu()
-        self.image_size: int = network.config.image_size  # type: ignore[union-attr, assignment]
+        self.image_size: int = network.config.image_size
         self.name = f"openvino-{precision}"
         size = self.image_size
         images = torch.zeros(2, 3, size, size)
         with torch.no_grad():
-            s = network.embed(images)  # type: ignore[operator]
+            s = network.embed(images)
         core = ov.Core()
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
         if threads:
@@ -136,7 +136,7 @@ class OpenVinoEngine:
         return self._run("step", images, s_desired)
 
 
-def engine_for(network: nn.Module, engine: str = "auto") -> Engine:
+def engine_for(network: Any, engine: str = "auto") -> Engine:
     """'auto': PyTorch on a GPU if there is one, else OpenVINO if it is installed, else PyTorch; or a name:
     torch, cuda, openvino, openvino-bf16."""
     if engine == "auto":

@@ -1,0 +1,46 @@
+"""siame demo | train | servo | export | plot: a file a command.
+
+Each command is a dataclass: its fields are the flags, their docstrings the help.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import tyro
+
+from siame_se3.cli.demo import Demo
+from siame_se3.cli.export import Export
+from siame_se3.cli.plot import Plot
+from siame_se3.cli.servo import Servo
+from siame_se3.cli.train import Train
+from siame_se3.errors import SiameError
+
+
+def main() -> None:
+    """Entry point: one clear line for bad input, exit status 2."""
+    commands: dict[str, Callable[..., Any]] = {
+        "demo": Demo,
+        "train": Train,
+        "servo": Servo,
+        "export": Export,
+        "plot": Plot,
+    }
+    try:
+        command = tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="siame",
+            description="Move a robot's camera to where a photo was taken. Start with: siame demo",
+        )
+        command()
+    except SiameError as error:
+        print(f"siame: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        print(f"siame: {error.filename or 'file'}: {error.strerror or error}; give another place", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("siame: stopped; the same command goes on from a training's last saved state", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,38 @@
+"""What several commands do with their options."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from siame_se3.errors import SiameError
+
+
+def fill_of(text: str) -> Any:
+    """--fill as `Scene.from_photo` takes it."""
+    if text in ("mean", "edge"):
+        return text
+    try:
+        values = tuple(float(x) for x in text.split(","))
+    except ValueError:
+        raise SiameError(
+            f"--fill {text}: give a grey level (0 to 1), three of them (r,g,b), 'mean' or 'edge'"
+        ) from None
+    if len(values) not in (1, 3) or not all(0 <= x <= 1 for x in values):
+        raise SiameError(f"--fill {text}: give a grey level (0 to 1), three of them (r,g,b), 'mean' or 'edge'")
+    return values[0] if len(values) == 1 else values
+
+
+def check_writable(path: Path | None, option: str) -> None:
+    """Say now, not after hours of work, that a result cannot be written."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise SiameError(f"{option} {path}: a folder; give a file name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SiameError(f"{option} {path}: {error.strerror}; give a place that can be written") from None
+    if not os.access(path.parent, os.W_OK):
+        raise SiameError(f"{option} {path}: that folder cannot be written; give another place")

@@ -1,0 +1,115 @@
+"""siame servo: runs of a law in simulation, and their table."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from siame_se3.augment import Augmentation
+from siame_se3.cli.options import check_writable, fill_of
+from siame_se3.errors import SiameError
+from siame_se3.loop import ServoConfig
+from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, default_camera, hardware, run_servo
+
+
+@dataclass(frozen=True)
+class Servo:
+    """Servo simulated cameras over a scene and print a table; write runs.csv, trajectories, a figure."""
+
+    model: Path | None = None
+    """Model that 'siame train' wrote; default: the bundled one."""
+    scene: Path | None = None
+    """Photo of the scene; default: the bundled one."""
+    width: float | None = None
+    """Width of the scene [m]; default: what the model was trained for."""
+    distance: float | None = None
+    """Distance of the desired camera from the scene [m]; default: what the model was trained for."""
+    camera: Path | None = None
+    """ROS camera_info YAML; default: the camera that the model was trained for."""
+    law: Literal["neural", "pbvs", "ibvs", "2.5d"] = "neural"
+    """Which law: the network, or one that knows the simulator's poses."""
+    runs: int = 1000
+    """How many starts."""
+    seed: int = 7
+    """Of starts and conditions."""
+    starts_from: str = "table1"
+    """'table1' (12.5 +- 7.5 cm, 17.5 +- 12 deg), 'wide' (46 +- 17 cm, 74 +- 28 deg), or a CSV: one start a line,
+    tx,ty,tz,tux,tuy,tuz of the current camera in the desired camera's frame (c*Tc), metres and radians."""
+    perturb: bool = False
+    """Put light spots, gain, bias, sensor noise and one occluding patch of up to 15 % of the image on each run."""
+    out: Path | None = None
+    """Write one line a run to this CSV."""
+    save: Path | None = None
+    """Write poses, twists and settings of all runs to this .npz."""
+    figure: Path | None = None
+    """Write a figure (.png, .pdf or .svg)."""
+    fill: str = "0"
+    """What lies beyond the print: grey level 0 to 1, r,g,b, 'mean' or 'edge'."""
+    engine: str = "auto"
+    """auto, torch, cuda, openvino or openvino-bf16."""
+    servo: Annotated[ServoConfig, arg(name="")] = field(default_factory=ServoConfig)
+    """Gain, limits and stop rules."""
+
+    def __call__(self) -> None:
+        from siame_se3 import checkpoint, metrics, plots
+        from siame_se3.camera import Camera
+        from siame_se3.scene import Scene
+
+        if self.runs < 1:
+            raise SiameError(f"--runs {self.runs}: give 1 or more")
+        for path, option in ((self.out, "--out"), (self.save, "--save"), (self.figure, "--figure")):
+            check_writable(path, option)
+        model = checkpoint.load(self.model or bundled(BUNDLED_MODEL)) if self.law == "neural" or self.model else None
+        if self.model is not None and self.scene is None:
+            raise SiameError(f"--model {self.model}: give its photo too, --scene PHOTO")
+        width = self.width or (model.scene_width if model else 0.8)
+        distance = self.distance or (model.distance if model else 0.6)
+        photo = self.scene or bundled(BUNDLED_PHOTO)
+        scene = Scene.from_photo(photo, width, fill=fill_of(self.fill))
+        camera = model.camera if model else default_camera(112)
+        if self.camera is not None:
+            camera = Camera.from_yaml(self.camera).square()
+        conditions = Augmentation(occlusion_rate=1.0) if self.perturb else None
+        settings = {
+            "command": " ".join(["siame", *sys.argv[1:]]),
+            "law": self.law,
+            "model": str(self.model or BUNDLED_MODEL),
+            "scene": str(photo),
+            "width": width,
+            "fill": self.fill,
+            "distance": distance,
+            "starts_from": self.starts_from,
+            "seed": self.seed,
+            "camera": dataclasses.asdict(camera),
+            "conditions": dataclasses.asdict(conditions) if conditions else None,
+        }
+        trajectory, desired, last = run_servo(
+            *(
+                model,
+                scene,
+                camera,
+                self.law,
+                self.starts_from,
+                self.runs,
+                self.seed,
+                distance,
+                self.servo,
+                conditions,
+                self.engine,
+            ),
+            settings=settings,
+        )
+        table = metrics.rows(trajectory)
+        title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {trajectory.settings['seconds']} s, {hardware()}"
+        print(metrics.format_summary(metrics.summary(table), title))
+        if self.out:
+            metrics.write_csv(table, self.out)
+        if self.save:
+            trajectory.save(self.save)
+        if self.figure:
+            plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
