@@ -14,6 +14,7 @@ from pathlib import Path
 
 from common import closed_loop, header, markdown, skimage_photo
 
+from siame_se3.augment import Augmentation
 from siame_se3.data import BatchSource, DataConfig
 from siame_se3.loss import LossConfig
 from siame_se3.network import NetworkConfig
@@ -36,8 +37,10 @@ VARIANTS: dict[str, tuple[NetworkConfig, LossConfig, DataConfig, TrainConfig]] =
     "neighbours: each under its own light": (N, L, replace(D, near_alike=0.0), T),
     "near-goal samples and weights: off": (N, replace(L, near=0.0), replace(D, near=0.0), T),
     "scene-coordinate task: off": (N, replace(L, where=0.0), D, T),
+    "pooling: spatial, S(I) of 256 numbers": (replace(N, pooling="spatial"), L, D, T),
     "pooling: average (the paper's)": (replace(N, pooling="average"), replace(L, where=0.0), D, T),
-    "optimiser: AdamW alone": (N, L, D, replace(T, optimiser="adamw")),
+    "local contrast: off": (replace(N, local_contrast=0.0), L, D, T),
+    "optimiser: AdamW alone, peak 1.5e-3": (N, L, D, replace(T, optimiser="adamw", lr=1.5e-3)),
 }
 
 
@@ -65,6 +68,13 @@ def main() -> None:
         while trainer.step < options.steps:
             trainer.advance()
         s = closed_loop(trainer.result(), scene, options.runs, seed=1000 + options.seed)
+        disturbed = closed_loop(
+            trainer.result(),
+            scene,
+            options.runs // 2,
+            seed=2000 + options.seed,
+            conditions=Augmentation(occlusion_rate=1.0),
+        )
         done[name] = {
             "variant": name,
             "images": options.steps * data.views,
@@ -73,6 +83,8 @@ def main() -> None:
             "end mean [deg]": round(s.end_r_deg[0], 2),
             "end median [cm]": round(100 * s.median_end_t_m, 2),
             "end median [deg]": round(s.median_end_r_deg, 2),
+            "disturbed: converged [%]": round(disturbed.converged_percent, 1),
+            "disturbed: median [cm]": round(100 * disturbed.median_end_t_m, 2),
             "training [s]": round(trainer.seconds),
         }
         with options.out.open("a", encoding="utf-8") as stream:

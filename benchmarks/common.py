@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from siame_se3 import metrics, sampling
+from siame_se3.augment import Augmentation
 from siame_se3.camera import Camera
 from siame_se3.control.neural import Neural, engine_for
 from siame_se3.loop import ServoConfig, servo
@@ -33,12 +34,18 @@ def skimage_photo(name: str) -> Path:
 
 
 def closed_loop(
-    network: SiameseNetwork, scene: Scene, runs: int, seed: int, iterations: int = 100, camera: Camera | None = None
+    network: SiameseNetwork,
+    scene: Scene,
+    runs: int,
+    seed: int,
+    iterations: int = 100,
+    camera: Camera | None = None,
+    conditions: Augmentation | None = None,
 ) -> metrics.Summary:
-    """Table I starts, network alone, gain 0.4 a step."""
+    """Table I starts, network alone, gain 0.4 a step; under conditions drawn once a run, if given."""
     camera = camera or default_camera(network.config.image_size)
     T_wd, T_wc = sampling.draw_starts("table1", runs, scene, camera, Workspace(), seed)
-    plant = HomographyPlant(scene, camera)
+    plant = HomographyPlant(scene, camera, conditions=conditions, seed=seed)
     controller = Neural(engine_for(network), network.config.output)
     config = ServoConfig(gain=10.0, max_iterations=iterations)
     with torch.no_grad():

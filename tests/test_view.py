@@ -34,6 +34,7 @@ def trajectory_of(*shape: int, steps: int = 4) -> Trajectory:
         twist=randn(steps, *shape, 6, seed=2),
         applied=randn(steps, *shape, 6, seed=3),
         active=randn(steps, *shape, seed=4) > 0,
+        stage=(randn(steps, *shape, seed=6) > 0).long(),
         iterations=torch.arange(n).reshape(shape),
         reason=["settled"] * n,
         step_seconds=randn(steps, seed=5).abs(),

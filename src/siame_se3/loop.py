@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.control.base import Controller, Law
+from siame_se3.control.base import Controller, Law, advise
 from siame_se3.errors import SiameError
 from siame_se3.plant.base import Plant
 from siame_se3.view import Trajectory, View
@@ -35,6 +35,8 @@ class ServoConfig:
         settle_v: the motion has settled when the law's velocity at gain 1 stays below this [m/s]...
         settle_w: ...and this [rad/s]...
         settle_steps: ...for this many iterations in a row.
+        lost_steps: a run whose law finds a fault (too few matches, an image that is not one) stands still, and ends after
+            this many such iterations in a row.
         max_v: limit of the commanded speed [m/s]; the whole twist is scaled, so that its direction stays.
         max_w: and of the commanded rotation [rad/s].
         max_acceleration_v: limit of the speed's change [m/s^2]; 0 for none.
@@ -49,6 +51,7 @@ class ServoConfig:
     settle_v: float = 2e-4
     settle_w: float = math.radians(0.02)
     settle_steps: int = 5
+    lost_steps: int = 5
     max_v: float = 0.5
     max_w: float = math.radians(90)
     max_acceleration_v: float = 0.0
@@ -135,39 +138,47 @@ def servo(
     def pose_of(v: View) -> Tensor:
         return unknown if v.T_wc is None else v.T_wc.reshape(n, 4, 4).double().cpu().clone()
 
-    def law_of(runs: Tensor) -> Law:
-        # Laws are indexed by run: with several batch axes by the run's place in them.
-        return law[torch.unravel_index(runs, batch)]
-
     state = flat(view)
-    poses, twists, applied_log, active_log, seconds = [pose_of(view)], [], [], [], []
+    poses, twists, applied_log, active_log, stages, seconds = [pose_of(view)], [], [], [], [], []
     active = torch.ones(n, dtype=torch.bool)
     iterations = torch.zeros(n, dtype=torch.long)
     quiet = torch.zeros(n, dtype=torch.long)
     reason = ["iterations"] * n
     previous = torch.zeros(n, 6, dtype=torch.float64)
+    lost = torch.zeros(n, dtype=torch.long)
     runs: Tensor = torch.arange(n)
-    sub: Law | None = None  # the law of the runs that still move
+    # The law of the runs that still move. Laws are indexed by run: with several batch axes by the run's place in them.
+    sub: Law = law[torch.unravel_index(runs, batch)] if batch else law
     began = time.perf_counter()
     try:
         for _ in range(config.max_iterations):
             # Settled runs leave the law's batch when a tenth of it has.
-            if batch and (sub is None or int(active[runs].sum()) <= 0.9 * len(runs)):
-                runs = active.nonzero()[:, 0]
-                sub = law_of(runs)
+            if batch and int(active[runs].sum()) <= 0.9 * len(runs):
+                sub, runs = sub[active[runs].nonzero()[:, 0]], runs[active[runs]]
             t0 = time.perf_counter()
-            v = law(view)[None] if sub is None else sub(state[runs])
+            advice = advise(sub, state[runs] if batch else view)
             seconds.append((time.perf_counter() - t0) / len(runs))
+            sub = advice.law
             raw = torch.zeros(n, 6, dtype=torch.float64)
-            raw[runs] = v.double().cpu().reshape(len(runs), 6)
+            raw[runs] = advice.v.double().cpu().reshape(len(runs), 6)
             raw[~active] = 0
+            stage = torch.full((n,), -1)
+            stage[runs] = advice.stage.cpu()
+            faulty = torch.zeros(n, dtype=torch.bool)
+            for k, fault in zip(runs.tolist(), advice.faults, strict=True):
+                faulty[k] = fault != ""
+                if fault and active[k] and int(lost[k]) + 1 >= config.lost_steps:
+                    reason[k] = fault
+            lost = torch.where(faulty, lost + 1, 0)
+            raw[faulty] = 0
+            active = active & (lost < config.lost_steps)
             bad = active & ~torch.isfinite(raw).all(1)
             for k in bad.nonzero()[:, 0].tolist():
                 reason[k] = "law not finite"
             active = active & ~bad
             raw[bad] = 0
             small = (raw[:, :3].norm(dim=1) < config.settle_v) & (raw[:, 3:].norm(dim=1) < config.settle_w)
-            quiet = torch.where(small, quiet + 1, 0)
+            quiet = torch.where(small & ~faulty, quiet + 1, 0)
             settled = active & (quiet >= config.settle_steps)
             for k in settled.nonzero()[:, 0].tolist():
                 reason[k] = "settled"
@@ -176,6 +187,7 @@ def servo(
                 for k in active.nonzero()[:, 0].tolist():
                     reason[k] = "timeout"
                 active = torch.zeros_like(active)
+            stage[~active] = -1
             if not bool(active.any()):
                 seconds.pop()
                 break
@@ -189,6 +201,7 @@ def servo(
             twists.append(command)
             applied_log.append(applied.double().cpu().reshape(n, 6))
             active_log.append(active.clone())
+            stages.append(stage)
             report(len(twists), int(active.sum()))
     finally:
         plant.stop()
@@ -208,6 +221,7 @@ def servo(
         twist=stacked(twists, (6,), torch.float64),
         applied=stacked(applied_log, (6,), torch.float64),
         active=stacked(active_log, (), torch.bool),
+        stage=stacked(stages, (), torch.long),
         iterations=iterations.reshape(batch),
         reason=reason,
         step_seconds=torch.tensor(seconds[:T], dtype=torch.float64),

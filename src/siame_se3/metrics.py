@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from siame_se3 import lie
 from siame_se3.control.geometric import pbvs_velocity
 from siame_se3.errors import SiameError
+from siame_se3.loop import ServoConfig, adaptive_gain, limited
 from siame_se3.view import Trajectory
 
 
@@ -37,6 +38,7 @@ class Row:
     converged: int
     step_ms: float
     reason: str = ""
+    switch: int = -1  # iteration at which the second part of a hand-off took over for good, -1 for never
 
 
 def converged(start_t: Tensor, start_r: Tensor, end_t: Tensor, end_r: Tensor) -> Bool[Tensor, "*B"]:
@@ -51,8 +53,6 @@ def path_errors(trajectory: Trajectory) -> tuple[Float[Tensor, "*B"], Float[Tens
 
     The paper's 'trajectory absolute error': the reference follows Eq. 3 from the same start, iteration by iteration.
     """
-    from siame_se3.loop import ServoConfig, adaptive_gain, limited
-
     values = trajectory.settings.get("servo", {})
     config = ServoConfig(**values)
     T = trajectory.T_wc[0].clone()
@@ -78,6 +78,7 @@ def rows(trajectory: Trajectory) -> list[Row]:
     t, r = (x.reshape(len(x), -1) for x in trajectory.error_norms)
     path_t, path_r = (x.reshape(-1) for x in path_errors(trajectory))
     done = converged(t[0], r[0], t[-1], r[-1])
+    switches = switch_iterations(trajectory.stage.reshape(len(trajectory.stage), t.shape[1]))
     step = float(trajectory.step_seconds.median()) * 1e3 if len(trajectory.step_seconds) else 0.0
     return [
         Row(
@@ -92,9 +93,21 @@ def rows(trajectory: Trajectory) -> list[Row]:
             int(done[k]),
             step,
             trajectory.reason[k],
+            int(switches[k]),
         )
         for k in range(t.shape[1])
     ]
+
+
+def switch_iterations(stage: Int[Tensor, "T n"]) -> Int[Tensor, "n"]:
+    """Iteration from which on each run was in a later stage than its first until its end; -1 if it ended in its first."""
+    T, n = stage.shape
+    if T == 0:
+        return torch.full((n,), -1)
+    coarse = stage == 0
+    after = torch.where(coarse, torch.arange(1, T + 1)[:, None], 0).amax(0)  # the iteration after the last coarse one
+    ended = (stage >= 0).sum(0)
+    return torch.where((stage > 0).any(0) & (after < ended), after, -1)
 
 
 @dataclass(frozen=True)
@@ -186,7 +199,7 @@ def read_csv(path: str | Path) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
-            if missing := set(kinds) - {"reason"} - set(reader.fieldnames or ()):
+            if missing := set(kinds) - {"reason", "switch"} - set(reader.fieldnames or ()):
                 raise SiameError(
                     f"{path}: no column '{sorted(missing)[0]}'; give a runs.csv that 'siame servo --out' wrote"
                 )

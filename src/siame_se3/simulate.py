@@ -21,9 +21,16 @@ from siame_se3.sampling import Workspace
 if TYPE_CHECKING:
     from siame_se3.camera import Camera
     from siame_se3.checkpoint import Model
+    from siame_se3.control.base import Controller
+    from siame_se3.control.matched import MatchedPoints
+    from siame_se3.control.photometric import DVS
     from siame_se3.scene import Scene
     from siame_se3.view import Trajectory, View
 
+LAWS = (
+    *("handoff", "neural", "dvs", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb"),
+    *("pbvs", "ibvs", "2.5d"),  # these know the simulator's poses
+)
 BUNDLED_PHOTO, BUNDLED_MODEL = "coffee.jpg", "coffee.safetensors"
 
 
@@ -55,18 +62,57 @@ def default_camera(size: int) -> Camera:
     return Camera.from_focal(300, 224).resized(size)
 
 
+def fine_law() -> DVS:
+    """The photometric law that ends a hand-off: blind to lamps, gain and bias, and to what lies in the way."""
+    from siame_se3.control.photometric import DVS
+
+    return DVS(method="gauss-newton", interaction="mean", normalise="local", robust=True)
+
+
+def controller_for(
+    law: str,
+    model: Model | None = None,
+    engine: str = "auto",
+    dvs: DVS | None = None,
+    points: MatchedPoints | None = None,
+) -> Controller:
+    """A law by its name (one of LAWS). `handoff` without a model begins with matched points (pbvs-sift)."""
+    from dataclasses import replace
+
+    from siame_se3.control.geometric import TEACHERS
+    from siame_se3.control.handoff import Handoff
+    from siame_se3.control.matched import MatchedPoints
+    from siame_se3.control.neural import Neural, engine_for
+    from siame_se3.control.photometric import DVS
+
+    if law in TEACHERS:
+        return TEACHERS[law]
+    if law == "neural":
+        if model is None:
+            raise SiameError("--law neural: it needs a model; give --model, or --law handoff")
+        ratio = model.camera.fx / model.camera.width
+        return Neural(engine_for(model.network, engine), model.network.config.output, ratio)
+    if law == "handoff":
+        return Handoff(controller_for("neural" if model else "pbvs-sift", model, engine, points=points), fine_law())
+    if law in ("dvs", "dct"):
+        chosen = dvs or DVS()
+        return replace(chosen, coefficients=(chosen.coefficients or 20) if law == "dct" else 0)
+    kind, _, detector = law.partition("-")
+    if (kind, detector) in {(k, d) for k in ("pbvs", "ibvs") for d in ("sift", "orb")}:
+        return replace(points or MatchedPoints(), law=kind, detector=detector)  # type: ignore[arg-type]  # checked above
+    raise SiameError(f"unknown law '{law}'; use one of {', '.join(LAWS)}")
+
+
 def run_servo(
-    model: Model | None,
+    controller: Controller,
     scene: Scene,
     camera: Camera,
-    law: str,
     starts: str,
     runs: int,
     seed: int,
     distance: float,
     config: ServoConfig,
     conditions: Augmentation | None = None,
-    engine: str = "auto",
     quiet: bool = False,
     settings: dict[str, Any] | None = None,
 ) -> tuple[Trajectory, View, View]:
@@ -74,9 +120,6 @@ def run_servo(
     from tqdm import tqdm
 
     from siame_se3 import sampling
-    from siame_se3.control.base import Controller
-    from siame_se3.control.geometric import TEACHERS
-    from siame_se3.control.neural import Neural, engine_for
     from siame_se3.loop import servo
     from siame_se3.plant import HomographyPlant
 
@@ -90,18 +133,8 @@ def run_servo(
         raise SiameError(
             f"{scene.name}: the desired camera sees nothing of the scene; check --width, --distance and the camera"
         )
-    controller: Controller
-    if law == "neural":
-        assert model is not None
-        controller = Neural(
-            engine_for(model.network, engine), model.network.config.output, model.camera.fx / model.camera.width
-        )
-    else:
-        controller = TEACHERS[law]
     began = time.perf_counter()
-    with tqdm(
-        total=len(T_wc), desc=f"{law}: settled runs", unit="run", disable=quiet or not sys.stderr.isatty()
-    ) as bar:
+    with tqdm(total=len(T_wc), desc="settled runs", unit="run", disable=quiet or not sys.stderr.isatty()) as bar:
 
         def report(iteration: int, moving: int) -> None:
             bar.update(len(T_wc) - moving - bar.n)

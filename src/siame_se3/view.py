@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from siame_se3 import lie
@@ -57,6 +57,7 @@ class Trajectory:
         twist: v commanded, camera frame [m/s, rad/s].
         applied: v that the plant made of it.
         active: runs that were still moving at that iteration.
+        stage: which part of a law made of several was at work (0 the first), -1 where the run had ended.
         iterations: how many each run took.
         reason: why each run ended: settled, iterations, timeout, or a fault.
         step_seconds: wall time of the law a run and iteration [s], all runs together divided by their number.
@@ -69,6 +70,7 @@ class Trajectory:
     twist: Float[Tensor, "T *B 6"]
     applied: Float[Tensor, "T *B 6"]
     active: Bool[Tensor, "T *B"]
+    stage: Int[Tensor, "T *B"]
     iterations: Tensor
     reason: list[str]
     step_seconds: Float[Tensor, "T"]
@@ -113,6 +115,7 @@ class Trajectory:
                 "twist": (T, *batch, 6),
                 "applied": (T, *batch, 6),
                 "active": (T, *batch),
+                "stage": (T, *batch),
                 "iterations": batch,
                 "step_seconds": (T,),
             }

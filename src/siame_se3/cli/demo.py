@@ -7,7 +7,7 @@ from pathlib import Path
 
 from siame_se3.cli.options import check_writable
 from siame_se3.loop import ServoConfig
-from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware, run_servo
+from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, controller_for, hardware, run_servo
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,9 @@ class Demo:
         settings = {"command": "siame demo", "scene": scene.name, "seed": self.seed}
         config = ServoConfig(gain=8.0, max_iterations=150)
         trajectory, desired, last = run_servo(
-            model,
+            controller_for("handoff", model),
             scene,
             model.camera,
-            "neural",
             "table1",
             self.runs,
             self.seed,

@@ -12,9 +12,20 @@ from tyro.conf import arg
 
 from siame_se3.augment import Augmentation
 from siame_se3.cli.options import check_writable, fill_of
+from siame_se3.control.matched import MatchedPoints
+from siame_se3.control.photometric import DVS
 from siame_se3.errors import SiameError
 from siame_se3.loop import ServoConfig
-from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, default_camera, hardware, run_servo
+from siame_se3.simulate import (
+    BUNDLED_MODEL,
+    BUNDLED_PHOTO,
+    LAWS,
+    bundled,
+    controller_for,
+    default_camera,
+    hardware,
+    run_servo,
+)
 
 
 @dataclass(frozen=True)
@@ -31,8 +42,10 @@ class Servo:
     """Distance of the desired camera from the scene [m]; default: what the model was trained for."""
     camera: Path | None = None
     """ROS camera_info YAML; default: the camera that the model was trained for."""
-    law: Literal["neural", "pbvs", "ibvs", "2.5d"] = "neural"
-    """Which law: the network, or one that knows the simulator's poses."""
+    law: Literal[LAWS] = "handoff"  # type: ignore[valid-type]  # tyro reads the tuple's names
+    """Which law. handoff: the network (pbvs-sift for a --scene without --model), then photometric; neural: the network
+    alone; dvs, dct: photometric, on pixels or their DCT; pbvs-sift, pbvs-orb, ibvs-sift, ibvs-orb: matched points; pbvs,
+    ibvs, 2.5d: laws that know the simulator's poses."""
     runs: int = 1000
     """How many starts."""
     seed: int = 7
@@ -54,6 +67,10 @@ class Servo:
     """auto, torch, cuda, openvino or openvino-bf16."""
     servo: Annotated[ServoConfig, arg(name="")] = field(default_factory=ServoConfig)
     """Gain, limits and stop rules."""
+    dvs: DVS = field(default_factory=DVS)
+    """Options of dvs and dct."""
+    points: MatchedPoints = field(default_factory=MatchedPoints)
+    """Options of matched points; --law says which of them."""
 
     def __call__(self) -> None:
         from siame_se3 import checkpoint, metrics, plots
@@ -64,14 +81,17 @@ class Servo:
             raise SiameError(f"--runs {self.runs}: give 1 or more")
         for path, option in ((self.out, "--out"), (self.save, "--save"), (self.figure, "--figure")):
             check_writable(path, option)
-        model = checkpoint.load(self.model or bundled(BUNDLED_MODEL)) if self.law == "neural" or self.model else None
+        learned = self.law == "neural" or (self.law == "handoff" and self.scene is None) or self.model is not None
+        model = checkpoint.load(self.model or bundled(BUNDLED_MODEL)) if learned else None
+        if self.law == "handoff" and model is None:
+            print(f"no --model for {self.scene}: the hand-off begins with matched points (pbvs-sift)")
         if self.model is not None and self.scene is None:
             raise SiameError(f"--model {self.model}: give its photo too, --scene PHOTO")
         width = self.width or (model.scene_width if model else 0.8)
         distance = self.distance or (model.distance if model else 0.6)
         photo = self.scene or bundled(BUNDLED_PHOTO)
         scene = Scene.from_photo(photo, width, fill=fill_of(self.fill))
-        camera = model.camera if model else default_camera(112)
+        camera = model.camera if model else default_camera(224)
         if self.camera is not None:
             camera = Camera.from_yaml(self.camera).square()
         conditions = Augmentation(occlusion_rate=1.0) if self.perturb else None
@@ -90,17 +110,15 @@ class Servo:
         }
         trajectory, desired, last = run_servo(
             *(
-                model,
+                controller_for(self.law, model, self.engine, self.dvs, self.points),
                 scene,
                 camera,
-                self.law,
                 self.starts_from,
                 self.runs,
                 self.seed,
                 distance,
                 self.servo,
                 conditions,
-                self.engine,
             ),
             settings=settings,
         )

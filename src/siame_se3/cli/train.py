@@ -21,7 +21,7 @@ from siame_se3.loop import ServoConfig
 from siame_se3.loss import LossConfig
 from siame_se3.network import NetworkConfig
 from siame_se3.sampling import Workspace
-from siame_se3.simulate import default_camera, hardware, run_servo
+from siame_se3.simulate import controller_for, default_camera, hardware, run_servo
 from siame_se3.train import TrainConfig
 
 if TYPE_CHECKING:
@@ -212,16 +212,14 @@ class _TrainLog:
         model = checkpoint.Model(network, self.camera, self.workspace.distance, scene.width)
         config = ServoConfig(gain=10.0, max_iterations=60)
         trajectory, _, _ = run_servo(
-            model,
+            controller_for("neural", model, engine),
             scene,
             self.camera,
-            "neural",
             "table1",
             self.command.eval_runs,
             step,
             self.workspace.distance,
             config,
-            engine=engine,
             quiet=True,
         )
         s = metrics.summary(metrics.rows(trajectory))

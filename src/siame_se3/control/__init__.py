@@ -6,6 +6,6 @@
 `check_law` is the test of whoever adds one.
 """
 
-from siame_se3.control.base import Controller, Law, check_law
+from siame_se3.control.base import Advice, Controller, Law, StatefulLaw, advise, check_law
 
-__all__ = ["Controller", "Law", "check_law"]
+__all__ = ["Advice", "Controller", "Law", "StatefulLaw", "advise", "check_law"]

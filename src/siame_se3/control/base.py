@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from siame_se3.view import View
@@ -20,6 +21,63 @@ class Law(Protocol):
 
     def __getitem__(self, index: Any) -> Law:
         """The law of some runs of the batch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Advice:
+    """What a law has to say at one iteration.
+
+    Attributes:
+        v: velocity at gain 1 [m/s, rad/s]; zero where there is a fault.
+        faults: of each run, in the order of the flattened batch, why it has no valid velocity; '' where it has one.
+        law: the law of the next iteration, with what it remembers.
+        stage: which part of a law made of several gave the velocity, 0 for the first.
+        cost: what the law minimises, of each run, where there is such a thing.
+    """
+
+    v: Float[Tensor, "*B 6"]
+    faults: tuple[str, ...]
+    law: Law
+    stage: Int[Tensor, "n"]
+    cost: Float[Tensor, "n"] | None = None
+
+
+@runtime_checkable
+class StatefulLaw(Law, Protocol):
+    """A law that knows when it has no valid velocity, or that remembers: a counter, a stage. Still pure: the memory is in
+    the law that it gives for the next iteration."""
+
+    def advise(self, view: View) -> Advice:
+        """Velocity, faults, and the law of the next iteration."""
+
+    def updated(self, runs: Int[Tensor, "k"], part: Any) -> Law:
+        """This law, with what `part`, the law of some runs, remembers of them; for a law of one batch axis."""
+
+
+def advise(law: Law, view: View) -> Advice:
+    """What any law says of a view."""
+    if isinstance(law, StatefulLaw):
+        return law.advise(view)
+    v = law(view)
+    n = v[..., 0].numel()
+    return Advice(v, ("",) * n, law, torch.zeros(n, dtype=torch.long))
+
+
+def image_faults(image: Float[Tensor, "n c h w"]) -> tuple[str, ...]:
+    """Of each image, why no law can use it: values that are not finite, or no contrast; '' where it is fine."""
+    flat = image.flatten(1)
+    finite = flat.sum(1).isfinite()  # a sum with one NaN or infinity is not finite, and quicker than a test of each
+    contrast = flat[:, ::7].nan_to_num(0.0).std(1) > 1e-3
+    return tuple(
+        "" if good else "the image has no contrast" if whole else "the image has values that are not finite"
+        for good, whole in zip((finite & contrast).tolist(), finite.tolist(), strict=True)
+    )
+
+
+def standing_still(v: Float[Tensor, "n 6"], faults: tuple[str, ...]) -> Float[Tensor, "n 6"]:
+    """v, zero in the runs that have a fault."""
+    valid = torch.tensor([not fault for fault in faults], device=v.device)
+    return torch.where(valid[:, None], v, torch.zeros_like(v))
 
 
 @runtime_checkable

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.fft
+import torch
+from PIL import Image
+from torch import Tensor
+
+from siame_se3 import lie
+from siame_se3.camera import Camera
+from siame_se3.control import check_law
+from siame_se3.control.base import advise
+from siame_se3.control.photometric import DVS, DVSLaw, luma, solve, tukey, zigzag
+from siame_se3.errors import SiameError
+from siame_se3.loop import ServoConfig, servo
+from siame_se3.plant import HomographyPlant
+from siame_se3.render import render
+from siame_se3.scene import Scene
+from siame_se3.view import View
+
+DATA = Path(__file__).parent / "data" / "visp"
+SHAPES = [(), (1,), (3, 2)]
+LAWS = {
+    "lm desired": DVS(border=4),
+    "gn current": DVS("gauss-newton", "current", border=4),
+    "gn mean": DVS("gauss-newton", "mean", border=4),
+    "global": DVS("gauss-newton", "mean", normalise="global", border=4),
+    "local robust": DVS("gauss-newton", "mean", normalise="local", window=0.4, robust=True, border=4),
+    "depth": DVS("gauss-newton", "current", per_pixel_depth=True, border=4),
+    "dct": DVS("gauss-newton", "current", coefficients=30, border=4),
+}
+each_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
+
+
+@pytest.fixture(scope="session")
+def lens() -> Camera:
+    return Camera.from_focal(300, 224).resized(48)
+
+
+def above(*shape: int) -> Tensor:
+    T = torch.eye(4, dtype=torch.float64).repeat(*shape, 1, 1)
+    T[..., 2, 3] = -0.6
+    return T
+
+
+def near(*shape: int, spread: float = 1.0, seed: int = 0) -> Tensor:
+    """About 1.5 cm and 2 deg from above, at spread 1."""
+    sigma = torch.tensor([0.01] * 3 + [0.02] * 3, dtype=torch.float64) * spread
+    generator = torch.Generator().manual_seed(seed)
+    return above(*shape) @ lie.pose_from_vector(
+        torch.randn(*shape, 6, generator=generator, dtype=torch.float64) * sigma
+    )
+
+
+@each_law
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_laws_keep_the_houses_promises(law: DVS, shape: tuple[int, ...], scene: Scene, lens: Camera) -> None:
+    plant = HomographyPlant(scene, lens)
+    check_law(law, plant.look(above(*shape)), plant.look(near(*shape)), zero_at_goal=1e-6)
+
+
+@each_law
+def test_laws_converge_to_a_tenth_of_a_millimetre(law: DVS, scene: Scene, lens: Camera) -> None:
+    plant = HomographyPlant(scene, lens)
+    config = ServoConfig(gain=10, max_iterations=150, settle_v=1e-6, settle_w=1e-6)
+    trajectory = servo(plant, law, plant.look(above(6)), near(6), config)
+    distance, angle = trajectory.error_norms
+    assert float(distance[0].max()) > 0.015
+    assert float(distance[-1].max()) < 1e-4
+    assert float(angle[-1].max()) < math.radians(0.01)
+
+
+def visp(name: str) -> np.ndarray:
+    return np.asarray(Image.open(DATA / name).convert("L"), dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    ("changes", "interaction"),
+    [
+        ({}, "L"),
+        ({"per_pixel_depth": True}, "L"),
+        ({"normalise": "global"}, "L"),
+        ({"coefficients": 60}, "L"),
+    ],
+    ids=str,
+)
+def test_interaction_matrices_are_finite_differences_through_the_plant(
+    changes: dict[str, Any], interaction: str, lens: Camera
+) -> None:
+    # A print so smooth that steps of pixels and texels do not matter, without the pyramid, whose blur changes with the distance.
+    y, x = torch.meshgrid(torch.linspace(0, 1, 1800), torch.linspace(0, 1, 2400), indexing="ij")
+    waves = [0.5 + 0.2 * torch.sin(5 * x + k) * torch.cos(4 * y - k) + 0.1 * torch.sin(7 * y + 2 * k) for k in range(3)]
+    plant = HomographyPlant(Scene(torch.stack(waves), 1.6, 1.2), lens)
+    controller = DVS("gauss-newton", "current", border=4, precision="f64", **{"per_pixel_depth": True, **changes})
+    T = near(1, spread=2.0)
+    law = controller.aim(plant.look(T))
+
+    def features(T_wc: Tensor) -> Tensor:
+        return controller.features(render(plant.scene, lens, T_wc, antialias=False)[0], lens, law.inverse_Z)[0][0]
+
+    L = controller.features(render(plant.scene, lens, T, antialias=False)[0], lens, law.inverse_Z)[1][0]
+    h = 2e-3
+    for k in range(6):
+        v = torch.zeros(6, dtype=torch.float64)
+        v[k] = h
+        difference = (features(T @ lie.exp(v)) - features(T @ lie.exp(-v))) / (2 * h)
+        assert float((difference - L[k]).norm() / L[k].norm()) < 0.01, f"axis {k}"
+
+
+def test_luminance_law_agrees_with_visp() -> None:
+    """tests/data/visp: ViSP's images, e and v of start 0 of `medium` (shared reference data), rows of its L."""
+    file = DATA / "luminance.npz"
+    camera = Camera(240.0, 240.0, 111.5, 111.5, 224, 224)
+
+    def view(name: str) -> View:
+        grey = torch.from_numpy(visp(name))[None].expand(3, -1, -1) / 255
+        return View(image=grey, camera=camera)
+
+    with np.load(file) as reference:
+        law = DVS("gauss-newton", "current", precision="f64", Z=0.6).aim(view("desired.png"))
+        s, L = law.controller.features(view("init-medium-0.png").image[None], camera, law.inverse_Z)  # type: ignore[index]  # it has one
+        e = (s - law.s_desired)[0].numpy()
+        rows = reference["rows"]
+        np.testing.assert_allclose(
+            L[0].T.numpy()[rows], reference["L"], rtol=0, atol=1e-6 * np.abs(reference["L"]).max()
+        )
+        np.testing.assert_allclose(e[rows], reference["e"], rtol=0, atol=1e-9 * np.abs(reference["e"]).max())
+        v = 30 * law(view("init-medium-0.png")).numpy()
+        np.testing.assert_allclose(v, reference["v_gn"], rtol=0, atol=1e-6 * np.abs(reference["v_gn"]).max())
+        lm = DVS(precision="f64", Z=0.6).aim(view("desired.png"))
+        v = 30 * lm(view("init-medium-0.png")).numpy()
+        np.testing.assert_allclose(v, reference["v_lm"], rtol=0, atol=1e-6 * np.abs(reference["v_lm"]).max())
+
+
+def test_damping_changes_after_its_iterations(scene: Scene, lens: Camera) -> None:
+    plant = HomographyPlant(scene, lens)
+    view = plant.look(near(2))
+    law: Any = DVS(border=4, mu=0.5, mu_late=0.0, late=2).aim(plant.look(above(2)))
+    seen = []
+    for _ in range(4):
+        advice = advise(law, view)
+        seen.append(advice.v)
+        law = advice.law
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[2], seen[3])
+    assert float((seen[2] - seen[1]).abs().max()) > 1e-4
+    torch.testing.assert_close(seen[3], DVS("gauss-newton", border=4).aim(plant.look(above(2)))(view))
+
+
+def test_memory_of_some_runs_goes_back_in_its_place(scene: Scene, lens: Camera) -> None:
+    law = DVS(border=4).aim(HomographyPlant(scene, lens).look(above(4)))
+    runs = torch.tensor([1, 3])
+    part = law[runs]
+    part = replace(part, iteration=part.iteration + 7)
+    assert law.updated(runs, part).iteration.tolist() == [0, 7, 0, 7]
+
+
+@pytest.mark.parametrize("normalise", ["global", "local"])
+def test_normalised_laws_take_no_notice_of_gain_and_bias(normalise: Any, scene: Scene, lens: Camera) -> None:
+    plant = HomographyPlant(scene, lens)
+    law = DVS("gauss-newton", "mean", normalise=normalise, window=0.4, border=4).aim(plant.look(above()))
+    view = plant.look(near())
+    assert view.image is not None
+    v, lit = law(view), law(replace(view, image=0.7 * view.image + 0.1))
+    plain = DVS("gauss-newton", "mean", border=4).aim(plant.look(above()))
+    assert float((plain(replace(view, image=0.7 * view.image + 0.1)) - plain(view)).norm()) > 3 * float(
+        (lit - v).norm()
+    )
+    assert float((lit - v).norm()) < 0.2 * float(v.norm())
+
+
+def test_robust_law_converges_behind_a_hand(scene: Scene, lens: Camera) -> None:
+    plant = HomographyPlant(scene, lens)
+    ends = {}
+    for robust in (False, True):
+        law: Any = DVS("gauss-newton", "desired", robust=robust, border=4).aim(plant.look(above(4)))
+        T = near(4, spread=0.5)
+        for _ in range(60):
+            view = plant.look(T)
+            assert view.image is not None
+            view.image[..., 30:, 20:34] = 1.0
+            advice = advise(law, view)
+            law, T = advice.law, T @ lie.exp(advice.v * 0.3)
+        ends[robust] = float((T[:, :3, 3] - above(4)[:, :3, 3]).norm(dim=1).max())
+    assert ends[True] < 1e-3 < ends[False]
+
+
+def test_dct_is_scipys_in_jpegs_order(scene: Scene, lens: Camera) -> None:
+    images, _ = render(scene, lens, near(2))
+    s, _ = DVS(coefficients=25, border=4, precision="f64").features(images, lens, torch.ones(1, 1))
+    grey = luma(images, torch.float64)[:, 4:-4, 4:-4].numpy()
+    row, column = zigzag(25)
+    assert list(zip(row.tolist(), column.tolist(), strict=True))[:8] == [
+        *((0, 0), (0, 1), (1, 0), (2, 0), (1, 1), (0, 2), (0, 3), (1, 2))
+    ]
+    np.testing.assert_allclose(s.numpy(), scipy.fft.dctn(grey, axes=(1, 2), norm="ortho")[:, row, column], atol=1e-8)
+
+
+@each_law
+@pytest.mark.parametrize(("value", "why"), [(0.0, "no contrast"), (math.nan, "not finite"), (math.inf, "not finite")])
+def test_a_run_with_a_bad_image_stands_still_and_says_why(
+    law: DVS, value: float, why: str, scene: Scene, lens: Camera
+) -> None:
+    plant = HomographyPlant(scene, lens)
+    view = plant.look(near(3))
+    assert view.image is not None
+    good = law.aim(plant.look(above(3)))(view)
+    view.image[1] = value
+    advice = advise(law.aim(plant.look(above(3))), view)
+    assert bool((advice.v[1] == 0).all())
+    assert why in advice.faults[1]
+    assert (advice.faults[0], advice.faults[2]) == ("", "")
+    torch.testing.assert_close(advice.v[::2], good[::2])
+
+
+@each_law
+def test_a_view_beside_the_print_is_a_fault(law: DVS, scene: Scene, lens: Camera) -> None:
+    plant = HomographyPlant(scene, lens)
+    away = above(1)
+    away[:, 0, 3] = 5.0
+    advice = advise(law.aim(plant.look(above(1))), plant.look(away))
+    assert advice.faults[0] != ""
+    assert bool((advice.v == 0).all())
+
+
+def test_stripes_do_not_tell_the_motion(lens: Camera) -> None:
+    stripes = Scene(torch.sin(torch.linspace(0, 60, 400)).expand(3, 300, 400) * 0.4 + 0.5, 4.0, 3.0)
+    plant = HomographyPlant(stripes, lens)
+    law = DVS("gauss-newton", "current", border=4, precision="f64").aim(plant.look(above(1)))
+    aside = above(1)
+    aside[:, 0, 3] = 0.02
+    advice = advise(law, plant.look(aside))
+    assert "do not tell the motion" in advice.faults[0]
+    assert bool((advice.v == 0).all())
+
+
+def test_wrong_sizes_and_missing_images_are_refused(scene: Scene, lens: Camera) -> None:
+    plant = HomographyPlant(scene, lens)
+    law = DVS(border=4).aim(plant.look(above(1)))
+    for broken in (
+        lambda: law(HomographyPlant(scene, lens.resized(40)).look(above(1))),
+        lambda: law(View(T_wc=above(1))),
+    ):
+        with pytest.raises(SiameError, match="dvs"):
+            broken()
+    with pytest.raises(SiameError, match="border"):
+        DVS(border=2)
+    with pytest.raises(SiameError, match="more than the border"):
+        DVS(border=30).aim(plant.look(above(1)))
+    with pytest.raises(SiameError, match="no contrast"):
+        DVS(border=4).aim(View(image=torch.zeros(3, 48, 48), camera=lens))
+
+
+def test_solver_damps_as_levenberg_marquardt() -> None:
+    generator = torch.Generator().manual_seed(0)
+    L = torch.randn(3, 40, 6, generator=generator).double() * torch.tensor([1, 10, 100, 1, 1, 1e3])
+    e, mu = torch.randn(3, 40, generator=generator).double(), torch.tensor([0.0, 0.1, 1.0]).double()
+    H, g = L.mT @ L, (L.mT @ e[..., None]).squeeze(-1)
+    v, singular = solve(H, g, mu)
+    assert not bool(singular.any())
+    damped = H + torch.diag_embed(H.diagonal(dim1=1, dim2=2) * mu[:, None])
+    torch.testing.assert_close(v, -torch.linalg.solve(damped, g))
+    torch.testing.assert_close(solve(H, g)[0][0], -torch.linalg.lstsq(L[0], e[0][:, None]).solution[:, 0])
+
+
+def test_tukey_throws_out_what_is_far() -> None:
+    e = torch.randn(1, 7000, generator=torch.Generator().manual_seed(0))
+    e[:, :700] = 50.0
+    w = tukey(e)
+    assert float(w[:, :700].max()) == 0
+    assert float(w[:, 700:].mean()) > 0.8
+
+
+def test_law_is_of_its_class(scene: Scene, lens: Camera) -> None:
+    law = DVS(border=4).aim(HomographyPlant(scene, lens).look(above(2)))
+    assert isinstance(law, DVSLaw)
+    assert law.error(HomographyPlant(scene, lens).look(above(2))).shape == (2, 40 * 40)
+    assert float(law.error(HomographyPlant(scene, lens).look(above(2))).abs().max()) == 0
