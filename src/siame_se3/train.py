@@ -214,8 +214,11 @@ class Trainer:
             loss, errors = self.loss(y_hat, batch.target / self.network.scale, batch.weight)
             if self.loss_config.where > 0:
                 pool = self.network.pool
-                found = (pool.points if isinstance(pool, HomographyPool) else self.where)(features)
-                where, distance = where_loss(*found, *cell_points(batch, *features.shape[-2:]))
+                cells = pool.points if isinstance(pool, HomographyPool) else self.where
+                assert cells is not None
+                found, log_scale = cells(features)
+                points, known = cell_points(batch, *features.shape[-2:])
+                where, distance = where_loss(found, log_scale, points, known)
                 loss = loss + self.loss_config.where * where
                 total_where += distance / groups
             (loss / groups).backward()

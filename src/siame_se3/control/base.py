@@ -88,7 +88,9 @@ class Controller(Protocol):
         needs: which of image, pose, depth a view must have; `servo` refuses a plant that does not provide them.
     """
 
-    needs: frozenset[str]
+    @property
+    def needs(self) -> frozenset[str]:
+        """See above."""
 
     def aim(self, target: View) -> Law:
         """Compute what depends on the desired view alone, once."""

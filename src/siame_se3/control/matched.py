@@ -70,10 +70,10 @@ class MatchedPoints:
             T_wd = np.tile(np.eye(4), (n, 1, 1))
             T_wd[:, 2, 3] = -Z.double().numpy()
         found = _parallel(lambda image: _keypoints(self, image), images)
-        goals = tuple(
-            _Goal(*keypoints, _on_plane(camera, T, keypoints[0])) for keypoints, T in zip(found, T_wd, strict=True)
-        )
-        return MatchedLaw(self, camera, batch, goals)
+        goals = []
+        for (pixels, descriptors), T in zip(found, T_wd, strict=True):
+            goals.append(_Goal(pixels, descriptors, _on_plane(camera, T, pixels)))
+        return MatchedLaw(self, camera, batch, tuple(goals))
 
 
 @dataclass(frozen=True, eq=False)
