@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from siame_se3.control.geometric import PBVS as PBVS
     from siame_se3.control.geometric import Hybrid as Hybrid
     from siame_se3.control.geometric import PointIBVS as PointIBVS
+    from siame_se3.control.handoff import Handoff as Handoff
+    from siame_se3.control.matched import MatchedPoints as MatchedPoints
     from siame_se3.control.neural import Neural as Neural
     from siame_se3.control.neural import engine_for as engine_for
+    from siame_se3.control.photometric import DVS as DVS
     from siame_se3.errors import SiameError as SiameError
     from siame_se3.loop import ServoConfig as ServoConfig
     from siame_se3.loop import servo as servo
@@ -41,9 +44,12 @@ __version__ = "0.1.0"
 _PLACES = {
     "Camera": "camera",
     "Controller": "control",
+    "DVS": "control.photometric",
+    "Handoff": "control.handoff",
     "HomographyPlant": "plant",
     "Hybrid": "control.geometric",
     "Law": "control",
+    "MatchedPoints": "control.matched",
     "Model": "checkpoint",
     "Neural": "control.neural",
     "NetworkConfig": "network",

@@ -74,10 +74,14 @@ def image_faults(image: Float[Tensor, "n c h w"]) -> tuple[str, ...]:
     )
 
 
-def standing_still(v: Float[Tensor, "n 6"], faults: tuple[str, ...]) -> Float[Tensor, "n 6"]:
-    """v, zero in the runs that have a fault."""
+def standing_still(v: Float[Tensor, "n 6"], faults: tuple[str, ...]) -> tuple[Float[Tensor, "n 6"], tuple[str, ...]]:
+    """v, zero in the runs that have a fault; a velocity that is not finite is one too."""
+    finite = v.isfinite().all(1).tolist()
+    faults = tuple(
+        f or ("" if ok else "the law's velocity is not finite") for f, ok in zip(faults, finite, strict=True)
+    )
     valid = torch.tensor([not fault for fault in faults], device=v.device)
-    return torch.where(valid[:, None], v, torch.zeros_like(v))
+    return torch.where(valid[:, None], v, torch.zeros_like(v)), faults
 
 
 @runtime_checkable

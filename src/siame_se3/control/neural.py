@@ -227,8 +227,8 @@ class NeuralLaw:
         s = self.s_desired.reshape(*self.batch, -1).expand(*view.image.shape[:-3], -1).reshape(len(images), -1)
         y = engine.step(images.nan_to_num(0.0), s).double().cpu()
         v = pbvs_velocity(lie.pose_from_vector(y)) if self.controller.output == "pose" else y
-        v = standing_still(v, faults).reshape(*view.image.shape[:-3], 6)
-        return Advice(v, faults, self, torch.zeros(len(faults), dtype=torch.long))
+        v, faults = standing_still(v, faults)
+        return Advice(v.reshape(*view.image.shape[:-3], 6), faults, self, torch.zeros(len(faults), dtype=torch.long))
 
     def updated(self, runs: Tensor, part: Any) -> NeuralLaw:
         """Nothing to remember."""

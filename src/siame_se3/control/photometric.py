@@ -273,7 +273,7 @@ class DVSLaw:
             f or ("the image's pixels do not tell the motion" if bad else "")
             for f, bad in zip(faults, singular.tolist(), strict=True)
         )
-        v = standing_still(v, faults)
+        v, faults = standing_still(v, faults)
         law = replace(self, iteration=self.iteration + 1)
         stage = torch.zeros(len(v), dtype=torch.long)
         return Advice(v.reshape(*view.image.shape[:-3], 6), faults, law, stage, cost)  # type: ignore[union-attr]  # `_images` has refused None
