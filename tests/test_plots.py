@@ -99,3 +99,13 @@ def test_nothing_global_is_changed(five: tuple[Trajectory, View, View], scene: S
     plots.overview(five[0], scene, camera, *five[1:])
     assert dict(mpl.rcParams) == before
     assert not _pylab_helpers.Gcf.figs
+
+
+def test_basins_has_a_curve_a_law_and_units() -> None:
+    figure = plots.basins((1, 4, 16), {"dvs": [100, 60, 5], "neural": [100, 100, 98]}, 1.4)
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.lines] == ["dvs", "neural"]
+    assert list(np.asarray(axes.lines[0].get_ydata())) == [100, 60, 5]
+    assert "[cm]" in axes.get_xlabel()
+    assert "[%]" in axes.get_ylabel()
+    assert len({line.get_color() for line in axes.lines}) == 2

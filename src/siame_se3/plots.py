@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, which colour-blind readers tell apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -172,4 +173,30 @@ def overview(
     if seconds is not None:
         note += f"    {seconds} s on {trajectory.settings.get('hardware', '')}"
     figure.supxlabel(note, fontsize=8, color="#555555")
+    return figure
+
+
+def basins(distances_cm: Sequence[float], curves: dict[str, list[float]], degrees_per_cm: float) -> Figure:
+    """Converged runs [%] of each law against the distance of their start."""
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    looks = [
+        (BLUE, "-", "o"),
+        (SKY, "--", "s"),
+        (RED, "-", "^"),
+        (ORANGE, "--", "v"),
+        (GREEN, "-", "D"),
+        (PURPLE, "--", "P"),
+    ]
+    for (law, shares), (colour, line, marker) in zip(curves.items(), looks, strict=False):
+        axes.plot(distances_cm, shares, color=colour, linestyle=line, marker=marker, linewidth=2, label=law)
+    axes.set_xscale("log")
+    axes.set_xticks(list(distances_cm), [f"{d:g}" for d in distances_cm])
+    axes.minorticks_off()
+    axes.set_xlabel(f"distance of the start [cm]; turned by {degrees_per_cm:g} deg for each cm")
+    axes.set_ylabel("converged [%]")
+    axes.set_ylim(-3, 103)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left", frameon=False)
     return figure
