@@ -2,7 +2,8 @@
 
     python benchmarks/ablation.py [--steps 300] [--runs 128] [--seed 0] [--out ablation.jsonl] [PHOTO]
 
-A finished row is kept in --out and not run again, so a killed benchmark resumes.
+A finished row is kept in --out and not run again, so a killed benchmark resumes. `--shard 0/2` and `--shard 1/2`, with
+OMP_NUM_THREADS=1, share the rows out to two processes; a run without --shard then prints the table.
 """
 
 from __future__ import annotations
@@ -52,14 +53,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("ablation.jsonl"))
+    parser.add_argument("--shard", default="0/1")
     options = parser.parse_args()
+    mine, shards = map(int, options.shard.split("/"))
     scene = Scene.from_photo(options.photo or skimage_photo("coffee.png"))
     print(header(), flush=True)
     done = {}
     if options.out.is_file():
         done = {row["variant"]: row for row in map(json.loads, options.out.read_text(encoding="utf-8").splitlines())}
-    for name, (network, loss, data, train) in VARIANTS.items():
-        if name in done:
+    for k, (name, (network, loss, data, train)) in enumerate(VARIANTS.items()):
+        if name in done or k % shards != mine:
             continue
         source = BatchSource(
             [scene], default_camera(network.image_size), Workspace(), data, options.seed, network.output
@@ -90,7 +93,7 @@ def main() -> None:
         with options.out.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(done[name]) + "\n")
         print(json.dumps(done[name]), flush=True)
-    print(markdown([done[name] for name in VARIANTS]))
+    print(markdown([done[name] for name in VARIANTS if name in done]))
 
 
 if __name__ == "__main__":

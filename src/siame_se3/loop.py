@@ -32,9 +32,10 @@ class ServoConfig:
         gain_slope: the adaptive gain's slope at zero motion.
         max_iterations: a run ends after this many.
         timeout: and after this much wall time [s]; 0 for none.
-        settle_v: the motion has settled when the law's velocity at gain 1 stays below this [m/s]...
-        settle_w: ...and this [rad/s]...
-        settle_steps: ...for this many iterations in a row.
+        settle_v: the motion has settled when the law's velocity at gain 1, averaged over the last `settle_steps` iterations
+            (so that what only trembles counts as still), is below this [m/s]...
+        settle_w: ...and this [rad/s].
+        settle_steps: how many.
         lost_steps: a run whose law finds a fault (too few matches, an image that is not one) stands still, and ends after
             this many such iterations in a row.
         max_v: limit of the commanded speed [m/s]; the whole twist is scaled, so that its direction stays.
@@ -50,7 +51,7 @@ class ServoConfig:
     timeout: float = 0.0
     settle_v: float = 2e-4
     settle_w: float = math.radians(0.02)
-    settle_steps: int = 5
+    settle_steps: int = 8
     lost_steps: int = 5
     max_v: float = 0.5
     max_w: float = math.radians(90)
@@ -61,8 +62,9 @@ class ServoConfig:
         for name in ("gain", "max_v", "max_w"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SiameError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give a number above 0")
-        if self.max_iterations < 1:
-            raise SiameError(f"--max-iterations is {self.max_iterations}; give 1 or more")
+        for name in ("max_iterations", "settle_steps", "lost_steps"):
+            if getattr(self, name) < 1:
+                raise SiameError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give 1 or more")
 
 
 def adaptive_gain(config: ServoConfig, v: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 1"]:
@@ -142,7 +144,8 @@ def servo(
     poses, twists, applied_log, active_log, stages, seconds = [pose_of(view)], [], [], [], [], []
     active = torch.ones(n, dtype=torch.bool)
     iterations = torch.zeros(n, dtype=torch.long)
-    quiet = torch.zeros(n, dtype=torch.long)
+    valid = torch.zeros(n, dtype=torch.long)  # iterations since the last fault
+    recent = torch.zeros(config.settle_steps, n, 6, dtype=torch.float64)
     reason = ["iterations"] * n
     previous = torch.zeros(n, 6, dtype=torch.float64)
     lost = torch.zeros(n, dtype=torch.long)
@@ -177,9 +180,11 @@ def servo(
                 reason[k] = "law not finite"
             active = active & ~bad
             raw[bad] = 0
-            small = (raw[:, :3].norm(dim=1) < config.settle_v) & (raw[:, 3:].norm(dim=1) < config.settle_w)
-            quiet = torch.where(small & ~faulty, quiet + 1, 0)
-            settled = active & (quiet >= config.settle_steps)
+            recent = torch.cat((recent[1:], raw[None]))
+            valid = torch.where(faulty, 0, valid + 1)
+            mean = recent.mean(0)
+            small = (mean[:, :3].norm(dim=1) < config.settle_v) & (mean[:, 3:].norm(dim=1) < config.settle_w)
+            settled = active & small & (valid >= config.settle_steps)
             for k in settled.nonzero()[:, 0].tolist():
                 reason[k] = "settled"
             active = active & ~settled

@@ -170,7 +170,9 @@ class HomographyPool(nn.Module):
     Weighted linear least squares (DLT with h33 = 1; Hartley and Zisserman 2004, Sec. 4.1): each cell at (u, v) in
     [-1, 1]^2 that sees the point (X, Y), in half widths of the scene, with an error of scale b, asks with weight 1 / b^2
     that X (h31 u + h32 v + 1) = h11 u + h12 v + h13, and likewise Y. A weak prior (a camera straight above) holds what
-    no cell knows. Cells of a covered or black part say so by a large b; the others still give the whole pose.
+    no cell knows. Cells of a covered or black part say so by a large b; the others still give the whole pose. Those that are
+    sure and wrong are weighed down by a few rounds of re-weighting (Geman and McClure) at run time; not in training, where it
+    would hide from the cells what they got wrong.
     """
 
     uv: Tensor
@@ -179,6 +181,7 @@ class HomographyPool(nn.Module):
     units: Tensor
 
     SIZE = 8
+    ROUNDS, OUTLIER = 3, 1.5
 
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
@@ -200,10 +203,19 @@ class HomographyPool(nn.Module):
         row_x = torch.stack((u, v, one, zero, zero, zero, -u * X, -v * X), -1)
         row_y = torch.stack((zero, zero, zero, u, v, one, -u * Y, -v * Y), -1)
         A, b = torch.cat((row_x, row_y), 1), torch.cat((X, Y), 1)
-        weight = torch.exp(-2 * log_scale.flatten(1)).repeat(1, 2)
-        At = (A * weight[..., None]).transpose(1, 2)
         damping = torch.eye(8, dtype=A.dtype, device=A.device) * self.stiffness
-        h = solve_positive(At @ A + damping, (At @ b[..., None]).squeeze(-1) + self.stiffness * self.prior)
+        sure = torch.exp(-2 * log_scale.flatten(1))
+
+        def fit(weight: Tensor) -> Tensor:
+            At = (A * weight.repeat(1, 2)[..., None]).transpose(1, 2)
+            return solve_positive(At @ A + damping, (At @ b[..., None]).squeeze(-1) + self.stiffness * self.prior)
+
+        h = fit(sure)
+        for _ in range(0 if self.training else self.ROUNDS):
+            residual = (A @ h[..., None]).squeeze(-1) - b
+            n = X.shape[1]
+            scaled = (residual[:, :n].square() + residual[:, n:].square()) * sure
+            h = fit(sure / (1 + scaled / self.OUTLIER**2).square())
         return h * self.units
 
 

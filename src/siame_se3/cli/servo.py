@@ -67,6 +67,8 @@ class Servo:
     """auto, torch, cuda, openvino or openvino-bf16."""
     servo: Annotated[ServoConfig, arg(name="")] = field(default_factory=ServoConfig)
     """Gain, limits and stop rules."""
+    conditions: Augmentation = field(default_factory=lambda: Augmentation(occlusion_rate=1.0))
+    """How far --perturb goes; '--conditions.occlusion 0' leaves the patch out."""
     dvs: DVS = field(default_factory=DVS)
     """Options of dvs and dct."""
     points: MatchedPoints = field(default_factory=MatchedPoints)
@@ -94,7 +96,7 @@ class Servo:
         camera = model.camera if model else default_camera(224)
         if self.camera is not None:
             camera = Camera.from_yaml(self.camera).square()
-        conditions = Augmentation(occlusion_rate=1.0) if self.perturb else None
+        conditions = self.conditions if self.perturb else None
         settings = {
             "command": " ".join(["siame", *sys.argv[1:]]),
             "law": self.law,
