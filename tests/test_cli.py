@@ -110,6 +110,23 @@ def test_servo_takes_a_starts_file(siame: Siame, photo: Path, tmp_path: Path) ->
         assert [round(float(r["start_t_m"]), 6) for r in csv.DictReader(stream)] == [0.03, 0.04]
 
 
+@pytest.mark.parametrize("law", ["dvs", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb", "handoff"])
+def test_servo_runs_each_law_that_needs_no_model(siame: Siame, tmp_path: Path, law: str) -> None:
+    photo = Path(__file__).parent / "data" / "visp" / "coffee.png"
+    (tmp_path / "starts.csv").write_text("0.01,0.005,0,0,0,0.02\n0,0.01,0.01,0,0.01,0\n")
+    status, out, err = siame(
+        *("servo", "--law", law, "--scene", photo, "--starts-from", "starts.csv", "--gain", 10, "--out", "r.csv"),
+        *("--max-iterations", 150, "--settle-v", 1e-5, "--settle-w", 1e-5),
+    )
+    assert status == 0, err
+    assert "100.0 %" in out
+    assert ("matched points" in out) == (law == "handoff")
+    with (tmp_path / "r.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert all(float(r["end_t_m"]) < (1e-4 if law in ("dvs", "dct", "handoff") else 5e-3) for r in rows)
+    assert all((int(r["switch"]) > 0) == (law == "handoff") for r in rows)
+
+
 def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path) -> None:
     status, out, err = siame(
         *("train", photo, "--steps", 4, "--seed", 1, "--out", "m.safetensors", "--eval-runs", 2, *TINY),
@@ -157,6 +174,8 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("train", "photo.png", "--width", "-1"), ("-1",)),
         (("train", "photo.png", "--width", "0.001"), ("see", "--width")),
         (("train", "photo.png", "--fill", "blue"), ("--fill", "blue")),
+        (("servo", "--law", "neural", "--scene", "photo.png"), ("--scene photo.png", "--model")),
+        (("servo", "--law", "dvs", "--scene", "photo.png", "--dvs.border", "1"), ("dvs", "border")),
         (("servo", "--model", "no.safetensors", "--scene", "photo.png"), ("no.safetensors", "no such file")),
         (("servo", "--model", "text.png", "--scene", "photo.png"), ("text.png", "siame train")),
         (

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from siame_se3 import lie
 from siame_se3.camera import Camera
+from siame_se3.control.base import Advice
 from siame_se3.control.geometric import PBVS, TEACHERS, PBVSLaw
 from siame_se3.control.neural import Neural, OpenVinoEngine, TorchEngine
 from siame_se3.errors import SiameError
@@ -249,6 +250,7 @@ def test_settled_below_both_thresholds(settle_v: float, settle_w: float, settled
         max_v=0.01,
         settle_v=settle_v,
         settle_w=settle_w,
+        settle_steps=5,
     )
     assert trajectory.reason == (["settled"] if settled else ["iterations"]) * 2
     assert trajectory.iterations.tolist() == [4 if settled else 8] * 2
@@ -260,6 +262,69 @@ def test_a_large_command_between_starts_the_count_anew() -> None:
 
     trajectory = run(Tampered(change), desired(2), starts(2), settle_steps=5)
     assert trajectory.iterations.tolist() == [8, 8]
+
+
+def test_a_law_that_only_trembles_has_settled() -> None:
+    """Its mean counts; one that creeps as slowly as this one trembles has not."""
+
+    def tremble(v: Tensor, runs: Tensor, call: int) -> Tensor:
+        return torch.full_like(v, 0.01 * (-1) ** call)
+
+    def creep(v: Tensor, runs: Tensor, call: int) -> Tensor:
+        return torch.full_like(v, 0.01)
+
+    assert run(Tampered(tremble), desired(2), starts(2), settle_steps=6).iterations.tolist() == [5, 5]
+    assert run(Tampered(creep), desired(2), starts(2), max_iterations=30).reason == ["iterations"] * 2
+
+
+@dataclass(frozen=True)
+class Lost:
+    """PBVS that finds a fault in run 1 at some iterations."""
+
+    at: tuple[int, ...]
+    needs = frozenset({"pose"})
+
+    def aim(self, target: View) -> Any:
+        return LostLaw(self.at, PBVS().aim(target), torch.arange(len(target.T_wc)), 0)  # type: ignore[arg-type]  # it has poses
+
+
+@dataclass(frozen=True)
+class LostLaw:
+    at: tuple[int, ...]
+    law: Any
+    runs: Tensor
+    turn: int
+
+    def __call__(self, view: View) -> Tensor:
+        return self.advise(view).v
+
+    def advise(self, view: View) -> Advice:
+        faults = tuple("no matches" if k == 1 and self.turn in self.at else "" for k in self.runs.tolist())
+        v = self.law(view)
+        law = LostLaw(self.at, self.law, self.runs, self.turn + 1)
+        return Advice(v, faults, law, torch.zeros(len(v), dtype=torch.long))
+
+    def updated(self, runs: Tensor, part: Any) -> LostLaw:
+        return self
+
+    def __getitem__(self, index: Any) -> LostLaw:
+        return LostLaw(self.at, self.law[index], self.runs[index], self.turn)
+
+
+def test_a_run_stands_still_while_its_law_has_a_fault_and_goes_on_after_it() -> None:
+    trajectory = run(Lost((2, 3, 4)), desired(3), starts(3))
+    assert trajectory.reason == ["settled"] * 3
+    assert bool((trajectory.twist[2:5, 1] == 0).all())
+    assert bool((trajectory.twist[[0, 1, 5, 6], 1].abs().amax(1) > 0).all())
+    assert bool((trajectory.twist[:7, ::2].abs().amax(2) > 0).all())
+
+
+def test_a_run_that_stays_lost_ends_with_the_laws_reason() -> None:
+    trajectory = run(Lost(tuple(range(3, 100))), desired(3), starts(3), lost_steps=4)
+    assert trajectory.reason == ["settled", "no matches", "settled"]
+    assert int(trajectory.iterations[1]) == 6
+    assert torch.equal(trajectory.T_wc[-1, 1], trajectory.T_wc[3, 1])
+    assert bool((trajectory.stage[6:, 1] == -1).all())
 
 
 def test_iterations_run_out() -> None:

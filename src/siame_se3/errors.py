@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 
-class SiameError(ValueError):
-    """Bad input. The message is one line that names the input and the mend."""
+class SiameError(Exception):
+    """Bad input. The message is one line that names the input and the mend.
+
+    Not a ValueError: the command line's parser would put a frame of its own around that.
+    """

@@ -32,8 +32,9 @@ class Demo:
         model = checkpoint.load(bundled(BUNDLED_MODEL))
         scene = Scene.from_photo(bundled(BUNDLED_PHOTO), model.scene_width)
         print(f"{self.runs} cameras start 12.5 +- 7.5 cm and 17.5 +- 12 deg away from where their photo was taken;")
-        print("a network that learned this scene from one photo, in simulation, drives each of them back.")
-        settings = {"command": "siame demo", "scene": scene.name, "seed": self.seed}
+        print("a network that learned this scene from one photo, in simulation, drives each of them back;")
+        print("photometric servoing takes the last millimetre.")
+        settings = {"command": "siame demo", "law": "handoff", "scene": scene.name, "seed": self.seed}
         config = ServoConfig(gain=8.0, max_iterations=150)
         trajectory, desired, last = run_servo(
             controller_for("handoff", model),

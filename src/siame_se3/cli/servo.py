@@ -83,6 +83,10 @@ class Servo:
             raise SiameError(f"--runs {self.runs}: give 1 or more")
         for path, option in ((self.out, "--out"), (self.save, "--save"), (self.figure, "--figure")):
             check_writable(path, option)
+        if self.law == "neural" and self.scene is not None and self.model is None:
+            raise SiameError(
+                f"--scene {self.scene}: the bundled model knows its own photo only; give --model, or --law handoff"
+            )
         learned = self.law == "neural" or (self.law == "handoff" and self.scene is None) or self.model is not None
         model = checkpoint.load(self.model or bundled(BUNDLED_MODEL)) if learned else None
         if self.law == "handoff" and model is None:
