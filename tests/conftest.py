@@ -51,7 +51,9 @@ def camera() -> Camera:
 @pytest.fixture(scope="session")
 def tiny() -> NetworkConfig:
     """108,000 weights; a step on 8 views takes some 20 ms."""
-    return NetworkConfig("test_resnet", 32, local_contrast=0.0, pooling="spatial", squeeze=8, embedding=32, head=(32,))
+    return NetworkConfig(
+        "test_resnet", 32, local_contrast=0.0, pooling="spatial", stride=16, squeeze=8, embedding=32, head=(32,)
+    )
 
 
 @pytest.fixture(scope="session")

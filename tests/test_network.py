@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from siame_se3.errors import SiameError
-from siame_se3.network import HomographyPool, NetworkConfig, SiameseNetwork, local_contrast, solve_positive
+from siame_se3.network import HomographyPool, NetworkConfig, SiameseNetwork, inverse_3x3, local_contrast
 
 FUSIONS = ["difference", "concatenation", "relative"]
 SHAPES = [(), (1,), (3, 2)]
@@ -152,11 +152,10 @@ def test_spatial_pooling_takes_the_map_of_the_stride(tiny: NetworkConfig, stride
     assert net.embed(rand(2, 3, 32, 32)).shape == (2, tiny.embedding)
 
 
-@pytest.mark.parametrize(("n", "k"), [(1, 1), (5, 8)])
-def test_solver_agrees_with_lapack(n: int, k: int) -> None:
-    B = randn(n, k, k + 3).double()
-    A, b = B @ B.mT + 0.1 * torch.eye(k), randn(n, k, seed=1).double()
-    torch.testing.assert_close(solve_positive(A, b), torch.linalg.solve(A, b), rtol=1e-9, atol=1e-9)
+def test_inverse_agrees_with_lapack() -> None:
+    B = randn(5, 2, 3, 6).double()
+    M = B @ B.mT + 0.1 * torch.eye(3)
+    torch.testing.assert_close(inverse_3x3(M), torch.linalg.inv(M), rtol=1e-9, atol=1e-9)
 
 
 class Told(torch.nn.Module):
@@ -175,7 +174,7 @@ def homography_of_cells(seed: int = 0) -> tuple[HomographyPool, Tensor, Tensor]:
     pool = HomographyPool(4, 7)
     h = torch.tensor([0.55, 0, 0, 0, 0.55, 0, 0, 0]) + 0.1 * randn(8, seed=seed)
     H = torch.cat((h, torch.ones(1))).reshape(3, 3)
-    points = H @ torch.cat((pool.uv, torch.ones(1, 49)))
+    points = H @ pool.uv
     return pool, h, (points[:2] / points[2:]).reshape(1, 2, 7, 7)
 
 
@@ -190,10 +189,39 @@ def test_homography_pool_is_the_homography_of_the_cells_that_know(covered: int) 
     torch.testing.assert_close(pool(torch.zeros(1, 4, 7, 7))[0] / pool.units, h, rtol=0, atol=tolerance)
 
 
+def test_homography_pool_solves_the_weighted_normal_equations() -> None:
+    """Against the 8 x 8 system written out, by LAPACK; the pool keeps products of u and v in float32."""
+    pool, _, points = homography_of_cells()
+    pool = pool.double().train()
+    points, log_scale = (points + 0.1 * randn(1, 2, 7, 7)).double(), -2 * rand(1, 7, 7).double()
+    pool.points = Told(points, log_scale)  # type: ignore[assignment]  # stands in for the learned layers
+    u, v, one = pool.uv
+    X, Y = points.flatten(2)[0]
+    zero = 0 * one
+    row_x = torch.stack((u, v, one, zero, zero, zero, -u * X, -v * X), -1)
+    row_y = torch.stack((zero, zero, zero, u, v, one, -u * Y, -v * Y), -1)
+    A, b = torch.cat((row_x, row_y)), torch.cat((X, Y))
+    weight = torch.exp(-2 * log_scale.flatten()).repeat(2)
+    first, last = pool.STIFFNESS
+    damping = torch.tensor([first] * 6 + [last] * 2).double()
+    prior = pool.PRIOR * torch.tensor([1, 0, 0, 0, 1, 0, 0, 0]).double()
+    h = torch.linalg.solve((A.mT * weight) @ A + damping.diag(), (A.mT * weight) @ b + damping * prior)
+    torch.testing.assert_close(pool(torch.zeros(1, 4, 7, 7))[0] / pool.units, h, rtol=0, atol=1e-7)
+
+
+def test_homography_pool_weighs_down_cells_that_are_sure_and_wrong() -> None:
+    pool, h, points = homography_of_cells()
+    points.flatten(2)[..., :6] += 0.5  # a patch over a corner
+    pool.points = Told(points, torch.full((1, 7, 7), -3.0))  # type: ignore[assignment]  # as above
+    plain, robust = (pool.train(mode)(torch.zeros(1, 4, 7, 7))[0] / pool.units for mode in (True, False))
+    assert float((robust - h).abs().max()) < 0.2 * float((plain - h).abs().max())
+
+
 def test_homography_pool_without_knowledge_is_the_prior() -> None:
     pool, _, points = homography_of_cells()
     pool.points = Told(0 * points, torch.full((1, 7, 7), 9.0))  # type: ignore[assignment]  # as above
-    torch.testing.assert_close(pool(torch.zeros(1, 4, 7, 7))[0], pool.prior * pool.units, rtol=0, atol=1e-5)
+    prior = pool.PRIOR * pool.units * torch.tensor([1, 0, 0, 0, 1, 0, 0, 0])
+    torch.testing.assert_close(pool(torch.zeros(1, 4, 7, 7))[0], prior, rtol=0, atol=1e-5)
 
 
 def test_homography_pooling_trains_its_cells(tiny: NetworkConfig) -> None:

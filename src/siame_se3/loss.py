@@ -40,7 +40,7 @@ class LossConfig:
     beta: float = 1.0
     norm: Literal["l2", "squared"] = "l2"
     near: float = 0.2
-    where: float = 1.0
+    where: float = 3.0
 
 
 class ServoLoss(nn.Module):

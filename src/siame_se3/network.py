@@ -49,7 +49,7 @@ class NetworkConfig:
     colour: bool = True
     local_contrast: float = 0.15
     pooling: Literal["average", "spatial", "homography"] = "homography"
-    stride: int = 16
+    stride: int = 8
     squeeze: int = 64
     embedding: int = 256
     fusion: Literal["difference", "concatenation", "relative"] = "relative"
@@ -153,17 +153,6 @@ class CellPoints(nn.Module):
         return y[:, :2], y[:, 2].clamp(-4, 1)
 
 
-def solve_positive(A: Float[Tensor, "n k k"], b: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-    """A^-1 b for symmetric positive matrices by Gauss-Jordan without pivoting, unrolled: ONNX and OpenVINO have no solver."""
-    M = torch.cat((A, b[..., None]), -1)
-    k = A.shape[-1]
-    identity = torch.eye(k, dtype=A.dtype, device=A.device)
-    for i in range(k):
-        row = M[:, i : i + 1] / M[:, i : i + 1, i : i + 1]
-        M = M - M[:, :, i : i + 1] * row + identity[:, i : i + 1] * row
-    return M[..., k]
-
-
 class HomographyPool(nn.Module):
     """S(I) = the homography from the image to the scene that fits the cells' points best: 8 numbers.
 
@@ -173,50 +162,77 @@ class HomographyPool(nn.Module):
     no cell knows. Cells of a covered or black part say so by a large b; the others still give the whole pose. Those that are
     sure and wrong are weighed down by a few rounds of re-weighting (Geman and McClure) at run time; not in training, where it
     would hide from the cells what they got wrong.
+
+    The normal equations are written with few, large operations, and solved by blocks: ONNX and OpenVINO have no solver.
     """
 
     uv: Tensor
-    prior: Tensor
-    stiffness: Tensor
+    products: Tensor
     units: Tensor
 
     SIZE = 8
-    ROUNDS, OUTLIER = 3, 1.5
+    ROUNDS, OUTLIER = 2, 1.5
+    PRIOR = 0.55  # h11 = h22 of a camera straight above
+    STIFFNESS = 1.0, 100.0  # of the prior: on the first two rows, on h31 and h32
 
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
         self.points = CellPoints(channels)
         axis = (torch.arange(side) + 0.5) / side * 2 - 1
         v, u = torch.meshgrid(axis, axis, indexing="ij")
-        self.register_buffer("uv", torch.stack((u, v)).flatten(1), persistent=False)
-        self.register_buffer("prior", torch.tensor([0.55, 0, 0, 0, 0.55, 0, 0, 0]), persistent=False)
-        self.register_buffer("stiffness", torch.tensor([1.0] * 6 + [100.0] * 2), persistent=False)
+        uv = torch.stack((u, v, torch.ones_like(u))).flatten(1)
+        self.register_buffer("uv", uv, persistent=False)
+        self.register_buffer("products", (uv[:, None] * uv[None]).flatten(0, 1).T.contiguous(), persistent=False)
         # so that the spread of a training's views is of the order of 1 in each number
         self.register_buffer("units", torch.tensor([2.0] * 6 + [10.0] * 2), persistent=False)
 
     def forward(self, features: Float[Tensor, "n c y x"]) -> Float[Tensor, "n 8"]:
         points, log_scale = self.points(features)
-        cells = points.flatten(2)
-        X, Y = cells[:, 0], cells[:, 1]  # not unbind: OpenVINO 2026.4 fails on its squeeze and concat
-        u, v = self.uv[0].expand_as(X), self.uv[1].expand_as(X)
-        one, zero = torch.ones_like(X), torch.zeros_like(X)
-        row_x = torch.stack((u, v, one, zero, zero, zero, -u * X, -v * X), -1)
-        row_y = torch.stack((zero, zero, zero, u, v, one, -u * Y, -v * Y), -1)
-        A, b = torch.cat((row_x, row_y), 1), torch.cat((X, Y), 1)
-        damping = torch.eye(8, dtype=A.dtype, device=A.device) * self.stiffness
-        sure = torch.exp(-2 * log_scale.flatten(1))
-
-        def fit(weight: Tensor) -> Tensor:
-            At = (A * weight.repeat(1, 2)[..., None]).transpose(1, 2)
-            return solve_positive(At @ A + damping, (At @ b[..., None]).squeeze(-1) + self.stiffness * self.prior)
-
-        h = fit(sure)
+        XY = points.flatten(2)
+        sure = torch.exp(-2 * log_scale.flatten(1))[:, None]
+        known = torch.cat((torch.ones_like(sure), XY, XY.square().sum(1, keepdim=True)), 1)
+        rows, d = self._fit(known * sure)
         for _ in range(0 if self.training else self.ROUNDS):
-            residual = (A @ h[..., None]).squeeze(-1) - b
-            n = X.shape[1]
-            scaled = (residual[:, :n].square() + residual[:, n:].square()) * sure
-            h = fit(sure / (1 + scaled / self.OUTLIER**2).square())
-        return h * self.units
+            residual = rows @ self.uv - XY * (d.transpose(-1, -2) @ self.uv[:2] + 1)
+            scaled = residual.square().sum(1, keepdim=True) * sure
+            rows, d = self._fit(known * (sure / (1 + scaled / self.OUTLIER**2).square()))
+        return torch.cat((rows.flatten(1), d.flatten(1)), 1) * self.units
+
+    def _fit(self, weighted: Float[Tensor, "n 4 cells"]) -> tuple[Float[Tensor, "n 2 3"], Float[Tensor, "n 2 1"]]:
+        """Rows (h11 h12 h13), (h21 h22 h23), and d = (h31, h32), from w, wX, wY and w(X^2 + Y^2) of each cell.
+
+        The two rows share their 3 x 3 block M; eliminating them leaves 2 x 2 equations for d.
+        """
+        moments = (weighted @ self.products).unflatten(-1, (3, 3))
+        first, last = self.STIFFNESS
+        eye = torch.eye(3, dtype=moments.dtype, device=moments.device)
+        M = moments[:, :1] + first * eye
+        ask = moments[:, 1:3]  # of each row: its two columns against d, and its right hand side
+        toward = moments.new_zeros(2, 3, 3)
+        toward[0, 0, 2] = toward[1, 1, 2] = first * self.PRIOR
+        solved = inverse_3x3(M) @ (ask + toward)
+        coupling = (ask[..., :2].transpose(-1, -2) @ solved).sum(1)
+        S = moments[:, 3, :2, :2] + last * eye[:2, :2] - coupling[..., :2]
+        r = coupling[..., 2:] - moments[:, 3, :2, 2:]
+        determinant = S[:, :1, :1] * S[:, 1:, 1:] - S[:, :1, 1:] * S[:, 1:, :1]
+        d = torch.cat(
+            (S[:, 1:, 1:] * r[:, :1] - S[:, :1, 1:] * r[:, 1:], S[:, :1, :1] * r[:, 1:] - S[:, 1:, :1] * r[:, :1]), 1
+        )
+        d = d / determinant
+        return (solved[..., 2:] + solved[..., :2] @ d[:, None]).squeeze(-1), d
+
+
+def inverse_3x3(M: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
+    """M^-1 of symmetric positive matrices, by cofactors."""
+    a, b, c = M[..., 0, :], M[..., 1, :], M[..., 2, :]
+    cofactors = torch.stack((_cross(b, c), _cross(c, a), _cross(a, b)), -1)
+    return cofactors / (a * cofactors[..., 0]).sum(-1)[..., None, None]
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    """a x b over the last axis: torch.linalg.cross is not in every exporter."""
+    x, y = a[..., [1, 2, 0]], b[..., [1, 2, 0]]
+    return (a * y - x * b)[..., [1, 2, 0]]
 
 
 class _Spatial(nn.Module):

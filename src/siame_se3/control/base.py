@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from siame_se3.camera import Camera
+from siame_se3.errors import SiameError
 from siame_se3.view import View
 
 
@@ -63,11 +65,32 @@ def advise(law: Law, view: View) -> Advice:
     return Advice(v, ("",) * n, law, torch.zeros(n, dtype=torch.long))
 
 
+def images_of(view: View, name: str, camera: Camera | None = None) -> tuple[Float[Tensor, "n c h w"], torch.Size]:
+    """The view's images with one batch axis, and the axes that they had.
+
+    Args:
+        name: of the law, for the error.
+        camera: of the desired image, whose size they must have; None for any.
+
+    Raises:
+        SiameError: no images, or of another size.
+    """
+    if view.image is None:
+        raise SiameError(f"{name}: the view has no image; use a plant that provides images")
+    h, w = view.image.shape[-2:]
+    if camera is not None and (h, w) != camera.size:
+        wanted = f"{camera.width} x {camera.height}"
+        raise SiameError(f"{name}: an image of {w} x {h} px, the desired one has {wanted}; take both alike")
+    return view.image.reshape(-1, *view.image.shape[-3:]), view.image.shape[:-3]
+
+
 def image_faults(image: Float[Tensor, "n c h w"]) -> tuple[str, ...]:
     """Of each image, why no law can use it: values that are not finite, or no contrast; '' where it is fine."""
     flat = image.flatten(1)
-    finite = flat.sum(1).isfinite()  # a sum with one NaN or infinity is not finite, and quicker than a test of each
-    contrast = flat[:, ::7].nan_to_num(0.0).std(1) > 1e-3
+    # On CPUs by NumPy: PyTorch's threads, once woken, spin for a millisecond and hold up OpenVINO's.
+    sums = flat.sum(1).cpu() if flat.is_cuda else torch.from_numpy(flat.numpy().sum(1))
+    finite = sums.isfinite()  # a sum with one NaN or infinity is not finite, and quicker than a test of each
+    contrast = flat[:, ::7].nan_to_num(0.0).std(1).cpu() > 1e-3
     return tuple(
         "" if good else "the image has no contrast" if whole else "the image has values that are not finite"
         for good, whole in zip((finite & contrast).tolist(), finite.tolist(), strict=True)

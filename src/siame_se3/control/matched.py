@@ -19,7 +19,7 @@ from torch import Tensor
 
 from siame_se3 import lie
 from siame_se3.camera import Camera
-from siame_se3.control.base import Advice
+from siame_se3.control.base import Advice, images_of
 from siame_se3.control.geometric import point_interaction_matrix
 from siame_se3.errors import SiameError
 from siame_se3.view import View
@@ -221,13 +221,7 @@ class MatchedLaw:
     def advise(self, view: View) -> Advice:
         """v at gain 1; a fault where an image has too few matches."""
         c = self.controller
-        if view.image is None:
-            raise SiameError(f"{c.name}: the view has no image; use a plant that provides images")
-        if view.image.shape[-2:] != self.camera.size:
-            h, w = view.image.shape[-2:]
-            wanted = f"{self.camera.width} x {self.camera.height}"
-            raise SiameError(f"{c.name}: an image of {w} x {h} px, the desired one has {wanted}; take both alike")
-        images = view.image.reshape(-1, *view.image.shape[-3:])
+        images, batch = images_of(view, c.name, self.camera)
         said = _parallel(self._velocity, self.goals, _grey(images))
         faults = tuple(
             x if isinstance(x, str) else "" if np.isfinite(x).all() else "the matches give no pose" for x in said
@@ -239,7 +233,7 @@ class MatchedLaw:
             ]
         )
         stage = torch.zeros(len(faults), dtype=torch.long)
-        return Advice(v.reshape(*view.image.shape[:-3], 6), faults, self, stage)
+        return Advice(v.reshape(*batch, 6), faults, self, stage)
 
     def updated(self, runs: Tensor, part: Any) -> MatchedLaw:
         """Nothing to remember."""

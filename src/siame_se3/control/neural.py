@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from siame_se3 import lie
-from siame_se3.control.base import Advice, image_faults, standing_still
+from siame_se3.control.base import Advice, image_faults, images_of, standing_still
 from siame_se3.control.geometric import pbvs_velocity
 from siame_se3.errors import SiameError
 from siame_se3.view import View
@@ -219,16 +219,17 @@ class NeuralLaw:
 
     def advise(self, view: View) -> Advice:
         """Velocity; a fault where the image is constant or not finite."""
-        if view.image is None:
-            raise SiameError("neural: the view has no image; use a plant that provides images")
         engine = self.controller.engine
-        images = network_images(view.image, engine.image_size)
+        images, batch = images_of(view, "neural")
+        images = network_images(images, engine.image_size)
         faults = image_faults(images)
-        s = self.s_desired.reshape(*self.batch, -1).expand(*view.image.shape[:-3], -1).reshape(len(images), -1)
-        y = engine.step(images.nan_to_num(0.0), s).double().cpu()
+        s = self.s_desired.reshape(*self.batch, -1).expand(*batch, -1).reshape(len(images), -1)
+        if any(faults):
+            images = images.nan_to_num(0.0)
+        y = engine.step(images, s).double().cpu()
         v = pbvs_velocity(lie.pose_from_vector(y)) if self.controller.output == "pose" else y
         v, faults = standing_still(v, faults)
-        return Advice(v.reshape(*view.image.shape[:-3], 6), faults, self, torch.zeros(len(faults), dtype=torch.long))
+        return Advice(v.reshape(*batch, 6), faults, self, torch.zeros(len(faults), dtype=torch.long))
 
     def updated(self, runs: Tensor, part: Any) -> NeuralLaw:
         """Nothing to remember."""

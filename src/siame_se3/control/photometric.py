@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.camera import Camera
-from siame_se3.control.base import Advice, image_faults, standing_still
+from siame_se3.control.base import Advice, image_faults, images_of, standing_still
 from siame_se3.errors import SiameError
 from siame_se3.view import View
 
@@ -230,25 +230,16 @@ class DVSLaw:
     def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
         return self.advise(view).v
 
-    def _images(self, view: View) -> Tensor:
-        c = self.controller
-        if view.image is None:
-            raise SiameError(f"{c.name}: the view has no image; use a plant that provides images")
-        if view.image.shape[-2:] != self.camera.size:
-            h, w = view.image.shape[-2:]
-            wanted = f"{self.camera.width} x {self.camera.height}"
-            raise SiameError(f"{c.name}: an image of {w} x {h} px, the desired one has {wanted}; take both alike")
-        return view.image.reshape(-1, *view.image.shape[-3:])
-
     def error(self, view: View) -> Float[Tensor, "*B N"]:
         """e = s - s*."""
-        s, _ = self.controller.features(self._images(view), self.camera, self.inverse_Z, with_L=False)
+        images, _ = images_of(view, self.controller.name, self.camera)
+        s, _ = self.controller.features(images, self.camera, self.inverse_Z, with_L=False)
         return (s - self.s_desired).reshape(*self.batch, -1)
 
     def advise(self, view: View) -> Advice:
         """v at gain 1; faults where an image is constant or not finite, or where its pixels do not tell the motion."""
         c = self.controller
-        images = self._images(view)
+        images, batch = images_of(view, c.name, self.camera)
         faults = image_faults(images)
         if any(faults):
             images = images.nan_to_num(0.0, 0.0, 0.0)
@@ -276,7 +267,7 @@ class DVSLaw:
         v, faults = standing_still(v, faults)
         law = replace(self, iteration=self.iteration + 1)
         stage = torch.zeros(len(v), dtype=torch.long)
-        return Advice(v.reshape(*view.image.shape[:-3], 6), faults, law, stage, cost)  # type: ignore[union-attr]  # `_images` has refused None
+        return Advice(v.reshape(*batch, 6), faults, law, stage, cost)
 
     def updated(self, runs: Tensor, part: DVSLaw) -> DVSLaw:
         """With the iteration counts of some runs."""
