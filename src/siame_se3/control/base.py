@@ -84,16 +84,19 @@ def images_of(view: View, name: str, camera: Camera | None = None) -> tuple[Floa
     return view.image.reshape(-1, *view.image.shape[-3:]), view.image.shape[:-3]
 
 
-def image_faults(image: Float[Tensor, "n c h w"]) -> tuple[str, ...]:
-    """Of each image, why no law can use it: values that are not finite, or no contrast; '' where it is fine."""
+def image_faults(image: Float[Tensor, "n c h w"], white: float = 1.0) -> tuple[str, ...]:
+    """Of each image, why no law can use it: values that are not finite, or no contrast (a deviation under 0.1 % of `white`);
+    '' where it is fine."""
     flat = image.flatten(1)
     # On CPUs by NumPy: PyTorch's threads, once woken, spin for a millisecond and hold up OpenVINO's.
     sums = flat.sum(1).cpu() if flat.is_cuda else torch.from_numpy(flat.numpy().sum(1))
     finite = sums.isfinite()  # a sum with one NaN or infinity is not finite, and quicker than a test of each
-    contrast = flat[:, ::7].nan_to_num(0.0).std(1).cpu() > 1e-3
+    some = flat[:, ::31]
+    whole = finite.tolist()
+    contrast = (some if all(whole) else some.nan_to_num(0.0)).std(1).cpu() > 1e-3 * white
     return tuple(
-        "" if good else "the image has no contrast" if whole else "the image has values that are not finite"
-        for good, whole in zip((finite & contrast).tolist(), finite.tolist(), strict=True)
+        "" if good else "the image has no contrast" if fine else "the image has values that are not finite"
+        for good, fine in zip((finite & contrast).tolist(), whole, strict=True)
     )
 
 
@@ -103,6 +106,8 @@ def standing_still(v: Float[Tensor, "n 6"], faults: tuple[str, ...]) -> tuple[Fl
     faults = tuple(
         f or ("" if ok else "the law's velocity is not finite") for f, ok in zip(faults, finite, strict=True)
     )
+    if not any(faults):
+        return v, faults
     valid = torch.tensor([not fault for fault in faults], device=v.device)
     return torch.where(valid[:, None], v, torch.zeros_like(v)), faults
 

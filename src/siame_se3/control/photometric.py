@@ -26,14 +26,20 @@ from siame_se3.errors import SiameError
 from siame_se3.view import View
 
 _TAPS = (2047 / 8418, 913 / 8418, 112 / 8418)  # ViSP's one-dimensional derivative, 1, 2 and 3 pixels away
+_TOGETHER = 2  # runs
 _SINGULAR = 1e-7  # least eigenvalue of the scaled normal equations that still gives a velocity
+
+
+@lru_cache(maxsize=8)
+def _luma_weights(dtype: torch.dtype, device: torch.device) -> Float[Tensor, "1 3"]:
+    return torch.tensor([[0.299 * 255, 0.587 * 255, 0.114 * 255]], dtype=dtype, device=device)
 
 
 def luma(images: Float[Tensor, "*B 3 h w"], dtype: torch.dtype) -> Float[Tensor, "*B h w"]:
     """Grey levels, 0 to 255 (ITU-R 601)."""
-    weights = images.new_tensor([0.299 * 255, 0.587 * 255, 0.114 * 255], dtype=dtype)
-    red, green, blue = images.to(dtype).unbind(-3)
-    return torch.add(red * weights[0], green, alpha=float(weights[1])).add_(blue, alpha=float(weights[2]))
+    return (_luma_weights(dtype, images.device) @ images.to(dtype).flatten(-2)).reshape(
+        *images.shape[:-3], *images.shape[-2:]
+    )
 
 
 def gradient(grey: Float[Tensor, "*B h w"], border: int) -> tuple[Float[Tensor, "*B y x"], Float[Tensor, "*B y x"]]:
@@ -75,6 +81,70 @@ def luminance_interaction(
     if q.shape[-1] == 1 and len(q) == 1:
         return torch.addcmul(du * (near_u * q + far_u)[0], dv, (near_v * q + far_v)[0])
     return torch.addcmul(du * (near_u * q + far_u), dv, near_v * q + far_v)
+
+
+@lru_cache(maxsize=8)
+def _moment_maps(camera: Camera, border: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Powers of x (width, 5) and of y (5, height) inside the border, and the maps from moments to L^T L (75, 36) and L^T e (50, 6).
+
+    At Z = 1 a pixel's row of L is dI/du a(x, y) + dI/dv b(x, y) with polynomials a, b of degree 2, so L^T L is linear in the
+    moments sum x^p y^r (dI/du)^2, sum x^p y^r dI/du dI/dv, sum x^p y^r (dI/dv)^2, and L^T e in those of e dI/du, e dI/dv.
+    """
+    f64 = torch.float64
+    x = (torch.arange(border, camera.width - border, dtype=f64) - camera.cx) / camera.fx
+    y = (torch.arange(border, camera.height - border, dtype=f64) - camera.cy) / camera.fy
+    a, b = torch.zeros(2, 6, 3, 3, dtype=f64)  # of each column of L, the factor of y^r x^p
+    a[0, 0, 0], a[2, 0, 1], a[3, 1, 1], a[4, 0, 0], a[4, 0, 2], a[5, 1, 0] = 1, -1, -1, 1, 1, -1
+    b[1, 0, 0], b[2, 1, 0], b[3, 0, 0], b[3, 2, 0], b[4, 1, 1], b[5, 0, 1] = 1, -1, -1, -1, 1, 1
+    a, b = a * camera.fx, b * camera.fy
+
+    def product(p: Tensor, q: Tensor) -> Tensor:
+        out = torch.zeros(6, 6, 5, 5, dtype=f64)
+        for r in range(3):
+            for k in range(3):
+                out[:, :, r : r + 3, k : k + 3] += p[:, None, r : r + 1, k : k + 1] * q[None]
+        return out
+
+    H = torch.stack((product(a, a), product(a, b) + product(b, a), product(b, b)))
+    g = F.pad(torch.stack((a, b)), (0, 2, 0, 2))
+    powers = torch.arange(5, dtype=f64)
+    return (
+        (x[:, None] ** powers).to(dtype),
+        (y[:, None] ** powers).T.to(dtype).contiguous(),
+        H.permute(0, 3, 4, 1, 2).reshape(75, 36),
+        g.permute(0, 2, 3, 1).reshape(50, 6),
+    )
+
+
+def normal_equations(
+    gradients: Float[Tensor, "n 2 h w"],
+    e: Float[Tensor, "n h w"],
+    weight: Float[Tensor, "n h w"] | None,
+    camera: Camera,
+    border: int,
+    with_H: bool = True,
+) -> tuple[Float[Tensor, "n 6 6"] | None, Float[Tensor, "n 6"]]:
+    """L^T W L and L^T W e at Z = 1, in float64, from image gradients (dI/du, dI/dv) and errors inside the border; L itself
+    (six numbers a pixel) is never made."""
+    X, Y, to_H, to_g = _moment_maps(camera, border, e.dtype)
+    weighted = gradients if weight is None else gradients * weight[:, None]
+
+    def moments(images: Tensor) -> Tensor:
+        return (Y @ images @ X).double().flatten(1)  # Y first: it is the quicker order
+
+    g = moments(weighted * e[:, None]) @ to_g
+    if not with_H:
+        return None, g
+    squares = torch.cat((weighted * gradients[:, :1], weighted[:, 1:] * gradients[:, 1:]), 1)  # uu, vu, vv
+    return (moments(squares) @ to_H).unflatten(1, (6, 6)), g
+
+
+@lru_cache(maxsize=8)
+def _box(n: int, side: int, dtype: torch.dtype) -> Float[Tensor, "n n"]:
+    """Means over `side` of n samples, fewer at the ends, as a matrix."""
+    k = torch.arange(n)
+    inside = ((k[:, None] - k).abs() <= side // 2).double()
+    return (inside / inside.sum(1, keepdim=True)).to(dtype)
 
 
 @lru_cache(maxsize=8)
@@ -169,18 +239,52 @@ class DVS:
             b = self.border
             inner = depth(camera, target.T_wc.reshape(n, 4, 4))[:, b : camera.height - b, b : camera.width - b]
             inverse_Z = 1 / inner.flatten(1).clamp(min=1e-3)
-        s, L = self.features(images, camera, inverse_Z)
+        s, L = self.features(images, camera, inverse_Z, with_L=not self.by_moments)
         count = torch.zeros(n, dtype=torch.long)
-        return DVSLaw(self, camera, batch, inverse_Z, s, L, L @ L.mT, count)
+        gradients = (
+            torch.stack(gradient(self.seen(self.luma(images)), self.border), 1)
+            if self.by_moments
+            else s.new_zeros(n, 0)
+        )
+        law = DVSLaw(self, camera, batch, inverse_Z, s, L, gradients, None, count)
+        if self.interaction == "desired" and not self.robust:
+            H, _ = law.equations(torch.zeros_like(s), L, gradients, None)
+            assert H is not None
+            factors = self.factors(H)
+            law = replace(law, factors=factors * law.scale()[:, None, None] if self.by_moments else factors)
+        return law
+
+    @property
+    def by_moments(self) -> bool:
+        """Whether the normal equations come from moments (see `normal_equations`), or from L itself."""
+        return not (self.coefficients or self.per_pixel_depth or self.normalise == "global")
+
+    def factors(self, H: Float[Tensor, "n 6 6"]) -> Float[Tensor, "n 2 6 6"]:
+        """-(H + mu diag H)^-1 for the early and the late mu; zero where H is singular."""
+        columns = torch.eye(6, dtype=torch.float64).repeat(len(H), 1, 1)
+        kinds = []
+        for mu in (self.mu, self.mu_late) if self.method == "levenberg-marquardt" else (None, None):
+            damping = None if mu is None else torch.full((6 * len(H),), mu, dtype=torch.float64)
+            v, _ = solve(H.repeat_interleave(6, 0), columns.flatten(0, 1), damping)
+            kinds.append(v.reshape(-1, 6, 6).mT)
+        return torch.stack(kinds, 1)
+
+    def luma(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n h w"]:
+        """Grey levels in the law's precision."""
+        return luma(images, torch.float64 if self.precision == "f64" else torch.float32)
+
+    def seen(self, grey: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
+        """What the law looks at: grey levels, of local contrast if asked for."""
+        return self._local(grey) if self.normalise == "local" else grey
 
     def features(
         self, images: Float[Tensor, "n 3 h w"], camera: Camera, inverse_Z: Tensor, with_L: bool = True
     ) -> tuple[Float[Tensor, "n N"], Float[Tensor, "n 6 N"]]:
         """s and L^T of images; L is empty when not asked for."""
-        dtype = torch.float64 if self.precision == "f64" else torch.float32
-        grey = luma(images, dtype)
-        if self.normalise == "local":
-            grey = self._local(grey)
+        return self._features(self.luma(images), camera, inverse_Z, with_L)
+
+    def _features(self, grey: Tensor, camera: Camera, inverse_Z: Tensor, with_L: bool) -> tuple[Tensor, Tensor]:
+        grey = self.seen(grey)
         b, (h, w) = self.border, grey.shape[-2:]
         inner = grey[:, b : h - b, b : w - b]
         s = inner.flatten(1)
@@ -195,8 +299,8 @@ class DVS:
                 L = (L - along * s[:, None]) * (100 / std)[..., None]
         if self.coefficients:
             row, column = zigzag(self.coefficients)
-            D = dct_basis(inner.shape[1], int(row.max()) + 1, dtype)
-            A = dct_basis(inner.shape[2], int(column.max()) + 1, dtype)
+            D = dct_basis(inner.shape[1], int(row.max()) + 1, grey.dtype)
+            A = dct_basis(inner.shape[2], int(column.max()) + 1, grey.dtype)
             s = (D @ inner @ A.mT)[:, row, column]
             if with_L:
                 L = (D @ L.reshape(len(L), 6, *inner.shape[1:]) @ A.mT)[:, :, row, column]
@@ -205,10 +309,10 @@ class DVS:
     def _local(self, grey: Tensor) -> Tensor:
         """50 (I - mean) / deviation, both over the window; deviations under 2 % of the range count as that."""
         side = 2 * max(2, round(self.window * grey.shape[-1] / 2)) + 1
+        down, along = (_box(n, side, grey.dtype) for n in grey.shape[-2:])
 
         def mean(z: Tensor) -> Tensor:
-            z = F.avg_pool2d(z[:, None], (side, 1), 1, (side // 2, 0), count_include_pad=False)
-            return F.avg_pool2d(z, (1, side), 1, (0, side // 2), count_include_pad=False)[:, 0]
+            return down @ z @ along.T
 
         middle = grey - mean(grey)
         return middle * (50 * torch.rsqrt(mean(middle.square()) + 5.1**2))
@@ -223,8 +327,12 @@ class DVSLaw:
     batch: torch.Size
     inverse_Z: Tensor
     s_desired: Float[Tensor, "n N"]
-    L_desired: Float[Tensor, "n 6 N"]
-    H_desired: Float[Tensor, "n 6 6"]
+    L_desired: Float[Tensor, "n 6 N"]  # empty where the normal equations come from moments...
+    gradients: Float[Tensor, "n 2 y x"]  # ...of the desired image's gradients, which are empty elsewhere
+    factors: (
+        Float[Tensor, "n 2 6 6"] | None
+    )  # with L of the desired image alone: its normal equations, solved once (with
+    # moments: from L^T e at Z = 1)
     iteration: Tensor
 
     def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
@@ -232,42 +340,93 @@ class DVSLaw:
 
     def error(self, view: View) -> Float[Tensor, "*B N"]:
         """e = s - s*."""
-        images, _ = images_of(view, self.controller.name, self.camera)
+        images, batch = images_of(view, self.controller.name, self.camera)
         s, _ = self.controller.features(images, self.camera, self.inverse_Z, with_L=False)
-        return (s - self.s_desired).reshape(*self.batch, -1)
+        return (s - self.s_desired).reshape(*batch, -1)
 
     def advise(self, view: View) -> Advice:
         """v at gain 1; faults where an image is constant or not finite, or where its pixels do not tell the motion."""
         c = self.controller
         images, batch = images_of(view, c.name, self.camera)
-        faults = image_faults(images)
+        v, cost, faults = self._few(images, slice(None)) if len(images) <= _TOGETHER else self._many(images)
+        v, faults = standing_still(v, faults)
+        law = replace(self, iteration=self.iteration + 1)
+        return Advice(v.reshape(*batch, 6), faults, law, torch.zeros(len(v), dtype=torch.long), cost)
+
+    def _many(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """As `_few`, a few at a time: their numbers then stay in the processor's caches."""
+        starts = range(0, len(images), _TOGETHER)
+        parts = [self._few(images[k : k + _TOGETHER], slice(k, k + _TOGETHER)) for k in starts]
+        v, cost = (torch.cat(x) for x in zip(*((v, cost) for v, cost, _ in parts), strict=True))
+        return v, cost, tuple(fault for _, _, faults in parts for fault in faults)
+
+    def _few(self, images: Tensor, runs: slice) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """Velocity, cost and faults of some runs' images."""
+        c = self.controller
+        grey = c.luma(images)
+        faults = image_faults(grey[:, None], 255)
         if any(faults):
-            images = images.nan_to_num(0.0, 0.0, 0.0)
-        s, L = c.features(images, self.camera, self.inverse_Z, with_L=c.interaction != "desired")
-        e = s - self.s_desired
-        H = None
-        if c.interaction == "desired":
-            L, H = self.L_desired, self.H_desired
-        elif c.interaction == "mean":
-            L = (L + self.L_desired) / 2
-        cost = e.square().mean(1)
-        if c.robust:
-            w = tukey(e)
-            cost = (w * e.square()).sum(1) / w.sum(1).clamp(min=1)
-            e, H = w * e, (L * w[:, None]) @ L.mT
-        if H is None:
-            H = L @ L.mT
-        g = (L @ e[..., None]).squeeze(-1)
-        mu = torch.where(self.iteration < c.late, c.mu, c.mu_late) if c.method == "levenberg-marquardt" else None
-        v, singular = solve(H, g, mu)
+            grey = grey.nan_to_num(0.0, 0.0, 0.0)
+        of = slice(None) if len(self.s_desired) == 1 else runs
+        current = c.interaction != "desired"
+        L, gradients = self.L_desired[of], self.gradients[of]
+        if c.by_moments:
+            grey = c.seen(grey)
+            b, (h, w) = c.border, grey.shape[1:]
+            s = grey[:, b : h - b, b : w - b].flatten(1)
+            if current:
+                ours = torch.stack(gradient(grey, b), 1)
+                gradients = ours if c.interaction == "current" else (ours + gradients) / 2
+        else:
+            Z = self.inverse_Z if len(self.inverse_Z) == 1 else self.inverse_Z[runs]
+            s, ours = c._features(grey, self.camera, Z, current)
+            if current:
+                L = ours if c.interaction == "current" else (ours + L) / 2
+        e = s - self.s_desired[of]
+        weight = tukey(e) if c.robust else None
+        H, g = self.equations(e, L, gradients, weight, of)
+        late = self.iteration[of if len(self.iteration) == 1 else runs] >= c.late
+        if self.factors is not None:
+            early, later = self.factors[of].unbind(1)
+            factor = torch.where(late[:, None, None], later, early) if bool(late.any()) else early
+            v = (factor @ g[..., None]).squeeze(-1)
+            singular = factor[:, 0, 0] == 0
+        else:
+            assert H is not None
+            damped = c.method == "levenberg-marquardt"
+            v, singular = solve(H, g, torch.where(late, c.mu_late, c.mu).double() if damped else None)
+        if weight is None:
+            cost = torch.linalg.vecdot(e, e) / e.shape[1]
+        else:
+            cost = (weight * e.square()).sum(1) / weight.sum(1).clamp(min=1)
         faults = tuple(
             f or ("the image's pixels do not tell the motion" if bad else "")
             for f, bad in zip(faults, singular.tolist(), strict=True)
         )
-        v, faults = standing_still(v, faults)
-        law = replace(self, iteration=self.iteration + 1)
-        stage = torch.zeros(len(v), dtype=torch.long)
-        return Advice(v.reshape(*batch, 6), faults, law, stage, cost)
+        return v, cost, faults
+
+    def equations(
+        self, e: Tensor, L: Tensor, gradients: Tensor, weight: Tensor | None, of: slice = slice(None)
+    ) -> tuple[Float[Tensor, "n 6 6"] | None, Float[Tensor, "n 6"]]:
+        """L^T W L and L^T W e, from moments or from L; where `factors` have the first, None, and the second as they take it."""
+        if not self.controller.by_moments:
+            we = e if weight is None else weight * e
+            wL = L if weight is None else L * weight[:, None]
+            H = None if self.factors is not None else (wL @ L.mT).double()
+            return H, (L @ we[..., None]).squeeze(-1).double()
+        h, w = gradients.shape[2:]
+        by_pixel = None if weight is None else weight.reshape(-1, h, w)
+        with_H = self.factors is None
+        H, g = normal_equations(gradients, e.reshape(-1, h, w), by_pixel, self.camera, self.controller.border, with_H)
+        if H is None:
+            return None, g
+        scale = self.scale(of)
+        return H * scale[:, :, None] * scale[:, None], g * scale
+
+    def scale(self, of: slice = slice(None)) -> Float[Tensor, "n 6"]:
+        """What L at Z = 1 lacks: its first three columns go with 1/Z."""
+        q = self.inverse_Z[of if len(self.inverse_Z) > 1 else slice(None)].double()
+        return torch.cat((q, q, q, torch.ones_like(q).expand(-1, 3)), 1)
 
     def updated(self, runs: Tensor, part: DVSLaw) -> DVSLaw:
         """With the iteration counts of some runs."""
@@ -277,8 +436,9 @@ class DVSLaw:
         places = torch.arange(len(self.s_desired)).reshape(self.batch)[index]
         flat = places.reshape(-1)
         one_Z = self.inverse_Z if len(self.inverse_Z) == 1 else self.inverse_Z[flat]
-        parts = (self.s_desired[flat], self.L_desired[flat], self.H_desired[flat], self.iteration[flat])
-        return DVSLaw(self.controller, self.camera, places.shape, one_Z, *parts)
+        parts = (self.s_desired[flat], self.L_desired[flat], self.gradients[flat])
+        factors = None if self.factors is None else self.factors[flat]
+        return DVSLaw(self.controller, self.camera, places.shape, one_Z, *parts, factors, self.iteration[flat])
 
 
 def tukey(e: Float[Tensor, "n N"]) -> Float[Tensor, "n N"]:
