@@ -87,6 +87,7 @@ def visp(name: str) -> np.ndarray:
         ({"per_pixel_depth": True}, "L"),
         ({"normalise": "global"}, "L"),
         ({"coefficients": 60}, "L"),
+        ({"coefficients": 60, "per_pixel_depth": False}, "L"),
     ],
     ids=str,
 )
@@ -98,7 +99,8 @@ def test_interaction_matrices_are_finite_differences_through_the_plant(
     waves = [0.5 + 0.2 * torch.sin(5 * x + k) * torch.cos(4 * y - k) + 0.1 * torch.sin(7 * y + 2 * k) for k in range(3)]
     plant = HomographyPlant(Scene(torch.stack(waves), 1.6, 1.2), lens)
     controller = DVS("gauss-newton", "current", border=4, precision="f64", **{"per_pixel_depth": True, **changes})
-    T = near(1, spread=2.0)
+    # one depth for all pixels is right where the camera looks straight at the plane
+    T = near(1, spread=2.0) if controller.per_pixel_depth else above(1)
     law = controller.aim(plant.look(T))
 
     def features(T_wc: Tensor) -> Tensor:
@@ -189,6 +191,22 @@ def test_robust_law_converges_behind_a_hand(scene: Scene, lens: Camera) -> None:
             law, T = advice.law, T @ lie.exp(advice.v * 0.3)
         ends[robust] = float((T[:, :3, 3] - above(4)[:, :3, 3]).norm(dim=1).max())
     assert ends[True] < 1e-3 < ends[False]
+
+
+@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize("interaction", ["current", "desired", "mean"])
+def test_normal_equations_of_moments_are_those_of_the_interaction_matrix(
+    robust: bool, interaction: Any, scene: Scene, lens: Camera
+) -> None:
+    """The same law by L written out (per-pixel depth takes that way, and from straight above all depths are one)."""
+    plant = HomographyPlant(scene, lens)
+    laws = [
+        DVS("gauss-newton", interaction, robust=robust, per_pixel_depth=depth, border=4, precision="f64")
+        for depth in (False, True)
+    ]
+    assert [law.by_moments for law in laws] == [True, False]
+    short, long = (law.aim(plant.look(above(3)))(plant.look(near(3))) for law in laws)
+    torch.testing.assert_close(short, long, rtol=0, atol=1e-10)
 
 
 def test_dct_is_scipys_in_jpegs_order(scene: Scene, lens: Camera) -> None:

@@ -83,31 +83,38 @@ def luminance_interaction(
     return torch.addcmul(du * (near_u * q + far_u), dv, near_v * q + far_v)
 
 
+def _polynomials(camera: Camera, border: int) -> tuple[Tensor, Tensor, Tensor]:
+    """x (width) and y (height) inside the border, and (2, 6, 3, 3): at Z = 1 a pixel's row of L is the sum over r and p of
+    y^r x^p ([0, :, r, p] dI/du + [1, :, r, p] dI/dv). float64."""
+    f64 = torch.float64
+    x = (torch.arange(border, camera.width - border, dtype=f64) - camera.cx) / camera.fx
+    y = (torch.arange(border, camera.height - border, dtype=f64) - camera.cy) / camera.fy
+    a, b = torch.zeros(2, 6, 3, 3, dtype=f64)
+    a[0, 0, 0], a[2, 0, 1], a[3, 1, 1], a[4, 0, 0], a[4, 0, 2], a[5, 1, 0] = 1, -1, -1, 1, 1, -1
+    b[1, 0, 0], b[2, 1, 0], b[3, 0, 0], b[3, 2, 0], b[4, 1, 1], b[5, 0, 1] = 1, -1, -1, -1, 1, 1
+    return x, y, torch.stack((a * camera.fx, b * camera.fy))
+
+
 @lru_cache(maxsize=8)
 def _moment_maps(camera: Camera, border: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Powers of x (width, 5) and of y (5, height) inside the border, and the maps from moments to L^T L (75, 36) and L^T e (50, 6).
 
-    At Z = 1 a pixel's row of L is dI/du a(x, y) + dI/dv b(x, y) with polynomials a, b of degree 2, so L^T L is linear in the
-    moments sum x^p y^r (dI/du)^2, sum x^p y^r dI/du dI/dv, sum x^p y^r (dI/dv)^2, and L^T e in those of e dI/du, e dI/dv.
+    L^T L is linear in the moments sum x^p y^r (dI/du)^2, sum x^p y^r dI/du dI/dv, sum x^p y^r (dI/dv)^2 (p, r from 0 to 4), and
+    L^T e in those of e dI/du, e dI/dv.
     """
-    f64 = torch.float64
-    x = (torch.arange(border, camera.width - border, dtype=f64) - camera.cx) / camera.fx
-    y = (torch.arange(border, camera.height - border, dtype=f64) - camera.cy) / camera.fy
-    a, b = torch.zeros(2, 6, 3, 3, dtype=f64)  # of each column of L, the factor of y^r x^p
-    a[0, 0, 0], a[2, 0, 1], a[3, 1, 1], a[4, 0, 0], a[4, 0, 2], a[5, 1, 0] = 1, -1, -1, 1, 1, -1
-    b[1, 0, 0], b[2, 1, 0], b[3, 0, 0], b[3, 2, 0], b[4, 1, 1], b[5, 0, 1] = 1, -1, -1, -1, 1, 1
-    a, b = a * camera.fx, b * camera.fy
+    x, y, factors = _polynomials(camera, border)
+    a, b = factors
 
     def product(p: Tensor, q: Tensor) -> Tensor:
-        out = torch.zeros(6, 6, 5, 5, dtype=f64)
+        out = p.new_zeros(6, 6, 5, 5)
         for r in range(3):
             for k in range(3):
                 out[:, :, r : r + 3, k : k + 3] += p[:, None, r : r + 1, k : k + 1] * q[None]
         return out
 
     H = torch.stack((product(a, a), product(a, b) + product(b, a), product(b, b)))
-    g = F.pad(torch.stack((a, b)), (0, 2, 0, 2))
-    powers = torch.arange(5, dtype=f64)
+    g = F.pad(factors, (0, 2, 0, 2))
+    powers = torch.arange(5, dtype=torch.float64)
     return (
         (x[:, None] ** powers).to(dtype),
         (y[:, None] ** powers).T.to(dtype).contiguous(),
@@ -167,6 +174,29 @@ def zigzag(k: int) -> tuple[Tensor, Tensor]:
         diagonal += 1
     index = torch.tensor(places[:k])
     return index[:, 0], index[:, 1]
+
+
+@lru_cache(maxsize=8)
+def _dct_maps(
+    camera: Camera, border: int, rows: int, columns: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The DCT's first rows times 1, y, y^2 (3 rows, height), its first columns times 1, x, x^2 (width, 3 columns), and how
+    the DCTs of y^r x^p dI/du and y^r x^p dI/dv make the columns of L_s at Z = 1: (6, 2, 3, 3)."""
+    x, y, factors = _polynomials(camera, border)
+    powers = torch.arange(3, dtype=torch.float64)[:, None, None]
+    down = (dct_basis(len(y), rows, torch.float64) * y**powers).flatten(0, 1)
+    along = (dct_basis(len(x), columns, torch.float64) * x**powers).flatten(0, 1).T
+    return down.to(dtype), along.to(dtype).contiguous(), factors.transpose(0, 1).to(dtype)
+
+
+def dct_interaction(
+    grey: Float[Tensor, "n h w"], camera: Camera, border: int, rows: int, columns: int
+) -> Float[Tensor, "n 6 rows columns"]:
+    """L_s^T at Z = 1 of an image's first DCT coefficients: the DCT of L's columns, which are polynomials times gradients, so
+    that L itself is never made."""
+    down, along, factors = _dct_maps(camera, border, rows, columns, grey.dtype)
+    parts = down @ torch.stack(gradient(grey, border), 1) @ along
+    return torch.einsum("kgrp,ngripj->nkij", factors, parts.unflatten(3, (3, columns)).unflatten(2, (3, rows)))
 
 
 @dataclass(frozen=True)
@@ -288,7 +318,8 @@ class DVS:
         b, (h, w) = self.border, grey.shape[-2:]
         inner = grey[:, b : h - b, b : w - b]
         s = inner.flatten(1)
-        L = luminance_interaction(grey, camera, inverse_Z, b) if with_L else s.new_zeros(len(s), 6, 0)
+        short = self.coefficients > 0 and not self.per_pixel_depth
+        L = luminance_interaction(grey, camera, inverse_Z, b) if with_L and not short else s.new_zeros(len(s), 6, 0)
         if self.normalise == "global":
             # n = 100 (I - mean) / std; dn = (100 / std) (I - m - n n^T / (10^4 N)) dI
             mean, std = s.mean(1, keepdim=True), s.std(1, correction=0, keepdim=True).clamp(min=1e-6)
@@ -299,10 +330,14 @@ class DVS:
                 L = (L - along * s[:, None]) * (100 / std)[..., None]
         if self.coefficients:
             row, column = zigzag(self.coefficients)
-            D = dct_basis(inner.shape[1], int(row.max()) + 1, grey.dtype)
-            A = dct_basis(inner.shape[2], int(column.max()) + 1, grey.dtype)
+            rows, columns = int(row.max()) + 1, int(column.max()) + 1
+            D = dct_basis(inner.shape[1], rows, grey.dtype)
+            A = dct_basis(inner.shape[2], columns, grey.dtype)
             s = (D @ inner @ A.mT)[:, row, column]
-            if with_L:
+            if with_L and short:
+                L = dct_interaction(grey, camera, b, rows, columns)[:, :, row, column]
+                L = torch.cat((L[:, :3] * inverse_Z.to(L)[:, None], L[:, 3:]), 1)
+            elif with_L:
                 L = (D @ L.reshape(len(L), 6, *inner.shape[1:]) @ A.mT)[:, :, row, column]
         return s, L
 
