@@ -40,6 +40,8 @@ VARIANTS: dict[str, tuple[NetworkConfig, LossConfig, DataConfig, TrainConfig]] =
     "scene-coordinate task: off": (N, replace(L, where=0.0), D, T),
     "pooling: spatial, S(I) of 256 numbers": (replace(N, pooling="spatial"), L, D, T),
     "pooling: average (the paper's)": (replace(N, pooling="average"), replace(L, where=0.0), D, T),
+    "cells: stride 16 (7 x 7)": (replace(N, stride=16), L, D, T),
+    "scene-coordinate task: weight 1": (N, replace(L, where=1.0), D, T),
     "local contrast: off": (replace(N, local_contrast=0.0), L, D, T),
     "optimiser: AdamW alone, peak 1.5e-3": (N, L, D, replace(T, optimiser="adamw", lr=1.5e-3)),
 }

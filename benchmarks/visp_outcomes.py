@@ -4,7 +4,7 @@
 
 The folder has the scenes (coffee.png, astronaut.png), the starts (small.csv, medium.csv, large.csv) and ViSP's outcomes
 (out-SCENE-SET-LAW.csv, law gn or lm). Our renderer and laws, ViSP's set-up: 224 x 224 px, f = 240 px, a plane 1.2 m wide at
-0.6 m, gain 30, dt 0.04 s, twist limited to 1 m/s and 90 deg/s, 200 iterations; converged below 1 mm and 0.1 deg.
+0.6 m, bilinear, whole grey levels, gain 30, dt 0.04 s, twist limited to 1 m/s and 90 deg/s, 200 iterations; converged below 1 mm and 0.1 deg.
 """
 
 from __future__ import annotations
@@ -22,17 +22,31 @@ from siame_se3.camera import Camera
 from siame_se3.control.photometric import DVS
 from siame_se3.loop import ServoConfig, servo
 from siame_se3.plant import HomographyPlant
+from siame_se3.render import render
 from siame_se3.sampling import Workspace, starts_from_csv
 from siame_se3.scene import Scene
+from siame_se3.view import View
 
 LAWS = {"gn": DVS("gauss-newton", "current"), "lm": DVS()}
 CONFIG = ServoConfig(gain=30.0, max_iterations=200, max_v=1.0, max_w=math.radians(90), settle_v=1e-12, settle_w=1e-12)
 
 
+class ViSPCamera(HomographyPlant):
+    """Plain bilinear, whole grey levels, truncated, as ViSP's simulator has them."""
+
+    def look(self, T_wc: torch.Tensor) -> View:
+        """What cameras at T_wc see."""
+        return self._view(self._look_at(T_wc, torch.arange(len(T_wc))), T_wc)
+
+    def _look_at(self, T_wc: torch.Tensor, runs: torch.Tensor) -> torch.Tensor:
+        images, _ = render(self.scene, self.camera, T_wc, antialias=False)
+        return (images * 255 + 1e-3).floor() / 255
+
+
 def outcomes(scene: Scene, starts: Path, law: DVS) -> list[int | None]:
     """Of each start, the first iteration below 1 mm and 0.1 deg, or None."""
     T_wd, T_wc = starts_from_csv(starts, Workspace(distance=0.6))
-    plant = HomographyPlant(scene, Camera(240.0, 240.0, 111.5, 111.5, 224, 224))
+    plant = ViSPCamera(scene, Camera(240.0, 240.0, 111.5, 111.5, 224, 224))
     t, r = servo(plant, law, plant.look(T_wd), T_wc, CONFIG).error_norms
     good = (t < 1e-3) & (r < math.radians(0.1))
     return [int(run.nonzero()[0]) if run.any() else None for run in good.T]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from siame_se3 import cli
+from siame_se3.view import Trajectory
 
 COLUMNS = [
     "run",
@@ -110,6 +112,13 @@ def test_servo_takes_a_starts_file(siame: Siame, photo: Path, tmp_path: Path) ->
         assert [round(float(r["start_t_m"]), 6) for r in csv.DictReader(stream)] == [0.03, 0.04]
 
 
+def test_servo_takes_a_field_of_view(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    status, _, err = siame("servo", "--law", "pbvs", "--scene", photo, "--fov", 60, "--runs", 2, "--save", "runs.npz")
+    assert status == 0, err
+    camera = Trajectory.load(tmp_path / "runs.npz").settings["camera"]
+    assert camera["width"] / 2 / camera["fx"] == pytest.approx(math.tan(math.radians(30)))
+
+
 @pytest.mark.parametrize("law", ["dvs", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb", "handoff"])
 def test_servo_runs_each_law_that_needs_no_model(siame: Siame, tmp_path: Path, law: str) -> None:
     photo = Path(__file__).parent / "data" / "visp" / "coffee.png"
@@ -188,6 +197,8 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--starts-from", "bad.csv"), ("bad.csv, line 3",)),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--starts-from", "nowhere"), ("nowhere", "table1")),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--camera", "text.png"), ("text.png", "camera_info")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--fov", "200"), ("--fov 200",)),
+        (("train", "photo.png", "--fov", "60", "--camera", "text.png"), ("--camera", "--fov")),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--gain", "0"), ("--gain",)),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--runs", "0"), ("--runs",)),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--figure", "x.bmp", "--runs", "1"), ("x.bmp", ".png")),

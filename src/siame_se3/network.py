@@ -32,7 +32,8 @@ class NetworkConfig:
             channels, flattened, projected to `embedding`), which tells where things are, not only what; 'homography':
             each cell says which point of the scene it sees and how surely, and S(I) is the homography that fits them
             (see `HomographyPool`), so that cells that are covered or off the print do not count.
-        stride: with spatial or homography pooling, which feature map [px of input per cell].
+        stride: with spatial or homography pooling, which feature map [px of input per cell]. Cells of a small stride see
+            less of the image, and so err independently.
         squeeze: with spatial pooling, channels kept.
         embedding: with spatial pooling, length of S(I).
         fusion: 'difference' S(I) - S(I*) (the paper's); 'concatenation' (its ablation); 'relative': the difference

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from siame_se3.errors import SiameError
+
+if TYPE_CHECKING:
+    from siame_se3.camera import Camera
 
 
 def fill_of(text: str) -> Any:
@@ -22,6 +26,19 @@ def fill_of(text: str) -> Any:
     if len(values) not in (1, 3) or not all(0 <= x <= 1 for x in values):
         raise SiameError(f"--fill {text}: give a grey level (0 to 1), three of them (r,g,b), 'mean' or 'edge'")
     return values[0] if len(values) == 1 else values
+
+
+def camera_of(yaml: Path | None, fov: float | None, default: Camera) -> Camera:
+    """--camera or --fov, else the default."""
+    from siame_se3.camera import Camera
+
+    if yaml is not None and fov is not None:
+        raise SiameError("--camera and --fov: give one of them; the file has the field of view in it")
+    if fov is not None and not 1 <= fov <= 170:
+        raise SiameError(f"--fov {fov}: give the field of view across the image in degrees, from 1 to 170")
+    if fov is not None:
+        return Camera.from_fov(math.radians(fov), default.width, default.height)
+    return Camera.from_yaml(yaml) if yaml is not None else default
 
 
 def check_writable(path: Path | None, option: str) -> None:

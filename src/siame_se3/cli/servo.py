@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from siame_se3.augment import Augmentation
-from siame_se3.cli.options import check_writable, fill_of
+from siame_se3.cli.options import camera_of, check_writable, fill_of
 from siame_se3.control.matched import MatchedPoints
 from siame_se3.control.photometric import DVS
 from siame_se3.errors import SiameError
@@ -42,6 +42,8 @@ class Servo:
     """Distance of the desired camera from the scene [m]; default: what the model was trained for."""
     camera: Path | None = None
     """ROS camera_info YAML; default: the camera that the model was trained for."""
+    fov: float | None = None
+    """Or its field of view across the (square) image [deg]."""
     law: Literal[LAWS] = "handoff"  # type: ignore[valid-type]  # tyro reads the tuple's names
     """Which law. handoff: the network (pbvs-sift for a --scene without --model), then photometric; neural: the network
     alone; dvs, dct: photometric, on pixels or their DCT; pbvs-sift, pbvs-orb, ibvs-sift, ibvs-orb: matched points; pbvs,
@@ -76,7 +78,6 @@ class Servo:
 
     def __call__(self) -> None:
         from siame_se3 import checkpoint, metrics, plots
-        from siame_se3.camera import Camera
         from siame_se3.scene import Scene
 
         if self.runs < 1:
@@ -97,9 +98,7 @@ class Servo:
         distance = self.distance or (model.distance if model else 0.6)
         photo = self.scene or bundled(BUNDLED_PHOTO)
         scene = Scene.from_photo(photo, width, fill=fill_of(self.fill))
-        camera = model.camera if model else default_camera(224)
-        if self.camera is not None:
-            camera = Camera.from_yaml(self.camera).square()
+        camera = camera_of(self.camera, self.fov, model.camera if model else default_camera(224)).square()
         conditions = self.conditions if self.perturb else None
         settings = {
             "command": " ".join(["siame", *sys.argv[1:]]),

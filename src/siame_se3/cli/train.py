@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from siame_se3.cli.options import check_writable, fill_of
+from siame_se3.cli.options import camera_of, check_writable, fill_of
 from siame_se3.data import DataConfig
 from siame_se3.errors import SiameError
 from siame_se3.loop import ServoConfig
@@ -52,6 +52,8 @@ class Train:
     """Of weights and views: the same seed and number of steps give the same model."""
     camera: Path | None = None
     """ROS camera_info YAML of your camera; default: f = 300 px at 224 x 224 (41 deg)."""
+    fov: float | None = None
+    """Or its field of view across the (square) image [deg]."""
     fill: str = "0"
     """What lies beyond the print: grey level 0 to 1, r,g,b, 'mean' or 'edge'."""
     tensorboard: Path | None = None
@@ -70,7 +72,6 @@ class Train:
         import torch
 
         from siame_se3 import checkpoint
-        from siame_se3.camera import Camera
         from siame_se3.data import BatchSource
         from siame_se3.scene import load_scenes
         from siame_se3.train import Trainer, process_group, steps_in, train, world
@@ -94,7 +95,7 @@ class Train:
         if device.type == "cuda" and not torch.cuda.is_available():
             raise SiameError("--device cuda: no CUDA GPU here; use --device cpu")
         scenes = load_scenes(list(self.photos), self.width, fill_of(self.fill))
-        full = Camera.from_yaml(self.camera) if self.camera else default_camera(224)
+        full = camera_of(self.camera, self.fov, default_camera(224))
         camera = full.square(self.network.image_size)
         scale = self.distance / 0.6  # the set-up's offsets belong to 0.6 m: the same views at another distance
         w = self.workspace

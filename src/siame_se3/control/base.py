@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -80,20 +81,23 @@ def images_of(view: View, name: str, camera: Camera | None = None) -> tuple[Floa
     h, w = view.image.shape[-2:]
     if camera is not None and (h, w) != camera.size:
         wanted = f"{camera.width} x {camera.height}"
-        raise SiameError(f"{name}: an image of {w} x {h} px, the desired one has {wanted}; take both alike")
+        raise SiameError(f"{name}: an image of {w} x {h} px, the desired one's camera has {wanted}; take all alike")
     return view.image.reshape(-1, *view.image.shape[-3:]), view.image.shape[:-3]
 
 
 def image_faults(image: Float[Tensor, "n c h w"], white: float = 1.0) -> tuple[str, ...]:
-    """Of each image, why no law can use it: values that are not finite, or no contrast (a deviation under 0.1 % of `white`);
+    """Of each image, why no law can use it: values that are not finite, or no contrast (a deviation under 0.1 % of `white` in each channel);
     '' where it is fine."""
-    flat = image.flatten(1)
-    # On CPUs by NumPy: PyTorch's threads, once woken, spin for a millisecond and hold up OpenVINO's.
-    sums = flat.sum(1).cpu() if flat.is_cuda else torch.from_numpy(flat.numpy().sum(1))
-    finite = sums.isfinite()  # a sum with one NaN or infinity is not finite, and quicker than a test of each
-    some = flat[:, ::31]
+    flat = image.detach().flatten(2)
+    flat = flat if flat.dtype == torch.float64 else flat.float()
+    # A sum with one NaN or infinity is not finite, and quicker than a test of each. On CPUs by NumPy: PyTorch's threads, once
+    # woken, spin for a millisecond and hold up OpenVINO's.
+    with np.errstate(invalid="ignore", over="ignore"):
+        finite = (flat.sum((1, 2)).cpu() if flat.is_cuda else torch.from_numpy(flat.numpy().sum((1, 2)))).isfinite()
+    some = flat[..., ::31]
     whole = finite.tolist()
-    contrast = (some if all(whole) else some.nan_to_num(0.0)).std(1).cpu() > 1e-3 * white
+    deviation = (some if all(whole) else some.nan_to_num(0.0)).std(2, correction=0)
+    contrast = deviation.amax(1).cpu() > 1e-3 * white
     return tuple(
         "" if good else "the image has no contrast" if fine else "the image has values that are not finite"
         for good, fine in zip((finite & contrast).tolist(), whole, strict=True)

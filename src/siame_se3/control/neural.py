@@ -199,7 +199,7 @@ class Neural:
             if not 0.8 < ratio / self.focal_ratio < 1.25:
                 raise SiameError(
                     f"camera: focal length / image side is {ratio:.2f}, the model was trained for {self.focal_ratio:.2f}; "
-                    "train one for this camera (siame train --camera)"
+                    "train one for this camera (siame train --camera or --fov)"
                 )
         return NeuralLaw(
             self, self.engine.embed(network_images(target.image, self.engine.image_size)), target.image.shape[:-3]

@@ -36,7 +36,7 @@ def _luma_weights(dtype: torch.dtype, device: torch.device) -> Float[Tensor, "1 
 
 
 def luma(images: Float[Tensor, "*B 3 h w"], dtype: torch.dtype) -> Float[Tensor, "*B h w"]:
-    """Grey levels, 0 to 255 (ITU-R 601)."""
+    """Grey levels, 0 to 255 (ITU-R 601), on the images' device."""
     return (_luma_weights(dtype, images.device) @ images.to(dtype).flatten(-2)).reshape(
         *images.shape[:-3], *images.shape[-2:]
     )
@@ -246,7 +246,8 @@ class DVS:
         return "dct" if self.coefficients else "dvs"
 
     def aim(self, target: View) -> DVSLaw:
-        """Desired features and, unless L is of the current image only, their interaction matrix and its normal equations."""
+        """Desired features, and what of their interaction matrix the law needs: its gradients or itself, and its solved normal
+        equations where it is the only one."""
         camera = target.camera
         if target.image is None or camera is None:
             raise SiameError(f"{self.name}: the target has no image, or no camera; give the desired photo and --camera")
@@ -254,8 +255,7 @@ class DVS:
             raise SiameError(
                 f"{self.name}: images of {camera.width} x {camera.height} px; they need more than the border"
             )
-        batch = target.image.shape[:-3]
-        images = target.image.reshape(-1, *target.image.shape[-3:])
+        images, batch = images_of(target, self.name, camera)
         if faults := [fault for fault in image_faults(images) if fault]:
             raise SiameError(f"{self.name}: the desired image: {faults[0]}; give a photo of the scene")
         n = len(images)
@@ -269,13 +269,13 @@ class DVS:
             b = self.border
             inner = depth(camera, target.T_wc.reshape(n, 4, 4))[:, b : camera.height - b, b : camera.width - b]
             inverse_Z = 1 / inner.flatten(1).clamp(min=1e-3)
-        s, L = self.features(images, camera, inverse_Z, with_L=not self.by_moments)
         count = torch.zeros(n, dtype=torch.long)
-        gradients = (
-            torch.stack(gradient(self.seen(self.luma(images)), self.border), 1)
-            if self.by_moments
-            else s.new_zeros(n, 0)
-        )
+        grey = self.luma(images)
+        desired_too = self.interaction != "current"
+        s, L = self._features(grey, camera, inverse_Z, desired_too and not self.by_moments)
+        gradients = s.new_zeros(n, 0)
+        if desired_too and self.by_moments:
+            gradients = torch.stack(gradient(self.seen(grey), self.border), 1)
         law = DVSLaw(self, camera, batch, inverse_Z, s, L, gradients, None, count)
         if self.interaction == "desired" and not self.robust:
             H, _ = law.equations(torch.zeros_like(s), L, gradients, None)
@@ -300,8 +300,8 @@ class DVS:
         return torch.stack(kinds, 1)
 
     def luma(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n h w"]:
-        """Grey levels in the law's precision."""
-        return luma(images, torch.float64 if self.precision == "f64" else torch.float32)
+        """Grey levels in the law's precision, on the CPU, where the rest of the law is computed."""
+        return luma(images, torch.float64 if self.precision == "f64" else torch.float32).cpu()
 
     def seen(self, grey: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
         """What the law looks at: grey levels, of local contrast if asked for."""
@@ -363,26 +363,22 @@ class DVSLaw:
     inverse_Z: Tensor
     s_desired: Float[Tensor, "n N"]
     L_desired: Float[Tensor, "n 6 N"]  # empty where the normal equations come from moments...
-    gradients: Float[Tensor, "n 2 y x"]  # ...of the desired image's gradients, which are empty elsewhere
-    factors: (
-        Float[Tensor, "n 2 6 6"] | None
-    )  # with L of the desired image alone: its normal equations, solved once (with
-    # moments: from L^T e at Z = 1)
+    gradients: Tensor  # ...of the desired image's gradients (n, 2, y, x), which are empty elsewhere
+    # With L of the desired image alone: from L^T e (with moments, that at Z = 1) to v, for the early and the late mu.
+    factors: Float[Tensor, "n 2 6 6"] | None
     iteration: Tensor
 
     def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
         return self.advise(view).v
 
-    def error(self, view: View) -> Float[Tensor, "*B N"]:
-        """e = s - s*."""
-        images, batch = images_of(view, self.controller.name, self.camera)
-        s, _ = self.controller.features(images, self.camera, self.inverse_Z, with_L=False)
-        return (s - self.s_desired).reshape(*batch, -1)
-
     def advise(self, view: View) -> Advice:
         """v at gain 1; faults where an image is constant or not finite, or where its pixels do not tell the motion."""
         c = self.controller
         images, batch = images_of(view, c.name, self.camera)
+        if len(self.s_desired) not in (1, len(images)):
+            raise SiameError(
+                f"{c.name}: {len(images)} images for {len(self.s_desired)} desired ones; give one, or as many"
+            )
         v, cost, faults = self._few(images, slice(None)) if len(images) <= _TOGETHER else self._many(images)
         v, faults = standing_still(v, faults)
         law = replace(self, iteration=self.iteration + 1)
@@ -425,7 +421,7 @@ class DVSLaw:
             early, later = self.factors[of].unbind(1)
             factor = torch.where(late[:, None, None], later, early) if bool(late.any()) else early
             v = (factor @ g[..., None]).squeeze(-1)
-            singular = factor[:, 0, 0] == 0
+            singular = (factor[:, 0, 0] == 0).expand(len(v))
         else:
             assert H is not None
             damped = c.method == "levenberg-marquardt"
@@ -443,12 +439,14 @@ class DVSLaw:
     def equations(
         self, e: Tensor, L: Tensor, gradients: Tensor, weight: Tensor | None, of: slice = slice(None)
     ) -> tuple[Float[Tensor, "n 6 6"] | None, Float[Tensor, "n 6"]]:
-        """L^T W L and L^T W e, from moments or from L; where `factors` have the first, None, and the second as they take it."""
+        """L^T W L (None where `factors` stand for it) and L^T W e, from moments or from L. With moments and `factors`, L^T W e is
+        that at Z = 1, as `factors` take it."""
         if not self.controller.by_moments:
             we = e if weight is None else weight * e
             wL = L if weight is None else L * weight[:, None]
-            H = None if self.factors is not None else (wL @ L.mT).double()
-            return H, (L @ we[..., None]).squeeze(-1).double()
+            # in float64: L^T L of pixels far from Z = 1 is conditioned like 1e6
+            H = None if self.factors is not None else wL.double() @ L.double().mT
+            return H, (L.double() @ we.double()[..., None]).squeeze(-1)
         h, w = gradients.shape[2:]
         by_pixel = None if weight is None else weight.reshape(-1, h, w)
         with_H = self.factors is None
@@ -477,7 +475,7 @@ class DVSLaw:
 
 
 def tukey(e: Float[Tensor, "n N"]) -> Float[Tensor, "n N"]:
-    """Weights (1 - (e / 4.69 sigma)^2)^2, 0 beyond; sigma = 1.48 x the median of |e - median|, one grey level at least.
+    """Weights (1 - (r / 4.69 sigma)^2)^2, 0 beyond, with r = e - median and sigma = 1.48 x the median of |r|, one grey level at least.
 
     The medians are those of every seventh pixel: sorting them all would take longer than the rest of the law.
     """
