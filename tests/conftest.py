@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import typecheck  # noqa: F401  # first: it checks shapes and types in what is imported after it
 from siame_se3.augment import Augmentation
 from siame_se3.camera import Camera
 from siame_se3.data import BatchSource, DataConfig

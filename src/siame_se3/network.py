@@ -172,7 +172,7 @@ class HomographyPool(nn.Module):
     units: Tensor
 
     SIZE = 8
-    ROUNDS, OUTLIER = 2, 1.5
+    ROUNDS, OUTLIER = 5, 0.7
     PRIOR = 0.55  # h11 = h22 of a camera straight above
     STIFFNESS = 1.0, 100.0  # of the prior: on the first two rows, on h31 and h32
 

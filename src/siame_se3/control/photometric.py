@@ -72,9 +72,10 @@ def _rows(camera: Camera, border: int, dtype: torch.dtype) -> tuple[Tensor, Tens
 
 
 def luminance_interaction(
-    grey: Float[Tensor, "n h w"], camera: Camera, inverse_Z: Float[Tensor, "n m"], border: int
+    grey: Float[Tensor, "n h w"], camera: Camera, inverse_Z: Float[Tensor, "k m"], border: int
 ) -> Float[Tensor, "n 6 N"]:
-    """L^T of the grey levels, pixels in row order; `inverse_Z` [1/m] a view (m = 1) or a pixel (m = N)."""
+    """L^T of the grey levels, pixels in row order; `inverse_Z` [1/m] of all views (k = 1) or each (k = n), and a view (m = 1) or
+    a pixel (m = N)."""
     du, dv = (g.flatten(1)[:, None] for g in gradient(grey, border))
     near_u, near_v, far_u, far_v = _rows(camera, border, grey.dtype)
     q = inverse_Z.to(grey.dtype)[:, None]
@@ -124,14 +125,14 @@ def _moment_maps(camera: Camera, border: int, dtype: torch.dtype) -> tuple[Tenso
 
 
 def normal_equations(
-    gradients: Float[Tensor, "n 2 h w"],
+    gradients: Float[Tensor, "m 2 h w"],
     e: Float[Tensor, "n h w"],
     weight: Float[Tensor, "n h w"] | None,
     camera: Camera,
     border: int,
     with_H: bool = True,
 ) -> tuple[Float[Tensor, "n 6 6"] | None, Float[Tensor, "n 6"]]:
-    """L^T W L and L^T W e at Z = 1, in float64, from image gradients (dI/du, dI/dv) and errors inside the border; L itself
+    """L^T W L and L^T W e at Z = 1, in float64, from image gradients (dI/du, dI/dv; m = n or 1) and errors inside the border; L itself
     (six numbers a pixel) is never made."""
     X, Y, to_H, to_g = _moment_maps(camera, border, e.dtype)
     weighted = gradients if weight is None else gradients * weight[:, None]
@@ -309,8 +310,8 @@ class DVS:
 
     def features(
         self, images: Float[Tensor, "n 3 h w"], camera: Camera, inverse_Z: Tensor, with_L: bool = True
-    ) -> tuple[Float[Tensor, "n N"], Float[Tensor, "n 6 N"]]:
-        """s and L^T of images; L is empty when not asked for."""
+    ) -> tuple[Float[Tensor, "n N"], Float[Tensor, "n 6 M"]]:
+        """s and L^T of images; L is empty (M = 0, else N) when not asked for."""
         return self._features(self.luma(images), camera, inverse_Z, with_L)
 
     def _features(self, grey: Tensor, camera: Camera, inverse_Z: Tensor, with_L: bool) -> tuple[Tensor, Tensor]:
@@ -362,7 +363,7 @@ class DVSLaw:
     batch: torch.Size
     inverse_Z: Tensor
     s_desired: Float[Tensor, "n N"]
-    L_desired: Float[Tensor, "n 6 N"]  # empty where the normal equations come from moments...
+    L_desired: Tensor  # L^T (n, 6, N), empty where the normal equations come from moments...
     gradients: Tensor  # ...of the desired image's gradients (n, 2, y, x), which are empty elsewhere
     # With L of the desired image alone: from L^T e (with moments, that at Z = 1) to v, for the early and the late mu.
     factors: Float[Tensor, "n 2 6 6"] | None
