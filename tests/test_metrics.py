@@ -200,6 +200,14 @@ def test_format_is_in_centimetres_and_degrees() -> None:
         assert words in text
 
 
+def test_format_of_exact_ends_is_in_millimetres_and_tells_of_the_switch() -> None:
+    table = [row(end_t_m=0.00012, end_r_deg=0.00456, switch=k) for k in (-1, 17, 23, 40)]
+    text = format_summary(summary(table))
+    for words in ("0.120 +- 0.000 mm", "0.0046 +-", "3 runs, at iteration 23 (median), 40 at the latest"):
+        assert words in text
+    assert "handed over" not in format_summary(summary(table[:1]))
+
+
 @given(st.lists(table_rows, max_size=6))
 @FUZZ
 def test_csv_round_trip(file: Path, table: list[Row]) -> None:

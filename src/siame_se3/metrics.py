@@ -128,6 +128,9 @@ class Summary:
     path_r_deg: float
     iterations: float
     step_ms: float
+    switched: int = 0  # runs that a hand-off gave to its second law
+    switch: float = math.nan  # median iteration of that, and the latest
+    switch_last: int = -1
 
 
 def summary(table: Sequence[Row]) -> Summary:
@@ -143,6 +146,7 @@ def summary(table: Sequence[Row]) -> Summary:
         return statistics.median(values) if values else math.nan
 
     good = [r for r in table if r.converged]
+    switches = [r.switch for r in table if r.switch >= 0]
     return Summary(
         len(table),
         100 * len(good) / max(1, len(table)),
@@ -158,21 +162,33 @@ def summary(table: Sequence[Row]) -> Summary:
         stats([r.path_r_deg for r in good])[0],
         middle([float(r.iterations) for r in table]),
         table[0].step_ms if table else math.nan,
+        len(switches),
+        middle([float(k) for k in switches]),
+        max(switches, default=-1),
     )
 
 
 def format_summary(s: Summary, title: str = "") -> str:
-    """The table that commands print."""
+    """The table that commands print; ends in mm where they are below one on average, else in cm."""
+    small = s.end_t_m[0] < 1e-3
+    unit, factor, digits = ("mm", 1e3, 4) if small else ("cm", 100.0, 3)
+
+    def end(t: tuple[float, float], r: tuple[float, float]) -> str:
+        return f"{factor * t[0]:6.3f} +- {factor * t[1]:5.3f} {unit}   {r[0]:6.{digits}f} +- {r[1]:5.{digits}f} deg"
+
     line = [
         f"{title or 'servo'}: {s.runs} runs",
         f"  start       {100 * s.start_t_m[0]:6.2f} +- {100 * s.start_t_m[1]:5.2f} cm   {s.start_r_deg[0]:6.2f} +- {s.start_r_deg[1]:5.2f} deg",
-        f"  end, all    {100 * s.end_t_m[0]:6.3f} +- {100 * s.end_t_m[1]:5.3f} cm   {s.end_r_deg[0]:6.3f} +- {s.end_r_deg[1]:5.3f} deg",
-        f"  end, conv.  {100 * s.end_t_converged_m[0]:6.3f} +- {100 * s.end_t_converged_m[1]:5.3f} cm   "
-        f"{s.end_r_converged_deg[0]:6.3f} +- {s.end_r_converged_deg[1]:5.3f} deg",
-        f"  end, median {100 * s.median_end_t_m:6.3f}          cm   {s.median_end_r_deg:6.3f}          deg",
+        f"  end, all    {end(s.end_t_m, s.end_r_deg)}",
+        f"  end, conv.  {end(s.end_t_converged_m, s.end_r_converged_deg)}",
+        f"  end, median {factor * s.median_end_t_m:6.3f}          {unit}   {s.median_end_r_deg:6.{digits}f}          deg",
         f"  path error  {100 * s.path_t_m:6.2f}          cm   {s.path_r_deg:6.2f}          deg   (against PBVS, converged runs)",
         f"  converged   {s.converged_percent:6.1f} %     iterations {s.iterations:.0f} (median)     law {s.step_ms:.2f} ms a run and step",
     ]
+    if s.switched:
+        line.append(
+            f"  handed over {s.switched:6d} runs, at iteration {s.switch:.0f} (median), {s.switch_last} at the latest"
+        )
     return "\n".join(line)
 
 

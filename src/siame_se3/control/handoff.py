@@ -19,9 +19,9 @@ from siame_se3.view import View
 class Handoff:
     """Two laws in turn, run by run.
 
-    A run goes over to the fine law when the coarse one has settled: the motion that it still asks for is small (below
-    `near_t`, `near_r`) and has not become a tenth smaller for `patience` iterations; noise may keep it from ever being
-    zero. It comes back when the fine law has a fault, or when its cost has risen to `rise` times what it was at the
+    A run goes over to the fine law when the coarse one has settled: the motion that it still asks for is a twentieth of
+    `near_t` and `near_r`, or is below them and has not become a tenth smaller for `patience` iterations; noise may keep it from
+    ever being zero. It comes back when the fine law has a fault, or when its cost has risen to `rise` times what it was at the
     hand-off, `returns` times at most; after that it stays with the coarse law.
 
     Attributes:
@@ -143,7 +143,7 @@ class HandoffLaw:
             m.least[coarse] = torch.where(smaller, asked, m.least[coarse])
             m.waited[coarse] = torch.where(smaller, 0, m.waited[coarse] + 1)
             valid = torch.tensor([faults[k] == "" for k in coarse.tolist()])
-            settled = valid & (asked < 1) & ((m.waited[coarse] >= c.patience) | (asked < 0.01))
+            settled = valid & (asked < 1) & ((m.waited[coarse] >= c.patience) | (asked < 0.05))
             over = coarse[settled & (m.returned[coarse] <= c.returns)]
             m.stage[over] = 1
         law = HandoffLaw(c, laws[0], laws[1], self.batch, m, (parts[0], parts[1]))
