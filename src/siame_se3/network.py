@@ -169,6 +169,8 @@ class HomographyPool(nn.Module):
 
     uv: Tensor
     products: Tensor
+    prior: Tensor
+    cycle: Tensor
     units: Tensor
 
     SIZE = 8
@@ -183,7 +185,19 @@ class HomographyPool(nn.Module):
         v, u = torch.meshgrid(axis, axis, indexing="ij")
         uv = torch.stack((u, v, torch.ones_like(u))).flatten(1)
         self.register_buffer("uv", uv, persistent=False)
-        self.register_buffer("products", (uv[:, None] * uv[None]).flatten(0, 1).T.contiguous(), persistent=False)
+        # Moments of uv uv^T, and before them the same in the four orders that its cofactors are made of (see `_cofactors`).
+        i, j = torch.arange(3)[:, None], torch.arange(3)[None]
+        orders = torch.cat([(3 * ((i + r) % 3) + (j + c) % 3).flatten() for r, c in _ORDERS])
+        products = (uv[:, None] * uv[None]).flatten(0, 1).T
+        self.register_buffer("products", products[:, orders].contiguous(), persistent=False)
+        first, last = self.STIFFNESS
+        prior = torch.zeros(4, 3, 3)
+        prior[0] = first * torch.eye(3)
+        prior[1, 0, 2] = prior[2, 1, 2] = first * self.PRIOR
+        prior[3, :2, :2] = last * torch.eye(2)
+        self.register_buffer("prior", prior.flatten(1)[:, orders].contiguous(), persistent=False)
+        eye = torch.eye(3)
+        self.register_buffer("cycle", torch.cat((eye.roll(1, 0), eye.roll(2, 0)), 1), persistent=False)
         # so that the spread of a training's views is of the order of 1 in each number
         self.register_buffer("units", torch.tensor([2.0] * 6 + [10.0] * 2), persistent=False)
 
@@ -191,49 +205,43 @@ class HomographyPool(nn.Module):
         points, log_scale = self.points(features)
         XY = points.flatten(2)
         sure = torch.exp(-2 * log_scale.flatten(1))[:, None]
-        known = torch.cat((torch.ones_like(sure), XY, XY.square().sum(1, keepdim=True)), 1)
-        rows, d = self._fit(known * sure)
+        known = torch.cat((torch.ones_like(sure), XY, XY.square().sum(1, keepdim=True)), 1) * sure
+        H = self._fit(known)
+        strict = sure * (1 / self.OUTLIER**2)
         for _ in range(0 if self.training else self.ROUNDS):
-            residual = rows @ self.uv - XY * (d.transpose(-1, -2) @ self.uv[:2] + 1)
-            scaled = residual.square().sum(1, keepdim=True) * sure
-            rows, d = self._fit(known * (sure / (1 + scaled / self.OUTLIER**2).square()))
-        return torch.cat((rows.flatten(1), d.flatten(1)), 1) * self.units
+            seen = H @ self.uv
+            residual = seen[:, :2] - XY * seen[:, 2:]
+            scaled = residual.square().sum(1, keepdim=True) * strict
+            H = self._fit(known / (scaled + 1).square())
+        return H.flatten(1)[:, :8] * self.units
 
-    def _fit(self, weighted: Float[Tensor, "n 4 cells"]) -> tuple[Float[Tensor, "n 2 3"], Float[Tensor, "n 2 1"]]:
-        """Rows (h11 h12 h13), (h21 h22 h23), and d = (h31, h32), from w, wX, wY and w(X^2 + Y^2) of each cell.
+    def _fit(self, weighted: Float[Tensor, "n 4 cells"]) -> Float[Tensor, "n 3 3"]:
+        """The homography (h33 = 1) from w, wX, wY and w(X^2 + Y^2) of each cell.
 
-        The two rows share their 3 x 3 block M; eliminating them leaves 2 x 2 equations for d.
+        Its first two rows share their 3 x 3 block M; eliminating them leaves two equations for (h31, h32, 1), whose
+        direction is the cross product of the two.
         """
-        moments = (weighted @ self.products).unflatten(-1, (3, 3))
-        first, last = self.STIFFNESS
-        eye = torch.eye(3, dtype=moments.dtype, device=moments.device)
-        M = moments[:, :1] + first * eye
-        ask = moments[:, 1:3]  # of each row: its two columns against d, and its right hand side
-        toward = moments.new_zeros(2, 3, 3)
-        toward[0, 0, 2] = toward[1, 1, 2] = first * self.PRIOR
-        solved = inverse_3x3(M) @ (ask + toward)
-        coupling = (ask[..., :2].transpose(-1, -2) @ solved).sum(1)
-        S = moments[:, 3, :2, :2] + last * eye[:2, :2] - coupling[..., :2]
-        r = coupling[..., 2:] - moments[:, 3, :2, 2:]
-        determinant = S[:, :1, :1] * S[:, 1:, 1:] - S[:, :1, 1:] * S[:, 1:, :1]
-        d = torch.cat(
-            (S[:, 1:, 1:] * r[:, :1] - S[:, :1, 1:] * r[:, 1:], S[:, :1, :1] * r[:, 1:] - S[:, 1:, :1] * r[:, :1]), 1
-        )
-        d = d / determinant
-        return (solved[..., 2:] + solved[..., :2] @ d[:, None]).squeeze(-1), d
+        moments = weighted @ self.products + self.prior
+        cofactors = _cofactors(moments[:, 0])
+        determinant = (moments[:, 0, 36:39] * cofactors[:, :3]).sum(1, keepdim=True)
+        inverse = (cofactors / determinant).unflatten(1, (1, 3, 3))
+        ask = moments[:, 1:3, 36:].unflatten(
+            2, (3, 3)
+        )  # of each row: its two columns against (h31, h32), its right hand side
+        solved = (inverse @ ask).flatten(1, 2)
+        coupling = ask.flatten(1, 2)[..., :2].transpose(-1, -2) @ solved
+        left = (moments[:, 3, 36:42].unflatten(1, (2, 3)) - coupling) @ self.cycle
+        last = left[:, 0, :3] * left[:, 1, 3:] - left[:, 0, 3:] * left[:, 1, :3]
+        last = (last / last[:, 2:])[..., None]
+        return torch.cat((solved @ last, last), 1).unflatten(1, (3, 3)).squeeze(-1)
 
 
-def inverse_3x3(M: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
-    """M^-1 of symmetric positive matrices, by cofactors."""
-    a, b, c = M[..., 0, :], M[..., 1, :], M[..., 2, :]
-    cofactors = torch.stack((_cross(b, c), _cross(c, a), _cross(a, b)), -1)
-    return cofactors / (a * cofactors[..., 0]).sum(-1)[..., None, None]
+_ORDERS = ((1, 1), (2, 2), (1, 2), (2, 1), (0, 0))
 
 
-def _cross(a: Tensor, b: Tensor) -> Tensor:
-    """a x b over the last axis: torch.linalg.cross is not in every exporter."""
-    x, y = a[..., [1, 2, 0]], b[..., [1, 2, 0]]
-    return (a * y - x * b)[..., [1, 2, 0]]
+def _cofactors(m: Float[Tensor, "n 45"]) -> Float[Tensor, "n 9"]:
+    """Of 3 x 3 matrices: M[i+1, j+1] M[i+2, j+2] - M[i+1, j+2] M[i+2, j+1], indices modulo 3, from M in these four orders."""
+    return m[:, :9] * m[:, 9:18] - m[:, 18:27] * m[:, 27:36]
 
 
 class _Spatial(nn.Module):

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from siame_se3.camera import Camera
     from siame_se3.checkpoint import Model
     from siame_se3.control.base import Controller
+    from siame_se3.control.illumination import LightDVS
     from siame_se3.control.matched import MatchedPoints
     from siame_se3.control.photometric import DVS
     from siame_se3.scene import Scene
     from siame_se3.view import Trajectory, View
 
 LAWS = (
-    *("handoff", "neural", "dvs", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb"),
+    *("handoff", "neural", "dvs", "dvs-light", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb"),
     *("pbvs", "ibvs", "2.5d"),  # these know the simulator's poses
 )
 BUNDLED_PHOTO, BUNDLED_MODEL = "coffee.jpg", "coffee.safetensors"
@@ -62,18 +63,12 @@ def default_camera(size: int) -> Camera:
     return Camera.from_focal(300, 224).resized(size)
 
 
-def fine_law() -> DVS:
-    """The photometric law that ends a hand-off: blind to lamps, gain and bias, and to what lies in the way."""
-    from siame_se3.control.photometric import DVS
-
-    return DVS(method="gauss-newton", interaction="mean", normalise="local", robust=True)
-
-
 def controller_for(
     law: str,
     model: Model | None = None,
     engine: str = "auto",
     dvs: DVS | None = None,
+    light: LightDVS | None = None,
     points: MatchedPoints | None = None,
 ) -> Controller:
     """A law by its name (one of LAWS). `handoff` without a model begins with matched points (pbvs-sift)."""
@@ -81,6 +76,7 @@ def controller_for(
 
     from siame_se3.control.geometric import TEACHERS
     from siame_se3.control.handoff import Handoff
+    from siame_se3.control.illumination import LightDVS
     from siame_se3.control.matched import MatchedPoints
     from siame_se3.control.neural import Neural, engine_for
     from siame_se3.control.photometric import DVS
@@ -93,7 +89,10 @@ def controller_for(
         ratio = model.camera.fx / model.camera.width
         return Neural(engine_for(model.network, engine), model.network.config.output, ratio)
     if law == "handoff":
-        return Handoff(controller_for("neural" if model else "pbvs-sift", model, engine, points=points), fine_law())
+        coarse = controller_for("neural" if model else "pbvs-sift", model, engine, points=points)
+        return Handoff(coarse, light or LightDVS())
+    if law == "dvs-light":
+        return light or LightDVS()
     if law in ("dvs", "dct"):
         chosen = dvs or DVS()
         return replace(chosen, coefficients=(chosen.coefficients or 20) if law == "dct" else 0)

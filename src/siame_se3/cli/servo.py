@@ -12,6 +12,7 @@ from tyro.conf import arg
 
 from siame_se3.augment import Augmentation
 from siame_se3.cli.options import camera_of, check_writable, fill_of
+from siame_se3.control.illumination import LightDVS
 from siame_se3.control.matched import MatchedPoints
 from siame_se3.control.photometric import DVS
 from siame_se3.errors import SiameError
@@ -45,9 +46,9 @@ class Servo:
     fov: float | None = None
     """Or its field of view across the (square) image [deg]."""
     law: Literal[LAWS] = "handoff"  # type: ignore[valid-type]  # tyro reads the tuple's names
-    """Which law. handoff: the network (pbvs-sift for a --scene without --model), then photometric; neural: the network
-    alone; dvs, dct: photometric, on pixels or their DCT; pbvs-sift, pbvs-orb, ibvs-sift, ibvs-orb: matched points; pbvs,
-    ibvs, 2.5d: laws that know the simulator's poses."""
+    """Which law. handoff: the network (pbvs-sift for a --scene without --model), then dvs-light; neural: the network alone;
+    dvs, dct: photometric, on pixels or their DCT; dvs-light: photometric, with lamps, gain and bias fitted along with the
+    motion; pbvs-sift, pbvs-orb, ibvs-sift, ibvs-orb: matched points; pbvs, ibvs, 2.5d: laws that know the simulator's poses."""
     runs: int = 1000
     """How many starts."""
     seed: int = 7
@@ -73,6 +74,8 @@ class Servo:
     """How far --perturb goes; '--conditions.occlusion 0' leaves the patch out."""
     dvs: DVS = field(default_factory=DVS)
     """Options of dvs and dct."""
+    light: LightDVS = field(default_factory=LightDVS)
+    """Options of dvs-light, which ends a hand-off too."""
     points: MatchedPoints = field(default_factory=MatchedPoints)
     """Options of matched points; --law says which of them."""
 
@@ -115,7 +118,7 @@ class Servo:
         }
         trajectory, desired, last = run_servo(
             *(
-                controller_for(self.law, model, self.engine, self.dvs, self.points),
+                controller_for(self.law, model, self.engine, self.dvs, self.light, self.points),
                 scene,
                 camera,
                 self.starts_from,

@@ -85,23 +85,36 @@ def images_of(view: View, name: str, camera: Camera | None = None) -> tuple[Floa
     return view.image.reshape(-1, *view.image.shape[-3:]), view.image.shape[:-3]
 
 
-def image_faults(image: Float[Tensor, "n c h w"], white: float = 1.0) -> tuple[str, ...]:
-    """Of each image, why no law can use it: values that are not finite, or no contrast (a deviation under 0.1 % of `white` in each channel);
-    '' where it is fine."""
+def contrast(image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n"]:
+    """Of each image, the largest standard deviation of a channel, from every 31st pixel; on the CPU."""
+    some = image.detach().flatten(2)[..., ::31]
+    some = some if some.dtype == torch.float64 else some.float()
+    return some.std(2, correction=0).amax(1).cpu()
+
+
+def image_faults(
+    image: Float[Tensor, "n c h w"], white: float = 1.0, desired: Float[Tensor, "n"] | None = None
+) -> tuple[str, ...]:
+    """Of each image, why no law can use it: values that are not finite, no contrast (under 0.1 % of `white`), or less than a tenth of the
+    contrast of its desired image (`desired`, by `contrast`); '' where it is fine."""
     flat = image.detach().flatten(2)
     flat = flat if flat.dtype == torch.float64 else flat.float()
     # A sum with one NaN or infinity is not finite, and quicker than a test of each. On CPUs by NumPy: PyTorch's threads, once
     # woken, spin for a millisecond and hold up OpenVINO's.
     with np.errstate(invalid="ignore", over="ignore"):
         finite = (flat.sum((1, 2)).cpu() if flat.is_cuda else torch.from_numpy(flat.numpy().sum((1, 2)))).isfinite()
-    some = flat[..., ::31]
     whole = finite.tolist()
-    deviation = (some if all(whole) else some.nan_to_num(0.0)).std(2, correction=0)
-    contrast = deviation.amax(1).cpu() > 1e-3 * white
-    return tuple(
-        "" if good else "the image has no contrast" if fine else "the image has values that are not finite"
-        for good, fine in zip((finite & contrast).tolist(), whole, strict=True)
-    )
+    found = contrast(image if all(whole) else image.nan_to_num(0.0)).tolist()
+    wanted = [0.0] * len(found) if desired is None else desired.expand(len(found)).tolist()
+
+    def fault(ok: bool, has: float, goal: float) -> str:
+        if not ok:
+            return "the image has values that are not finite"
+        if has <= 1e-3 * white:
+            return "the image has no contrast"
+        return "the image has less than a tenth of the desired one's contrast" if has < 0.1 * goal else ""
+
+    return tuple(map(fault, whole, found, wanted))
 
 
 def standing_still(v: Float[Tensor, "n 6"], faults: tuple[str, ...]) -> tuple[Float[Tensor, "n 6"], tuple[str, ...]]:

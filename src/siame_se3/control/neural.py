@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from siame_se3 import lie
-from siame_se3.control.base import Advice, image_faults, images_of, standing_still
+from siame_se3.control.base import Advice, contrast, image_faults, images_of, standing_still
 from siame_se3.control.geometric import pbvs_velocity
 from siame_se3.errors import SiameError
 from siame_se3.view import View
@@ -201,9 +201,8 @@ class Neural:
                     f"camera: focal length / image side is {ratio:.2f}, the model was trained for {self.focal_ratio:.2f}; "
                     "train one for this camera (siame train --camera or --fov)"
                 )
-        return NeuralLaw(
-            self, self.engine.embed(network_images(target.image, self.engine.image_size)), target.image.shape[:-3]
-        )
+        images = network_images(target.image, self.engine.image_size)
+        return NeuralLaw(self, self.engine.embed(images), contrast(images), target.image.shape[:-3])
 
 
 @dataclass(frozen=True)
@@ -212,17 +211,18 @@ class NeuralLaw:
 
     controller: Neural
     s_desired: Float[Tensor, "n d"]
+    contrast: Float[Tensor, "n"]  # of the desired images
     batch: torch.Size
 
     def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
         return self.advise(view).v
 
     def advise(self, view: View) -> Advice:
-        """Velocity; a fault where the image is constant or not finite."""
+        """Velocity; a fault where the image is not finite, or has no contrast beside the desired one's."""
         engine = self.controller.engine
         images, batch = images_of(view, "neural")
         images = network_images(images, engine.image_size)
-        faults = image_faults(images)
+        faults = image_faults(images, desired=self.contrast.reshape(self.batch).expand(batch).reshape(-1))
         s = self.s_desired.reshape(*self.batch, -1).expand(*batch, -1).reshape(len(images), -1)
         if any(faults):
             images = images.nan_to_num(0.0)
@@ -237,4 +237,5 @@ class NeuralLaw:
 
     def __getitem__(self, index: Any) -> NeuralLaw:
         s = self.s_desired.reshape(*self.batch, -1)[index]
-        return NeuralLaw(self.controller, s.reshape(-1, s.shape[-1]), s.shape[:-1])
+        contrast = self.contrast.reshape(self.batch)[index]
+        return NeuralLaw(self.controller, s.reshape(-1, s.shape[-1]), contrast.reshape(-1), s.shape[:-1])

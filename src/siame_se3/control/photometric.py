@@ -84,7 +84,7 @@ def luminance_interaction(
     return torch.addcmul(du * (near_u * q + far_u), dv, near_v * q + far_v)
 
 
-def _polynomials(camera: Camera, border: int) -> tuple[Tensor, Tensor, Tensor]:
+def polynomials(camera: Camera, border: int) -> tuple[Tensor, Tensor, Tensor]:
     """x (width) and y (height) inside the border, and (2, 6, 3, 3): at Z = 1 a pixel's row of L is the sum over r and p of
     y^r x^p ([0, :, r, p] dI/du + [1, :, r, p] dI/dv). float64."""
     f64 = torch.float64
@@ -96,14 +96,8 @@ def _polynomials(camera: Camera, border: int) -> tuple[Tensor, Tensor, Tensor]:
     return x, y, torch.stack((a * camera.fx, b * camera.fy))
 
 
-@lru_cache(maxsize=8)
-def _moment_maps(camera: Camera, border: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Powers of x (width, 5) and of y (5, height) inside the border, and the maps from moments to L^T L (75, 36) and L^T e (50, 6).
-
-    L^T L is linear in the moments sum x^p y^r (dI/du)^2, sum x^p y^r dI/du dI/dv, sum x^p y^r (dI/dv)^2 (p, r from 0 to 4), and
-    L^T e in those of e dI/du, e dI/dv.
-    """
-    x, y, factors = _polynomials(camera, border)
+def squares_to_H(factors: Float[Tensor, "2 6 3 3"]) -> Float[Tensor, "75 36"]:
+    """From the moments (up to 4 in y and x) of (dI/du)^2, dI/du dI/dv and (dI/dv)^2 to L^T L at Z = 1; `factors` of `polynomials`."""
     a, b = factors
 
     def product(p: Tensor, q: Tensor) -> Tensor:
@@ -114,12 +108,23 @@ def _moment_maps(camera: Camera, border: int, dtype: torch.dtype) -> tuple[Tenso
         return out
 
     H = torch.stack((product(a, a), product(a, b) + product(b, a), product(b, b)))
+    return H.permute(0, 3, 4, 1, 2).reshape(75, 36)
+
+
+@lru_cache(maxsize=8)
+def _moment_maps(camera: Camera, border: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Powers of x (width, 5) and of y (5, height) inside the border, and the maps from moments to L^T L (75, 36) and L^T e (50, 6).
+
+    L^T L is linear in the moments sum x^p y^r (dI/du)^2, sum x^p y^r dI/du dI/dv, sum x^p y^r (dI/dv)^2 (p, r from 0 to 4), and
+    L^T e in those of e dI/du, e dI/dv.
+    """
+    x, y, factors = polynomials(camera, border)
     g = F.pad(factors, (0, 2, 0, 2))
     powers = torch.arange(5, dtype=torch.float64)
     return (
         (x[:, None] ** powers).to(dtype),
         (y[:, None] ** powers).T.to(dtype).contiguous(),
-        H.permute(0, 3, 4, 1, 2).reshape(75, 36),
+        squares_to_H(factors),
         g.permute(0, 2, 3, 1).reshape(50, 6),
     )
 
@@ -183,7 +188,7 @@ def _dct_maps(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The DCT's first rows times 1, y, y^2 (3 rows, height), its first columns times 1, x, x^2 (width, 3 columns), and how
     the DCTs of y^r x^p dI/du and y^r x^p dI/dv make the columns of L_s at Z = 1: (6, 2, 3, 3)."""
-    x, y, factors = _polynomials(camera, border)
+    x, y, factors = polynomials(camera, border)
     powers = torch.arange(3, dtype=torch.float64)[:, None, None]
     down = (dct_basis(len(y), rows, torch.float64) * y**powers).flatten(0, 1)
     along = (dct_basis(len(x), columns, torch.float64) * x**powers).flatten(0, 1).T
