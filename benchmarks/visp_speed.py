@@ -20,18 +20,21 @@ import torch
 from common import header, markdown, skimage_photo
 
 from siame_se3.camera import Camera
+from siame_se3.control.base import Controller
+from siame_se3.control.illumination import LightDVS
 from siame_se3.control.photometric import DVS
 from siame_se3.plant import HomographyPlant
 from siame_se3.sampling import Workspace, reference_pose, starts_from_csv
 from siame_se3.scene import Scene
 
-LAWS = {
+LAWS: dict[str, tuple[Controller, str | None]] = {
     "Gauss-Newton, current L": (DVS("gauss-newton", "current"), "vpServo::computeControlLaw total"),
     "LM, desired L": (DVS(), "LM desired L (example code form)"),
     "LM, current L": (DVS("levenberg-marquardt", "current"), "AtA+LU+LTe (LM current)"),
     "DCT-VS, K = 20, desired L": (DVS(coefficients=20), None),
     "DCT-VS, K = 20, current L": (DVS(coefficients=20, interaction="current"), None),
-    "hand-off's: local contrast, robust, mean L": (DVS("gauss-newton", "mean", normalise="local", robust=True), None),
+    "local contrast, robust, mean L": (DVS("gauss-newton", "mean", normalise="local", robust=True), None),
+    "hand-off's: light fitted, robust, mean L": (LightDVS(), None),
 }
 
 

@@ -305,7 +305,12 @@ def test_failed_save_leaves_the_old_model(model: Model, tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(
     "changes",
-    [{"fusion": "difference"}, {"fusion": "relative"}, {"pooling": "homography", "local_contrast": 0.2}],
+    [
+        {"fusion": "difference"},
+        {"fusion": "relative"},
+        {"fusion": "absolute", "output": "pose", "head": ()},
+        {"pooling": "homography", "local_contrast": 0.2},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("kind", ["openvino", "onnx"])

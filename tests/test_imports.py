@@ -15,7 +15,7 @@ import siame_se3
 HOUSE = Path(siame_se3.__file__).parent
 ROOMS = [
     *("errors", "lie", "camera", "scene", "render", "sampling", "augment", "view", "control", "network", "loss"),
-    *("data", "checkpoint", "train", "plant", "loop", "simulate", "metrics", "plots", "cli"),
+    *("data", "checkpoint", "train", "plant", "loop", "simulate", "metrics", "plots", "bench", "cli"),
 ]
 FILES = sorted(path for path in HOUSE.rglob("*.py") if path != HOUSE / "__init__.py")
 HEAVY = {"torch", "torchvision", "timm", "numpy", "cv2", "openvino", "matplotlib", "PIL", "yaml", "tyro", "onnx"}

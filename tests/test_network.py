@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from siame_se3 import lie
 from siame_se3.errors import SiameError
 from siame_se3.network import HomographyPool, NetworkConfig, SiameseNetwork, local_contrast
 
@@ -150,6 +151,40 @@ def test_spatial_pooling_takes_the_map_of_the_stride(tiny: NetworkConfig, stride
     assert features.shape[-2:] == (32 // stride, 32 // stride)
     assert features.shape[1] == net.channels
     assert net.embed(rand(2, 3, 32, 32)).shape == (2, tiny.embedding)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_absolute_fusion_is_the_pose_between_two_poses(tiny: NetworkConfig, shape: tuple[int, ...]) -> None:
+    """Whatever frame of the scene the poses are in."""
+    net = network(tiny, fusion="absolute", output="pose")
+    s, s_desired = randn(*shape, tiny.embedding), randn(*shape, tiny.embedding, seed=1)
+    p, p_desired = (net.head(x) * net.scale for x in (s, s_desired))
+    T = lie.inverse(lie.pose_from_vector(p_desired.double())) @ lie.pose_from_vector(p.double())
+    torch.testing.assert_close(net.command(s, s_desired).double(), lie.vector_from_pose(T), rtol=1e-4, atol=1e-5)
+    assert float(net.command(s, s).abs().max()) < 1e-6
+
+
+def test_absolute_pairs_are_regressed_and_differentiated_as_one_by_one(tiny: NetworkConfig) -> None:
+    net = network(tiny, fusion="absolute", output="pose").requires_grad_(True)
+    s = randn(4, tiny.embedding)
+    current, desired = ordered_pairs(4)
+    pairs = net.regress_pairs(s, current, desired)
+    torch.testing.assert_close(pairs, net.regress(s[current], s[desired]), rtol=1e-4, atol=1e-6)
+    pairs.square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in net.head.parameters())
+
+
+def test_absolute_fusion_gives_poses_only(tiny: NetworkConfig) -> None:
+    with pytest.raises(SiameError, match="output pose too"):
+        replace(tiny, fusion="absolute")
+
+
+def test_vgg_pose_is_the_compared_network() -> None:
+    with torch.device("meta"):  # 134 million weights, without their memory
+        net = SiameseNetwork(replace(NetworkConfig.vgg_pose(), pretrained=False))
+    assert net.channels == 4096
+    assert [tuple(p.shape) for p in net.head.parameters()] == [(6, 4096), (6,)]
+    assert 130e6 < sum(p.numel() for p in net.parameters()) < 140e6  # the paper: 550 MB
 
 
 class Told(torch.nn.Module):

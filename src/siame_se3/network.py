@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from siame_se3.errors import SiameError
 
 POOLINGS = ("average", "spatial", "homography")
-FUSIONS = ("difference", "concatenation", "relative")
+FUSIONS = ("difference", "concatenation", "relative", "absolute")
 OUTPUTS = ("velocity", "pose")
 
 
@@ -37,7 +37,8 @@ class NetworkConfig:
         squeeze: with spatial pooling, channels kept.
         embedding: with spatial pooling, length of S(I).
         fusion: 'difference' S(I) - S(I*) (the paper's); 'concatenation' (its ablation); 'relative': the difference
-            with S(I*) beside it, so that the velocity can depend on where the goal is.
+            with S(I*) beside it, so that the velocity can depend on where the goal is; 'absolute': not siamese, the head says the pose
+            of one image in the scene, and the output is the pose between two of them (Bateux et al. 2018).
         head: hidden layers of the regressor; the paper's are (1024, 256).
         output: 'velocity' (Siame-se(3)), or 'pose' (Siame-SE(3)): c*Tc as (t, theta u), with PBVS on top.
         zero_at_goal: head(e) - head(0), so that equal images command exactly zero.
@@ -53,7 +54,7 @@ class NetworkConfig:
     stride: int = 8
     squeeze: int = 64
     embedding: int = 256
-    fusion: Literal["difference", "concatenation", "relative"] = "relative"
+    fusion: Literal["difference", "concatenation", "relative", "absolute"] = "relative"
     head: tuple[int, ...] = (512, 256)
     output: Literal["velocity", "pose"] = "velocity"
     zero_at_goal: bool = True
@@ -73,6 +74,8 @@ class NetworkConfig:
         for name, choices in (("pooling", POOLINGS), ("fusion", FUSIONS), ("output", OUTPUTS)):
             if getattr(self, name) not in choices:
                 refuse(name, " or ".join(choices))
+        if self.fusion == "absolute" and self.output != "pose":
+            raise SiameError("network: fusion 'absolute' gives poses; give --network.output pose too")
         for name in ("colour", "zero_at_goal", "pretrained"):
             if not isinstance(getattr(self, name), bool):
                 refuse(name, "true or false")
@@ -104,6 +107,21 @@ class NetworkConfig:
             pretrained=True,
         )
 
+    @staticmethod
+    def vgg_pose() -> NetworkConfig:
+        """The pose network that the paper compares with (Bateux et al. 2018): VGG-16 at 224 px, ImageNet weights, 4096 -> 6."""
+        return NetworkConfig(
+            "vgg16",
+            224,
+            local_contrast=0.0,
+            pooling="average",
+            fusion="absolute",
+            head=(),
+            output="pose",
+            output_scale=(1.0,) * 6,
+            pretrained=True,
+        )
+
 
 def _backbone(config: NetworkConfig) -> tuple[nn.Module, int]:
     """A module images -> feature map, and the map's channels."""
@@ -115,7 +133,10 @@ def _backbone(config: NetworkConfig) -> tuple[nn.Module, int]:
             model = timm.create_model(
                 config.backbone, pretrained=config.pretrained, in_chans=channels, num_classes=0, global_pool="avg"
             )
-            return model, int(cast(int, model.num_features))
+            features = (
+                getattr(model, "head_hidden_size", None) or model.num_features
+            )  # VGG's is after its two linear layers
+            return model, int(cast(int, features))
         probe = timm.create_model(config.backbone, pretrained=False, in_chans=channels, features_only=True)
         reductions = cast(Any, probe).feature_info.reduction()
         if config.stride not in reductions:
@@ -273,6 +294,29 @@ def local_contrast(x: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "n c
     return x * torch.rsqrt(mean(x.square().mean(1, keepdim=True)) + 0.02**2)
 
 
+def _pose_between(a: Float[Tensor, "*B 6"], b: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 6"]:
+    """Vector (t, theta u) of T_a^-1 T_b, from those of T_a and T_b: as `lie` would, by quaternions, which exporters know."""
+
+    def quaternion(w: Tensor) -> tuple[Tensor, Tensor]:
+        half = w.square().sum(-1, keepdim=True).clamp(min=1e-16).sqrt() / 2
+        return half.cos(), w * (half.sin() / half) / 2
+
+    (ca, ua), (cb, ub) = quaternion(a[..., 3:]), quaternion(b[..., 3:])
+    t = b[..., :3] - a[..., :3]
+    t = t + 2 * _cross(ua, _cross(ua, t) - ca * t)  # by the inverse of the first rotation
+    c = ca * cb + (ua * ub).sum(-1, keepdim=True)
+    u = ca * ub - cb * ua - _cross(ua, ub)
+    u = torch.where(c < 0, -u, u)
+    s = u.square().sum(-1, keepdim=True).clamp(min=1e-16).sqrt()
+    return torch.cat((t, u * (2 * torch.atan2(s, c.abs()) / s)), -1)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    """a x b over the last axis: torch.linalg.cross is not in every exporter."""
+    x, y = a[..., [1, 2, 0]], b[..., [1, 2, 0]]
+    return (a * y - x * b)[..., [1, 2, 0]]
+
+
 class SiameseNetwork(nn.Module):
     """S and f of the paper's Fig. 1.
 
@@ -297,7 +341,7 @@ class SiameseNetwork(nn.Module):
         elif config.pooling == "homography":
             self.pool = HomographyPool(channels, side)
             features = HomographyPool.SIZE
-        sizes = [features * (1 if config.fusion == "difference" else 2), *config.head, 6]
+        sizes = [features * (1 if config.fusion in ("difference", "absolute") else 2), *config.head, 6]
         layers: list[nn.Module] = []
         for a, b in pairwise(sizes):
             layers += [nn.Linear(a, b), nn.ReLU()]
@@ -329,6 +373,9 @@ class SiameseNetwork(nn.Module):
     def regress(self, s: Float[Tensor, "*B d"], s_desired: Float[Tensor, "*B d"]) -> Float[Tensor, "*B 6"]:
         """f: what the head says of S(I) and S(I*), in units of `output_scale`."""
         fusion = self.config.fusion
+        if fusion == "absolute":
+            with torch.autocast(s.device.type, enabled=False):
+                return self._between(self.head(s.float()), self.head(s_desired.float()).expand(*s.shape[:-1], 6))
         if fusion == "difference":
             x = s - s_desired
             at_goal = torch.zeros_like(x)  # of x's shape, so that at the goal both go through the very same arithmetic
@@ -343,6 +390,9 @@ class SiameseNetwork(nn.Module):
 
     def regress_pairs(self, s: Float[Tensor, "n d"], current: Tensor, desired: Tensor) -> Float[Tensor, "p 6"]:
         """`regress(s[current], s[desired])` for many pairs of few views: the first layer, linear, is run once a view."""
+        if self.config.fusion == "absolute":
+            y = self.head(s)
+            return self._between(y[current], y[desired])
         first, rest = self.head[0], self.head[1:]
         assert isinstance(first, nn.Linear)
         d = s.shape[1]
@@ -360,6 +410,10 @@ class SiameseNetwork(nn.Module):
             return y
         zero = rest(at_goal)
         return y - (zero if len(zero) == 1 else zero[desired])
+
+    def _between(self, y: Float[Tensor, "*B 6"], y_desired: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 6"]:
+        """c*Tc, in units of `output_scale`, of poses in the scene, in the same."""
+        return _pose_between(y_desired * self.scale, y * self.scale) / self.scale
 
     def command(self, s: Float[Tensor, "*B d"], s_desired: Float[Tensor, "*B d"]) -> Float[Tensor, "*B 6"]:
         """The output in m and rad: velocity at gain 1, or for output 'pose' c*Tc as (t, theta u)."""

@@ -200,3 +200,63 @@ def basins(distances_cm: Sequence[float], curves: dict[str, list[float]], degree
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", frameon=False)
     return figure
+
+
+_LOOKS = [
+    (colour, line, marker)
+    for line, marker in (("-", "o"), ("--", "s"), (":", "^"))
+    for colour in (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
+]
+
+
+def _curves(
+    x: Sequence[float], curves: dict[str, list[float]], xlabel: str, ylabel: str, marks: int
+) -> tuple[Figure, Any]:
+    """Lines of shares [%], told apart by colour, dashes and markers; the best at the top of the legend."""
+    figure = Figure(figsize=(10.5, 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for (name, shares), (colour, line, marker) in zip(curves.items(), _LOOKS, strict=False):
+        axes.plot(
+            *(x, shares),
+            color=colour,
+            linestyle=line,
+            marker=marker,
+            markevery=marks,
+            markersize=5,
+            linewidth=1.8,
+            label=name,
+        )
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_ylim(-3, 103)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda k: -sum(curves[labels[k]]))
+    figure.legend(
+        [handles[k] for k in order], [labels[k] for k in order], loc="outside right upper", frameon=False, fontsize=9
+    )
+    return figure, axes
+
+
+def success(thresholds_mm: Sequence[float], curves: dict[str, list[float]]) -> Figure:
+    """Share of the runs that end within a threshold [mm, and a tenth of it in deg], of each law."""
+    figure, axes = _curves(
+        thresholds_mm, curves, "threshold [mm]; and a tenth of it in deg", "runs that end within it [%]", 3
+    )
+    axes.set_xscale("log")
+    axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+    return figure
+
+
+def overlap(overlaps: Sequence[float], curves: dict[str, list[float]]) -> Figure:
+    """Converged runs of each law against the overlap of start and desired view (the paper's Fig. 2)."""
+    figure, _ = _curves(
+        [100 * x for x in overlaps],
+        curves,
+        "overlap of start and desired view [%], mean of a batch",
+        "converged [%]",
+        1,
+    )
+    return figure

@@ -1,4 +1,4 @@
-"""siame demo | train | servo | export | plot: a file a command.
+"""siame demo | train | servo | bench | export | plot: a file a command.
 
 Each command is a dataclass: its fields are the flags, their docstrings the help.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import tyro
 
+from siame_se3.cli.bench import Bench
 from siame_se3.cli.demo import Demo
 from siame_se3.cli.export import Export
 from siame_se3.cli.plot import Plot
@@ -25,6 +26,7 @@ def main() -> None:
         "demo": Demo,
         "train": Train,
         "servo": Servo,
+        "bench": Bench,
         "export": Export,
         "plot": Plot,
     }

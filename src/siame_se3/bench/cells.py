@@ -1,0 +1,153 @@
+"""Cells: runs of one law under one condition. A cell is one CSV; what is there is not run again, and any number of processes may
+share cells out. Each depends on its own seed alone, so shards put in one folder are what one process would have made."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from siame_se3 import metrics
+from siame_se3.augment import Augmentation
+from siame_se3.bench import networks
+from siame_se3.bench.laws import LAWS
+from siame_se3.errors import SiameError
+from siame_se3.metrics import Row
+from siame_se3.scene import Scene
+from siame_se3.simulate import hardware, run_servo
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One law under one condition.
+
+    Attributes:
+        law: of `laws.LAWS`.
+        condition: its name, part of the file's; '' for none.
+        starts: 'table1', 'wide' or a CSV.
+        runs, seed: of the starts and the conditions.
+        disturbance: of the current images; None for none.
+    """
+
+    law: str
+    condition: str
+    starts: str
+    runs: int
+    seed: int
+    disturbance: Augmentation | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its file, without suffix."""
+        law = self.law.replace("(", "").replace(")", "")
+        return f"{law}.{self.condition}" if self.condition else law
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all cells of an experiment share.
+
+    Attributes:
+        folder: of the CSVs, networks and the report.
+        scene: the print.
+        minutes: budget of each network's training.
+        seed: of the trainings.
+        tell: progress, a line at a time.
+    """
+
+    folder: Path
+    scene: Scene
+    minutes: float
+    seed: int
+    tell: Callable[[str], None]
+
+
+def csv_of(setup: Setup, experiment: str, cell: Cell) -> Path:
+    """Where a cell's runs are kept."""
+    return setup.folder / experiment / f"{cell.name}.csv"
+
+
+def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int] = (0, 1)) -> None:
+    """Run the cells of a shard (its number, how many) that are not there yet. Laws that share a network share a shard, so that
+    no two processes train the same one."""
+    mine, shards = shard
+    groups = list(dict.fromkeys(LAWS[cell.law].network or cell.law for cell in cells))
+    for cell in cells:
+        path = csv_of(setup, experiment, cell)
+        if groups.index(LAWS[cell.law].network or cell.law) % shards != mine:
+            continue
+        if path.is_file():
+            _check(path, cell, setup)
+            setup.tell(f"{experiment} {cell.name}: there already")
+            continue
+        law = LAWS[cell.law]
+        model = (
+            networks.obtain(law.network, setup.scene, setup.folder, setup.minutes, setup.seed, setup.tell)
+            if law.network
+            else None
+        )
+        began = time.perf_counter()
+        trajectory, _, _ = run_servo(
+            *(law.make(model), setup.scene, law.camera, cell.starts, cell.runs, cell.seed, 0.6, law.config),
+            conditions=cell.disturbance,
+        )
+        table = metrics.rows(trajectory)
+        facts = {
+            "what": _what(cell, setup),
+            "seconds": round(time.perf_counter() - began, 1),
+            "hardware": hardware(),
+            "date": time.strftime("%Y-%m-%d"),
+        }
+        facts_path = path.with_suffix(".json")
+        facts_path.parent.mkdir(parents=True, exist_ok=True)
+        facts_path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        metrics.write_csv(table, path)  # last: a cell is there when its CSV is
+        s = metrics.summary(table)
+        setup.tell(
+            f"{experiment} {cell.name}: {s.converged_percent:.1f} % of {s.runs} converged, median end "
+            f"{1e3 * s.median_end_t_m:.2f} mm, {facts['seconds']} s"
+        )
+
+
+def _what(cell: Cell, setup: Setup) -> dict[str, object]:
+    law = LAWS[cell.law]
+    return {
+        "law": cell.law,
+        "image side": law.size,
+        "gain": law.gain,
+        "iterations": law.iterations,
+        "starts": cell.starts,
+        "runs": cell.runs,
+        "seed": cell.seed,
+        "scene": setup.scene.name,
+        "disturbance": None if cell.disturbance is None else vars(cell.disturbance),
+    }
+
+
+def _check(path: Path, cell: Cell, setup: Setup) -> None:
+    """Refuse a CSV that was made with other runs, seed or scene."""
+    try:
+        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["what"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SiameError(f"{path}: its .json is missing or damaged; remove both to run it again") from None
+    wanted = json.loads(json.dumps(_what(cell, setup)))
+    if other := [name for name in wanted if wanted[name] != facts.get(name)]:
+        raise SiameError(
+            f"{path}: made with another {other[0]} ({facts.get(other[0])}, now {wanted[other[0]]}); give another --out"
+        )
+
+
+def results(setup: Setup, experiment: str, cells: list[Cell]) -> dict[Cell, list[Row]]:
+    """The runs of all cells that are there."""
+    paths = {cell: csv_of(setup, experiment, cell) for cell in cells}
+    return {cell: metrics.read_csv(path) for cell, path in paths.items() if path.is_file()}
+
+
+def facts_of(setup: Setup, experiment: str, cell: Cell) -> dict[str, object]:
+    """Seconds, hardware and date of a cell."""
+    found: dict[str, object] = json.loads(
+        csv_of(setup, experiment, cell).with_suffix(".json").read_text(encoding="utf-8")
+    )
+    return found

@@ -1,0 +1,105 @@
+"""Table I: all laws from the same starts. And Fig. 2 from the same runs: convergence against the overlap of start and desired view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from siame_se3 import plots, sampling
+from siame_se3.bench import report
+from siame_se3.bench.cells import Cell, Setup, csv_of, facts_of, results
+from siame_se3.bench.laws import LAWS
+from siame_se3.metrics import Row
+from siame_se3.sampling import Workspace
+from siame_se3.simulate import default_camera
+
+NAME = "table1"
+BATCHES = 10  # of Fig. 2
+
+
+def cells(runs: int, seed: int, laws: Sequence[str]) -> list[Cell]:
+    """A row each."""
+    return [Cell(law, "", "table1", runs, seed) for law in laws]
+
+
+def line(cell: Cell, rows: Sequence[Row]) -> dict[str, str]:
+    """Our row beside the paper's."""
+    law, good = LAWS[cell.law], [r for r in rows if r.converged]
+    p = law.paper
+    ours = {
+        "law": law.title,
+        "t, converged [cm]": report.spread([100 * r.end_t_m for r in good], 3),
+        "r, converged [deg]": report.spread([r.end_r_deg for r in good], 3),
+        "t, all [cm]": report.spread([100 * r.end_t_m for r in rows]),
+        "r, all [deg]": report.spread([r.end_r_deg for r in rows]),
+        **{name: f"{report.share(rows, c):.1f}" for name, c in report.CRITERIA.items()},
+        "path t [cm]": report.spread([100 * r.path_t_m for r in good]),
+        "path r [deg]": report.spread([r.path_r_deg for r in good]),
+        "iterations": f"{sorted(r.iterations for r in rows)[len(rows) // 2]}",
+        "step [ms]": report.number(rows[0].step_ms),
+    }
+    theirs = {
+        "paper: t [cm]": p.t if p else "-",
+        "paper: r [deg]": p.r if p else "-",
+        "paper: converged [%]": f"{p.converged:g}" if p else "-",
+        "paper: path": f"{p.path_t:g} cm, {p.path_r:g} deg" if p else "-",
+    }
+    return ours | theirs
+
+
+def overlaps(setup: Setup, runs: int, seed: int) -> list[float]:
+    """Of each start: the share of the current view that the desired one shows too."""
+    camera = default_camera(224)
+    T_wd, T_wc = sampling.draw_starts("table1", runs, setup.scene, camera, Workspace(), seed)
+    return [float(x) for x in sampling.overlap(camera, T_wd, T_wc, setup.scene)]
+
+
+def page(setup: Setup, wanted: list[Cell], command: str) -> str:
+    """Write table1.csv, fig2.csv, both figures and the report page; the table as text."""
+    found = results(setup, NAME, wanted)
+    folder = csv_of(setup, NAME, wanted[0]).parent
+    table = [line(cell, rows) for cell, rows in found.items()]
+    if not table:
+        return report.markdown(table)
+    report.write_table(table, folder / "table1.csv")
+    thresholds = [0.1 * 10 ** (k / 12) for k in range(37)]  # 0.1 mm to 10 cm
+    curves = {
+        LAWS[cell.law].title: [report.share(rows, (mm / 1000, mm / 10)) for mm in thresholds]
+        for cell, rows in found.items()
+    }
+    plots.save(plots.success(thresholds, curves), folder / "success.png")
+    first = next(iter(found))
+    by_overlap = overlaps(setup, first.runs, first.seed)
+    order = sorted(range(first.runs), key=by_overlap.__getitem__)
+    parts = [
+        order[k * len(order) // BATCHES : (k + 1) * len(order) // BATCHES] for k in range(min(BATCHES, len(order)))
+    ]
+    middles = [sum(by_overlap[i] for i in part) / len(part) for part in parts]
+    rates = {
+        LAWS[cell.law].title: [100 * sum(rows[i].converged for i in part) / len(part) for part in parts]
+        for cell, rows in found.items()
+    }
+    report.write_table(
+        [
+            {"law": title, **{f"{m:.3f}": f"{x:.1f}" for m, x in zip(middles, rate, strict=True)}}
+            for title, rate in rates.items()
+        ],
+        folder / "fig2.csv",
+    )
+    plots.save(plots.overlap(middles, rates), folder / "fig2.png")
+    pieces = [
+        "# Table I and Fig. 2",
+        report.origin(setup, NAME, list(found), command),
+        report.markdown(table),
+        "Converged: translation error under 10 % of its start or under 1 cm, and rotation error under 10 % of its start or under 1 deg. "
+        "Path errors: mean distance from PBVS's path, converged runs. Errors are means ± standard deviations.",
+        "![success against threshold](success.png)",
+        "Runs that end within a threshold, 1 deg for each cm.",
+        "## Fig. 2: convergence against overlap",
+        "![convergence against overlap](fig2.png)",
+        f"The same runs, in {len(parts)} batches of equal size by the overlap of start and desired view.",
+        "Seconds a row: "
+        + ", ".join(f"{LAWS[c.law].title} {facts_of(setup, NAME, c)['seconds']}" for c in found)
+        + ".",
+    ]
+    (folder / "report.md").write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
+    return pieces[2]

@@ -1,0 +1,86 @@
+"""siame bench: the paper's experiments."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from siame_se3.cli.options import check_writable
+from siame_se3.errors import SiameError
+from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled
+
+EXPERIMENTS = ("table1", "wide", "perturb")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Run the paper's experiments; write CSVs, figures and a report page for each.
+
+    table1: Table I, all laws from the same 1000 starts, the paper's row beside ours; and Fig. 2, convergence against overlap, from
+    the same runs. wide: far starts. perturb: one disturbance at a time. What is there already is not run again, so a stopped
+    benchmark goes on; networks that are missing are trained first.
+    """
+
+    experiment: Positional[Literal[(*EXPERIMENTS, "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
+    """Which."""
+    out: Path = Path("siame-bench")
+    """Folder of everything: networks/, and a folder for each experiment with its report.md."""
+    quick: bool = False
+    """A version of about a minute: few runs, and the bundled model as the only network."""
+    runs: int | None = None
+    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb (24 with --quick)."""
+    seed: int = 42
+    """Of starts, conditions and trainings."""
+    minutes: float = 5.0
+    """Training budget of each network that is missing."""
+    laws: tuple[str, ...] = ()
+    """Only these rows: dvs, dct20, dct100, dvs-light, ibvs-orb, ibvs-sift, pbvs-orb, pbvs-sift, absolute-pose, 'siame-SE(3)',
+    'siame-se(3)-two', 'siame-se(3)', handoff."""
+    bundled_model: bool = False
+    """Take the bundled model (an hour's training) as 'siame-se(3)' instead of training it."""
+    shard: str = "0/1"
+    """k/n: run only the k-th (from 0) of n shares of the rows; with one --out, or their folders put together, the last one to end
+    makes the report of all."""
+
+    def __call__(self) -> None:
+        from siame_se3.bench import cells, networks, perturb, table1, wide
+        from siame_se3.bench.laws import LAWS
+        from siame_se3.scene import Scene
+
+        check_writable(self.out / "report.md", "--out")
+        if unknown := [name for name in self.laws if name not in LAWS]:
+            raise SiameError(f"--laws {unknown[0]}: no such row; use some of {', '.join(LAWS)}")
+        if self.runs is not None and self.runs < 1:
+            raise SiameError(f"--runs {self.runs}: give 1 or more")
+        if not self.minutes > 0:
+            raise SiameError(f"--minutes {self.minutes}: give a number above 0")
+        shard = self._shard()
+        trained = {name for name, law in LAWS.items() if law.network and law.network != "siame-se(3)"}
+        slow = trained | {"ibvs-sift", "ibvs-orb", "dct100"}
+        laws = self.laws or tuple(name for name in LAWS if not (self.quick and name in slow))
+        if self.quick or self.bundled_model:
+            place = networks.path_of(self.out, "siame-se(3)")
+            if not place.is_file():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundled(BUNDLED_MODEL), place)
+        command = " ".join(["siame", *sys.argv[1:]])
+        scene = Scene.from_photo(bundled(BUNDLED_PHOTO), 0.8)
+        setup = cells.Setup(self.out, scene, self.minutes, self.seed, lambda text: print(text, flush=True))
+        rooms = {"table1": (table1, 1000), "wide": (wide, 500), "perturb": (perturb, 200)}
+        for name in EXPERIMENTS if self.experiment == "all" else (self.experiment,):
+            room, usual = rooms[name]
+            wanted = room.cells(self.runs or (24 if self.quick else usual), self.seed, laws)
+            cells.run(setup, name, wanted, shard)
+            print(room.page(setup, wanted, command))
+            print(f"report: {self.out / name / 'report.md'}")
+
+    def _shard(self) -> tuple[int, int]:
+        k, _, n = self.shard.partition("/")
+        if not (k.isdecimal() and n.isdecimal() and int(k) < int(n)):
+            raise SiameError(f"--shard {self.shard}: give k/n with k from 0 to n - 1, such as 0/4")
+        return int(k), int(n)
