@@ -183,7 +183,8 @@ class HomographyPool(nn.Module):
     that X (h31 u + h32 v + 1) = h11 u + h12 v + h13, and likewise Y. A weak prior (a camera straight above) holds what
     no cell knows. Cells of a covered or black part say so by a large b; the others still give the whole pose. Those that are
     sure and wrong are weighed down by a few rounds of re-weighting (Geman and McClure) at run time; not in training, where it
-    would hide from the cells what they got wrong.
+    would hide from the cells what they got wrong. What is wrong is told from the image's own residuals, of which the kernel's
+    scale is a multiple: the cells of a network that has trained for five minutes are less sure than they say.
 
     The normal equations are written with few, large operations, and solved by blocks: ONNX and OpenVINO have no solver.
     """
@@ -195,7 +196,7 @@ class HomographyPool(nn.Module):
     units: Tensor
 
     SIZE = 8
-    ROUNDS, OUTLIER = 5, 0.7
+    ROUNDS, KERNEL = 5, 5.0  # of the re-weighting; square of the kernel's scale over the mean square of residuals
     PRIOR = 0.55  # h11 = h22 of a camera straight above
     STIFFNESS = 1.0, 100.0  # of the prior: on the first two rows, on h31 and h32
 
@@ -228,12 +229,14 @@ class HomographyPool(nn.Module):
         sure = torch.exp(-2 * log_scale.flatten(1))[:, None]
         known = torch.cat((torch.ones_like(sure), XY, XY.square().sum(1, keepdim=True)), 1) * sure
         H = self._fit(known)
-        strict = sure * (1 / self.OUTLIER**2)
+        weight = torch.ones_like(sure)
         for _ in range(0 if self.training else self.ROUNDS):
             seen = H @ self.uv
             residual = seen[:, :2] - XY * seen[:, 2:]
-            scaled = residual.square().sum(1, keepdim=True) * strict
-            H = self._fit(known / (scaled + 1).square())
+            scaled = residual.square().sum(1, keepdim=True) * sure
+            inliers = (scaled * weight).sum(2, keepdim=True) / weight.sum(2, keepdim=True)  # their mean square
+            weight = (scaled / (self.KERNEL * inliers + 1e-12) + 1).square().reciprocal()
+            H = self._fit(known * weight)
         return H.flatten(1)[:, :8] * self.units
 
     def _fit(self, weighted: Float[Tensor, "n 4 cells"]) -> Float[Tensor, "n 3 3"]:

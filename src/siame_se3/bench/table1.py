@@ -70,9 +70,8 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     first = next(iter(found))
     by_overlap = overlaps(setup, first.runs, first.seed)
     order = sorted(range(first.runs), key=by_overlap.__getitem__)
-    parts = [
-        order[k * len(order) // BATCHES : (k + 1) * len(order) // BATCHES] for k in range(min(BATCHES, len(order)))
-    ]
+    count = min(BATCHES, len(order))
+    parts = [order[k * len(order) // count : (k + 1) * len(order) // count] for k in range(count)]
     middles = [sum(by_overlap[i] for i in part) / len(part) for part in parts]
     rates = {
         LAWS[cell.law].title: [100 * sum(rows[i].converged for i in part) / len(part) for part in parts]

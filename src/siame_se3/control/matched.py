@@ -46,7 +46,7 @@ class MatchedPoints:
     interaction: Literal["current", "desired", "mean"] = "mean"
     features: int = 400
     ratio: float = 0.8
-    least: int = 8
+    least: int = 6
     Z: float = 0.6
     needs = frozenset({"image"})
 
