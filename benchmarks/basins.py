@@ -24,6 +24,7 @@ from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, controller
 
 DISTANCES = (1, 2, 4, 8, 12, 16, 24, 32, 48)  # cm
 DEGREES_PER_CM = 1.4
+LAWS = ("handoff", "neural", "dvs", "dvs-light", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb")
 
 
 def starts(n: int, distance: float, scene: Scene, camera: Camera, seed: int) -> torch.Tensor:
@@ -46,7 +47,7 @@ def main() -> None:
     """All laws at all distances, then the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=60)
-    parser.add_argument("--laws", nargs="+", default=["handoff", "neural", "dvs", "dct", "pbvs-sift", "ibvs-orb"])
+    parser.add_argument("--laws", nargs="+", default=list(LAWS))
     parser.add_argument("--out", type=Path, default=Path("basins.png"))
     options = parser.parse_args()
     print(header(), flush=True)
@@ -62,7 +63,7 @@ def main() -> None:
         for distance in DISTANCES:
             T_wc = starts(options.runs, distance, scene, camera, seed=distance)
             T_wd = sampling.reference_pose(0.6).repeat(len(T_wc), 1, 1)
-            trajectory = servo(plant, controller, plant.look(T_wd), T_wc, ServoConfig(gain=gain, max_iterations=200))
+            trajectory = servo(plant, controller, plant.look(T_wd), T_wc, ServoConfig(gain=gain, max_iterations=150))
             shares.append(metrics.summary(metrics.rows(trajectory)).converged_percent)
             print(law, distance, "cm", shares[-1], "%", flush=True)
         curves[law] = shares

@@ -109,3 +109,14 @@ def test_basins_has_a_curve_a_law_and_units() -> None:
     assert "[cm]" in axes.get_xlabel()
     assert "[%]" in axes.get_ylabel()
     assert len({line.get_color() for line in axes.lines}) == 2
+
+
+def test_curves_have_a_legend_in_order_of_merit_and_looks_of_their_own() -> None:
+    curves = {f"law {k}": [float(k), 10.0 * k] for k in range(12)}
+    for figure in (plots.success([0.1, 10.0], curves), plots.overlap([0.2, 0.9], curves)):
+        axes = figure.axes[0]
+        looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+        assert len(looks) == 12
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"law {k}" for k in range(11, -1, -1)]
+        assert "[" in axes.get_xlabel()
+        assert "[%]" in axes.get_ylabel()

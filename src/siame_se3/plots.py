@@ -176,32 +176,6 @@ def overview(
     return figure
 
 
-def basins(distances_cm: Sequence[float], curves: dict[str, list[float]], degrees_per_cm: float) -> Figure:
-    """Converged runs [%] of each law against the distance of their start."""
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    looks = [
-        (BLUE, "-", "o"),
-        (SKY, "--", "s"),
-        (RED, "-", "^"),
-        (ORANGE, "--", "v"),
-        (GREEN, "-", "D"),
-        (PURPLE, "--", "P"),
-    ]
-    for (law, shares), (colour, line, marker) in zip(curves.items(), looks, strict=False):
-        axes.plot(distances_cm, shares, color=colour, linestyle=line, marker=marker, linewidth=2, label=law)
-    axes.set_xscale("log")
-    axes.set_xticks(list(distances_cm), [f"{d:g}" for d in distances_cm])
-    axes.minorticks_off()
-    axes.set_xlabel(f"distance of the start [cm]; turned by {degrees_per_cm:g} deg for each cm")
-    axes.set_ylabel("converged [%]")
-    axes.set_ylim(-3, 103)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", frameon=False)
-    return figure
-
-
 _LOOKS = [
     (colour, line, marker)
     for line, marker in (("-", "o"), ("--", "s"), (":", "^"))
@@ -259,4 +233,14 @@ def overlap(overlaps: Sequence[float], curves: dict[str, list[float]]) -> Figure
         "converged [%]",
         1,
     )
+    return figure
+
+
+def basins(distances_cm: Sequence[float], curves: dict[str, list[float]], degrees_per_cm: float) -> Figure:
+    """Converged runs [%] of each law against the distance of their start."""
+    label = f"distance of the start [cm]; turned by {degrees_per_cm:g} deg for each cm"
+    figure, axes = _curves(distances_cm, curves, label, "converged [%]", 1)
+    axes.set_xscale("log")
+    axes.set_xticks(list(distances_cm), [f"{d:g}" for d in distances_cm])
+    axes.minorticks_off()
     return figure
