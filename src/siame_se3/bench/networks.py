@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from siame_se3 import checkpoint
@@ -31,8 +31,8 @@ RECIPES = {
     "siame-se(3)": Recipe(),
     "siame-se(3)-two": Recipe(loss=LossConfig("two")),
     "siame-SE(3)": Recipe(NetworkConfig(output="pose"), LossConfig("eq5")),
-    # Bateux et al.'s idea (the pose of one image, no siamese head, average pooling, Eq. 5) with a backbone that two cores can
-    # train: their VGG-16 at 224 px, `NetworkConfig.vgg_pose()`, makes five steps a minute here.
+    # Bateux et al.'s idea (the pose of one image, no siamese head, average pooling, Eq. 5) with the backbone of the other rows:
+    # their VGG-16 at 224 px, `NetworkConfig.vgg_pose()`, has 134 million weights and starts from ImageNet's.
     "absolute-pose": Recipe(
         NetworkConfig(pooling="average", fusion="absolute", output="pose", head=(256,)),
         LossConfig("eq5", where=0.0),
@@ -69,7 +69,7 @@ def obtain(
 
     network = train(trainer, state, report)
     card = {
-        "recipe": asdict(replace(recipe)),
+        "recipe": asdict(recipe),
         "seed": seed,
         "steps": config.steps,
         "images": config.steps * recipe.data.views,
