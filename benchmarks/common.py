@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from siame_se3 import metrics, sampling
 from siame_se3.augment import Augmentation
+from siame_se3.bench.report import markdown
 from siame_se3.camera import Camera
 from siame_se3.control.neural import Neural, engine_for
 from siame_se3.loop import ServoConfig, servo
@@ -19,6 +19,8 @@ from siame_se3.plant import HomographyPlant
 from siame_se3.sampling import Workspace
 from siame_se3.scene import Scene
 from siame_se3.simulate import default_camera, hardware
+
+__all__ = ["closed_loop", "header", "markdown", "skimage_photo"]
 
 
 def header() -> str:
@@ -51,11 +53,3 @@ def closed_loop(
     with torch.no_grad():
         trajectory = servo(plant, controller, plant.look(T_wd), T_wc, config)
     return metrics.summary(metrics.rows(trajectory))
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """A table for a page or a note."""
-    names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]
-    return "\n".join(lines)

@@ -18,6 +18,7 @@ from siame_se3.errors import SiameError
 from siame_se3.loss import LossConfig
 from siame_se3.metrics import Row
 from siame_se3.network import NetworkConfig
+from siame_se3.sampling import Workspace, draw_starts
 from siame_se3.scene import Scene
 
 PHOTO = Path(__file__).parent / "data" / "visp" / "coffee.png"
@@ -207,3 +208,10 @@ def test_quick_benchmark_runs_whole(tmp_path: Path, capsys: pytest.CaptureFixtur
     facts = json.loads((tmp_path / "table1" / "handoff.json").read_text(encoding="utf-8"))
     assert facts["what"]["runs"] == 2
     assert (tmp_path / "table1" / "report.md").is_file()
+
+
+@pytest.mark.parametrize("starts", ["table1", "wide"])
+def test_laws_of_every_image_size_have_the_same_starts(starts: str) -> None:
+    drawn = [draw_starts(starts, 30, Scene.from_photo(PHOTO), law.camera, Workspace(), 42) for law in LAWS.values()]
+    assert len({law.size for law in LAWS.values()}) > 1
+    assert all(torch.equal(a, b) for other in drawn for a, b in zip(drawn[0], other, strict=True))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from poses_helpers import above, near
 from siame_se3 import lie
 from siame_se3.augment import NONE
 from siame_se3.camera import Camera
@@ -32,21 +33,6 @@ def lens() -> Camera:
 @pytest.fixture(scope="session")
 def photo() -> Scene:
     return Scene.from_photo(Path(__file__).parent / "data" / "visp" / "coffee.png")
-
-
-def above(*shape: int) -> Tensor:
-    T = torch.eye(4, dtype=torch.float64).repeat(*shape, 1, 1)
-    T[..., 2, 3] = -0.6
-    return T
-
-
-def near(*shape: int, spread: float = 1.0, seed: int = 0) -> Tensor:
-    """About 1.5 cm and 2 deg from above, at spread 1."""
-    sigma = torch.tensor([0.01] * 3 + [0.02] * 3, dtype=torch.float64) * spread
-    generator = torch.Generator().manual_seed(seed)
-    return above(*shape) @ lie.pose_from_vector(
-        torch.randn(*shape, 6, generator=generator, dtype=torch.float64) * sigma
-    )
 
 
 def relit(view: View, image: Tensor) -> View:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from poses_helpers import above, near
 from siame_se3 import lie
 from siame_se3.camera import Camera
 from siame_se3.control import check_law
@@ -41,21 +42,6 @@ each_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
 @pytest.fixture(scope="session")
 def lens() -> Camera:
     return Camera.from_focal(300, 224).resized(48)
-
-
-def above(*shape: int) -> Tensor:
-    T = torch.eye(4, dtype=torch.float64).repeat(*shape, 1, 1)
-    T[..., 2, 3] = -0.6
-    return T
-
-
-def near(*shape: int, spread: float = 1.0, seed: int = 0) -> Tensor:
-    """About 1.5 cm and 2 deg from above, at spread 1."""
-    sigma = torch.tensor([0.01] * 3 + [0.02] * 3, dtype=torch.float64) * spread
-    generator = torch.Generator().manual_seed(seed)
-    return above(*shape) @ lie.pose_from_vector(
-        torch.randn(*shape, 6, generator=generator, dtype=torch.float64) * sigma
-    )
 
 
 @each_law

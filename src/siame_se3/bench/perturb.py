@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from siame_se3.augment import NONE, Augmentation
 from siame_se3.bench import report
-from siame_se3.bench.cells import Cell, Setup, csv_of, results
+from siame_se3.bench.cells import Cell, Setup, results
 from siame_se3.bench.laws import LAWS
 
 NAME = "perturb"
@@ -32,7 +32,6 @@ def cells(runs: int, seed: int, laws: Sequence[str]) -> list[Cell]:
 def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     """Write perturb.csv and the report page; the table as text."""
     found = results(setup, NAME, wanted)
-    folder = csv_of(setup, NAME, wanted[0]).parent
     by_law: dict[str, dict[str, str]] = {}
     for cell, rows in found.items():
         medians = sorted(1e3 * r.end_t_m for r in rows)
@@ -43,16 +42,9 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         {"law": LAWS[law].title, **{name: entries.get(name, "-") for name in CONDITIONS}}
         for law, entries in by_law.items()
     ]
-    if not table:
-        return report.markdown(table)
-    report.write_table(table, folder / "perturb.csv")
-    pieces = [
-        "# Disturbances",
-        report.origin(setup, NAME, list(found), command),
-        report.markdown(table),
+    note = (
         "Converged runs, and the median end error over all. Lamps: up to four Gaussian spots; noise and blur: each run draws its own up to the "
         "number (standard deviation, of the range and in px); patch: one rectangle of up to a third of the image; all: lamps, gain, bias, white "
-        "balance, noise up to 0.02 and a patch of up to 15 %. The desired view is undisturbed.",
-    ]
-    (folder / "report.md").write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
-    return pieces[2]
+        "balance, noise up to 0.02 and a patch of up to 15 %. The desired view is undisturbed."
+    )
+    return report.write_page(setup, NAME, "Disturbances", list(found), table, [note], command)

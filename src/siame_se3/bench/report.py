@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from siame_se3.bench.cells import Cell, Setup, facts_of
+from siame_se3.bench.cells import Cell, Setup, csv_of, facts_of
 from siame_se3.metrics import Row
 from siame_se3.simulate import hardware
 
@@ -41,13 +42,13 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}" if value == value else "-"
 
 
-def markdown(rows: Sequence[dict[str, str]]) -> str:
-    """A table of equal keys."""
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table of rows with equal keys."""
     if not rows:
         return "(nothing has been run)"
     names = list(rows[0])
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    return "\n".join([*lines, *("| " + " | ".join(row[n] for n in names) + " |" for row in rows)])
+    return "\n".join([*lines, *("| " + " | ".join(str(row[n]) for n in names) + " |" for row in rows)])
 
 
 def write_table(rows: Sequence[dict[str, str]], path: Path) -> None:
@@ -67,3 +68,22 @@ def origin(setup: Setup, experiment: str, cells: Sequence[Cell], command: str) -
         f"`{command}`; {hardware()}; scene {setup.scene.name}, {runs} runs a row, seed {seeds}; {seconds:.0f} s of runs, networks not "
         f"counted ({setup.minutes:g} min of training each where they were missing); {time.strftime('%Y-%m-%d')}."
     )
+
+
+def write_page(
+    setup: Setup,
+    experiment: str,
+    title: str,
+    cells: Sequence[Cell],
+    table: Sequence[dict[str, str]],
+    notes: Sequence[str],
+    command: str,
+) -> str:
+    """Write EXPERIMENT.csv and report.md (title, origin, table, notes) beside the cells; the table as text."""
+    text = markdown(table)
+    if table:
+        folder = csv_of(setup, experiment, cells[0]).parent
+        write_table(table, folder / f"{experiment}.csv")
+        pieces = [f"# {title}", origin(setup, experiment, cells, command), text, *notes]
+        (folder / "report.md").write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
+    return text

@@ -60,7 +60,6 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     table = [line(cell, rows) for cell, rows in found.items()]
     if not table:
         return report.markdown(table)
-    report.write_table(table, folder / "table1.csv")
     thresholds = [0.1 * 10 ** (k / 12) for k in range(37)]  # 0.1 mm to 10 cm
     curves = {
         LAWS[cell.law].title: [report.share(rows, (mm / 1000, mm / 10)) for mm in thresholds]
@@ -85,10 +84,7 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         folder / "fig2.csv",
     )
     plots.save(plots.overlap(middles, rates), folder / "fig2.png")
-    pieces = [
-        "# Table I and Fig. 2",
-        report.origin(setup, NAME, list(found), command),
-        report.markdown(table),
+    notes = [
         "Converged: translation error under 10 % of its start or under 1 cm, and rotation error under 10 % of its start or under 1 deg. "
         "Path errors: mean distance from PBVS's path, converged runs. Errors are means ± standard deviations.",
         "![success against threshold](success.png)",
@@ -100,5 +96,4 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         + ", ".join(f"{LAWS[c.law].title} {facts_of(setup, NAME, c)['seconds']}" for c in found)
         + ".",
     ]
-    (folder / "report.md").write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
-    return pieces[2]
+    return report.write_page(setup, NAME, "Table I and Fig. 2", list(found), table, notes, command)
