@@ -17,7 +17,8 @@ from siame_se3 import lie
 from siame_se3.camera import Camera
 from siame_se3.control import check_law
 from siame_se3.control.base import advise
-from siame_se3.control.photometric import DVS, luma, solve, tukey, zigzag
+from siame_se3.control.luminance import luma, solve, tukey, zigzag
+from siame_se3.control.photometric import DVS
 from siame_se3.errors import SiameError
 from siame_se3.loop import ServoConfig, servo
 from siame_se3.plant import HomographyPlant

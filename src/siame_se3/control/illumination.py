@@ -8,10 +8,10 @@ a smooth gain a (lamps, shadows; a polynomial in x and y), a gain k_c and a bias
 light); compare Silveira and Malis 2007, "Real-time visual tracking under arbitrary illumination changes". The velocity and these
 numbers are the solution of one weighted linear least-squares problem, v = -xi of
 
-    min sum w (e - L xi - I* (a + k_c) - b_c)^2,   e = I - I*,   L the mean of both images' luminance matrices (see `photometric`).
+    min sum w (e - L xi - I* (a + k_c) - b_c)^2,   e = I - I*,   L the mean of both images' luminance matrices (see `luminance`).
 
 Pixels that the sensor has clipped have next to no weight, and those that the light alone does not explain (a hand in the way) are
-weighed down by Tukey's biweight. As in `photometric`, all of it comes from moments of products of images: L is never made.
+weighed down by Tukey's biweight. As in `luminance`, all of it comes from moments of products of images: L is never made.
 """
 
 from __future__ import annotations
@@ -26,8 +26,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.camera import Camera
-from siame_se3.control.base import Advice, contrast, image_faults, images_of, standing_still
-from siame_se3.control.photometric import gradient, polynomials, solve, squares_to_H, tukey
+from siame_se3.control.base import Advice, contrast, image_faults, standing_still
+from siame_se3.control.luminance import (
+    current_images,
+    desired_images,
+    gradient,
+    polynomials,
+    solve,
+    squares_to_H,
+    tukey,
+)
 from siame_se3.errors import SiameError
 from siame_se3.view import View
 
@@ -63,18 +71,9 @@ class LightDVS:
 
     def aim(self, target: View) -> LightDVSLaw:
         """Keeps the desired images."""
-        camera = target.camera
-        if target.image is None or camera is None:
-            raise SiameError("dvs-light: the target has no image, or no camera; give the desired photo and --camera")
-        if min(camera.size) <= 2 * self.border:
-            raise SiameError(
-                f"dvs-light: images of {camera.width} x {camera.height} px; they need more than the border"
-            )
-        images, batch = images_of(target, "dvs-light", camera)
-        if faults := [fault for fault in image_faults(images) if fault]:
-            raise SiameError(f"dvs-light: the desired image: {faults[0]}; give a photo of the scene")
+        camera, images, batch, depth_known = desired_images(target, "dvs-light", self.border)
         n = len(images)
-        Z = torch.full((n,), self.Z) if target.depth is None else target.depth.reshape(n).cpu()
+        Z = torch.full((n,), self.Z) if depth_known is None else depth_known
         images = images.float().cpu()
         return LightDVSLaw(self, camera, batch, 1 / Z.clamp(min=1e-3).double(), images, contrast(images))
 
@@ -130,11 +129,7 @@ class LightDVSLaw:
 
     def advise(self, view: View) -> Advice:
         """v at gain 1; cost: the weighted mean square of what the light does not explain [grey levels^2]."""
-        images, batch = images_of(view, "dvs-light", self.camera)
-        if len(self.desired) not in (1, len(images)):
-            raise SiameError(
-                f"dvs-light: {len(images)} images for {len(self.desired)} desired ones; give one, or as many"
-            )
+        images, batch = current_images(view, "dvs-light", self.camera, len(self.desired))
         images = images.float().cpu()
         faults = image_faults(images, desired=self.contrast.expand(len(images)))
         if any(faults):
