@@ -54,7 +54,18 @@ def test_strength_zero_is_the_identity() -> None:
 def test_strength_scales_what_is_strong() -> None:
     assert EVERYTHING.scaled(1) == EVERYTHING
     half = EVERYTHING.scaled(0.5)
-    kinds = ["lamp_gain", "gain", "bias", "colour", "noise", "occlusion", "blur"]
+    kinds = [
+        "lamp_gain",
+        "gain",
+        "bias",
+        "colour",
+        "noise",
+        "occlusion",
+        "blur",
+        "brightness",
+        "contrast",
+        "saturation",
+    ]
     assert half == replace(EVERYTHING, **{kind: getattr(EVERYTHING, kind) / 2 for kind in kinds})
 
 
@@ -209,6 +220,33 @@ def test_noise_has_its_deviation_and_is_new_each_time() -> None:
         (first - 0.5).std((1, 2, 3)) / c.noise, torch.ones(n), rtol=0, atol=4 / math.sqrt(2 * count)
     )
     assert torch.equal(apply(grey, c, homographies(n), None), grey)
+
+
+def test_jitter_is_as_torchvision_has_it() -> None:
+    from torchvision.transforms.functional import adjust_brightness, adjust_contrast, adjust_saturation
+
+    images, conditions = augmented(replace(NONE, brightness=0.6, contrast=0.6, saturation=0.4))
+    for image, plain, (b, c, s) in zip(images, pictures(8), conditions.jitter.tolist(), strict=True):
+        expected = adjust_saturation(adjust_contrast(adjust_brightness(plain, b), c), s)
+        torch.testing.assert_close(image, expected, rtol=0, atol=2e-4)  # its grey has four digits
+    assert float((conditions.jitter - 1).abs().amax()) <= 0.6
+    assert float(conditions.jitter.std(0).min()) > 0.1
+
+
+@pytest.mark.parametrize("kind", ["noise", "blur"])
+def test_least_is_the_share_that_all_have(kind: str) -> None:
+    full = draw(50, replace(NONE, **{kind: 2.0, "least": 1.0}), SIZE, rng())
+    assert torch.equal(getattr(full, kind), torch.full((50,), 2.0))
+    part = getattr(draw(50, replace(NONE, **{kind: 2.0, "least": 0.75}), SIZE, rng()), kind)
+    assert 1.5 <= float(part.min()) < 1.6
+    assert 1.9 < float(part.max()) <= 2
+
+
+def test_least_bounds_the_patch() -> None:
+    patch = draw(200, replace(NONE, occlusion=0.2, occlusion_rate=1, least=0.5), SIZE, rng()).patch
+    area = (patch[:, 2] - patch[:, 0]) * (patch[:, 3] - patch[:, 1])
+    assert 0.1 <= float(area.min()) < 0.11
+    assert 0.19 < float(area.max()) <= 0.2 + 1e-6
 
 
 def test_blur_keeps_a_constant_image() -> None:

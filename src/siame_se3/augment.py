@@ -32,6 +32,11 @@ class Augmentation:
         occlusion: area of the occluding patch as a share of the image, at most.
         occlusion_rate: share of the views that have a patch.
         blur: standard deviation of the blur [px], at most.
+        least: noise, blur and the patch's area are drawn from this share of their most upwards.
+        brightness: a factor uniform in 1 +- this...
+        contrast: ...a contrast about the image's mean likewise...
+        saturation: ...and colours about their grey; as photo editors do it.
+        each_frame: while a run moves, its patch is drawn anew in each frame; else it stays.
     """
 
     lamps: int = 4
@@ -45,6 +50,11 @@ class Augmentation:
     occlusion: float = 0.15
     occlusion_rate: float = 0.8
     blur: float = 0.0
+    least: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    each_frame: bool = False
 
     def scaled(self, strength: float) -> Augmentation:
         """The same kinds at a share of their strength: the curriculum's knob."""
@@ -58,6 +68,9 @@ class Augmentation:
             noise=self.noise * s,
             occlusion=self.occlusion * s,
             blur=self.blur * s,
+            brightness=self.brightness * s,
+            contrast=self.contrast * s,
+            saturation=self.saturation * s,
         )
 
 
@@ -77,6 +90,7 @@ class Conditions:
     patch: Float[Tensor, "n 4"]  # left, top, right, bottom, shares of the image; empty where there is none
     patch_colour: Float[Tensor, "n 3"]
     blur: Float[Tensor, "n"]  # [px]
+    jitter: Float[Tensor, "n 3"]  # factors of brightness, contrast and saturation
 
     def __getitem__(self, index: Tensor) -> Conditions:
         return Conditions(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
@@ -98,23 +112,36 @@ def draw(n: int, augmentation: Augmentation, size: tuple[float, float], generato
         return torch.rand(*shape, generator=generator)
 
     k = a.lamps
+    strengths = [a.brightness, a.contrast, a.saturation]
     on = (torch.arange(k) < (uniform(n, 1) * (k + 1)).floor()).float()
-    area = a.occlusion * uniform(n)
-    aspect = torch.exp((2 * uniform(n) - 1) * 0.7)
-    w, h = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
-    left, top = uniform(n) * (1 - w), uniform(n) * (1 - h)
-    has_patch = (uniform(n) < a.occlusion_rate).float()
+    patch = draw_patches(n, a, generator)
     return Conditions(
         lamp_xy=(uniform(n, k, 2) - 0.5) * torch.tensor([width, height]),
         lamp_width=(a.lamp_width + a.lamp_width_spread * normal(n, k)).abs().clamp(min=0.05) * width,
         lamp_gain=a.lamp_gain * normal(n, k) * on,
         gain=(1 + a.gain * normal(n, 1)).clamp(min=0.2) * (1 + a.colour * normal(n, 3)).clamp(min=0.2),
         bias=a.bias * normal(n),
-        noise=a.noise * uniform(n),
-        patch=torch.stack((left, top, left + w * has_patch, top + h * has_patch), 1),
+        noise=a.noise * (a.least + (1 - a.least) * uniform(n)),
+        patch=patch,
         patch_colour=uniform(n, 3),
-        blur=a.blur * uniform(n),
+        blur=a.blur * (a.least + (1 - a.least) * uniform(n)),
+        jitter=1 + (2 * uniform(n, 3) - 1) * torch.tensor(strengths) if any(strengths) else torch.ones(n, 3),
     )
+
+
+def draw_patches(n: int, augmentation: Augmentation, generator: torch.Generator) -> Float[Tensor, "n 4"]:
+    """An occluding rectangle for each of n views, as `Conditions.patch`."""
+    a = augmentation
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    area = a.occlusion * (a.least + (1 - a.least) * uniform(n))
+    aspect = torch.exp((2 * uniform(n) - 1) * 0.7)
+    w, h = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+    left, top = uniform(n) * (1 - w), uniform(n) * (1 - h)
+    has_patch = (uniform(n) < a.occlusion_rate).float()
+    return torch.stack((left, top, left + w * has_patch, top + h * has_patch), 1)
 
 
 def _lamps(c: Conditions, plane_from_pixel: Tensor, h: int, w: int) -> Tensor:
@@ -152,13 +179,26 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     return flat.reshape(n, channels, h, w)
 
 
+def _jitter(images: Tensor, factors: Float[Tensor, "n 3"]) -> Tensor:
+    """Brightness, then contrast about the image's mean grey, then saturation about each pixel's; clamped after each, as editors do."""
+    brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
+    weights = images.new_tensor([0.299, 0.587, 0.114])[:, None, None]
+
+    def grey(z: Tensor) -> Tensor:
+        return (z * weights).sum(1, keepdim=True)
+
+    images = (images * brightness).clamp_(0, 1)
+    images = grey(images).mean((2, 3), keepdim=True).lerp(images, contrast).clamp_(0, 1)
+    return grey(images).lerp(images, saturation).clamp_(0, 1)
+
+
 def apply(
     images: Float[Tensor, "n 3 h w"],
     conditions: Conditions,
     plane_from_pixel: Float[Tensor, "n 3 3"],
     generators: torch.Generator | list[torch.Generator] | None,
 ) -> Float[Tensor, "n 3 h w"]:
-    """Images under the conditions: blur, lamps, gain and bias, patch, noise, then clamped to [0, 1] as a sensor does.
+    """Images under the conditions: blur, lamps, gain and bias, jitter, patch, noise, then clamped to [0, 1] as a sensor does.
 
     Args:
         generators: for the noise: one for the batch, or one an image (so that a run's noise does not depend on the
@@ -171,6 +211,8 @@ def apply(
     if c.lamp_gain.shape[1] and bool((c.lamp_gain != 0).any()):
         gain = gain * _lamps(c, plane_from_pixel, h, w)
     images = torch.addcmul(c.bias[:, None, None, None].to(images), images, gain)
+    if bool((c.jitter != 1).any()):
+        images = _jitter(images, c.jitter)
     left, top, right, bottom = (c.patch * c.patch.new_tensor([w, h, w, h])).unbind(1)
     u, v = torch.arange(w, device=images.device) + 0.5, torch.arange(h, device=images.device) + 0.5
     columns = (u >= left[:, None]) & (u < right[:, None])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from siame_se3.control.illumination import LightDVS
     from siame_se3.control.matched import MatchedPoints
     from siame_se3.control.photometric import DVS
+    from siame_se3.plant import Mismatch
     from siame_se3.scene import Scene
     from siame_se3.view import Trajectory, View
 
@@ -114,6 +115,7 @@ def run_servo(
     conditions: Augmentation | None = None,
     quiet: bool = False,
     settings: dict[str, Any] | None = None,
+    mismatch: Mismatch | None = None,
 ) -> tuple[Trajectory, View, View]:
     """Simulated runs of a law; the trajectory, the desired views, and the last ones."""
     from tqdm import tqdm
@@ -124,7 +126,7 @@ def run_servo(
 
     workspace = Workspace(distance=distance)
     T_wd, T_wc = sampling.draw_starts(starts, runs, scene, camera, workspace, seed)
-    plant = HomographyPlant(scene, camera, conditions=conditions, seed=seed)
+    plant = HomographyPlant(scene, camera, conditions=conditions, seed=seed, mismatch=mismatch)
     desired = plant.look(T_wd)
     assert desired.image is not None
     contrast = desired.image.flatten(-3).std(-1)

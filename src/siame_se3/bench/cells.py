@@ -4,6 +4,7 @@ share cells out. Each depends on its own seed alone, so shards put in one folder
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from siame_se3.bench import networks
 from siame_se3.bench.laws import LAWS
 from siame_se3.errors import SiameError
 from siame_se3.metrics import Row
+from siame_se3.plant import Mismatch
 from siame_se3.scene import Scene
 from siame_se3.simulate import hardware, run_servo
 
@@ -29,6 +31,7 @@ class Cell:
         starts: 'table1', 'wide' or a CSV.
         runs, seed: of the starts and the conditions.
         disturbance: of the current images; None for none.
+        mismatch: how camera and scene differ from what the law is told; None for not at all.
     """
 
     law: str
@@ -37,12 +40,18 @@ class Cell:
     runs: int
     seed: int
     disturbance: Augmentation | None = None
+    mismatch: Mismatch | None = None
 
     @property
     def name(self) -> str:
         """Of its file, without suffix."""
         law = self.law.replace("(", "").replace(")", "")
-        return f"{law}.{self.condition}" if self.condition else law
+        return f"{law}.{_plain(self.condition)}" if self.condition else law
+
+
+def _plain(text: str) -> str:
+    """For file names."""
+    return re.sub("[^a-z0-9.+-]+", "-", text.lower().replace("%", "")).strip("-")
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
         trajectory, _, _ = run_servo(
             *(law.make(model), setup.scene, law.camera, cell.starts, cell.runs, cell.seed, 0.6, law.config),
             conditions=cell.disturbance,
+            mismatch=cell.mismatch,
         )
         table = metrics.rows(trajectory)
         facts = {
@@ -123,6 +133,7 @@ def _what(cell: Cell, setup: Setup) -> dict[str, object]:
         "seed": cell.seed,
         "scene": setup.scene.name,
         "disturbance": None if cell.disturbance is None else vars(cell.disturbance),
+        "mismatch": None if cell.mismatch is None else vars(cell.mismatch),
     }
 
 

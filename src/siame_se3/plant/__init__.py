@@ -5,5 +5,6 @@
 
 from siame_se3.plant.base import Plant, check_plant
 from siame_se3.plant.homography import HomographyPlant
+from siame_se3.plant.mismatch import Mismatch
 
-__all__ = ["HomographyPlant", "Plant", "check_plant"]
+__all__ = ["HomographyPlant", "Mismatch", "Plant", "check_plant"]

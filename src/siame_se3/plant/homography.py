@@ -10,6 +10,8 @@ from siame_se3 import augment, lie
 from siame_se3.augment import Augmentation
 from siame_se3.camera import Camera
 from siame_se3.errors import SiameError
+from siame_se3.plant import mismatch as mismatches
+from siame_se3.plant.mismatch import Mismatch
 from siame_se3.render import plane_from_pixel, render
 from siame_se3.scene import Scene
 from siame_se3.view import View
@@ -27,6 +29,7 @@ class HomographyPlant:
         seed: of the conditions; each run draws its own, so that a run is the same in any batch.
         first_run: number of the first run, for a run served alone.
         device: where to render.
+        mismatch: how camera and scene differ from what the views tell; None for not at all.
     """
 
     provides = frozenset({"image", "pose", "depth"})
@@ -40,10 +43,12 @@ class HomographyPlant:
         seed: int = 0,
         first_run: int = 0,
         device: torch.device | str = "cpu",
+        mismatch: Mismatch | None = None,
     ) -> None:
         self.scene, self.camera, self.dt = scene, camera, dt
         self._augmentation, self._seed, self._first = conditions, seed, first_run
         self._device = torch.device(device)
+        self._mismatch = mismatch
         self._T_wc: Tensor | None = None
         self._images: Tensor | None = None
         self._conditions: augment.Conditions | None = None
@@ -51,8 +56,16 @@ class HomographyPlant:
 
     def look(self, T_wc: Float[Tensor, "*B 4 4"]) -> View:
         """What cameras at T_wc see, without conditions: for desired views."""
-        images, _ = render(self.scene, self.camera, T_wc.to(self._device))
-        return self._view(images, T_wc)
+        flat = T_wc.reshape(-1, 4, 4)
+        images, _ = self._render(flat.to(self._device), torch.arange(len(flat)), None)
+        return self._view(images.reshape(*T_wc.shape[:-2], *images.shape[1:]), T_wc)
+
+    def _render(self, poses: Tensor, runs: Tensor, twist: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Images without conditions, and plane_from_pixel."""
+        if self._mismatch is None:
+            return render(self.scene, self.camera, poses)[0], plane_from_pixel(self.camera, poses)
+        numbers = runs + self._first
+        return mismatches.images(self._mismatch, self.scene, self.camera, poses, numbers, self._seed, twist)
 
     def _view(self, images: Tensor, T_wc: Tensor) -> View:
         # distance along the optical axis: t_z + Z R_zz = 0
@@ -75,15 +88,16 @@ class HomographyPlant:
                 **{name: torch.cat([getattr(d, name) for d in drawn]) for name in vars(drawn[0])}
             ).to(self._device)
             self._generators = generators
-        self._images = self._look_at(flat, torch.arange(len(flat)))
+        self._images = self._look_at(flat, torch.arange(len(flat)), None)
         return self._view(self._images.reshape(*start.shape[:-2], *self._images.shape[1:]), self._T_wc)
 
-    def _look_at(self, T_wc: Tensor, runs: Tensor) -> Tensor:
-        poses = T_wc.to(self._device)
-        images, _ = render(self.scene, self.camera, poses)
-        if self._conditions is None:
+    def _look_at(self, T_wc: Tensor, runs: Tensor, twist: Tensor | None) -> Tensor:
+        images, homographies = self._render(T_wc.to(self._device), runs, twist)
+        if self._conditions is None or self._augmentation is None:
             return images
-        homographies = plane_from_pixel(self.camera, poses)
+        if self._augmentation.each_frame:
+            drawn = [augment.draw_patches(1, self._augmentation, self._generators[int(r)]) for r in runs]
+            self._conditions.patch[runs] = torch.cat(drawn).to(self._device)
         parts = [
             augment.apply(
                 images[k], self._conditions[runs[k]], homographies[k], [self._generators[int(r)] for r in runs[k]]
@@ -98,13 +112,16 @@ class HomographyPlant:
             raise SiameError("homography plant: step before reset; call reset(start) first")
         batch = self._T_wc.shape[:-2]
         v = v.double().cpu()
+        if self._mismatch is not None and self._mismatch.size != 1:
+            v = v / v.new_tensor([self._mismatch.size] * 3 + [1.0] * 3)
         moving = (v.reshape(-1, 6) != 0).any(1).nonzero()[:, 0]
         if len(moving):
             flat = self._T_wc.reshape(-1, 4, 4).clone()
-            flat[moving] = flat[moving] @ lie.exp(v.reshape(-1, 6)[moving] * self.dt)
+            twist = v.reshape(-1, 6)[moving]
+            flat[moving] = flat[moving] @ lie.exp(twist * self.dt)
             self._T_wc = flat.reshape(*batch, 4, 4)
             self._images = self._images.clone()
-            self._images[moving] = self._look_at(flat[moving], moving)
+            self._images[moving] = self._look_at(flat[moving], moving, twist)
         return self._view(self._images.reshape(*batch, *self._images.shape[1:]), self._T_wc), v
 
     def stop(self) -> None:
