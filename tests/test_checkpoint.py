@@ -310,6 +310,7 @@ def test_failed_save_leaves_the_old_model(model: Model, tmp_path: Path, monkeypa
         {"fusion": "relative"},
         {"fusion": "absolute", "output": "pose", "head": ()},
         {"pooling": "homography", "local_contrast": 0.2},
+        {"pooling": "homography", "fusion": "geometric"},
     ],
     ids=str,
 )

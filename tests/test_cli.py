@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from siame_se3 import cli
 from siame_se3.view import Trajectory
@@ -167,6 +167,19 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
     assert status == 0, err
     assert "parity: ok" in out
     assert (tmp_path / "exported" / "m-step.xml").is_file()
+    status, out, err = siame(
+        *("train", photo, "--init", "m.safetensors", "--steps", 1, "--out", "n.safetensors", *TINY),
+        *("--train.evaluations", 0, "--train.lr", 1e-9, "--train.lr-muon", 1e-9, "--network.fusion", "difference"),
+    )
+    assert status == 0, err
+    before, after = (load_file(tmp_path / f"{name}.safetensors") for name in "mn")
+    weights = [k for k in after if k.endswith("weight") and not k.startswith("head.")]
+    assert weights
+    for k in weights:
+        torch.testing.assert_close(after[k], before[k], rtol=1e-3, atol=1e-6)
+    status, _, err = siame("train", photo, "--init", "m.safetensors", "--steps", 1, *TINY, "--network.stride", 16)
+    assert status != 0
+    assert "--init m.safetensors: its stride is" in err
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from siame_se3 import lie
+from siame_se3.camera import Camera
+from siame_se3.control.geometric import pbvs_velocity
 from siame_se3.errors import SiameError
 from siame_se3.network import HomographyPool, NetworkConfig, SiameseNetwork, local_contrast
+from siame_se3.render import plane_from_pixel
 
 FUSIONS = ["difference", "concatenation", "relative"]
 SHAPES = [(), (1,), (3, 2)]
@@ -303,3 +306,67 @@ def test_unknown_backbone_far_from_all(tiny: NetworkConfig) -> None:
 def test_stride_that_the_backbone_lacks_names_those_it_has(tiny: NetworkConfig) -> None:
     with pytest.raises(SiameError, match=r"test_resnet.*stride 12.*16"):
         network(tiny, stride=12)
+
+
+def geometric(camera: Camera, **changes: Any) -> SiameseNetwork:
+    return SiameseNetwork(NetworkConfig("test_resnet", 32, fusion="geometric", **changes).seen_by(camera, 0.8)).eval()
+
+
+def told(network: SiameseNetwork, camera: Camera, T_wc: Tensor) -> Tensor:
+    """S(I) of a network that makes no error."""
+    w, h = camera.width, camera.height
+    pixels = torch.tensor([[w / 2, 0, w / 2 - 0.5], [0, h / 2, h / 2 - 0.5], [0, 0, 1]], dtype=torch.float64)
+    H = torch.diag(torch.tensor([2.5, 2.5, 1.0], dtype=torch.float64)) @ plane_from_pixel(camera, T_wc) @ pixels
+    units: Any = network.pool.units
+    return ((H / H[..., 2:, 2:]).flatten(-2)[..., :8] * units).float()
+
+
+def poses(*shape: int, seed: int) -> Tensor:
+    T = torch.eye(4, dtype=torch.float64)
+    T[2, 3] = -0.6
+    spread = torch.tensor([0.1, 0.1, 0.1, 0.3, 0.3, 0.9], dtype=torch.float64)
+    p = torch.randn(*shape, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return T @ lie.pose_from_vector(p * spread)
+
+
+OFF_CENTRE = replace(Camera.from_focal(300, 224).resized(32), cx=17.0, cy=13.0, fy=40.0)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("output", ["velocity", "pose"])
+def test_geometric_fusion_is_pbvs_of_the_two_homographies(shape: tuple[int, ...], output: Any) -> None:
+    net = geometric(OFF_CENTRE, output=output)
+    T_wc, T_wd = poses(*shape, seed=0), poses(*shape, seed=1)
+    y = net.command(told(net, OFF_CENTRE, T_wc), told(net, OFF_CENTRE, T_wd)).double()
+    T_dc = lie.inverse(T_wd) @ T_wc
+    expected = lie.vector_from_pose(T_dc) if output == "pose" else pbvs_velocity(T_dc)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-5)
+    at_goal = net.command(told(net, OFF_CENTRE, T_wd), told(net, OFF_CENTRE, T_wd))
+    assert torch.equal(at_goal, torch.zeros(*shape, 6))
+
+
+def test_geometric_pairs_are_regressed_and_differentiated_as_one_by_one() -> None:
+    net = geometric(OFF_CENTRE)
+    s = (told(net, OFF_CENTRE, poses(5, seed=2)) + 0.01 * randn(5, 8)).requires_grad_()
+    current, desired = ordered_pairs(5)
+    pairs, single = net.regress_pairs(s, current, desired), net.regress(s[current], s[desired])
+    torch.testing.assert_close(pairs, single, rtol=1e-5, atol=1e-5)
+    (fast,), (slow,) = (torch.autograd.grad(y.square().sum(), s) for y in (pairs, single))
+    assert bool(fast.isfinite().all())
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4 * float(slow.abs().max()))
+
+
+def test_poses_of_homographies_with_errors_are_rotations_near_the_true_ones() -> None:
+    net = geometric(OFF_CENTRE)
+    T = poses(200, seed=3)
+    R, t = net.poses(told(net, OFF_CENTRE, T) + 0.005 * randn(200, 8))
+    R, t = R.double(), t.double()
+    torch.testing.assert_close(R @ R.mT, torch.eye(3, dtype=torch.float64).expand(200, 3, 3), rtol=0, atol=1e-5)
+    assert float((torch.linalg.det(R) - 1).abs().max()) < 1e-5
+    assert float((t - T[:, :3, 3]).norm(dim=1).median()) < 0.005
+    assert float(lie.so3_log(R.mT @ T[:, :3, :3]).norm(dim=1).median()) < 0.01
+
+
+def test_geometric_fusion_needs_homographies(tiny: NetworkConfig) -> None:
+    with pytest.raises(SiameError, match="reads homographies"):
+        replace(tiny, fusion="geometric")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, cast
 
@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from siame_se3.camera import Camera
 from siame_se3.errors import SiameError
 
 POOLINGS = ("average", "spatial", "homography")
-FUSIONS = ("difference", "concatenation", "relative", "absolute")
+FUSIONS = ("geometric", "difference", "concatenation", "relative", "absolute")
 OUTPUTS = ("velocity", "pose")
 
 
@@ -36,13 +37,17 @@ class NetworkConfig:
             less of the image, and so err independently.
         squeeze: with spatial pooling, channels kept.
         embedding: with spatial pooling, length of S(I).
-        fusion: 'difference' S(I) - S(I*) (the paper's); 'concatenation' (its ablation); 'relative': the difference
+        fusion: 'geometric': no layers at all; the camera's pose is read from each of the homographies S(I) and S(I*) (see
+            `pose_from_homography`), and the output follows from the two by Eq. 3; 'difference' S(I) - S(I*) (the paper's); 'concatenation' (its ablation); 'relative': the difference
             with S(I*) beside it, so that the velocity can depend on where the goal is; 'absolute': not siamese, the head says the pose
             of one image in the scene, and the output is the pose between two of them (Bateux et al. 2018).
         head: hidden layers of the regressor; the paper's are (1024, 256).
         output: 'velocity' (Siame-se(3)), or 'pose' (Siame-SE(3)): c*Tc as (t, theta u), with PBVS on top.
         zero_at_goal: head(e) - head(0), so that equal images command exactly zero.
         output_scale: one unit of the head's output [m x 3, rad x 3].
+        rays: (a, b, c, d): an image point (u, v) in [-1, 1]^2 is on the ray (a u + b, c v + d, 1). For 'geometric', as `half_width`;
+            the trainer sets both from its camera and scenes.
+        half_width: of the scene [m].
         pretrained: start from timm's ImageNet weights (downloaded by timm).
     """
 
@@ -54,11 +59,13 @@ class NetworkConfig:
     stride: int = 8
     squeeze: int = 64
     embedding: int = 256
-    fusion: Literal["difference", "concatenation", "relative", "absolute"] = "relative"
+    fusion: Literal["geometric", "difference", "concatenation", "relative", "absolute"] = "relative"
     head: tuple[int, ...] = (512, 256)
     output: Literal["velocity", "pose"] = "velocity"
     zero_at_goal: bool = True
     output_scale: tuple[float, ...] = (0.1, 0.1, 0.1, 0.2, 0.2, 0.2)
+    rays: tuple[float, ...] = (112 / 300, 0.0, 112 / 300, 0.0)
+    half_width: float = 0.4
     pretrained: bool = False
 
     def __post_init__(self) -> None:
@@ -76,6 +83,16 @@ class NetworkConfig:
                 refuse(name, " or ".join(choices))
         if self.fusion == "absolute" and self.output != "pose":
             raise SiameError("network: fusion 'absolute' gives poses; give --network.output pose too")
+        if self.fusion == "geometric" and self.pooling != "homography":
+            raise SiameError("network: fusion 'geometric' reads homographies; give --network.pooling homography")
+        if (
+            not isinstance(self.rays, tuple)
+            or len(self.rays) != 4
+            or not all(isinstance(x, (int, float)) for x in self.rays)
+        ):
+            refuse("rays", "four numbers")
+        if not isinstance(self.half_width, (int, float)) or not 0 < self.half_width < 1e6:
+            refuse("half_width", "metres above 0")
         for name in ("colour", "zero_at_goal", "pretrained"):
             if not isinstance(getattr(self, name), bool):
                 refuse(name, "true or false")
@@ -91,6 +108,17 @@ class NetworkConfig:
             or not all(isinstance(x, (int, float)) and 0 < x < 1e6 for x in scale)
         ):
             refuse("output_scale", "six numbers above 0")
+
+    def seen_by(self, camera: Camera, width: float) -> NetworkConfig:
+        """The same for a camera and scenes of this width [m]."""
+        w, h = camera.width, camera.height
+        rays = (
+            w / 2 / camera.fx,
+            (w / 2 - 0.5 - camera.cx) / camera.fx,
+            h / 2 / camera.fy,
+            (h / 2 - 0.5 - camera.cy) / camera.fy,
+        )
+        return replace(self, rays=rays, half_width=width / 2)
 
     @staticmethod
     def paper() -> NetworkConfig:
@@ -320,6 +348,42 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
     return (a * y - x * b)[..., [1, 2, 0]]
 
 
+def pose_from_homography(
+    H: Float[Tensor, "*B 3 3"], rays: Float[Tensor, "4"], half_width: float
+) -> tuple[Float[Tensor, "*B 3 3"], Float[Tensor, "*B 3"]]:
+    """R and t of T_wc from the homography that takes image points in [-1, 1]^2 to scene points in half widths, up to scale.
+
+    On rays it is (t_xy r3 - t_z (r1, r2); r3) with the rows r of R (see `render.plane_from_pixel`), r3 forward. The two rows of -t_z (r1, r2)
+    of an H with errors are not quite orthogonal, nor of one length: the nearest directions that are, and their mean length, are taken. In
+    operations that every exporter knows.
+    """
+    a, b, c, d = rays.unbind(0)
+    u, v = H[..., 0] / a, H[..., 1] / c
+    G = torch.stack((u, v, H[..., 2] - u * b - v * d), -1)
+    r3 = _unit(G[..., 2, :])
+    top = G[..., :2, :] * (half_width / G[..., 2, :].norm(dim=-1))[..., None, None]
+    t_xy = (top * r3[..., None, :]).sum(-1)
+    apart = t_xy[..., None] * r3[..., None, :] - top  # t_z (r1, r2), t_z < 0
+    first, second = apart[..., 0, :], apart[..., 1, :]
+    t_z = -(first.norm(dim=-1) + second.norm(dim=-1)) / 2
+    first, second = _unit(-first), _unit(-second)
+    middle, across = _unit(first + second), _unit(first - second)  # orthogonal, as the vectors are of one length
+    r1 = _unit(middle + across)
+    return torch.stack((r1, _cross(r3, r1), r3), -2), torch.cat((t_xy, t_z[..., None]), -1)
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / x.square().sum(-1, keepdim=True).clamp(min=1e-16).sqrt()
+
+
+def _rotation_vector(R: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
+    """theta u, for angles below 180 deg: as `lie.so3_log` would, in operations that every exporter knows."""
+    w = torch.stack((R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]), -1) / 2
+    sine = w.square().sum(-1, keepdim=True).clamp(min=1e-16).sqrt()
+    cosine = (R[..., 0, 0] + R[..., 1, 1] + R[..., 2, 2] - 1)[..., None] / 2
+    return w * (torch.atan2(sine, cosine) / sine)
+
+
 class SiameseNetwork(nn.Module):
     """S and f of the paper's Fig. 1.
 
@@ -329,6 +393,7 @@ class SiameseNetwork(nn.Module):
     mean: Tensor
     std: Tensor
     scale: Tensor
+    rays: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -348,7 +413,8 @@ class SiameseNetwork(nn.Module):
         layers: list[nn.Module] = []
         for a, b in pairwise(sizes):
             layers += [nn.Linear(a, b), nn.ReLU()]
-        self.head = nn.Sequential(*layers[:-1])
+        self.head = nn.Sequential(*(layers[:-1] if config.fusion != "geometric" else ()))
+        self.register_buffer("rays", torch.tensor(config.rays), persistent=False)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
         self.register_buffer("scale", torch.tensor(config.output_scale), persistent=False)
@@ -376,6 +442,11 @@ class SiameseNetwork(nn.Module):
     def regress(self, s: Float[Tensor, "*B d"], s_desired: Float[Tensor, "*B d"]) -> Float[Tensor, "*B 6"]:
         """f: what the head says of S(I) and S(I*), in units of `output_scale`."""
         fusion = self.config.fusion
+        if fusion == "geometric":
+            with torch.autocast(s.device.type, enabled=False):
+                R, t = self.poses(s.float())
+                R_desired, t_desired = self.poses(s_desired.float())
+                return self._towards(R_desired.expand_as(R), t_desired.expand_as(t), R, t)
         if fusion == "absolute":
             with torch.autocast(s.device.type, enabled=False):
                 return self._between(self.head(s.float()), self.head(s_desired.float()).expand(*s.shape[:-1], 6))
@@ -393,6 +464,9 @@ class SiameseNetwork(nn.Module):
 
     def regress_pairs(self, s: Float[Tensor, "n d"], current: Tensor, desired: Tensor) -> Float[Tensor, "p 6"]:
         """`regress(s[current], s[desired])` for many pairs of few views: the first layer, linear, is run once a view."""
+        if self.config.fusion == "geometric":
+            R, t = self.poses(s)
+            return self._towards(R[desired], t[desired], R[current], t[current])
         if self.config.fusion == "absolute":
             y = self.head(s)
             return self._between(y[current], y[desired])
@@ -413,6 +487,23 @@ class SiameseNetwork(nn.Module):
             return y
         zero = rest(at_goal)
         return y - (zero if len(zero) == 1 else zero[desired])
+
+    def poses(self, s: Float[Tensor, "*B 8"]) -> tuple[Float[Tensor, "*B 3 3"], Float[Tensor, "*B 3"]]:
+        """R and t of T_wc that S(I) tells; for homography pooling."""
+        assert isinstance(self.pool, HomographyPool)
+        h = s / self.pool.units
+        H = torch.cat((h, torch.ones_like(h[..., :1])), -1).unflatten(-1, (3, 3))
+        return pose_from_homography(H, self.rays, self.config.half_width)
+
+    def _towards(self, R_d: Tensor, t_d: Tensor, R_c: Tensor, t_c: Tensor) -> Float[Tensor, "*B 6"]:
+        """The output, in units of `output_scale`, from the poses of desired and current camera: Eq. 3, or c*Tc."""
+        apart = t_c - t_d
+        turn = _rotation_vector(R_d.transpose(-1, -2) @ R_c)
+        if self.config.output == "pose":
+            y = torch.cat(((R_d.transpose(-1, -2) @ apart[..., None]).squeeze(-1), turn), -1)
+        else:
+            y = -torch.cat(((R_c.transpose(-1, -2) @ apart[..., None]).squeeze(-1), turn), -1)
+        return y / self.scale
 
     def _between(self, y: Float[Tensor, "*B 6"], y_desired: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 6"]:
         """c*Tc, in units of `output_scale`, of poses in the scene, in the same."""

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,9 +112,21 @@ class Trainer:
 
     Groups of views are shared out to the processes; each group has its own batch statistics, gradients and running
     statistics are averaged over groups. So any number of processes that divides `groups` makes the same step.
+
+    Args:
+        initial: weights to start from, of a network with the same backbone and pooling, with or without those of its head; None
+            for random ones (of the data's seed).
     """
 
-    def __init__(self, network: NetworkConfig, loss: LossConfig, data: BatchSource, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        network: NetworkConfig,
+        loss: LossConfig,
+        data: BatchSource,
+        config: TrainConfig,
+        initial: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        network = network.seen_by(data.camera, data.scenes[0].width)
         self.network_config, self.loss_config, self.data, self.config = network, loss, data, config
         rank, processes = world()
         if data.config.groups % processes:
@@ -131,6 +143,16 @@ class Trainer:
             self.where = CellPoints(self.network.channels) if loss.where > 0 and not own else None
         if self.where is not None and network.pooling != "spatial":
             raise SiameError("--loss.where needs --network.pooling spatial or homography; set one of them")
+        self._initial = 0.0 if initial is None else float(sum(w.double().sum() for w in initial.values()))
+        if initial is not None:
+            mine = self.network.state_dict()
+            other = {k for k in mine.keys() - initial.keys() if not k.startswith("head.")} | (
+                initial.keys() - mine.keys()
+            )
+            other |= {k for k in mine.keys() & initial.keys() if mine[k].shape != initial[k].shape}
+            if other:
+                raise SiameError(f"initial weights are of another network: {min(other)}")
+            self.network.load_state_dict(dict(initial), strict=False)
         self.loss.to(data.device)
         if self.where is not None:
             self.where.to(data.device)
@@ -146,11 +168,14 @@ class Trainer:
         """AdamW for all; or Muon for the matrices (convolutions as output x rest) and AdamW for what is left."""
         c = self.config
         weights = [*self.network.parameters(), *(self.where.parameters() if self.where is not None else ())]
-        last: Any = self.network.head[-1]
+        last: Any = self.network.head[-1] if len(self.network.head) else None
         by_muon = [
             p
             for p in self.network.parameters()
-            if c.optimiser == "muon" and p.ndim > 1 and min(p.shape[0], p[0].numel()) >= 16 and p is not last.weight
+            if c.optimiser == "muon"
+            and p.ndim > 1
+            and min(p.shape[0], p[0].numel()) >= 16
+            and (last is None or p is not last.weight)
         ]
         ours = {id(p) for p in by_muon}
         rest = [p for p in weights if id(p) not in ours]
@@ -278,6 +303,7 @@ class Trainer:
             ],
             "seed": data.seed,
             "output": data.output,
+            "initial": self._initial,
         }
         return json.dumps(parts, sort_keys=True)
 

@@ -58,6 +58,9 @@ class Train:
     """What lies beyond the print: grey level 0 to 1, r,g,b, 'mean' or 'edge'."""
     tensorboard: Path | None = None
     """Folder of TensorBoard logs."""
+    init: Path | None = None
+    """Start from this model's weights instead of random ones (those of its backbone, where the head is another): to go on with a model,
+    or for another photo with the same network. A third of the usual learning rates suits it: --train.lr 0.001 --train.lr-muon 0.013."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     eval_runs: int = 64
@@ -117,7 +120,8 @@ class Train:
             steps = self.steps or self._steps_of(state)
             if steps is None:
                 steps = steps_in(self.minutes or 5.0, network, self.loss, source, self.train)
-            trainer = Trainer(network, self.loss, source, dataclasses.replace(self.train, steps=steps))
+            config = dataclasses.replace(self.train, steps=steps)
+            trainer = Trainer(network, self.loss, source, config, self._initial(network))
             log = _TrainLog(self, trainer, camera, workspace) if world()[0] == 0 else None
             result = train(trainer, state, log.report if log else lambda p: None, log.evaluate if log else None)
             if log is None:
@@ -146,6 +150,32 @@ class Train:
             print(
                 f"next: siame servo --model {self.out} --scene {photo} --width {self.width} --distance {self.distance}"
             )
+
+    def _initial(self, network: NetworkConfig) -> dict[str, Any] | None:
+        """Weights of --init."""
+        if self.init is None:
+            return None
+        from siame_se3 import checkpoint
+
+        theirs = checkpoint.load(self.init).network
+        mine, other = dataclasses.asdict(network), dataclasses.asdict(theirs.config)
+        head = ("fusion", "head", "output")
+        same_head = all(mine[name] == other[name] for name in head)
+        for name in (
+            *head,
+            "zero_at_goal",
+            "pretrained",
+            "output_scale",
+            "rays",
+            "half_width",
+        ):  # backbone and pooling do not know these
+            mine.pop(name), other.pop(name)
+        if differing := [name for name in mine if mine[name] != other[name]]:
+            name = differing[0]
+            raise SiameError(
+                f"--init {self.init}: its {name} is {other[name]}; give --network.{name.replace('_', '-')} {other[name]}, or leave --init out"
+            )
+        return {name: w for name, w in theirs.state_dict().items() if same_head or not name.startswith("head.")}
 
     def _steps_of(self, state: Path) -> int | None:
         """How many steps an interrupted training was to make."""
