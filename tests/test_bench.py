@@ -117,13 +117,13 @@ def test_networks_are_trained_once_and_go_on(setup: Setup, monkeypatch: pytest.M
     real = networks.train
     monkeypatch.setattr(networks, "train", torn)
     with pytest.raises(KeyboardInterrupt):
-        networks.obtain("siame-se(3)", setup.scene, setup.folder, 0.1, 3)
+        networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
     monkeypatch.setattr(networks, "train", real)
     monkeypatch.setattr(networks, "steps_in", None)  # the budget of the first try holds
-    model = networks.obtain("siame-se(3)", setup.scene, setup.folder, 0.1, 3)
+    model = networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
     assert model.card["steps"] == 2
     monkeypatch.setattr(networks, "train", torn)
-    again = networks.obtain("siame-se(3)", setup.scene, setup.folder, 0.1, 3)
+    again = networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
     weights = [m.network.state_dict().values() for m in (model, again)]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
     assert [p.name for p in (setup.folder / "networks").iterdir()] == ["siame-se3.safetensors"]

@@ -39,6 +39,8 @@ class DataConfig:
         pairs: 'all' ordered pairs of a group, or 'paper': each view paired with one start of its own.
         spread: each view's offset from its reference is the Gaussian's, scaled by a factor uniform between these: (1, 1)
             is the paper's; a wider range has a heavier tail, for starts that are far.
+        starts: where current views are: 'table1', around each other, or 'wide': half of a group's views are spread as far starts are
+            (`sampling.wide_views`), and the desired views are the others. For all pairs.
         teacher: law that gives the velocities: pbvs, ibvs or 2.5d.
         augmentation: at full strength.
         curriculum: share of the training over which the augmentation's strength (and, with several scenes, their
@@ -55,6 +57,7 @@ class DataConfig:
     near_largest: float = 0.5
     pairs: Literal["all", "paper"] = "all"
     spread: tuple[float, float] = (0.2, 1.5)
+    starts: Literal["table1", "wide"] = "table1"
     teacher: Literal["pbvs", "ibvs", "2.5d"] = "pbvs"
     augmentation: Augmentation = field(default_factory=Augmentation)
     curriculum: float = 0.1
@@ -68,6 +71,10 @@ class DataConfig:
             raise SiameError(
                 f"--data.near {self.near}: give a share from 0 to 0.5 (each neighbour needs a view of its own)"
             )
+        if self.starts == "wide" and self.pairs == "paper":
+            raise SiameError("--data.starts wide needs --data.pairs all")
+        if self.starts == "wide" and self.near > 1 / 3:
+            raise SiameError(f"--data.starts wide with --data.near {self.near}: give a third at most")
         if not 0 < self.near_smallest <= self.near_largest:
             raise SiameError("--data.near-smallest and --data.near-largest: give shares above 0, the smallest first")
 
@@ -152,12 +159,15 @@ class BatchSource:
             index = torch.arange(half)
             return torch.cat((T_wd, T_wc)), index + half, index, torch.ones(half)
         near = round(c.near * n)
-        T = sampling.training_views(n - near, scene, self.camera, self.workspace, generator, c.spread)
+        far = (n - near) // 2 if c.starts == "wide" else 0
+        T = sampling.training_views(n - near - far, scene, self.camera, self.workspace, generator, c.spread)
+        if far:
+            T = torch.cat((T, sampling.wide_views(far, scene, self.camera, self.workspace, generator)))
         if near:
             bounds = (c.near_smallest, c.near_largest, c.near_orbit)
             T = torch.cat((T, sampling.near_views(T[:near], self.workspace, generator, *bounds)))
         i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
-        distinct = i != j
+        distinct = (i != j) & ((j < n - near - far) | (j >= n - near))  # no desired view among the far ones
         i, j = i[distinct], j[distinct]
         neighbours = (i - j).abs() == n - near
         return T, i, j, torch.where(neighbours & (torch.minimum(i, j) < near), c.near_weight, 1.0)

@@ -236,6 +236,17 @@ def overlap(overlaps: Sequence[float], curves: dict[str, list[float]]) -> Figure
     return figure
 
 
+def scenes(counts: Sequence[int], curves: dict[str, list[float]]) -> Figure:
+    """Converged runs of networks for several scenes against their number (the paper's Fig. 3)."""
+    figure, axes = _curves(
+        [float(n) for n in counts], curves, "scenes that one network is trained on", "converged [%]", 1
+    )
+    axes.set_xscale("log")
+    axes.set_xticks(list(counts), [str(n) for n in counts])
+    axes.minorticks_off()
+    return figure
+
+
 def basins(distances_cm: Sequence[float], curves: dict[str, list[float]], degrees_per_cm: float) -> Figure:
     """Converged runs [%] of each law against the distance of their start."""
     label = f"distance of the start [cm]; turned by {degrees_per_cm:g} deg for each cm"

@@ -259,6 +259,32 @@ def wide_starts(
     T_wd = reference_pose(workspace.distance).repeat(n, 1, 1)
     position = T_wd[:, :3, 3] + _uniform(n, [0.6 * s, 0.6 * s, 0.15 * s], generator)
     ring = (torch.randint(1, 5, (n,), generator=generator).double() * 0.08 * s)[:, None]
+    return T_wd, _looking(position, ring, 120, generator)
+
+
+def wide_views(
+    n: int, scene: Scene, camera: Camera, workspace: Workspace, generator: torch.Generator
+) -> Float[Tensor, "n 4 4"]:
+    """Training views T_wc for `wide_starts`: a box and rolls a sixth larger, looking at any point up to 0.35 m from the middle (scaled
+    likewise); each sees enough of the print."""
+    s = workspace.distance / 0.6
+
+    def draw(k: int) -> tuple[Tensor]:
+        position = reference_pose(workspace.distance)[:3, 3] + _uniform(k, [0.7 * s, 0.7 * s, 0.2 * s], generator)
+        ring = 0.35 * s * torch.rand(k, 1, generator=generator, dtype=torch.float64)
+        return (_looking(position, ring, 140, generator),)
+
+    def accept(T_wc: Tensor) -> Tensor:
+        return (visible(scene, camera, T_wc) >= workspace.min_overlap) & (T_wc[:, 2, 3] <= -workspace.min_height)
+
+    return _fill(n, draw, accept, f"training views of {scene.name}")[0]
+
+
+def _looking(
+    position: Float[Tensor, "n 3"], ring: Float[Tensor, "n 1"], roll_deg: float, generator: torch.Generator
+) -> Float[Tensor, "n 4 4"]:
+    """Cameras that look at points `ring` metres from the scene's middle in random directions, rolled by up to +-roll_deg."""
+    n = len(position)
     bearing = _uniform(n, [math.pi], generator)
     target = torch.cat((ring * bearing.cos(), ring * bearing.sin(), torch.zeros_like(ring)), 1)
     z = torch.nn.functional.normalize(target - position, dim=1)
@@ -266,9 +292,9 @@ def wide_starts(
         torch.cross(torch.tensor([[0.0, 1.0, 0.0]], dtype=z.dtype).expand_as(z), z, dim=1), dim=1
     )
     R = torch.stack((x, torch.cross(z, x, dim=1), z), -1)
-    roll = _uniform(n, [math.radians(120)], generator)
+    roll = _uniform(n, [math.radians(roll_deg)], generator)
     R = R @ lie.so3_exp(torch.cat((torch.zeros(n, 2, dtype=z.dtype), roll), 1))
-    return T_wd, lie.pose(R, position)
+    return lie.pose(R, position)
 
 
 def starts_from_csv(path: str | Path, workspace: Workspace) -> tuple[Float[Tensor, "n 4 4"], Float[Tensor, "n 4 4"]]:

@@ -6,5 +6,7 @@ cells.py      runs of one law under one condition, kept in a CSV: what resumes, 
 table1.py     Table I, and from the same runs Fig. 2 (convergence against overlap)
 wide.py       far starts
 perturb.py    one disturbance at a time
+fig3.py       one network for several scenes, and scenes never seen
+photos.py     the photos of several scenes: a fixed list and split
 report.py     tables and pages
 """

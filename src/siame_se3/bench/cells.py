@@ -7,13 +7,15 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from siame_se3 import metrics
 from siame_se3.augment import Augmentation
-from siame_se3.bench import networks
+from siame_se3.bench import networks, photos
 from siame_se3.bench.laws import LAWS
+from siame_se3.checkpoint import Model
+from siame_se3.control.base import Controller
 from siame_se3.errors import SiameError
 from siame_se3.metrics import Row
 from siame_se3.plant import Mismatch
@@ -32,6 +34,8 @@ class Cell:
         runs, seed: of the starts and the conditions.
         disturbance: of the current images; None for none.
         mismatch: how camera and scene differ from what the law is told; None for not at all.
+        split, scenes: the runs are shared out to this many photos of 'train' or 'unseen' (see `photos`); '' for the setup's scene.
+        network: instead of the law's own (see `networks`).
     """
 
     law: str
@@ -41,6 +45,14 @@ class Cell:
     seed: int
     disturbance: Augmentation | None = None
     mismatch: Mismatch | None = None
+    split: str = ""
+    scenes: int = 1
+    network: str = ""
+
+    @property
+    def needs(self) -> str:
+        """The network that it takes, '' for none."""
+        return self.network or LAWS[self.law].network
 
     @property
     def name(self) -> str:
@@ -64,6 +76,8 @@ class Setup:
         minutes: budget of each network's training.
         seed: of the trainings.
         tell: progress, a line at a time.
+        photos: a user's folder of photos, instead of the list's.
+        root: where Debian's packages of photos are unpacked.
     """
 
     folder: Path
@@ -71,6 +85,8 @@ class Setup:
     minutes: float
     seed: int
     tell: Callable[[str], None]
+    photos: Path | None = None
+    root: Path = Path("/")
 
 
 def csv_of(setup: Setup, experiment: str, cell: Cell) -> Path:
@@ -82,28 +98,19 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
     """Run the cells of a shard (its number, how many) that are not there yet. Laws that share a network share a shard, so that
     no two processes train the same one."""
     mine, shards = shard
-    groups = list(dict.fromkeys(LAWS[cell.law].network or cell.law for cell in cells))
+    groups = list(dict.fromkeys(cell.needs or cell.law for cell in cells))
     for cell in cells:
         path = csv_of(setup, experiment, cell)
-        if groups.index(LAWS[cell.law].network or cell.law) % shards != mine:
+        if groups.index(cell.needs or cell.law) % shards != mine:
             continue
         if path.is_file():
             _check(path, cell, setup)
             setup.tell(f"{experiment} {cell.name}: there already")
             continue
         law = LAWS[cell.law]
-        model = (
-            networks.obtain(law.network, setup.scene, setup.folder, setup.minutes, setup.seed, setup.tell)
-            if law.network
-            else None
-        )
+        model = obtain(setup, cell.needs) if cell.needs else None
         began = time.perf_counter()
-        trajectory, _, _ = run_servo(
-            *(law.make(model), setup.scene, law.camera, cell.starts, cell.runs, cell.seed, 0.6, law.config),
-            conditions=cell.disturbance,
-            mismatch=cell.mismatch,
-        )
-        table = metrics.rows(trajectory)
+        table = _rows(setup, cell, law.make(model))
         facts = {
             "what": _what(cell, setup),
             "seconds": round(time.perf_counter() - began, 1),
@@ -121,6 +128,30 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
         )
 
 
+def obtain(setup: Setup, name: str) -> Model:
+    """A network by its name, trained on its scenes if it is not there."""
+    count = networks.scenes_of(name)
+    scenes = photos.scenes("train", count, setup.photos, setup.root) if count else [setup.scene]
+    return networks.obtain(name, scenes, setup.folder, setup.minutes, setup.seed, setup.tell)
+
+
+def _rows(setup: Setup, cell: Cell, controller: Controller) -> list[Row]:
+    """All runs of a cell, scene by scene."""
+    law = LAWS[cell.law]
+    scenes = photos.scenes(cell.split, cell.scenes, setup.photos, setup.root) if cell.split else [setup.scene]
+    table: list[Row] = []
+    for k, scene in enumerate(scenes):
+        runs = (k + 1) * cell.runs // len(scenes) - k * cell.runs // len(scenes)
+        if runs:
+            trajectory, _, _ = run_servo(
+                *(controller, scene, law.camera, cell.starts, runs, cell.seed + k, 0.6, law.config),
+                conditions=cell.disturbance,
+                mismatch=cell.mismatch,
+            )
+            table += [replace(row, run=len(table) + row.run) for row in metrics.rows(trajectory)]
+    return table
+
+
 def _what(cell: Cell, setup: Setup) -> dict[str, object]:
     law = LAWS[cell.law]
     return {
@@ -134,6 +165,8 @@ def _what(cell: Cell, setup: Setup) -> dict[str, object]:
         "scene": setup.scene.name,
         "disturbance": None if cell.disturbance is None else vars(cell.disturbance),
         "mismatch": None if cell.mismatch is None else vars(cell.mismatch),
+        "scenes": [cell.split, cell.scenes],
+        "network": cell.needs,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class Recipe:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    workspace: Workspace = field(default_factory=Workspace)
 
 
 RECIPES = {
@@ -37,7 +38,21 @@ RECIPES = {
         NetworkConfig(pooling="average", fusion="absolute", output="pose", head=(256,)),
         LossConfig("eq5", where=0.0),
     ),
+    "siame-se(3)-wide": Recipe(NetworkConfig(fusion="geometric"), data=DataConfig(starts="wide")),
 }
+
+
+def recipe_of(name: str) -> Recipe:
+    """Of a name in RECIPES, or of 'many-N-colour' and 'many-N-grey', one network for N scenes."""
+    if not name.startswith("many-"):
+        return RECIPES[name]
+    # Four scenes a step, so that its gradient is not that of one of them.
+    return Recipe(NetworkConfig(colour=name.endswith("-colour")), data=DataConfig(views=16, groups=4))
+
+
+def scenes_of(name: str) -> int:
+    """How many photos of the list a network is for; 0 for the benchmark's one scene."""
+    return int(name.split("-")[1]) if name.startswith("many-") else 0
 
 
 def path_of(folder: Path, name: str) -> Path:
@@ -46,15 +61,20 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 def obtain(
-    name: str, scene: Scene, folder: Path, minutes: float, seed: int, tell: Callable[[str], None] = lambda line: None
+    name: str,
+    scenes: Sequence[Scene],
+    folder: Path,
+    minutes: float,
+    seed: int,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Model:
-    """The network of a row, trained for `minutes` if it is not there; an interrupted training goes on."""
+    """A network by its name, trained for `minutes` if it is not there; an interrupted training goes on."""
     path = path_of(folder, name)
     if path.is_file():
         return checkpoint.load(path)
-    recipe = RECIPES[name]
-    camera, workspace = default_camera(recipe.network.image_size), Workspace()
-    source = BatchSource([scene], camera, workspace, recipe.data, seed, recipe.network.output)
+    recipe = recipe_of(name)
+    camera = default_camera(recipe.network.image_size)
+    source = BatchSource(list(scenes), camera, recipe.workspace, recipe.data, seed, recipe.network.output)
     state = path.with_name(path.name + ".state")
     budget = path.with_name(path.name + ".steps")  # so that a training goes on with the number of steps it began with
     if not budget.is_file():
@@ -70,14 +90,15 @@ def obtain(
     network = train(trainer, state, report)
     card = {
         "recipe": asdict(recipe),
+        "scenes": [scene.name for scene in scenes],
         "seed": seed,
         "steps": config.steps,
-        "images": config.steps * recipe.data.views,
+        "images": config.steps * recipe.data.views * recipe.data.groups,
         "seconds": round(trainer.seconds, 1),
         "hardware": hardware(),
         "date": time.strftime("%Y-%m-%d"),
     }
-    model = Model(network.float().cpu(), camera, workspace.distance, scene.width, card)
+    model = Model(network.float().cpu(), camera, recipe.workspace.distance, scenes[0].width, card)
     checkpoint.save(model, path)
     for done in (state, budget):
         done.unlink(missing_ok=True)

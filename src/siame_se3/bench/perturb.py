@@ -13,6 +13,9 @@ from siame_se3.metrics import Row
 from siame_se3.plant import Mismatch
 
 NAME = "perturb"
+ROWS = ("dvs", "dvs-light", "pbvs-sift", "siame-se(3)", "handoff")
+QUICK = ("dvs-light", "siame-se(3)", "handoff")  # with --quick
+OTHERS: tuple[str, ...] = tuple(name for name in LAWS if name not in ROWS)  # rows on demand
 CONDITIONS: dict[str, tuple[Augmentation | None, Mismatch | None]] = {
     "none": (None, None),
     "lamps": (replace(NONE, lamps=4, lamp_gain=0.2, lamp_width=0.5, lamp_width_spread=0.2), None),

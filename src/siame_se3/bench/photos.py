@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from siame_se3.errors import SiameError
 from siame_se3.scene import Scene, load_scenes
 
 WIDTH, HEIGHT, TEXELS = 0.8, 0.6, 800  # of every scene: size [m], and pixels along the width
+UNSEEN = 12  # scenes of the list that are in no training
 ON_PYPI = {"scikit-image": "skimage", "mvtb-data": "mvtbdata"}
 
 
@@ -65,6 +67,7 @@ def as_print(scene: Scene) -> Scene:
     return Scene(texture.contiguous(), WIDTH, HEIGHT, scene.name, scene.fill)
 
 
+@lru_cache(maxsize=16)
 def scenes(split: str, count: int, folder: Path | None = None, root: Path = Path("/")) -> list[Scene]:
     """The first `count` scenes of a split.
 
@@ -81,7 +84,7 @@ def scenes(split: str, count: int, folder: Path | None = None, root: Path = Path
             raise SiameError(f"{count} '{split}' scenes: the list has {len(found)}; give fewer, or --scenes DIR")
         return [as_print(Scene.from_photo(photo.file(root), WIDTH)) for photo in found[:count]]
     everything = load_scenes([folder], WIDTH)
-    unseen = min(12, len(everything) // 5)
+    unseen = min(UNSEEN, len(everything) // 5)
     mine = everything[: len(everything) - unseen] if split == "train" else everything[len(everything) - unseen :]
     if count > len(mine):
         raise SiameError(

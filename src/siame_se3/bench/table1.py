@@ -13,6 +13,9 @@ from siame_se3.sampling import Workspace
 from siame_se3.simulate import default_camera
 
 NAME = "table1"
+ROWS = tuple(name for name in LAWS if not name.endswith("-wide"))
+QUICK = ("dvs", "dct20", "dvs-light", "pbvs-sift", "pbvs-orb", "siame-se(3)", "handoff")  # with --quick
+OTHERS: tuple[str, ...] = ()  # rows on demand
 BATCHES = 10  # of Fig. 2
 
 

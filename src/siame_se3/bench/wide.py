@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 from siame_se3.bench import report, table1
 from siame_se3.bench.cells import Cell, Setup, results
+from siame_se3.bench.laws import LAWS
 
 NAME = "wide"
+ROWS = tuple(LAWS)
+QUICK = ("dvs", "dct20", "dvs-light", "pbvs-sift", "pbvs-orb", "siame-se(3)", "handoff")  # with --quick
+OTHERS: tuple[str, ...] = ()  # rows on demand
 
 
 def cells(runs: int, seed: int, laws: Sequence[str]) -> list[Cell]:

@@ -6,7 +6,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
@@ -14,7 +14,7 @@ from siame_se3.cli.options import check_writable
 from siame_se3.errors import SiameError
 from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled
 
-EXPERIMENTS = ("table1", "wide", "perturb")
+EXPERIMENTS = ("table1", "wide", "perturb", "fig3")
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Bench:
     """Run the paper's experiments; write CSVs, figures and a report page for each.
 
     table1: Table I, all laws from the same 1000 starts, the paper's row beside ours; and Fig. 2, convergence against overlap, from
-    the same runs. wide: far starts. perturb: one disturbance at a time. What is there already is not run again, so a stopped
-    benchmark goes on; networks that are missing are trained first.
+    the same runs. wide: far starts. perturb: one disturbance at a time. fig3: networks for several scenes, and scenes never seen.
+    What is there already is not run again, so a stopped benchmark goes on; networks that are missing are trained first.
     """
 
     experiment: Positional[Literal[(*EXPERIMENTS, "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
@@ -31,16 +31,23 @@ class Bench:
     out: Path = Path("siame-bench")
     """Folder of everything: networks/, and a folder for each experiment with its report.md."""
     quick: bool = False
-    """A version of about a minute: few runs, and the bundled model as the only network."""
+    """A version of about a minute: few runs, few rows, the bundled model as 'siame-se(3)', half a minute of training for others."""
     runs: int | None = None
-    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb (24 with --quick)."""
+    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb and fig3 (24 with --quick)."""
     seed: int = 42
     """Of starts, conditions and trainings."""
     minutes: float = 5.0
     """Training budget of each network that is missing."""
     laws: tuple[str, ...] = ()
-    """Only these rows: dvs, dct20, dct100, dvs-light, ibvs-orb, ibvs-sift, pbvs-orb, pbvs-sift, absolute-pose, 'siame-SE(3)',
-    'siame-se(3)-two', 'siame-se(3)', handoff."""
+    """Only these rows. table1, wide, perturb: dvs, dct20, dct100, dvs-light, ibvs-orb, ibvs-sift, pbvs-orb, pbvs-sift, absolute-pose,
+    'siame-SE(3)', 'siame-se(3)-two', 'siame-se(3)', handoff, 'siame-se(3)-wide', handoff-wide; fig3: colour, grey, dvs."""
+    counts: tuple[int, ...] = (2, 5, 10, 50, 100)
+    """Numbers of scenes of fig3's networks."""
+    scenes: Path | None = None
+    """Folder of your own photos for fig3, instead of those that packages bring (docs/benchmarks.md names them); the last fifth, 12 at
+    most, are the unseen ones."""
+    photos_root: Path = Path("/")
+    """Where Debian's packages of photos are unpacked, if not installed."""
     bundled_model: bool = False
     """Take the bundled model (an hour's training) as 'siame-se(3)' instead of training it."""
     shard: str = "0/1"
@@ -48,21 +55,27 @@ class Bench:
     makes the report of all."""
 
     def __call__(self) -> None:
-        from siame_se3.bench import cells, networks, perturb, table1, wide
-        from siame_se3.bench.laws import LAWS
+        from siame_se3.bench import cells, fig3, networks, perturb, table1, wide
         from siame_se3.scene import Scene
 
+        rooms: dict[str, tuple[Any, int]] = {
+            "table1": (table1, 1000),
+            "wide": (wide, 500),
+            "perturb": (perturb, 200),
+            "fig3": (fig3, 200),
+        }
+        chosen = EXPERIMENTS if self.experiment == "all" else (self.experiment,)
         check_writable(self.out / "report.md", "--out")
-        if unknown := [name for name in self.laws if name not in LAWS]:
-            raise SiameError(f"--laws {unknown[0]}: no such row; use some of {', '.join(LAWS)}")
+        known = dict.fromkeys(row for name in chosen for row in (*rooms[name][0].ROWS, *rooms[name][0].OTHERS))
+        if unknown := [row for row in self.laws if row not in known]:
+            raise SiameError(f"--laws {unknown[0]}: no such row; use some of {', '.join(known)}")
         if self.runs is not None and self.runs < 1:
             raise SiameError(f"--runs {self.runs}: give 1 or more")
         if not self.minutes > 0:
             raise SiameError(f"--minutes {self.minutes}: give a number above 0")
+        if not self.counts or min(self.counts) < 1:
+            raise SiameError("--counts: give numbers of scenes, 1 or more")
         shard = self._shard()
-        trained = {name for name, law in LAWS.items() if law.network and law.network != "siame-se(3)"}
-        slow = trained | {"ibvs-sift", "ibvs-orb", "dct100"}
-        laws = self.laws or tuple(name for name in LAWS if not (self.quick and name in slow))
         if self.quick or self.bundled_model:
             place = networks.path_of(self.out, "siame-se(3)")
             if not place.is_file():
@@ -70,11 +83,16 @@ class Bench:
                 shutil.copyfile(bundled(BUNDLED_MODEL), place)
         command = " ".join(["siame", *sys.argv[1:]])
         scene = Scene.from_photo(bundled(BUNDLED_PHOTO), 0.8)
-        setup = cells.Setup(self.out, scene, self.minutes, self.seed, lambda text: print(text, flush=True))
-        rooms = {"table1": (table1, 1000), "wide": (wide, 500), "perturb": (perturb, 200)}
-        for name in EXPERIMENTS if self.experiment == "all" else (self.experiment,):
+        minutes = min(self.minutes, 0.5) if self.quick else self.minutes
+        setup = cells.Setup(
+            *(self.out, scene, minutes, self.seed, lambda text: print(text, flush=True)), self.scenes, self.photos_root
+        )
+        for name in chosen:
             room, usual = rooms[name]
-            wanted = room.cells(self.runs or (24 if self.quick else usual), self.seed, laws)
+            usable = (*room.ROWS, *room.OTHERS)
+            rows = tuple(row for row in self.laws if row in usable) or (room.QUICK if self.quick else room.ROWS)
+            more = ((2,) if self.quick else self.counts,) if name == "fig3" else ()
+            wanted = room.cells(self.runs or (24 if self.quick else usual), self.seed, rows, *more)
             cells.run(setup, name, wanted, shard)
             print(room.page(setup, wanted, command))
             print(f"report: {self.out / name / 'report.md'}")

@@ -1,0 +1,80 @@
+"""Fig. 3: one network for 2, 5, 10, 50 and 100 scenes, in colour and in grey, on the scenes it knows; DVS on the same; and, beyond the
+paper, on scenes that no training has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from siame_se3 import plots
+from siame_se3.bench import report
+from siame_se3.bench.cells import Cell, Setup, csv_of, results
+from siame_se3.bench.photos import UNSEEN
+from siame_se3.metrics import Row
+
+NAME = "fig3"
+COUNTS = (2, 5, 10, 50, 100)
+ROWS = ("colour", "grey", "dvs")
+QUICK = ("colour", "dvs")  # with --quick
+OTHERS: tuple[str, ...] = ()  # rows on demand
+
+
+def cells(runs: int, seed: int, rows: Sequence[str], counts: Sequence[int] = COUNTS) -> list[Cell]:
+    """Of each number of scenes: both networks and DVS on those, and on the unseen ones (DVS once)."""
+    wanted = []
+    for count in counts:
+        for row in rows:
+            law, network = ("dvs", "") if row == "dvs" else ("siame-se(3)", f"many-{count}-{row}")
+            for split, scenes in (("train", count), ("unseen", UNSEEN)):
+                if row != "dvs" or split == "train" or count == counts[0]:
+                    name = f"{row} unseen" if row == "dvs" and split == "unseen" else f"{row} {count} {split}"
+                    wanted.append(Cell(law, name, "table1", runs, seed, split=split, scenes=scenes, network=network))
+    return wanted
+
+
+def _told(rows: Sequence[Row]) -> str:
+    """converged [%], end error of the converged [cm/deg], as the paper prints them."""
+    good = [r for r in rows if r.converged]
+    if not good:
+        return f"{report.share(rows, None):.1f}"
+    t, r = (sum(x) / len(good) for x in zip(*((100 * g.end_t_m, g.end_r_deg) for g in good), strict=True))
+    return f"{report.share(rows, None):.1f} ({t:.2f}/{r:.2f})"
+
+
+def page(setup: Setup, wanted: list[Cell], command: str) -> str:
+    """Write fig3.csv, the figure and the report page; the table as text."""
+    found = results(setup, NAME, wanted)
+    by_name = {cell.condition: rows for cell, rows in found.items()}
+    counts = sorted({int(name.split()[1]) for name in by_name if name.split()[1].isdecimal()})
+    if not counts:
+        return report.markdown([])
+    kinds = [(row, split) for row in ROWS for split in ("train", "unseen")]
+
+    def rows_of(row: str, count: int, split: str) -> list[Row]:
+        return by_name.get("dvs unseen" if (row, split) == ("dvs", "unseen") else f"{row} {count} {split}", [])
+
+    titles = {
+        ("colour", "train"): "colour",
+        ("grey", "train"): "grey",
+        ("dvs", "train"): "DVS, the same scenes",
+        ("colour", "unseen"): "colour, unseen scenes",
+        ("grey", "unseen"): "grey, unseen scenes",
+        ("dvs", "unseen"): "DVS, unseen scenes",
+    }
+    table = [
+        {
+            "scenes": str(count),
+            **{titles[kind]: _told(rows) if (rows := rows_of(kind[0], count, kind[1])) else "-" for kind in kinds},
+        }
+        for count in counts
+    ]
+    curves = {
+        titles[kind]: [report.share(rows_of(kind[0], count, kind[1]), None) for count in counts] for kind in kinds
+    }
+    curves = {title: shares for title, shares in curves.items() if any(x == x for x in shares)}
+    plots.save(plots.scenes(counts, curves), csv_of(setup, NAME, wanted[0]).parent / "fig3.png")
+    notes = [
+        "Converged [%], and in brackets the mean end error of the converged [cm/deg]. Runs are shared out to the scenes. All networks have the "
+        f"same budget, {setup.minutes:g} min each. The unseen scenes are {UNSEEN} photos that are in no training.",
+        "![convergence against the number of scenes](fig3.png)",
+    ]
+    return report.write_page(setup, NAME, "Fig. 3: several scenes", list(found), table, notes, command)

@@ -1,0 +1,128 @@
+"""Benchmarks on several scenes: the list of photos, a user's folder, Fig. 3."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from conftest import smooth_scene
+from siame_se3.bench import cells, fig3, laws, networks, photos
+from siame_se3.bench.cells import Cell, Setup
+from siame_se3.bench.laws import LAWS
+from siame_se3.data import DataConfig
+from siame_se3.errors import SiameError
+from siame_se3.loss import LossConfig
+from siame_se3.network import NetworkConfig
+from siame_se3.scene import Scene
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eleven photos of several shapes."""
+    place = tmp_path / "photos"
+    place.mkdir()
+    for k in range(11):
+        texture = (255 * smooth_scene(k).texture).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(texture).resize((90 + 10 * k, 100)).save(place / f"photo{k:02d}.png")
+    return place
+
+
+@pytest.fixture
+def setup(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    small = {name: replace(law, size=48, iterations=6) for name, law in LAWS.items()}
+    for module in (laws, cells):
+        monkeypatch.setattr(module, "LAWS", small)
+    tiny = networks.Recipe(
+        NetworkConfig("test_resnet", 48, head=(16,)), LossConfig(), DataConfig(views=4, near=0.25, curriculum=0.0)
+    )
+    monkeypatch.setattr(networks, "recipe_of", lambda name: tiny)
+    monkeypatch.setattr(networks, "steps_in", lambda minutes, *rest: 2)
+    return Setup(tmp_path / "out", smooth_scene(), 0.1, 3, lambda text: None, folder)
+
+
+def test_the_list_has_its_split() -> None:
+    train, unseen = photos.listed("train"), photos.listed("unseen")
+    assert (len(train), len(unseen)) == (100, photos.UNSEEN)
+    assert len({photo.path for photo in train + unseen}) == 112
+    assert {photo.split for photo in train} == {"train"}
+
+
+def test_listed_photos_are_prints_of_one_size() -> None:
+    pytest.importorskip("skimage")
+    photo = next(p for p in photos.listed("unseen") if p.path.endswith("astronaut.png"))
+    print_ = photos.as_print(Scene.from_photo(photo.file(Path("/nowhere"))))
+    assert (print_.width, print_.height, tuple(print_.texture.shape)) == (0.8, 0.6, (3, 600, 800))
+    # the middle of the picture, as it was
+    middle = Scene.from_photo(photo.file(Path("/"))).texture[:, 64:448]
+    small = torch.nn.functional.interpolate(print_.texture[None], (384, 512), mode="area")[0]
+    assert float((small - middle).abs().mean()) < 0.02
+
+
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    debian = next(p for p in photos.listed("train") if p.package == "mate-backgrounds")
+    with pytest.raises(SiameError, match="apt install mate-backgrounds"):
+        debian.file(tmp_path)
+    monkeypatch.setattr(photos.importlib.util, "find_spec", lambda name: None)
+    python = next(p for p in photos.listed("train") if p.package == "mvtb-data")
+    with pytest.raises(SiameError, match="pip install mvtb-data"):
+        python.file(tmp_path)
+
+
+def test_a_users_folder_has_a_split_too(folder: Path) -> None:
+    train, unseen = photos.scenes("train", 9, folder), photos.scenes("unseen", 2, folder)
+    assert [s.name for s in train + unseen] == [f"photo{k:02d}" for k in range(11)]
+    assert all((s.width, s.height) == (0.8, 0.6) for s in train)
+    with pytest.raises(SiameError, match="9 'train' photos in it, 10 wanted"):
+        photos.scenes("train", 10, folder)
+    with pytest.raises(SiameError, match="the list has 100"):
+        photos.scenes("train", 101)
+
+
+def test_runs_are_shared_out_to_the_scenes(setup: Setup) -> None:
+    several = Cell("dvs", "", "table1", 7, 1, split="train", scenes=3)
+    cells.run(setup, "x", [several])
+    rows = cells.results(setup, "x", [several])[several]
+    assert [row.run for row in rows] == list(range(7))
+    alone = [Cell("dvs", f"{k}", "table1", n, 1 + k) for k, n in enumerate((2, 2, 3))]
+    for cell, scene in zip(alone, photos.scenes("train", 3, setup.photos), strict=True):
+        cells.run(replace(setup, scene=scene), "y", [cell])
+    singly = [row for cell in alone for row in cells.results(setup, "y", [cell])[cell]]
+    assert [row.end_t_m for row in rows] == [row.end_t_m for row in singly]
+
+
+def test_fig3_has_a_line_a_number_of_scenes(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fig3, "UNSEEN", 2)
+    wanted = fig3.cells(4, 5, fig3.ROWS, (2, 3))
+    cells.run(setup, "fig3", wanted)
+    assert {p.stem for p in (setup.folder / "networks").glob("*.safetensors")} == {
+        f"many-{n}-{colour}" for n in (2, 3) for colour in ("colour", "grey")
+    }
+    text = fig3.page(setup, wanted, "siame bench fig3")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert [line[0] for line in lines] == ["scenes", "---", "2", "3"]
+    assert all("-" not in line[1:] for line in lines[2:])
+    assert lines[2][-1] == lines[3][-1]  # DVS on unseen scenes does not depend on the number
+    assert (setup.folder / "fig3" / "fig3.png").is_file()
+    page = (setup.folder / "fig3" / "report.md").read_text(encoding="utf-8")
+    assert text in page
+
+
+def test_fig3_of_some_rows_says_what_is_missing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fig3, "UNSEEN", 2)
+    assert "nothing has been run" in fig3.page(setup, fig3.cells(4, 5, ("dvs",), (2,)), "x")
+    wanted = fig3.cells(4, 5, ("dvs",), (2,))
+    cells.run(setup, "fig3", wanted)
+    line = fig3.page(setup, wanted, "x").splitlines()[2].split("|")
+    assert [x.strip() for x in line[2:4]] == ["-", "-"]
+
+
+@pytest.mark.parametrize(("name", "scenes"), [("many-50-grey", 50), ("many-2-colour", 2), ("siame-se(3)", 0)])
+def test_names_of_networks_say_what_they_are(name: str, scenes: int) -> None:
+    recipe = networks.recipe_of(name)
+    assert networks.scenes_of(name) == scenes
+    assert recipe.network.colour == (not name.endswith("grey"))
+    assert (recipe.data.groups > 1) == (scenes > 0)
