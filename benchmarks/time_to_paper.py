@@ -13,48 +13,30 @@ import argparse
 import json
 from pathlib import Path
 
-from common import closed_loop, header, markdown, skimage_photo
+from common import header, markdown, skimage_photo
 
-from siame_se3.data import BatchSource, DataConfig
-from siame_se3.loss import LossConfig
-from siame_se3.network import NetworkConfig
-from siame_se3.sampling import Workspace
+from siame_se3.bench.training import reach
 from siame_se3.scene import Scene
-from siame_se3.simulate import default_camera
-from siame_se3.train import TrainConfig, Trainer, steps_in
 
 PHOTOS = ("coffee.png", "page.png", "astronaut.png", "gravel.png", "rocket.jpg")
 
 
-def reach(photo: Path, minutes: float, runs: int, seed: int) -> dict[str, object]:
+def line(photo: Path, minutes: float, runs: int, seed: int) -> dict[str, object]:
     """One training; the first check that passes, or the last one."""
-    network = NetworkConfig()
-    scene = Scene.from_photo(photo)
-    source = BatchSource([scene], default_camera(network.image_size), Workspace(), DataConfig(), seed)
-    steps = steps_in(minutes, network, LossConfig(), source, TrainConfig())
-    trainer = Trainer(network, LossConfig(), source, TrainConfig(steps=steps))
-    checks = {round(steps * share) for share in (0.7, 0.8, 0.9, 1.0)}
-    row: dict[str, object] = {}
-    while trainer.step < steps:
-        trainer.advance()
-        if trainer.step in checks:
-            s = closed_loop(trainer.result(), scene, runs, seed=1000 + seed)
-            t, r = 100 * s.end_t_converged_m[0], s.end_r_converged_deg[0]
-            reached = s.converged_percent >= 98.9 and t < 1.0 and r < 0.75
-            row = {
-                "photo": photo.stem,
-                "budget [min]": minutes,
-                "reached": "yes" if reached else "no",
-                "time [s]": round(trainer.seconds),
-                "images": trainer.step * source.config.views,
-                "converged [%]": round(s.converged_percent, 1),
-                "end, converged": f"{t:.2f} cm {r:.2f} deg",
-                "end, all": f"{100 * s.end_t_m[0]:.2f} cm {s.end_r_deg[0]:.2f} deg",
-                "seed": seed,
-            }
-            print(json.dumps(row), flush=True)
-            if reached:
-                break
+    r = reach(Scene.from_photo(photo), minutes, runs, seed)
+    s = r.summary
+    row: dict[str, object] = {
+        "photo": photo.stem,
+        "budget [min]": minutes,
+        "reached": "yes" if r.reached else "no",
+        "time [s]": round(r.seconds),
+        "images": r.images,
+        "converged [%]": round(s.converged_percent, 1),
+        "end, converged": f"{100 * s.end_t_converged_m[0]:.2f} cm {s.end_r_converged_deg[0]:.2f} deg",
+        "end, all": f"{100 * s.end_t_m[0]:.2f} cm {s.end_r_deg[0]:.2f} deg",
+        "seed": seed,
+    }
+    print(json.dumps(row), flush=True)
     return row
 
 
@@ -70,7 +52,7 @@ def main() -> None:
     table = []
     for photo in options.photos or [skimage_photo(name) for name in PHOTOS]:
         for minutes in options.minutes:
-            row = reach(photo, minutes, options.runs, options.seed)
+            row = line(photo, minutes, options.runs, options.seed)
             if row["reached"] == "yes":
                 break
         table.append(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import torch
 from PIL import Image
 
 from conftest import smooth_scene
-from siame_se3.bench import cells, fig3, laws, networks, photos
+from siame_se3 import metrics
+from siame_se3.bench import cells, fig3, laws, networks, photos, robot, training
 from siame_se3.bench.cells import Cell, Setup
 from siame_se3.bench.laws import LAWS
 from siame_se3.data import DataConfig
@@ -18,6 +20,7 @@ from siame_se3.errors import SiameError
 from siame_se3.loss import LossConfig
 from siame_se3.network import NetworkConfig
 from siame_se3.scene import Scene
+from siame_se3.train import TrainConfig
 
 
 @pytest.fixture
@@ -118,6 +121,64 @@ def test_fig3_of_some_rows_says_what_is_missing(setup: Setup, monkeypatch: pytes
     cells.run(setup, "fig3", wanted)
     line = fig3.page(setup, wanted, "x").splitlines()[2].split("|")
     assert [x.strip() for x in line[2:4]] == ["-", "-"]
+
+
+@pytest.mark.parametrize("name", ["fig4", "fig5"])
+def test_robot_runs_are_driven_and_reported(setup: Setup, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(robot, "ITERATIONS", 5)
+    many = [photos.scenes("train", 3, setup.photos)[0]] * 10
+    monkeypatch.setattr(photos, "scenes", lambda split, count, folder, root: many[:count])
+    text = robot.run(setup, name, f"siame bench {name}")
+    folder = setup.folder / name
+    assert text in (folder / "report.md").read_text(encoding="utf-8")
+    assert "after 5 iterations of the network" in text
+    assert ("after photometric" in text) == (name == "fig5")
+    assert (folder / f"{name}.png").stat().st_size > 10_000
+    with (folder / f"{name}.csv").open(encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    first = [float(lines[0][key]) for key in ("tx_cm", "ty_cm", "tz_cm", "tux_deg", "tuy_deg", "tuz_deg")]
+    assert first == pytest.approx(robot.RUNS[name].start, abs=1e-3)
+    assert {line["stage"] for line in lines} == ({"0", "1"} if name == "fig5" else {"0"})
+
+
+def test_correlation_is_pearsons() -> None:
+    assert robot.correlation([1, 2, 3, 4], [2, 4, 6, 8]) == pytest.approx(1)
+    assert robot.correlation([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+
+
+def test_training_costs_are_measured_once(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def rates(scene: Scene, network: NetworkConfig, *rest: object) -> dict[str, float]:
+        measured.append(network.backbone)
+        return {"rendering": 1000.0, "training": 100.0, "share": 10.0}
+
+    good = metrics.summary([metrics.Row(0, 0.1, 10, 0.001, 0.1, 0.01, 1, 20, 1, 1.0)])
+    monkeypatch.setattr(training, "rates", rates)
+    monkeypatch.setattr(training, "reach", lambda *rest: training.Reach(True, 60.0, 6000, good))
+    first = training.run(setup, 1, 1, "siame bench training")
+    assert measured == ["resnet10t", "efficientnet_b3"] * (1 + torch.cuda.is_available())
+    assert "60 s, 6000 images (100.0 %, 0.10 cm 0.10 deg)" in first
+    assert "would take 28 h" in first  # 10 million at 100 a second
+    count = len(measured)
+    assert training.run(setup, 1, 1, "siame bench training") == first
+    assert len(measured) == count
+    assert first in (setup.folder / "training" / "report.md").read_text(encoding="utf-8")
+
+
+def test_rates_are_those_of_a_training(scene: Scene) -> None:
+    tiny = NetworkConfig("test_resnet", 32, head=(16,))
+    found = training.rates(scene, tiny, DataConfig(views=4, near=0.25), TrainConfig(), "cpu", 2)
+    assert all(value > 0 for value in found.values())
+    assert found["share"] < 100
+
+
+@pytest.mark.parametrize(("end_t", "end_r", "reached"), [(0.009, 0.7, True), (0.011, 0.7, False), (0.009, 0.8, False)])
+def test_the_papers_accuracy(end_t: float, end_r: float, reached: bool) -> None:
+    row = metrics.Row(0, 0.2, 20, end_t, end_r, 0.01, 1, 20, 1, 1.0)
+    assert training.paper_reached(metrics.summary([row])) is reached
+    lost = replace(row, converged=0)
+    assert not training.paper_reached(metrics.summary([row] * 98 + [lost] * 2))
 
 
 @pytest.mark.parametrize(("name", "scenes"), [("many-50-grey", 50), ("many-2-colour", 2), ("siame-se(3)", 0)])

@@ -21,6 +21,7 @@ KINDS = {
     "tilt": Mismatch(tilt_deg=10),
     "card": Mismatch(card=0.03),
     "exposure": Mismatch(exposure=0.02),
+    "gloss": Mismatch(gloss=0.5),
 }
 each_kind = pytest.mark.parametrize("mismatch", KINDS.values(), ids=KINDS.keys())
 
@@ -135,6 +136,39 @@ def test_motion_blurs_and_rest_does_not(scene: Scene, camera: Camera) -> None:
     shutter = [render(scene, camera, view.T_wc @ lie.exp(-t * v))[0] for t in (0, 0.005, 0.01, 0.015, 0.02)]
     torch.testing.assert_close(view.image, torch.stack(shutter).mean(0), rtol=0, atol=1e-5)
     assert float((view.image - shutter[0]).abs().mean((1, 2, 3)).min()) > 1e-3
+
+
+def test_highlights_are_where_the_print_mirrors_the_lamps(camera: Camera) -> None:
+    """Angle of incidence and of reflection are equal there, for a camera anywhere."""
+    from siame_se3.plant.mismatch import _drawn, _highlights, _plane_points
+
+    camera = camera.resized(96)
+    T = above(8, spread=0.1)
+    _, _, lamps = _drawn(torch.arange(8), 0)
+    points, _ = _plane_points(camera, T)
+    for k in range(2):
+        light = _highlights(camera, T, lamps[:, k : k + 1]).flatten(1)
+        best = light.argmax(1)
+        at = points[torch.arange(8), best]
+        found = light.amax(1) > 0.98  # the others' highlights are out of view
+        assert int(found.sum()) >= 2
+        eye, lamp = T[:, :2, 3] - at, lamps[:, k, :2] - at
+        slope = eye / T[:, 2, 3, None] + lamp / lamps[:, k, 2, None]  # opposite and equal
+        assert float(slope[found].norm(dim=1).max()) < 0.05
+
+
+def test_highlights_move_over_the_print_with_the_camera(scene: Scene, camera: Camera) -> None:
+    T = above(1, spread=0.0).repeat(2, 1, 1)
+    T[1, 0, 3] = 0.1
+    plant = [HomographyPlant(scene, camera, mismatch=Mismatch(gloss=g)) for g in (0.5, 0.0)]
+    shining, plain = (p.look(T[k : k + 1]).image for k in (0, 1) for p in plant[:1]), plant[1].look(T[:1]).image
+    first, second = shining
+    assert first is not None
+    assert second is not None
+    assert plain is not None
+    assert float((first - plain).min()) >= -1e-6
+    assert float((first - plain).max()) > 0.2
+    assert float(first.max()) <= 1
 
 
 def test_a_patch_a_frame_moves_from_frame_to_frame(scene: Scene, camera: Camera) -> None:

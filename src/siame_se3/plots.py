@@ -176,6 +176,92 @@ def overview(
     return figure
 
 
+def robot_run(
+    trajectories: Sequence[Trajectory],
+    images: Sequence[Tensor],
+    codes: Sequence[float],
+    ssd: Sequence[float],
+    correlation: float,
+) -> Figure:
+    """One run as the paper's Fig. 4 and 5 show it.
+
+    Args:
+        trajectories: of the network, of photometric servoing after it (or none), and PBVS's from the same start; one run each.
+        images: at the start, the desired one, and at the end of each stage (3, h, w).
+        codes, ssd: ||S(I) - S(I*)|| and the sum of squared differences, of each iteration of the network's.
+        correlation: of the two.
+    """
+    from siame_se3 import lie
+
+    *stages, reference = trajectories
+    figure = Figure(figsize=(14, 11), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    top, bottom = cast(Any, figure.subfigures(2, 1, height_ratios=(1, 2.5)))
+    ends = images[2:]
+    titles = ["end of the network's run", "end of the photometric run"]
+    panels = top.subplots(1, 2 + len(ends))
+    _show(panels[0], images[0], "start")
+    _show(panels[1], images[1], "desired")
+    for axes, image, title in zip(panels[2:], ends, titles, strict=False):
+        _show(axes, _difference(image, images[1]), f"{title} - desired (grey: equal)")
+    left, right = bottom.subfigures(1, 2, width_ratios=(1.6, 1))
+    axes = left.subplots(2, 2)
+    shift = 0
+    for stage in stages:
+        p = lie.vector_from_pose(lie.inverse(stage.T_wd) @ stage.T_wc)[:, 0].numpy()
+        v = stage.twist[:, 0].numpy()
+        x = shift + np.arange(len(p))
+        for k, colour in enumerate((BLUE, ORANGE, GREEN)):
+            new = shift == 0
+            axes[0, 0].plot(x[:-1], 100 * v[:, k], color=colour, label=f"v{'xyz'[k]}" if new else None)
+            axes[0, 1].plot(x[:-1], np.degrees(v[:, 3 + k]), color=colour, label=f"w{'xyz'[k]}" if new else None)
+            axes[1, 0].plot(x, 100 * p[:, k], color=colour, label=f"t{'xyz'[k]}" if new else None)
+            axes[1, 1].plot(x, np.degrees(p[:, 3 + k]), color=colour, label=f"$\\theta$u{'xyz'[k]}" if new else None)
+        shift += len(p) - 1
+        if stage is not stages[-1]:
+            for a in axes.flat:
+                a.axvline(shift, color=GREY, linestyle=":", linewidth=1)
+    for a, label in zip(
+        axes.flat,
+        ("v commanded [cm/s]", "w commanded [deg/s]", "translation error [cm]", "rotation error [deg]"),
+        strict=True,
+    ):
+        a.set_ylabel(label)
+        a.set_xlabel("iteration" + ("; dotted: photometric takes over" if len(stages) > 1 else ""))
+        a.axhline(0, color=GREY, linewidth=0.6)
+        a.grid(alpha=0.25)
+        a.spines[["top", "right"]].set_visible(False)
+        a.legend(fontsize=9, frameon=False, ncols=3)
+    upper, lower = right.subfigures(2, 1, height_ratios=(1.4, 1))
+    space = upper.add_subplot(projection="3d")
+    for path, colour, line, label in (
+        (reference, GREEN, "--", "PBVS with true poses"),
+        *zip(stages, (BLUE, RED), ("-", "-"), ("network", "photometric"), strict=False),
+    ):
+        space.plot(
+            *(100 * path.T_wc[:, 0, :3, 3].numpy() * (1, 1, -1)).T,
+            color=colour,
+            linestyle=line,
+            linewidth=2,
+            label=label,
+        )
+    goal = 100 * stages[0].T_wd[0, :3, 3].numpy() * (1, 1, -1)
+    space.scatter(*goal[:, None], color=ORANGE, s=30, label="desired camera")
+    for name, label in (("x", "x [cm]"), ("y", "y [cm]"), ("z", "height [cm]")):
+        getattr(space, f"set_{name}label")(label, fontsize=9)
+    space.legend(fontsize=9, frameon=False)
+    a = lower.add_subplot()
+    a.plot(np.asarray(codes) / max(codes), color=BLUE, label="||S(I) - S(I*)||")
+    a.plot(np.asarray(ssd) / max(ssd), color=ORANGE, linestyle="--", label="SSD of I and I*")
+    a.set_xlabel("iteration of the network's run")
+    a.set_ylabel("share of the largest")
+    a.set_title(f"correlation {correlation:.3f}", fontsize=10)
+    a.grid(alpha=0.25)
+    a.spines[["top", "right"]].set_visible(False)
+    a.legend(fontsize=9, frameon=False)
+    return figure
+
+
 _LOOKS = [
     (colour, line, marker)
     for line, marker in (("-", "o"), ("--", "s"), (":", "^"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -53,6 +53,11 @@ class Workspace:
     def __post_init__(self) -> None:
         if not 0 < self.distance < math.inf:
             raise SiameError(f"distance {self.distance} m; give the camera's distance to the scene, above 0")
+
+    def at(self, distance: float) -> Workspace:
+        """The same views at another distance [m]: all lengths scaled with it."""
+        names = ("distance", "desired_sideways", "desired_height", "offset_t", "min_height")
+        return replace(self, **{name: getattr(self, name) * (distance / self.distance) for name in names})
 
 
 def reference_pose(distance: float) -> Float[Tensor, "4 4"]:

@@ -42,11 +42,11 @@ def bundled(name: str) -> Path:
         return path
 
 
-def hardware() -> str:
-    """One line on the machine, for reports."""
+def hardware(device: str = "cuda") -> str:
+    """One line on the machine, for reports: its GPU if it has one, or its CPU."""
     import torch
 
-    if torch.cuda.is_available():
+    if device == "cuda" and torch.cuda.is_available():
         return f"{torch.cuda.get_device_name(0)}, PyTorch {torch.__version__}"
     name = platform.processor() or platform.machine()
     try:

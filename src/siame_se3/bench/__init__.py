@@ -7,6 +7,8 @@ table1.py     Table I, and from the same runs Fig. 2 (convergence against overla
 wide.py       far starts
 perturb.py    one disturbance at a time
 fig3.py       one network for several scenes, and scenes never seen
+robot.py      Fig. 4 and 5: the paper's robot runs
+training.py   what training costs
 photos.py     the photos of several scenes: a fixed list and split
 report.py     tables and pages
 """

@@ -132,6 +132,8 @@ def obtain(setup: Setup, name: str) -> Model:
     """A network by its name, trained on its scenes if it is not there."""
     count = networks.scenes_of(name)
     scenes = photos.scenes("train", count, setup.photos, setup.root) if count else [setup.scene]
+    if name.startswith("a3-"):
+        scenes = [photos.a3(scene) for scene in scenes]
     return networks.obtain(name, scenes, setup.folder, setup.minutes, setup.seed, setup.tell)
 
 

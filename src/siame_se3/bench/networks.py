@@ -39,6 +39,15 @@ RECIPES = {
         LossConfig("eq5", where=0.0),
     ),
     "siame-se(3)-wide": Recipe(NetworkConfig(fusion="geometric"), data=DataConfig(starts="wide")),
+    # of the robot runs
+    "wide-0.8m": Recipe(
+        NetworkConfig(fusion="geometric"), data=DataConfig(starts="wide"), workspace=Workspace().at(0.8)
+    ),
+    "a3-10": Recipe(
+        NetworkConfig(fusion="geometric"),
+        data=DataConfig(views=16, groups=4, starts="wide"),
+        workspace=Workspace().at(0.3),
+    ),
 }
 
 
@@ -52,7 +61,7 @@ def recipe_of(name: str) -> Recipe:
 
 def scenes_of(name: str) -> int:
     """How many photos of the list a network is for; 0 for the benchmark's one scene."""
-    return int(name.split("-")[1]) if name.startswith("many-") else 0
+    return int(name.split("-")[1]) if name.startswith(("many-", "a3-")) else 0
 
 
 def path_of(folder: Path, name: str) -> Path:

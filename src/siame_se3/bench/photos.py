@@ -67,6 +67,11 @@ def as_print(scene: Scene) -> Scene:
     return Scene(texture.contiguous(), WIDTH, HEIGHT, scene.name, scene.fill)
 
 
+def a3(scene: Scene) -> Scene:
+    """The same picture on paper of A3's width, 0.42 m."""
+    return Scene(scene.texture, 0.42, 0.42 * HEIGHT / WIDTH, scene.name, scene.fill)
+
+
 @lru_cache(maxsize=16)
 def scenes(split: str, count: int, folder: Path | None = None, root: Path = Path("/")) -> list[Scene]:
     """The first `count` scenes of a split.

@@ -101,15 +101,7 @@ class Train:
         full = camera_of(self.camera, self.fov, default_camera(224))
         camera = full.square(self.network.image_size)
         scale = self.distance / 0.6  # the set-up's offsets belong to 0.6 m: the same views at another distance
-        w = self.workspace
-        workspace = dataclasses.replace(
-            w,
-            distance=self.distance,
-            desired_sideways=w.desired_sideways * scale,
-            desired_height=w.desired_height * scale,
-            offset_t=w.offset_t * scale,
-            min_height=w.min_height * scale,
-        )
+        workspace = self.workspace.at(self.distance)
         unit = self.network.output_scale
         network = dataclasses.replace(self.network, output_scale=(*(s * scale for s in unit[:3]), *unit[3:]))
         with process_group(device):

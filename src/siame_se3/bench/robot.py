@@ -1,0 +1,181 @@
+"""Fig. 4 and Fig. 5: the paper's two robot runs, one start each, in the homography simulator with highlights on the print."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from siame_se3 import lie, plots
+from siame_se3.bench import photos
+from siame_se3.bench.cells import Setup, obtain
+from siame_se3.control.base import Controller
+from siame_se3.control.geometric import PBVS
+from siame_se3.control.illumination import LightDVS
+from siame_se3.loop import ServoConfig, servo
+from siame_se3.plant import HomographyPlant, Mismatch
+from siame_se3.sampling import reference_pose
+from siame_se3.scene import Scene
+from siame_se3.simulate import controller_for, hardware
+from siame_se3.view import Trajectory
+
+GAIN = 2.5  # the paper's lambda of 0.1 an iteration, at 25 frames a second
+ITERATIONS = 500
+GLOSS = 0.5
+
+
+@dataclass(frozen=True)
+class RobotRun:
+    """One of the paper's runs.
+
+    Attributes:
+        title: of its page.
+        network: its name in `networks`.
+        distance: of the desired camera [m].
+        start: c*Tc at the start [cm, deg].
+        theirs: the paper's end [cm, deg], in words.
+        fine: photometric servoing after the network.
+    """
+
+    title: str
+    network: str
+    distance: float
+    start: tuple[float, ...]
+    theirs: str
+    fine: bool
+
+
+RUNS = {
+    "fig4": RobotRun(
+        *("Fig. 4: one scene, 0.8 m", "wide-0.8m", 0.8, (45, 19, 9, 34, -20, -47)),
+        "0.5, 0.2, 0.06 cm, 0.3, -0.33, 0.12 deg after 500 iterations of Siame-se(3)",
+        fine=False,
+    ),
+    "fig5": RobotRun(
+        *("Fig. 5: one of several scenes, an A3 print at 0.3 m, then photometric", "a3-10", 0.3),
+        *(
+            (-17.9, 1, 0.5, 4.3, 18.4, 44.6),
+            "-1.6, -0.4, 0.3 cm, -0.89, 3.16, -0.76 deg after 500 iterations, 0.06 cm and 0.13 deg after DVS",
+        ),
+        fine=True,
+    ),
+}
+
+
+def _scene(setup: Setup, run: RobotRun) -> Scene:
+    """The benchmark's print, or the first of the network's scenes as an A3 print."""
+    if not run.fine:
+        return setup.scene
+    return photos.a3(photos.scenes("train", 1, setup.photos, setup.root)[0])
+
+
+def drive(setup: Setup, run: RobotRun) -> list[Trajectory]:
+    """The run, with the network and then, if asked for, photometric; and PBVS's from the same start."""
+    model = obtain(setup, run.network)
+    scene = _scene(setup, run)
+    T_wd = reference_pose(run.distance)[None]
+    start = torch.tensor(run.start, dtype=torch.float64)
+    start = torch.cat((start[:3] / 100, torch.deg2rad(start[3:])))
+    plant = HomographyPlant(scene, model.camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
+    target = plant.look(T_wd)
+    never = ServoConfig(gain=GAIN, max_iterations=ITERATIONS, settle_v=1e-12, settle_w=1e-12)
+
+    def follow(controller: Controller, T_wc: Tensor, config: ServoConfig) -> Trajectory:
+        return servo(plant, controller, target, T_wc, config)
+
+    runs = [follow(controller_for("neural", model), T_wd @ lie.pose_from_vector(start)[None], never)]
+    if run.fine:
+        runs.append(follow(LightDVS(), runs[0].T_wc[-1], replace(never, gain=10.0, max_iterations=100)))
+    return [*runs, follow(PBVS(), T_wd @ lie.pose_from_vector(start)[None], never)]
+
+
+def norms(setup: Setup, run: RobotRun, trajectory: Trajectory) -> tuple[list[float], list[float]]:
+    """Along the network's run: ||S(I) - S(I*)||, and the sum of squared differences of I and I*."""
+    model = obtain(setup, run.network)
+    plant = HomographyPlant(_scene(setup, run), model.camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
+    desired = plant.look(trajectory.T_wd).image
+    assert desired is not None
+    codes, ssd = [], []
+    with torch.no_grad():
+        goal = model.network.eval().embed(desired)
+        for T in trajectory.T_wc:
+            image = plant.look(T).image
+            assert image is not None
+            codes.append(float((model.network.embed(image) - goal).norm()))
+            ssd.append(float((image - desired).square().sum()))
+    return codes, ssd
+
+
+def correlation(a: list[float], b: list[float]) -> float:
+    """Pearson's."""
+    both = torch.corrcoef(torch.tensor([a, b], dtype=torch.float64))
+    return float(both[0, 1])
+
+
+def _errors(trajectory: Trajectory) -> Tensor:
+    """c*Tc over time as (t, theta u), (T + 1, 6) [cm, deg]."""
+    p = lie.vector_from_pose(lie.inverse(trajectory.T_wd) @ trajectory.T_wc)[:, 0]
+    return torch.cat((100 * p[:, :3], torch.rad2deg(p[:, 3:])), 1)
+
+
+def run(setup: Setup, name: str, command: str) -> str:
+    """Drive, and write NAME.csv, the figure and the report page; the page's text."""
+    spec, folder = RUNS[name], setup.folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    trajectories = drive(setup, spec)
+    codes, ssd = norms(setup, spec, trajectories[0])
+    seconds = time.perf_counter() - began
+    told = _errors(trajectories[0])
+    stages = [told, *(_errors(t) for t in trajectories[1:-1])]
+    _write(stages, [t.twist[:, 0] for t in trajectories[:-1]], folder / f"{name}.csv")
+    model = obtain(setup, spec.network)
+    plant = HomographyPlant(_scene(setup, spec), model.camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
+    poses = [trajectories[0].T_wc[0], trajectories[0].T_wd, *(t.T_wc[-1] for t in trajectories[:-1])]
+    images = [image[0] for pose in poses if (image := plant.look(pose).image) is not None]
+    together = correlation(codes, ssd)
+    plots.save(plots.robot_run(trajectories, images, codes, ssd, together), folder / f"{name}.png")
+
+    def words(p: Tensor) -> str:
+        values = [f"{x:.2f}" for x in p.tolist()]
+        return f"{', '.join(values[:3])} cm, {', '.join(values[3:])} deg"
+
+    def sizes(p: Tensor) -> str:
+        return f"{float(p[:3].norm()):.3f} cm, {float(p[3:].norm()):.3f} deg"
+
+    path = (trajectories[0].T_wc[:, 0, :3, 3].diff(dim=0)).norm(dim=1).sum()
+    straight = (trajectories[0].T_wc[-1, 0, :3, 3] - trajectories[0].T_wc[0, 0, :3, 3]).norm()
+    lines = [
+        f"start: {words(told[0])} ({sizes(told[0])})",
+        f"after {len(trajectories[0].twist)} iterations of the network: {words(told[-1])} ({sizes(told[-1])})",
+        *(f"after photometric: {words(p[-1])} ({sizes(p[-1])})" for p in stages[1:]),
+        f"paper: {spec.theirs}",
+        f"length of the path over the straight line's: {float(path / straight):.3f}",
+        f"correlation of ||S(I) - S(I*)|| with the SSD: {together:.3f}",
+    ]
+    origin = (
+        f"`{command}`; {hardware()}; seed {setup.seed}; {seconds:.0f} s, the network not counted ({setup.minutes:g} min of training where it was "
+        f"missing); {time.strftime('%Y-%m-%d')}. Homography simulator, two lamps' highlights of {100 * GLOSS:g} % of the range on the print, lambda "
+        f"{GAIN * 0.04:g} an iteration."
+    )
+    text = "\n".join(f"- {line}" for line in lines)
+    pieces = [f"# {spec.title}", origin, text, f"![the run]({name}.png)"]
+    (folder / "report.md").write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
+    return text
+
+
+def _write(stages: list[Tensor], twists: list[Tensor], path: Path) -> None:
+    """Pose errors and commanded twists, a line an iteration."""
+    names = ["tx_cm", "ty_cm", "tz_cm", "tux_deg", "tuy_deg", "tuz_deg", "vx", "vy", "vz", "wx", "wy", "wz"]
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["stage", "iteration", *names])
+        for k, (errors, twist) in enumerate(zip(stages, twists, strict=True)):
+            for i, error in enumerate(errors.tolist()):
+                v = twist[i].tolist() if i < len(twist) else [math.nan] * 6
+                writer.writerow([k, i, *(f"{x:.6g}" for x in (*error, *v))])
