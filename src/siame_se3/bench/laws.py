@@ -102,6 +102,9 @@ LAWS: dict[str, BenchLaw] = {
         paper=PaperRow("1.0 ± 0.48", "0.75 ± 0.3", 98.9, 1.08, 0.77),
     ),
     "handoff": BenchLaw("Siame-se(3), then photometric (hand-off)", _named("handoff"), "siame-se(3)", 112),
+    "siame-se(3)-robust": BenchLaw(
+        "Siame-se(3), trained for noise and blur", _named("neural"), "siame-se(3)-robust", 112
+    ),
     "siame-se(3)-wide": BenchLaw("Siame-se(3), trained for far starts", _named("neural"), "siame-se(3)-wide", 112),
     "handoff-wide": BenchLaw("trained for far starts, hand-off", _named("handoff"), "siame-se(3)-wide", 112),
 }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from siame_se3 import checkpoint
+from siame_se3.augment import Augmentation
 from siame_se3.checkpoint import Model
 from siame_se3.data import BatchSource, DataConfig
 from siame_se3.loss import LossConfig
@@ -20,12 +23,19 @@ from siame_se3.train import Progress, TrainConfig, Trainer, steps_in, train
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a row's network is made."""
+    """How a row's network is made.
+
+    Attributes:
+        init: the network whose weights it starts from, '' for random ones.
+        times: its budget over the others'.
+    """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
     workspace: Workspace = field(default_factory=Workspace)
+    init: str = ""
+    times: float = 1.0
 
 
 RECIPES = {
@@ -39,6 +49,18 @@ RECIPES = {
         LossConfig("eq5", where=0.0),
     ),
     "siame-se(3)-wide": Recipe(NetworkConfig(fusion="geometric"), data=DataConfig(starts="wide")),
+    # for noise, blur and bad light, which the default augmentation hardly has
+    "siame-se(3)-robust": Recipe(
+        NetworkConfig(fusion="geometric"),
+        data=DataConfig(
+            augmentation=Augmentation(
+                noise=0.1, blur=3.5, occlusion=0.33, occlusion_rate=0.7, brightness=0.3, contrast=0.6, saturation=0.4
+            ),
+            curriculum=0.3,
+        ),
+        init="siame-se(3)",
+        times=4.0,
+    ),
     # of the robot runs
     "wide-0.8m": Recipe(
         NetworkConfig(fusion="geometric"), data=DataConfig(starts="wide"), workspace=Workspace().at(0.8)
@@ -82,15 +104,20 @@ def obtain(
     if path.is_file():
         return checkpoint.load(path)
     recipe = recipe_of(name)
+    initial = _weights(obtain(recipe.init, scenes, folder, minutes, seed, tell), recipe) if recipe.init else None
     camera = default_camera(recipe.network.image_size)
     source = BatchSource(list(scenes), camera, recipe.workspace, recipe.data, seed, recipe.network.output)
     state = path.with_name(path.name + ".state")
     budget = path.with_name(path.name + ".steps")  # so that a training goes on with the number of steps it began with
     if not budget.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        budget.write_text(str(steps_in(minutes, recipe.network, recipe.loss, source, TrainConfig())), encoding="utf-8")
+        budget.write_text(
+            str(steps_in(minutes * recipe.times, recipe.network, recipe.loss, source, TrainConfig())), encoding="utf-8"
+        )
     config = TrainConfig(steps=int(budget.read_text(encoding="utf-8")), evaluations=0)
-    trainer = Trainer(recipe.network, recipe.loss, source, config)
+    if initial is not None:  # to go on from a network, a third of the learning rates
+        config = replace(config, lr=config.lr / 3, lr_muon=config.lr_muon / 3)
+    trainer = Trainer(recipe.network, recipe.loss, source, config, initial)
 
     def report(p: Progress) -> None:
         if p.step % max(1, p.steps // 5) < config.log_every or p.step == p.steps:
@@ -112,3 +139,10 @@ def obtain(
     for done in (state, budget):
         done.unlink(missing_ok=True)
     return model
+
+
+def _weights(model: Model, recipe: Recipe) -> dict[str, Tensor]:
+    """A model's weights for another recipe: without those of its head where that is another."""
+    ours, theirs = recipe.network, model.network.config
+    same = (ours.fusion, ours.head, ours.output) == (theirs.fusion, theirs.head, theirs.output)
+    return {key: w for key, w in model.network.state_dict().items() if same or not key.startswith("head.")}

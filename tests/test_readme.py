@@ -1,0 +1,37 @@
+"""What the README says is what was measured."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def readme_table(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme_table", ROOT / "benchmarks" / "readme_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_table_is_that_of_its_csv(readme_table: ModuleType) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme_table.filled(readme, readme_table.table(ROOT / "docs" / "table1.csv")) == readme
+
+
+def test_other_numbers_are_another_table(readme_table: ModuleType, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "table1.csv").read_text(encoding="utf-8")
+    with (ROOT / "docs" / "table1.csv").open(encoding="utf-8") as stream:
+        rate = next(csv.DictReader(stream))["converged [%]"]
+    (tmp_path / "other.csv").write_text(text.replace(rate, "12.3"), encoding="utf-8")
+    other = readme_table.table(tmp_path / "other.csv")
+    assert "12.3" in other
+    assert other != readme_table.table(ROOT / "docs" / "table1.csv")
