@@ -22,10 +22,9 @@ from siame_se3.camera import Camera
 from siame_se3.control.photometric import DVS
 from siame_se3.loop import ServoConfig, servo
 from siame_se3.plant import HomographyPlant
-from siame_se3.render import render
+from siame_se3.render import plane_from_pixel, render
 from siame_se3.sampling import Workspace, starts_from_csv
 from siame_se3.scene import Scene
-from siame_se3.view import View
 
 LAWS = {"gn": DVS("gauss-newton", "current"), "lm": DVS()}
 CONFIG = ServoConfig(gain=30.0, max_iterations=200, max_v=1.0, max_w=math.radians(90), settle_v=1e-12, settle_w=1e-12)
@@ -34,13 +33,11 @@ CONFIG = ServoConfig(gain=30.0, max_iterations=200, max_v=1.0, max_w=math.radian
 class ViSPCamera(HomographyPlant):
     """Plain bilinear, whole grey levels, truncated, as ViSP's simulator has them."""
 
-    def look(self, T_wc: torch.Tensor) -> View:
-        """What cameras at T_wc see."""
-        return self._view(self._look_at(T_wc, torch.arange(len(T_wc))), T_wc)
-
-    def _look_at(self, T_wc: torch.Tensor, runs: torch.Tensor) -> torch.Tensor:
-        images, _ = render(self.scene, self.camera, T_wc, antialias=False)
-        return (images * 255 + 1e-3).floor() / 255
+    def _render(
+        self, poses: torch.Tensor, runs: torch.Tensor, twist: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        images, _ = render(self.scene, self.camera, poses, antialias=False)
+        return (images * 255 + 1e-3).floor() / 255, plane_from_pixel(self.camera, poses)
 
 
 def outcomes(scene: Scene, starts: Path, law: DVS) -> list[int | None]:
