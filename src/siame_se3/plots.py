@@ -270,9 +270,9 @@ _LOOKS = [
 
 
 def _curves(
-    x: Sequence[float], curves: dict[str, list[float]], xlabel: str, ylabel: str, marks: int
+    x: Sequence[float], curves: dict[str, list[float]], xlabel: str, ylabel: str, marks: int, note: str = ""
 ) -> tuple[Figure, Any]:
-    """Lines of shares [%], told apart by colour, dashes and markers; the best at the top of the legend."""
+    """Lines of shares [%], told apart by colour, dashes and markers; the best at the top of the legend; a note on what was run below."""
     figure = Figure(figsize=(10.5, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -290,6 +290,8 @@ def _curves(
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_ylim(-3, 103)
+    if note:
+        figure.supxlabel(note, fontsize=8, color="#555555")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
@@ -300,17 +302,17 @@ def _curves(
     return figure, axes
 
 
-def success(thresholds_mm: Sequence[float], curves: dict[str, list[float]]) -> Figure:
+def success(thresholds_mm: Sequence[float], curves: dict[str, list[float]], note: str = "") -> Figure:
     """Share of the runs that end within a threshold [mm, and a tenth of it in deg], of each law."""
     figure, axes = _curves(
-        thresholds_mm, curves, "threshold [mm]; and a tenth of it in deg", "runs that end within it [%]", 3
+        thresholds_mm, curves, "threshold [mm]; and a tenth of it in deg", "runs that end within it [%]", 3, note
     )
     axes.set_xscale("log")
     axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     return figure
 
 
-def overlap(overlaps: Sequence[float], curves: dict[str, list[float]]) -> Figure:
+def overlap(overlaps: Sequence[float], curves: dict[str, list[float]], note: str = "") -> Figure:
     """Converged runs of each law against the overlap of start and desired view (the paper's Fig. 2)."""
     figure, _ = _curves(
         [100 * x for x in overlaps],
@@ -318,14 +320,15 @@ def overlap(overlaps: Sequence[float], curves: dict[str, list[float]]) -> Figure
         "overlap of start and desired view [%], mean of a batch",
         "converged [%]",
         1,
+        note,
     )
     return figure
 
 
-def scenes(counts: Sequence[int], curves: dict[str, list[float]]) -> Figure:
+def scenes(counts: Sequence[int], curves: dict[str, list[float]], note: str = "") -> Figure:
     """Converged runs of networks for several scenes against their number (the paper's Fig. 3)."""
     figure, axes = _curves(
-        [float(n) for n in counts], curves, "scenes that one network is trained on", "converged [%]", 1
+        [float(n) for n in counts], curves, "scenes that one network is trained on", "converged [%]", 1, note
     )
     axes.set_xscale("log")
     axes.set_xticks(list(counts), [str(n) for n in counts])

@@ -71,7 +71,9 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         titles[kind]: [report.share(rows_of(kind[0], count, kind[1]), None) for count in counts] for kind in kinds
     }
     curves = {title: shares for title, shares in curves.items() if any(x == x for x in shares)}
-    plots.save(plots.scenes(counts, curves), csv_of(setup, NAME, wanted[0]).parent / "fig3.png")
+    first = next(iter(found))
+    note = f"{first.runs} Table I starts a point, shared out to the scenes, seed {first.seed}; {setup.minutes:g} min of training each"
+    plots.save(plots.scenes(counts, curves, note), csv_of(setup, NAME, wanted[0]).parent / "fig3.png")
     notes = [
         "Converged [%], and in brackets the mean end error of the converged [cm/deg]. Runs are shared out to the scenes. All networks have the "
         f"same budget, {setup.minutes:g} min each. The unseen scenes are {UNSEEN} photos that are in no training.",

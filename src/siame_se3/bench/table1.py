@@ -76,13 +76,14 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     table = [line(cell, rows) for cell, rows in found.items()]
     if not table:
         return report.markdown(table)
+    first = next(iter(found))
     thresholds = [0.1 * 10 ** (k / 12) for k in range(37)]  # 0.1 mm to 10 cm
     curves = {
         LAWS[cell.law].title: [report.share(rows, (mm / 1000, mm / 10)) for mm in thresholds]
         for cell, rows in found.items()
     }
-    plots.save(plots.success(thresholds, curves), folder / "success.png")
-    first = next(iter(found))
+    note = f"{first.runs} Table I starts on '{setup.scene.name}', seed {first.seed}"
+    plots.save(plots.success(thresholds, curves, note), folder / "success.png")
     by_overlap = overlaps(setup, first.runs, first.seed)
     order = sorted(range(first.runs), key=by_overlap.__getitem__)
     count = min(BATCHES, len(order))
@@ -99,7 +100,7 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         ],
         folder / "fig2.csv",
     )
-    plots.save(plots.overlap(middles, rates), folder / "fig2.png")
+    plots.save(plots.overlap(middles, rates, f"{note}, in {count} batches of equal size"), folder / "fig2.png")
     notes = [
         "Converged: translation error under 10 % of its start or under 1 cm, and rotation error under 10 % of its start or under 1 deg. "
         "Path errors: mean distance from PBVS's path, converged runs. Errors are means ± standard deviations.",
