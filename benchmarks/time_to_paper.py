@@ -1,6 +1,6 @@
 """Time from random weights to the paper's result: 98.9 % converged, end error (mean over the converged) under 1.0 cm and 0.75 deg.
 
-    python benchmarks/time_to_paper.py [--minutes 5 10] [--runs 256] [--seed 0] [PHOTO ...]
+    python benchmarks/time_to_paper.py [PHOTO ...] [--minutes 5 10] [--runs 256] [--seed 0]
 
 For each photo, `siame train`'s defaults for 5 minutes, checked in closed loop on starts that no other part of the
 benchmark uses, from 70 % of the training on; when that does not reach it, again from random weights with a longer budget.

@@ -140,14 +140,14 @@ def test_motion_blurs_and_rest_does_not(scene: Scene, camera: Camera) -> None:
 
 def test_highlights_are_where_the_print_mirrors_the_lamps(camera: Camera) -> None:
     """Angle of incidence and of reflection are equal there, for a camera anywhere."""
-    from siame_se3.plant.mismatch import _drawn, _highlights, _plane_points
+    from siame_se3.plant.mismatch import _drawn, _plane_points, highlights
 
     camera = camera.resized(96)
     T = above(8, spread=0.1)
     _, _, lamps = _drawn(torch.arange(8), 0)
     points, _ = _plane_points(camera, T)
     for k in range(2):
-        light = _highlights(camera, T, lamps[:, k : k + 1]).flatten(1)
+        light = highlights(camera, T, lamps[:, k : k + 1]).flatten(1)
         best = light.argmax(1)
         at = points[torch.arange(8), best]
         found = light.amax(1) > 0.98  # the others' highlights are out of view

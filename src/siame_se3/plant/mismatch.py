@@ -77,7 +77,7 @@ def images(
         seen, _ = render(scene, camera, T)
         if m.card > 0:
             seen = _with_card(m, scene, camera, T, place.to(T), seen)
-        return seen if m.gloss == 0 else (seen + m.gloss * _highlights(camera, T, lamps.to(T))).clamp_(0, 1)
+        return seen if m.gloss == 0 else (seen + m.gloss * highlights(camera, T, lamps.to(T))).clamp_(0, 1)
 
     homography = plane_from_pixel(camera, T)
     if twist is None or m.exposure == 0:
@@ -111,7 +111,7 @@ def _plane_points(camera: Camera, T: Tensor) -> tuple[Float[Tensor, "n p 2"], Fl
     return mapped[..., :2] / torch.where(on, z, 1.0)[..., None], on.to(T)
 
 
-def _highlights(camera: Camera, T: Tensor, lamps: Float[Tensor, "n k 3"]) -> Float[Tensor, "n 1 h w"]:
+def highlights(camera: Camera, T: Tensor, lamps: Float[Tensor, "n k 3"]) -> Float[Tensor, "n 1 h w"]:
     """Sum of the lamps' highlights, 1 in the middle of each and 5 cm wide: around the point that mirrors the lamp, where the line from the
     camera to the lamp's image behind the plane meets the plane."""
     eye, mirrored = T[:, None, :3, 3], lamps * lamps.new_tensor([1.0, 1.0, -1.0])
