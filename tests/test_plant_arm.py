@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from siame_se3 import lie
+from siame_se3 import cli, lie, metrics
 from siame_se3.camera import Camera
 from siame_se3.control.geometric import PBVS
 from siame_se3.errors import SiameError
@@ -23,6 +24,8 @@ from siame_se3.plant import check_plant
 from siame_se3.plant.arm import ArmConfig, ArmPlant
 from siame_se3.render import render
 from siame_se3.scene import Scene
+from siame_se3.simulate import run_arm
+from siame_se3.view import Trajectory
 
 if not all(importlib.util.find_spec(name) for name in ("mujoco", "mink", "daqp")):
     pytest.skip("MuJoCo, mink or daqp are not installed", allow_module_level=True)
@@ -203,3 +206,77 @@ def test_what_cannot_be_is_refused(arm: Arm, monkeypatch: pytest.MonkeyPatch, pr
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(SiameError, match=r"siame-se3\[mujoco\]"):
         ArmPlant(print_, CAMERA)
+
+
+def test_runs_of_the_arm_are_one_batch(arm: Arm, print_: Scene) -> None:
+    arm()  # skips where nothing can be rendered
+    config = ServoConfig(gain=8.0, max_iterations=60)
+    trajectory, desired, last = run_arm(PBVS(), print_, CAMERA, "table1", 3, 5, 0.6, config, ArmConfig(**PLAIN), True)  # type: ignore[arg-type]
+    table = metrics.rows(trajectory)
+    assert [row.converged for row in table] == [1, 1, 1]
+    assert trajectory.T_wd.shape == (3, 4, 4)
+    assert len(trajectory.twist) == max(row.iterations for row in table)
+    assert desired.image is not None
+    assert last.image is not None
+    assert float((desired.image - last.image).abs().mean()) < 0.01
+    for k, row in enumerate(table):
+        assert bool((trajectory.active[row.iterations :, k] == 0).all())
+        assert row.end_t_m < 1e-3
+
+
+def test_starts_out_of_reach_are_passed_over_or_refused(arm: Arm, print_: Scene, tmp_path: Path) -> None:
+    arm()
+    config = ServoConfig(max_iterations=2)
+    (tmp_path / "a.csv").write_text("3,0,0,0,0,0\n0.05,0,0,0,0,0\n")
+    trajectory, _, _ = run_arm(PBVS(), print_, CAMERA, str(tmp_path / "a.csv"), 5, 0, 0.6, config, quiet=True)
+    assert (len(trajectory.reason), trajectory.settings["out_of_reach"]) == (1, 1)
+    (tmp_path / "b.csv").write_text("3,0,0,0,0,0\n")
+    with pytest.raises(SiameError, match="1 of 1 starts are out of reach"):
+        run_arm(PBVS(), print_, CAMERA, str(tmp_path / "b.csv"), 5, 0, 0.6, config, quiet=True)
+
+
+def test_command_servos_the_arm(
+    arm: Arm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arm()
+    monkeypatch.chdir(tmp_path)
+    command = [
+        "siame",
+        "servo",
+        "--plant",
+        "arm",
+        "--law",
+        "pbvs",
+        "--runs",
+        "2",
+        "--gain",
+        "8",
+        "--out",
+        "runs.csv",
+        "--save",
+        "runs.npz",
+        "--figure",
+        "runs.png",
+    ]
+    monkeypatch.setattr(sys, "argv", [*command, "--scene", str(PHOTO)])
+    cli.main()
+    assert "100.0 %" in capsys.readouterr().out
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 3
+    assert Trajectory.load(tmp_path / "runs.npz").settings["plant"] == "arm"
+    assert (tmp_path / "runs.png").is_file()
+    monkeypatch.setattr(sys, "argv", [*command[:4], "--perturb"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "--perturb: of the homography plant" in capsys.readouterr().err
+
+
+def test_torchvision_may_come_after_the_renderer() -> None:
+    """Two LLVMs in one process: see ArmPlant."""
+    code = (
+        "import torch; from siame_se3.plant.arm import ArmPlant; from siame_se3.scene import Scene; from siame_se3.camera import Camera\n"
+        "try: ArmPlant(Scene(torch.rand(3, 30, 40), 0.8, 0.6), Camera.from_focal(60, 48))\n"
+        "except Exception as error: assert 'cannot render' in str(error), error\n"
+        "import torchvision"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

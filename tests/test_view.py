@@ -232,3 +232,29 @@ def test_pickles_are_refused(good: Path, bad: Path) -> None:
     with bad.open("wb") as stream:
         np.savez(stream, **arrays_of(good) | {"twist": np.array([json], dtype=object)[:0]})
     assert_refused(bad)
+
+
+def test_joined_runs_are_a_batch_that_ends_when_the_last_does() -> None:
+    def made(T: int, seed: int, *batch: int) -> Trajectory:
+        g = torch.Generator().manual_seed(seed)
+        T_wc = lie.exp(torch.randn(T + 1, *batch, 6, generator=g, dtype=torch.float64))
+        twist = torch.randn(T, *batch, 6, generator=g, dtype=torch.float64)
+        active, stage = torch.ones(T, *batch, dtype=torch.bool), torch.zeros(T, *batch, dtype=torch.long)
+        iterations = torch.full(batch, T)
+        seconds = torch.full((T,), 0.001 * (seed + 1), dtype=torch.float64)
+        return Trajectory(
+            T_wc, T_wc[-1], twist, twist / 2, active, stage, iterations, [f"run {seed}"], seconds, 0.04, {"a": 1}
+        )
+
+    runs = [made(3, 0), made(5, 1, 1)]
+    both = Trajectory.joined(runs)
+    assert both.T_wc.shape == (6, 2, 4, 4)
+    assert torch.equal(both.T_wc[:4, 0], runs[0].T_wc)
+    assert torch.equal(both.T_wc[4:, 0], runs[0].T_wc[-1:].expand(2, 4, 4))
+    assert torch.equal(both.twist[:, 1], runs[1].twist[:, 0])
+    assert float(both.twist[3:, 0].abs().max()) == 0
+    assert both.active[:, 0].tolist() == [True] * 3 + [False] * 2
+    assert both.stage[:, 0].tolist() == [0] * 3 + [-1] * 2
+    assert both.iterations.tolist() == [3, 5]
+    assert both.reason == ["run 0", "run 1"]
+    torch.testing.assert_close(both.step_seconds, torch.tensor([0.0015] * 3 + [0.002] * 2, dtype=torch.float64))

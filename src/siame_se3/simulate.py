@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from siame_se3.control.matched import MatchedPoints
     from siame_se3.control.photometric import DVS
     from siame_se3.plant import Mismatch
+    from siame_se3.plant.arm import ArmConfig
     from siame_se3.scene import Scene
     from siame_se3.view import Trajectory, View
 
@@ -146,3 +147,71 @@ def run_servo(
     trajectory.settings["seconds"] = round(time.perf_counter() - began, 2)
     trajectory.settings["hardware"] = hardware()
     return trajectory, desired, plant.look(trajectory.T_wc[-1])
+
+
+def run_arm(
+    controller: Controller,
+    scene: Scene,
+    camera: Camera,
+    starts: str,
+    runs: int,
+    seed: int,
+    distance: float,
+    config: ServoConfig,
+    arm: ArmConfig | None = None,
+    quiet: bool = False,
+    settings: dict[str, Any] | None = None,
+) -> tuple[Trajectory, View, View]:
+    """As `run_servo`, with an arm in MuJoCo, one run after the other. Starts that the arm cannot reach are passed over, and counted in the
+    trajectory's settings as 'out_of_reach'.
+
+    Raises:
+        SiameError: MuJoCo is missing, or nine of ten starts are out of reach.
+    """
+    import torch
+    from tqdm import tqdm
+
+    from siame_se3 import sampling
+    from siame_se3.loop import servo
+    from siame_se3.plant.arm import ArmPlant
+    from siame_se3.view import Trajectory, View
+
+    more = runs if Path(starts).suffix else 10 * runs  # a file's starts are what they are
+    T_wd, T_wc = sampling.draw_starts(starts, more, scene, camera, Workspace(distance=distance), seed)
+    plant = ArmPlant(scene, camera, arm)
+    done: list[Trajectory] = []
+    desired: list[View] = []
+    last: list[View] = []
+    passed = 0
+    began = time.perf_counter()
+    try:
+        for goal, start in tqdm(
+            zip(T_wd, T_wc, strict=True), desc="runs", total=runs, disable=quiet or not sys.stderr.isatty()
+        ):
+            if len(done) == min(runs, len(T_wc)):
+                break
+            try:
+                target = plant.look(goal)
+                plant.reset(start)
+            except SiameError:
+                passed += 1
+                continue
+            done.append(servo(plant, controller, target, start, config, settings))
+            desired.append(target)
+            last.append(plant.look(done[-1].T_wc[-1]))
+    finally:
+        plant.close()
+    if not done or (len(done) < runs and not Path(starts).suffix):
+        raise SiameError(
+            f"arm: {passed} of {passed + len(done)} starts are out of reach; give nearer ones (--starts-from), or move the base (--arm.base)"
+        )
+
+    def batch(views: list[View]) -> View:
+        images = [view.image for view in views if view.image is not None]
+        return View(torch.stack(images), camera=camera)
+
+    trajectory = Trajectory.joined(done)
+    trajectory.settings["seconds"] = round(time.perf_counter() - began, 2)
+    trajectory.settings["hardware"] = hardware()
+    trajectory.settings["out_of_reach"] = passed
+    return trajectory, batch(desired), batch(last)

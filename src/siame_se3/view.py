@@ -6,6 +6,7 @@ import json
 import math
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,41 @@ class Trajectory:
     def error_norms(self) -> tuple[Float[Tensor, "T1 *B"], Float[Tensor, "T1 *B"]]:
         """Distance [m] and angle [rad] between current and desired camera over time."""
         return lie.error_norms(lie.inverse(self.T_wd) @ self.T_wc)
+
+    @staticmethod
+    def joined(runs: Sequence[Trajectory]) -> Trajectory:
+        """Runs made one after the other, of one camera each, as one batch; those that ended early keep their last pose. Step times are the
+        means over the runs."""
+        T = max(len(run.twist) for run in runs)
+
+        def padded(values: list[Tensor], fill: float | None) -> Tensor:
+            length = T + 1 if fill is None else T
+            parts = []
+            for x in values:
+                tail = x[-1:] if fill is None else torch.full((1, *x.shape[1:]), fill, dtype=x.dtype)
+                parts.append(torch.cat((x, tail.expand(length - len(x), *x.shape[1:]))))
+            return torch.stack(parts, 1)
+
+        def flat(name: str) -> list[Tensor]:
+            event = {"T_wc": 2, "twist": 1, "applied": 1, "active": 0, "stage": 0}[name]
+            return [(x := getattr(run, name)).reshape(len(x), *x.shape[x.ndim - event :]) for run in runs]
+
+        seconds = torch.zeros(T, dtype=torch.float64)
+        for k in range(T):
+            seconds[k] = torch.stack([run.step_seconds[k] for run in runs if k < len(run.step_seconds)]).mean()
+        return Trajectory(
+            T_wc=padded(flat("T_wc"), None),
+            T_wd=torch.stack([run.T_wd.reshape(4, 4) for run in runs]),
+            twist=padded(flat("twist"), 0),
+            applied=padded(flat("applied"), 0),
+            active=padded(flat("active"), False),
+            stage=padded(flat("stage"), -1),
+            iterations=torch.cat([run.iterations.reshape(1) for run in runs]),
+            reason=[reason for run in runs for reason in run.reason],
+            step_seconds=seconds,
+            dt=runs[0].dt,
+            settings=dict(runs[0].settings),
+        )
 
     def save(self, path: str | Path) -> None:
         """Write a compressed .npz (no pickle) that `load` reads back."""

@@ -17,6 +17,7 @@ from siame_se3.control.matched import MatchedPoints
 from siame_se3.control.photometric import DVS
 from siame_se3.errors import SiameError
 from siame_se3.loop import ServoConfig
+from siame_se3.plant.arm import ArmConfig
 from siame_se3.simulate import (
     BUNDLED_MODEL,
     BUNDLED_PHOTO,
@@ -25,6 +26,7 @@ from siame_se3.simulate import (
     controller_for,
     default_camera,
     hardware,
+    run_arm,
     run_servo,
 )
 
@@ -66,6 +68,11 @@ class Servo:
     """Write a figure (.png, .pdf or .svg)."""
     fill: str = "0"
     """What lies beyond the print: grey level 0 to 1, r,g,b, 'mean' or 'edge'."""
+    plant: Literal["homography", "arm"] = "homography"
+    """homography: free-flying cameras, all runs at once. arm: a 6-DOF arm with the camera in its hand, in MuJoCo (pip install
+    'siame-se3[mujoco]'), one run after the other; starts that it cannot reach are passed over."""
+    arm: ArmConfig = field(default_factory=ArmConfig)
+    """Options of the arm: light, latency, noise, what is wrong about hand-eye transform and focal length."""
     engine: str = "auto"
     """auto, torch, cuda, openvino or openvino-bf16."""
     servo: Annotated[ServoConfig, arg(name="")] = field(default_factory=ServoConfig)
@@ -116,20 +123,19 @@ class Servo:
             "camera": dataclasses.asdict(camera),
             "conditions": dataclasses.asdict(conditions) if conditions else None,
         }
-        trajectory, desired, last = run_servo(
-            *(
-                controller_for(self.law, model, self.engine, self.dvs, self.light, self.points),
-                scene,
-                camera,
-                self.starts_from,
-                self.runs,
-                self.seed,
-                distance,
-                self.servo,
-                conditions,
-            ),
-            settings=settings,
-        )
+        controller = controller_for(self.law, model, self.engine, self.dvs, self.light, self.points)
+        where = (controller, scene, camera, self.starts_from, self.runs, self.seed, distance, self.servo)
+        if self.plant == "arm":
+            if self.perturb:
+                raise SiameError(
+                    "--perturb: of the homography plant; the arm has --arm.lamps, --arm.gloss, --arm.noise"
+                )
+            settings |= {"plant": "arm", "arm": dataclasses.asdict(self.arm)}
+            trajectory, desired, last = run_arm(*where, self.arm, settings=settings)
+            if passed := trajectory.settings["out_of_reach"]:
+                print(f"{passed} starts were out of the arm's reach and passed over")
+        else:
+            trajectory, desired, last = run_servo(*where, conditions, settings=settings)
         table = metrics.rows(trajectory)
         title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {trajectory.settings['seconds']} s, {hardware()}"
         print(metrics.format_summary(metrics.summary(table), title))

@@ -5,6 +5,8 @@ Twists become joint velocities by mink (a quadratic program a control tick: limi
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import io
 import math
 import os
@@ -180,6 +182,9 @@ class ArmPlant:
         self._mujoco, self._mink = mujoco, mink
         self._model = mujoco.MjModel.from_xml_string(_xml(scene, camera, self.config), {"photo.png": _png(scene)})
         self._data = mujoco.MjData(self._model)
+        if importlib.util.find_spec("triton"):
+            # Mesa's renderer and PyTorch's Triton both bring LLVM; Python crashes when Triton's is loaded second (torchvision does).
+            importlib.import_module("triton")
         try:
             self._renderer = mujoco.Renderer(self._model, camera.height, camera.width)
         except Exception as error:  # of the OpenGL library, of many kinds
