@@ -281,3 +281,31 @@ def test_a_scene_that_no_camera_sees_is_refused(scene: Scene, camera: Camera, pa
 def test_options_that_make_no_batch_are_refused(scene: Scene, camera: Camera, changes: dict[str, Any]) -> None:
     with pytest.raises(SiameError):
         source_of([scene], camera, **changes).batch(0, 0)
+
+
+def test_far_views_are_current_ones_only(scenes: list[Scene], camera: Camera) -> None:
+    source = source_of(scenes, camera, views=20, near=0.2, starts="wide")
+    batch = source.batch(0, 0)
+    T = poses_of(batch, camera)
+    home, far, near = range(8), range(8, 16), range(16, 20)
+    assert set(batch.desired.tolist()) == {*home, *near}
+    assert set(batch.current.tolist()) == set(range(20))
+    assert len(batch.current) == 19 * 20 - 8 * 19
+    distance = (T[:, :3, 3] - sampling.reference_pose(0.6)[:3, 3]).norm(dim=1)
+    assert float(distance[list(far)].mean()) > 2 * float(distance[list(home)].mean())
+    # the heavier weight is that of a view and its neighbour
+    heavy = batch.weight > 1
+    pairs = {tuple(sorted(p)) for p in zip(batch.current[heavy].tolist(), batch.desired[heavy].tolist(), strict=True)}
+    assert pairs == {(k, 16 + k) for k in range(4)}
+    torch.testing.assert_close(
+        batch.target.double(),
+        pbvs_velocity(lie.inverse(T[batch.desired]) @ T[batch.current]),
+        rtol=0,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("changes", [{"pairs": "paper"}, {"near": 0.4}], ids=str)
+def test_far_views_need_all_pairs_and_few_neighbours(changes: dict[str, Any]) -> None:
+    with pytest.raises(SiameError, match=r"--data\.starts wide"):
+        DataConfig(starts="wide", **changes)

@@ -26,6 +26,7 @@ from siame_se3.sampling import (
     training_views,
     visible,
     wide_starts,
+    wide_views,
 )
 from siame_se3.scene import Scene
 
@@ -392,3 +393,35 @@ def test_any_file_gives_starts_or_one_line(file: Path, content: bytes) -> None:
     else:
         assert len(found[0]) == len(found[1]) > 0
         assert torch.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize("distance", [0.6, 0.3])
+def test_wide_views_surround_wide_starts(distance: float) -> None:
+    """They see the print, and among them are poses beyond each face of the starts' box and beyond its rolls."""
+    s = distance / 0.6
+    workspace = WORKSPACE.at(distance)
+    poster = Scene(POSTER.texture, 0.8 * s, 0.6 * s)
+    T_wc = wide_views(N, poster, CAMERA, workspace, rng())
+    assert float(visible(poster, CAMERA, T_wc).min()) >= workspace.min_overlap
+    off = (T_wc[:, :3, 3] - reference_pose(distance)[:3, 3]) / s
+    reach = torch.tensor([0.7, 0.7, 0.2], dtype=torch.float64)
+    assert bool((off.abs() <= reach).all())
+    box = torch.tensor([0.6, 0.6, 0.15], dtype=torch.float64)
+    assert bool((off.amax(0) > box).all())
+    assert bool((off.amin(0) < -box).all())
+    looked_at = T_wc[:, :3, 3] - T_wc[:, :3, 2] * (T_wc[:, 2:3, 3] / T_wc[:, 2:3, 2])
+    assert float(looked_at.norm(dim=1).max()) <= 0.35 * s + 1e-9
+    roll = torch.atan2(T_wc[:, 1, 0], T_wc[:, 1, 1]).rad2deg().abs()
+    assert 120 < float(roll.max()) <= 140
+
+
+def test_a_workspace_at_another_distance_has_the_same_views() -> None:
+    half = WORKSPACE.at(0.3)
+    assert half.distance == 0.3
+    assert half.at(0.6) == WORKSPACE
+    assert half.desired_tilt == WORKSPACE.desired_tilt
+    small = Scene(POSTER.texture, 0.4, 0.3)
+    far = training_views(50, POSTER, CAMERA, WORKSPACE, rng())
+    near = training_views(50, small, CAMERA, half, rng())
+    far[:, :3, 3] /= 2
+    torch.testing.assert_close(near, far)
