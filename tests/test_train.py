@@ -440,19 +440,17 @@ def test_one_process_needs_no_group() -> None:
         assert world() == (0, 1)
 
 
+def started_from(weights: dict[str, Tensor]) -> Trainer:
+    plain = trainer_of()
+    return Trainer(plain.network_config, plain.loss_config, plain.data, plain.config, weights)
+
+
 @pytest.mark.parametrize("head", [True, False], ids=["whole", "backbone"])
 def test_training_starts_from_given_weights(head: bool) -> None:
     given = {k: v + 0.25 for k, v in trainer_of().network.state_dict().items() if v.is_floating_point()}
     kept = {k: v for k, v in given.items() if head or not k.startswith("head.")}
     full = trainer_of().network.state_dict() | kept
-    plain = trainer_of()
-    trainer = Trainer(
-        plain.network_config,
-        plain.loss_config,
-        plain.data,
-        plain.config,
-        {k: v for k, v in full.items() if head or not k.startswith("head.")},
-    )
+    trainer = started_from({k: v for k, v in full.items() if head or not k.startswith("head.")})
     found = trainer.network.state_dict()
     assert all(torch.equal(found[k], v) for k, v in kept.items())
     random = trainer_of().network.state_dict()
@@ -461,19 +459,12 @@ def test_training_starts_from_given_weights(head: bool) -> None:
 
 def test_a_training_from_other_weights_does_not_go_on(tmp_path: Path) -> None:
     plain = trainer_of()
-    given = Trainer(
-        plain.network_config,
-        plain.loss_config,
-        plain.data,
-        plain.config,
-        {k: v * 1.5 for k, v in plain.network.state_dict().items()},
-    )
+    given = started_from({k: v * 1.5 for k, v in plain.network.state_dict().items()})
     given.save(tmp_path / "a.state")
     with pytest.raises(SiameError, match="initial"):
         plain.load(tmp_path / "a.state")
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    plain, other = trainer_of(), trainer_of(pooling="homography")
     with pytest.raises(SiameError, match="another network"):
-        Trainer(plain.network_config, plain.loss_config, plain.data, plain.config, other.network.state_dict())
+        started_from(trainer_of(pooling="homography").network.state_dict())

@@ -419,6 +419,11 @@ class SiameseNetwork(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
         self.register_buffer("scale", torch.tensor(config.output_scale), persistent=False)
 
+    def weights_for(self, config: NetworkConfig) -> dict[str, Tensor]:
+        """What a network of another config takes over: all, or all but the head's where that is another."""
+        same = all(getattr(self.config, name) == getattr(config, name) for name in ("fusion", "head", "output"))
+        return {name: w for name, w in self.state_dict().items() if same or not name.startswith("head.")}
+
     def features(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c y x"] | Float[Tensor, "n c"]:
         """The backbone's last map (spatial pooling), or its pooled vector, float32."""
         c, x, mean, std = self.config, images, self.mean, self.std

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from torch import Tensor
-
 from siame_se3 import checkpoint
 from siame_se3.augment import Augmentation
 from siame_se3.checkpoint import Model
@@ -104,7 +102,9 @@ def obtain(
     if path.is_file():
         return checkpoint.load(path)
     recipe = recipe_of(name)
-    initial = _weights(obtain(recipe.init, scenes, folder, minutes, seed, tell), recipe) if recipe.init else None
+    initial = None
+    if recipe.init:
+        initial = obtain(recipe.init, scenes, folder, minutes, seed, tell).network.weights_for(recipe.network)
     camera = default_camera(recipe.network.image_size)
     source = BatchSource(list(scenes), camera, recipe.workspace, recipe.data, seed, recipe.network.output)
     state = path.with_name(path.name + ".state")
@@ -139,10 +139,3 @@ def obtain(
     for done in (state, budget):
         done.unlink(missing_ok=True)
     return model
-
-
-def _weights(model: Model, recipe: Recipe) -> dict[str, Tensor]:
-    """A model's weights for another recipe: without those of its head where that is another."""
-    ours, theirs = recipe.network, model.network.config
-    same = (ours.fusion, ours.head, ours.output) == (theirs.fusion, theirs.head, theirs.output)
-    return {key: w for key, w in model.network.state_dict().items() if same or not key.startswith("head.")}

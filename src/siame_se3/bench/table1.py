@@ -17,19 +17,6 @@ ROWS = tuple(name for name in LAWS if not name.endswith(("-wide", "-robust")))
 QUICK = ("dvs", "dct20", "dvs-light", "pbvs-sift", "pbvs-orb", "siame-se(3)", "handoff")  # with --quick
 OTHERS: tuple[str, ...] = ()  # rows on demand
 BATCHES = 10  # of Fig. 2
-# Rows that differ from the paper's by more than a third on the bundled print: why, as far as trials tell (100 runs, 40 of ORB).
-WHY = (
-    "## Where a row differs from the paper's by more than a third",
-    "- DVS, path error 4 times the paper's: it is not a lag behind PBVS (distance from the nearest point of the straight line: 5.4 cm of 8.4), and patience "
-    "does not change it (1500 iterations: 9.1 cm). On this print DVS comes home from far starts too, by detours.",
-    "- DCT-VS, path error 4 times, end error 12 times the paper's: the law is slow near the goal, and our stop rule calls it settled there. Gauss-Newton with "
-    "the mean L ends at 0.01 mm (49 %, path 11 cm); a damping of 0.001 at 0.3 mm (43 %, path 8.2 cm); 1500 iterations change nothing.",
-    "- IBVS on ORB points converges twice as often: it is the number of points. With 100 points an image instead of 400: 60 %, 0.6 cm, path 2.3 cm (the paper's: 43.4 %, "
-    "2.3 cm, 2.5 cm); with 50: 10 %. L current, desired or mean: 100 % all; at 112 px: 92.5 %.",
-    "- Pose of one image: end and path errors a tenth of those of the paper's VGG: another network (the backbone of the other rows; VGG-16 has 134 million weights and "
-    "starts from ImageNet's, which cannot be had here).",
-    "- The siamese rows: better in each column, by the training (all pairs, the scene-coordinate task, homography pooling; see docs/training.md).",
-)
 
 
 def cells(runs: int, seed: int, laws: Sequence[str]) -> list[Cell]:
@@ -109,7 +96,7 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         "## Fig. 2: convergence against overlap",
         "![convergence against overlap](fig2.png)",
         f"The same runs, in {len(parts)} batches of equal size by the overlap of start and desired view.",
-        *WHY,
+        "Why rows differ from the paper's on the bundled print, and what was tried: docs/benchmarks.md, by `benchmarks/baselines.py`.",
         "Seconds a row: "
         + ", ".join(f"{LAWS[c.law].title} {facts_of(setup, NAME, c)['seconds']}" for c in found)
         + ".",

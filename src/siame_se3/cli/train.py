@@ -151,23 +151,15 @@ class Train:
 
         theirs = checkpoint.load(self.init).network
         mine, other = dataclasses.asdict(network), dataclasses.asdict(theirs.config)
-        head = ("fusion", "head", "output")
-        same_head = all(mine[name] == other[name] for name in head)
-        for name in (
-            *head,
-            "zero_at_goal",
-            "pretrained",
-            "output_scale",
-            "rays",
-            "half_width",
-        ):  # backbone and pooling do not know these
+        # backbone and pooling do not know these
+        for name in ("fusion", "head", "output", "zero_at_goal", "pretrained", "output_scale", "rays", "half_width"):
             mine.pop(name), other.pop(name)
         if differing := [name for name in mine if mine[name] != other[name]]:
             name = differing[0]
             raise SiameError(
                 f"--init {self.init}: its {name} is {other[name]}; give --network.{name.replace('_', '-')} {other[name]}, or leave --init out"
             )
-        return {name: w for name, w in theirs.state_dict().items() if same_head or not name.startswith("head.")}
+        return theirs.weights_for(network)
 
     def _steps_of(self, state: Path) -> int | None:
         """How many steps an interrupted training was to make."""
