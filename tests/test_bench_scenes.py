@@ -42,7 +42,12 @@ def setup(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Setu
     tiny = networks.Recipe(
         NetworkConfig("test_resnet", 48, head=(16,)), LossConfig(), DataConfig(views=4, near=0.25, curriculum=0.0)
     )
-    monkeypatch.setattr(networks, "recipe_of", lambda name: tiny)
+    real = networks.recipe_of
+
+    def recipe_of(name: str) -> networks.Recipe:
+        return replace(tiny, scenes=real(name).scenes, width=real(name).width)
+
+    monkeypatch.setattr(networks, "recipe_of", recipe_of)
     monkeypatch.setattr(networks, "steps_in", lambda minutes, *rest: 2)
     return Setup(tmp_path / "out", smooth_scene(), 0.1, 3, lambda text: None, folder)
 
@@ -184,6 +189,6 @@ def test_the_papers_accuracy(end_t: float, end_r: float, reached: bool) -> None:
 @pytest.mark.parametrize(("name", "scenes"), [("many-50-grey", 50), ("many-2-colour", 2), ("siame-se(3)", 0)])
 def test_names_of_networks_say_what_they_are(name: str, scenes: int) -> None:
     recipe = networks.recipe_of(name)
-    assert networks.scenes_of(name) == scenes
+    assert recipe.scenes == scenes
     assert recipe.network.colour == (not name.endswith("grey"))
     assert (recipe.data.groups > 1) == (scenes > 0)

@@ -130,10 +130,10 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
 
 def obtain(setup: Setup, name: str) -> Model:
     """A network by its name, trained on its scenes if it is not there."""
-    count = networks.scenes_of(name)
-    scenes = photos.scenes("train", count, setup.photos, setup.root) if count else [setup.scene]
-    if name.startswith("a3-"):
-        scenes = [photos.a3(scene) for scene in scenes]
+    recipe, scenes = networks.recipe_of(name), [setup.scene]
+    if recipe.scenes:
+        listed = photos.scenes("train", recipe.scenes, setup.photos, setup.root)
+        scenes = [photos.resized(scene, recipe.width) for scene in listed]
     return networks.obtain(name, scenes, setup.folder, setup.minutes, setup.seed, setup.tell)
 
 

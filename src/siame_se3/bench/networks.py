@@ -9,6 +9,7 @@ from pathlib import Path
 
 from siame_se3 import checkpoint
 from siame_se3.augment import Augmentation
+from siame_se3.bench import photos
 from siame_se3.checkpoint import Model
 from siame_se3.data import BatchSource, DataConfig
 from siame_se3.loss import LossConfig
@@ -24,6 +25,8 @@ class Recipe:
     """How a row's network is made.
 
     Attributes:
+        scenes: how many photos of the list it is for; 0 for the benchmark's one scene.
+        width: of each of these prints [m]; their height follows.
         init: the network whose weights it starts from, '' for random ones.
         times: its budget over the others'.
     """
@@ -32,6 +35,8 @@ class Recipe:
     loss: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
     workspace: Workspace = field(default_factory=Workspace)
+    scenes: int = 0
+    width: float = photos.WIDTH
     init: str = ""
     times: float = 1.0
 
@@ -67,6 +72,8 @@ RECIPES = {
         NetworkConfig(fusion="geometric"),
         data=DataConfig(views=16, groups=4, starts="wide"),
         workspace=Workspace().at(0.3),
+        scenes=10,
+        width=0.42,
     ),
 }
 
@@ -75,13 +82,10 @@ def recipe_of(name: str) -> Recipe:
     """Of a name in RECIPES, or of 'many-N-colour' and 'many-N-grey', one network for N scenes."""
     if not name.startswith("many-"):
         return RECIPES[name]
+    _, count, colour = name.split("-")
     # Four scenes a step, so that its gradient is not that of one of them.
-    return Recipe(NetworkConfig(colour=name.endswith("-colour")), data=DataConfig(views=16, groups=4))
-
-
-def scenes_of(name: str) -> int:
-    """How many photos of the list a network is for; 0 for the benchmark's one scene."""
-    return int(name.split("-")[1]) if name.startswith(("many-", "a3-")) else 0
+    data = DataConfig(views=16, groups=4)
+    return Recipe(NetworkConfig(colour=colour == "colour"), data=data, scenes=int(count))
 
 
 def path_of(folder: Path, name: str) -> Path:

@@ -67,9 +67,11 @@ def as_print(scene: Scene) -> Scene:
     return Scene(texture.contiguous(), WIDTH, HEIGHT, scene.name, scene.fill)
 
 
-def a3(scene: Scene) -> Scene:
-    """The same picture on paper of A3's width, 0.42 m."""
-    return Scene(scene.texture, 0.42, 0.42 * HEIGHT / WIDTH, scene.name, scene.fill)
+def resized(scene: Scene, width: float) -> Scene:
+    """The same picture on paper of another width [m]."""
+    return (
+        scene if width == scene.width else Scene(scene.texture, width, width * HEIGHT / WIDTH, scene.name, scene.fill)
+    )
 
 
 @lru_cache(maxsize=16)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from siame_se3 import lie, plots
-from siame_se3.bench import photos
+from siame_se3.bench import networks, photos
 from siame_se3.bench.cells import Setup, obtain
 from siame_se3.control.base import Controller
 from siame_se3.control.geometric import PBVS
@@ -68,10 +68,11 @@ RUNS = {
 
 
 def _scene(setup: Setup, run: RobotRun) -> Scene:
-    """The benchmark's print, or the first of the network's scenes as an A3 print."""
-    if not run.fine:
+    """The benchmark's print, or the first of the network's scenes."""
+    recipe = networks.recipe_of(run.network)
+    if not recipe.scenes:
         return setup.scene
-    return photos.a3(photos.scenes("train", 1, setup.photos, setup.root)[0])
+    return photos.resized(photos.scenes("train", 1, setup.photos, setup.root)[0], recipe.width)
 
 
 def drive(setup: Setup, run: RobotRun) -> list[Trajectory]:

@@ -105,7 +105,10 @@ class Bench:
                 continue
             room, usual = rooms[name]
             usable = (*room.ROWS, *room.OTHERS)
-            rows = tuple(row for row in self.laws if row in usable) or (room.QUICK if self.quick else room.ROWS)
+            rows = tuple(row for row in self.laws if row in usable)
+            if self.laws and not rows:
+                continue
+            rows = rows or (room.QUICK if self.quick else room.ROWS)
             more = ((2,) if self.quick else self.counts,) if name == "fig3" else ()
             wanted = room.cells(self.runs or (24 if self.quick else usual), self.seed, rows, *more)
             cells.run(setup, name, wanted, shard)
