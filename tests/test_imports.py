@@ -14,7 +14,20 @@ import siame_se3
 
 HOUSE = Path(siame_se3.__file__).parent
 ROOMS = [
-    *("errors", "lie", "camera", "scene", "render", "sampling", "augment", "view", "control", "network", "loss"),
+    *(
+        "errors",
+        "lie",
+        "camera",
+        "scene",
+        "render",
+        "sampling",
+        "augment",
+        "view",
+        "control",
+        "homography",
+        "network",
+        "loss",
+    ),
     *("data", "checkpoint", "train", "plant", "loop", "simulate", "metrics", "plots", "bench", "cli"),
 ]
 FILES = sorted(path for path in HOUSE.rglob("*.py") if path != HOUSE / "__init__.py")

@@ -11,7 +11,8 @@ from siame_se3 import lie
 from siame_se3.camera import Camera
 from siame_se3.control.geometric import pbvs_velocity
 from siame_se3.errors import SiameError
-from siame_se3.network import HomographyPool, NetworkConfig, SiameseNetwork, local_contrast
+from siame_se3.homography import HomographyPool
+from siame_se3.network import NetworkConfig, SiameseNetwork, local_contrast
 from siame_se3.render import plane_from_pixel
 
 FUSIONS = ["difference", "concatenation", "relative"]

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from siame_se3.checkpoint import atomically
 from siame_se3.data import BatchSource, cell_points
 from siame_se3.errors import SiameError
+from siame_se3.homography import CellPoints, HomographyPool
 from siame_se3.loss import GROUPS, LossConfig, ServoLoss, where_loss
-from siame_se3.network import CellPoints, HomographyPool, NetworkConfig, SiameseNetwork
+from siame_se3.network import NetworkConfig, SiameseNetwork
 
 STATE_FORMAT = "siame-se3 training state"
 
