@@ -13,6 +13,6 @@ assert spec is not None
 assert spec.origin is not None
 names = {f"siame_se3.{path.stem}" for path in Path(spec.origin).parent.glob("*.py")}
 # Exporters run the network on tensors whose shapes are tensors.
-names -= {"siame_se3.network", "siame_se3.__init__"}
+names -= {"siame_se3.network", "siame_se3.homography", "siame_se3.__init__"}
 folders = {f"siame_se3.{name}" for name in ("cli", "control", "plant")}
 install_import_hook(sorted(names | folders), "typecheck.checked")
