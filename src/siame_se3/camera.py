@@ -6,6 +6,7 @@ z forward, x right, y down. The centre of the top-left pixel is (0, 0), so the i
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -210,9 +211,14 @@ class Camera:
             return image
         import cv2
 
-        K, d = self.K.numpy(), np.asarray(self.distortion)
-        if self.distortion_model in ("equidistant", "fisheye"):
-            maps = cv2.fisheye.initUndistortRectifyMap(K, d, np.eye(3), K, (self.width, self.height), cv2.CV_32FC1)
-        else:
-            maps = cv2.initUndistortRectifyMap(K, d, np.eye(3), K, (self.width, self.height), cv2.CV_32FC1)
-        return cv2.remap(image, *maps, interpolation=cv2.INTER_LINEAR)
+        return cv2.remap(image, *_rectification(self), interpolation=cv2.INTER_LINEAR)
+
+
+@functools.lru_cache(maxsize=4)
+def _rectification(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """OpenCV's maps."""
+    import cv2
+
+    K, d, size = camera.K.numpy(), np.asarray(camera.distortion), (camera.width, camera.height)
+    undistort = cv2.fisheye if camera.distortion_model in ("equidistant", "fisheye") else cv2
+    return undistort.initUndistortRectifyMap(K, d, np.eye(3), K, size, cv2.CV_32FC1)

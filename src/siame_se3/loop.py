@@ -5,6 +5,8 @@ Gain, limits, stop rules and safety live here. A run that gets no valid law stan
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -18,7 +20,10 @@ from torch import Tensor
 from siame_se3.control.base import Controller, Law, advise
 from siame_se3.errors import SiameError
 from siame_se3.plant.base import Plant
+from siame_se3.safety import Guard, Halt, Safety
 from siame_se3.view import Trajectory, View
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ def servo(
     config: ServoConfig | None = None,
     settings: dict[str, Any] | None = None,
     report: Callable[[int, int], None] = lambda iteration, moving: None,
+    safety: Safety | None = None,
 ) -> Trajectory:
     """Close the loop until every run has settled or run out of iterations or time.
 
@@ -105,6 +111,8 @@ def servo(
         config: gain, limits and stop rules.
         settings: kept in the trajectory, for the report.
         report: told at each iteration how many have passed and how many runs still move.
+        safety: of a robot, one camera: limits, and reasons to stand still. The trajectory is kept when one ends the run, when the plant
+            is lost (OSError, or a SiameError of its own), and at Ctrl-C.
 
     Raises:
         SiameError: before anything moves, if the law needs what the plant does not provide.
@@ -152,9 +160,26 @@ def servo(
     runs: Tensor = torch.arange(n)
     # The law of the runs that still move. Laws are indexed by run: with several batch axes by the run's place in them.
     sub: Law = law[torch.unravel_index(runs, batch)] if batch else law
+
+    def act(command: Tensor, stage: Tensor) -> None:
+        nonlocal view, state, previous
+        view, applied = plant.step(command.reshape(*batch, 6))
+        state = flat(view)
+        previous = command
+        iterations.add_(active)
+        poses.append(pose_of(view))
+        twists.append(command)
+        applied_log.append(applied.double().cpu().reshape(n, 6))
+        active_log.append(active.clone())
+        stages.append(stage)
+
+    guard = Guard(safety, plant.dt, view) if safety else None
+    halt: Halt | None = guard.seen(view) if guard else None
     began = time.perf_counter()
     try:
         for _ in range(config.max_iterations):
+            if halt:
+                break
             # Settled runs leave the law's batch when a tenth of it has.
             if batch and int(active[runs].sum()) <= 0.9 * len(runs):
                 sub, runs = sub[active[runs].nonzero()[:, 0]], runs[active[runs]]
@@ -174,6 +199,8 @@ def servo(
                     reason[k] = fault
             lost = torch.where(faulty, lost + 1, 0)
             raw[faulty] = 0
+            if guard and (halt := guard.judged(raw)):
+                break
             active = active & (lost < config.lost_steps)
             bad = active & ~torch.isfinite(raw).all(1)
             for k in bad.nonzero()[:, 0].tolist():
@@ -197,19 +224,36 @@ def servo(
                 seconds.pop()
                 break
             command = limited(config, adaptive_gain(config, raw) * raw, previous, plant.dt)
-            command[~active] = 0
-            view, applied = plant.step(command.reshape(*batch, 6))
-            state = flat(view)
-            previous = command
-            iterations += active
-            poses.append(pose_of(view))
-            twists.append(command)
-            applied_log.append(applied.double().cpu().reshape(n, 6))
-            active_log.append(active.clone())
-            stages.append(stage)
+            if guard:
+                command = guard.limited(command, previous)
+            command[faulty | ~active] = 0
+            act(command, stage)
             report(len(twists), int(active.sum()))
+            if guard:
+                halt = guard.seen(view, applied_log[-1])
+    except (OSError, SiameError, KeyboardInterrupt) as error:
+        if guard is None:
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            halt = Halt("Ctrl-C", False)
+        else:
+            halt = Halt(f"plant lost: {error}" if isinstance(error, OSError) else str(error), True)
+    except BaseException:
+        halt = Halt("an error of the program", True)
+        raise
     finally:
-        plant.stop()
+        if guard and bool(previous.any()) and not (halt and halt.at_once):
+            moving, active = previous, torch.zeros(n, dtype=torch.bool)
+            steps = math.ceil(guard.safety.ramp / plant.dt)
+            with contextlib.suppress(OSError, SiameError):
+                for k in range(1, steps + 1):
+                    seconds = [*seconds[: len(twists)], 0.0]
+                    act(moving * (1 - k / steps), torch.full((n,), -1))
+        with contextlib.suppress(*((OSError, SiameError) if halt else ())):
+            plant.stop()
+    if halt:
+        log.warning("stopped: %s", halt.reason)
+        reason = [halt.reason]
     T = len(twists)
     T_wd = unknown if target.T_wc is None else target.T_wc.double().cpu().expand(*batch, 4, 4).reshape(n, 4, 4)
 

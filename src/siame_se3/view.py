@@ -30,12 +30,16 @@ class View:
         T_wc: camera pose, camera to world [m].
         depth: distance of the plane along z at the image's middle [m].
         camera: intrinsics of the image.
+        age: of the image, from the shutter to when the view was handed out [s].
+        fault: what is wrong by the plant's own report, such as a joint near its limit; '' for nothing.
     """
 
     image: Float[Tensor, "*B 3 h w"] | None = None
     T_wc: Float[Tensor, "*B 4 4"] | None = None
     depth: Float[Tensor, "*B"] | None = None
     camera: Camera | None = None
+    age: float = 0.0
+    fault: str = ""
 
     @property
     def provides(self) -> frozenset[str]:
@@ -45,7 +49,7 @@ class View:
 
     def __getitem__(self, index: Any) -> View:
         image, T_wc, depth = (None if x is None else x[index] for x in (self.image, self.T_wc, self.depth))
-        return View(image, T_wc, depth, self.camera)
+        return View(image, T_wc, depth, self.camera, self.age, self.fault)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""siame demo | train | servo | bench | export | plot: a file a command.
+"""siame demo | train | servo | bench | export | plot | live | arm: a file a command.
 
 Each command is a dataclass: its fields are the flags, their docstrings the help.
 """
@@ -14,6 +14,7 @@ import tyro
 from siame_se3.cli.bench import Bench
 from siame_se3.cli.demo import Demo
 from siame_se3.cli.export import Export
+from siame_se3.cli.live import Arm, Live
 from siame_se3.cli.plot import Plot
 from siame_se3.cli.servo import Servo
 from siame_se3.cli.train import Train
@@ -29,6 +30,8 @@ def main() -> None:
         "bench": Bench,
         "export": Export,
         "plot": Plot,
+        "live": Live,
+        "arm": Arm,
     }
     try:
         command = tyro.extras.subcommand_cli_from_dict(

@@ -11,6 +11,7 @@ import io
 import math
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,10 +33,14 @@ _ALPHA = (math.pi / 2, 0.0, 0.0, math.pi / 2, -math.pi / 2, 0.0)
 _LIMITS = tuple(math.radians(x) for x in (360, 360, 180, 360, 360, 360))  # +- [rad]
 _SPEED = math.pi  # of each joint [rad/s]
 _ACCELERATION = 20.0  # [rad/s^2]
+_NEAR = math.radians(2)  # of a joint's limit
 _HOME = tuple(math.radians(x) for x in (180, -90, 90, -90, -90, -90))  # elbow up, the camera square to the table
 _TICK = 0.008  # of the joint controller [s]
 _PHYSICS = 0.002  # [s]
-_SERVO = 0.03  # time constant of the joints' velocity servos [s]
+_SERVO, _INERTIA = (
+    0.015,
+    6.0,
+)  # time constant of the joints' velocity servos [s], and their inertia [kg m^2]: links hardly count beside it
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def _arm_xml(camera: Camera, config: ArmConfig) -> str:
         limit = _LIMITS[k]
         bodies += (
             f'<body name="link{k}" {place} gravcomp="1"><inertial pos="0 0 0" mass="1" diaginertia=".01 .01 .01"/>'
-            f'<joint name="j{k}" type="hinge" axis="0 0 1" range="{-limit} {limit}" armature="2"/>'
+            f'<joint name="j{k}" type="hinge" axis="0 0 1" range="{-limit} {limit}" armature="{_INERTIA}"/>'
         )
         place, ends = _fixed(_A[k], _D[k], _ALPHA[k]), ends + "</body>"
     T = lie.pose_from_vector(torch.tensor(config.hand_eye, dtype=torch.float64)).numpy()
@@ -107,7 +112,7 @@ def _xml(scene: Scene, camera: Camera, config: ArmConfig) -> str:
         f'<light pos="{x} {y} {z}" dir="{-x} {-y} {-z}" diffuse=".4 .4 .4" specular="0 0 0" castshadow="false"/>'
         for x, y, z in config.lamps
     )
-    servos = "".join(f'<velocity joint="j{k}" kv="{2 / _SERVO}"/>' for k in range(6))
+    servos = "".join(f'<velocity joint="j{k}" kv="{_INERTIA / _SERVO}"/>' for k in range(6))
     return f"""<mujoco model="arm">
 <option timestep="{_PHYSICS}" integrator="implicitfast"/><compiler angle="radian"/>
 <visual><global offwidth="{camera.width}" offheight="{camera.height}"/><headlight ambient=".3 .3 .3" diffuse="0 0 0" specular="0 0 0"/>
@@ -163,6 +168,7 @@ class ArmPlant:
         scene: the print, on the table.
         camera: as told.
         config: the set-up.
+        ticked: told of the camera's true pose at each tick of the joint controller (8 ms).
 
     Raises:
         SiameError: MuJoCo or mink is not installed, or cannot render here.
@@ -170,7 +176,13 @@ class ArmPlant:
 
     provides = frozenset({"image", "pose", "depth"})
 
-    def __init__(self, scene: Scene, camera: Camera, config: ArmConfig | None = None) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        camera: Camera,
+        config: ArmConfig | None = None,
+        ticked: Callable[[Tensor], None] = lambda T_wc: None,
+    ) -> None:
         os.environ.setdefault("MUJOCO_GL", "egl")
         try:
             import mink
@@ -179,6 +191,7 @@ class ArmPlant:
             raise SiameError(f"arm: {error.name} is not installed; pip install 'siame-se3[mujoco]'") from None
         self.scene, self.camera, self.config = scene, camera, config or ArmConfig()
         self.dt = 1 / self.config.frame_rate
+        self._ticked = ticked
         self._mujoco, self._mink = mujoco, mink
         self._model = mujoco.MjModel.from_xml_string(_xml(scene, camera, self.config), {"photo.png": _png(scene)})
         self._data = mujoco.MjData(self._model)
@@ -207,6 +220,21 @@ class ArmPlant:
     def joints(self) -> Float[Tensor, "6"]:
         """Angles [rad]."""
         return torch.from_numpy(self._data.qpos.copy())
+
+    @property
+    def T_tc(self) -> Float[Tensor, "4 4"]:
+        """The camera in the tool's frame, as told."""
+        return torch.from_numpy(self._T_ec_told.copy())
+
+    @property
+    def T_wc(self) -> Float[Tensor, "4 4"]:
+        """The camera's true pose."""
+        return self._T_wc()
+
+    @property
+    def T_wt(self) -> Float[Tensor, "4 4"]:
+        """The tool in the world, as the robot measures it."""
+        return self._T_wc() @ torch.from_numpy(np.linalg.inv(self._T_ec))
 
     def close(self) -> None:
         """Free the renderer."""
@@ -267,7 +295,17 @@ class ArmPlant:
     def _view(self, image: Tensor, batch: torch.Size) -> View:
         T = self._T_wc()
         Z = -T[2, 3] / T[2, 2]
-        return View(image.expand(*batch, *image.shape), T.expand(*batch, 4, 4).clone(), Z.expand(batch), self.camera)
+        near = [k for k in range(6) if abs(float(self._data.qpos[k])) > _LIMITS[k] - _NEAR]
+        fault = f"joint {near[0]} is within 2 deg of its limit" if near else ""
+        late = self._late * _TICK
+        return View(
+            image.expand(*batch, *image.shape),
+            T.expand(*batch, 4, 4).clone(),
+            Z.expand(batch),
+            self.camera,
+            late,
+            fault,
+        )
 
     def reset(self, start: Float[Tensor, "*B 4 4"] | None) -> View:
         """Put the camera at its start (None: where it is), at rest, and look."""
@@ -307,6 +345,7 @@ class ArmPlant:
                 self._mujoco.mj_step(self._model, self._data)
             self._mujoco.mj_forward(self._model, self._data)
             self._ticks += 1
+            self._ticked(self._T_wc())
             if (self._ticks + self._late) % self._per_frame == 0:
                 self._frames.append(self._shoot())
         if len(self._frames) > 1:

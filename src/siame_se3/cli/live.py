@@ -1,0 +1,259 @@
+"""siame live: a real robot; siame arm: the simulated one, on ROS 2's topics."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import arg
+
+from siame_se3.cli.options import check_writable
+from siame_se3.errors import SiameError
+from siame_se3.loop import ServoConfig
+from siame_se3.plant.arm import ArmConfig
+from siame_se3.safety import Safety
+from siame_se3.simulate import BUNDLED_PHOTO, LAWS, bundled, controller_for, default_camera
+
+if TYPE_CHECKING:
+    from siame_se3.camera import Camera
+    from siame_se3.plant.live import Eye, Mover
+    from siame_se3.plant.ros2 import Bus
+    from siame_se3.view import Trajectory
+
+
+@dataclass(frozen=True)
+class Ros2:
+    """Topics, for --robot ros2 and --eye ros2."""
+
+    image: str = "/camera/image_raw"
+    """sensor_msgs/Image; a name that ends with /compressed is a CompressedImage."""
+    info: str = "/camera/camera_info"
+    """sensor_msgs/CameraInfo; not used with --camera."""
+    twist: str = "/arm/twist"
+    """geometry_msgs/TwistStamped, to MoveIt Servo (/servo_node/delta_twist_cmds) or a Cartesian velocity controller."""
+    pose: str = ""
+    """geometry_msgs/PoseStamped of the tool in the base's frame (ros2_controllers' pose_broadcaster); '' for none."""
+    frame: Literal["camera", "tool", "base", "spatial"] = "camera"
+    """In which frame twists are sent. camera: its optical frame. tool: by --hand-eye. base: velocity of the tool's origin in the base's
+    axes. spatial: in the base's frame, full adjoint. base and spatial need the pose's topic."""
+    frame_id: str = ""
+    """The name of that frame in the header; default: as --ros2.frame."""
+    command: str = "/siame/command"
+    """std_msgs/String with target, start, stop or quit; '' for the keyboard only."""
+    status: str = "/siame/status"
+    """std_msgs/String of what happens; '' for none."""
+    bus: Literal["auto", "rclpy", "dds"] = "auto"
+    """rclpy where ROS 2 is installed, else CycloneDDS (pip install 'siame-se3[ros2]')."""
+    domain: int = 0
+    """ROS_DOMAIN_ID, for dds."""
+    stamps: Literal["header", "receipt"] = "header"
+    """How old an image is: by its header (clocks must agree), or from when it came."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """Servo a real robot: its camera's live images to a desired one. Nothing moves before 'start'.
+
+    Type target (this view is it), start, stop, quit; or send them to the command topic. Ctrl-C stops the robot. Begin with --dry-run, which shows
+    everything and sends nothing, and with 'siame check'. The default limits are slow (--safety.max-twist). Without a robot:
+    'siame arm' in one terminal, 'siame live' in another.
+    """
+
+    robot: Literal["ros2", "ur", "none"] = "ros2"
+    """ros2: twists to a topic. ur: a Universal Robots arm (pip install 'siame-se3[ur]'). none: nothing moves (--dry-run)."""
+    eye: Literal["ros2", "opencv"] = "ros2"
+    """Where images come from: a topic, or --source."""
+    source: str = "0"
+    """For --eye opencv: index of a camera, video file, or URL."""
+    host: str = ""
+    """For --robot ur: its address."""
+    model: Path | None = None
+    """Model that 'siame train' wrote for the scene; without one the coarse law is pbvs-sift."""
+    law: Literal[LAWS] = "handoff"  # type: ignore[valid-type]  # tyro reads the tuple's names
+    """As in 'siame servo'; those that need the simulator's poses are of no use here."""
+    target: Path | None = None
+    """The desired picture, taken by this camera; without one, say 'target' at the desired place."""
+    depth: float | None = None
+    """Distance from camera to scene at the desired place [m]; default: what the model was trained for, else 0.6."""
+    camera: Path | None = None
+    """ROS camera_info YAML ('siame calibrate camera' writes one); without one: the camera_info topic, or the paper's field of view."""
+    hand_eye: Path | None = None
+    """Where the camera sits in the tool ('siame calibrate hand-eye' writes it); for twists in the tool's or the base's frame."""
+    rate: float = 25.0
+    """Steps a second; not above the camera's."""
+    dry_run: bool = False
+    """Compute and show everything, send nothing."""
+    start: bool = False
+    """Start at once, and leave when the run ends (for scripts); needs --target."""
+    save: Path | None = None
+    """Write each run's twists and poses to this .npz (a number is added from the second on)."""
+    ros2: Ros2 = field(default_factory=Ros2)
+    """Topics."""
+    safety: Safety = field(default_factory=Safety)
+    """Limits, and when to stand still."""
+    engine: str = "auto"
+    """auto, torch, cuda, openvino or openvino-bf16."""
+    servo: Annotated[ServoConfig, arg(name="")] = field(
+        default_factory=lambda: ServoConfig(gain=2.0, max_iterations=2000)
+    )
+    """Gain and stop rules."""
+
+    def __call__(self) -> None:
+        from siame_se3 import checkpoint
+        from siame_se3.calibration import hand_eye_from_yaml
+        from siame_se3.camera import Camera
+        from siame_se3.live import Session, target_from
+        from siame_se3.plant.live import LivePlant
+        from siame_se3.plant.ros2 import bus_for, messages
+
+        if self.robot == "none" and not self.dry_run:
+            raise SiameError("--robot none: nothing can move; add --dry-run")
+        if not 1 <= self.rate <= 500:
+            raise SiameError(f"--rate {self.rate:g}: give 1 to 500 steps a second")
+        if self.start and self.target is None:
+            raise SiameError("--start: give the desired picture too, --target FILE")
+        if self.law == "neural" and self.model is None:
+            raise SiameError("--law neural: give --model")
+        check_writable(self.save, "--save")
+        model = checkpoint.load(self.model) if self.model else None
+        camera = Camera.from_yaml(self.camera) if self.camera else None
+        T_tc = hand_eye_from_yaml(self.hand_eye) if self.hand_eye else None
+        if T_tc is None and (self.robot == "ur" or (self.robot == "ros2" and self.ros2.frame != "camera")):
+            raise SiameError(
+                "--hand-eye: this robot takes twists of its tool; give the file of 'siame calibrate hand-eye'"
+            )
+        controller = controller_for(self.law, model, self.engine)
+        if {"pose"} & controller.needs:
+            raise SiameError(
+                f"--law {self.law}: needs the simulator's poses; take handoff, neural, pbvs-sift, dvs or another"
+            )
+        with contextlib.ExitStack() as closing:
+            bus = bus_for(self.ros2.bus, self.ros2.domain) if "ros2" in (self.robot, self.eye) else None
+            if bus:
+                closing.callback(bus.close)
+            eye = self._eye(bus, camera)
+            closing.callback(eye.close)
+            mover = self._mover(bus)
+            closing.callback(mover.close)
+            depth = self.depth or (model.distance if model else 0.6)
+            plant = LivePlant(eye, mover, T_tc, 1 / self.rate, depth, self.dry_run)
+            shown = bus.publisher(self.ros2.status, messages().String) if bus and self.ros2.status else None
+
+            def say(line: str) -> None:
+                print(line, flush=True)
+                if shown:
+                    shown(messages().String(line))
+
+            runs = 0
+
+            def done(trajectory: Trajectory) -> None:
+                nonlocal runs
+                if self.save:
+                    trajectory.save(self.save if runs == 0 else self.save.with_stem(f"{self.save.stem}-{runs}"))
+                runs += 1
+
+            settings = {
+                "command": " ".join(["siame", *sys.argv[1:]]),
+                "law": self.law,
+                "safety": dataclasses.asdict(self.safety),
+            }
+            target = target_from(self.target, plant) if self.target else None
+            session = Session(plant, controller, self.servo, self.safety, target, say, done, settings)
+            if bus and self.ros2.command:
+                bus.subscribe(self.ros2.command, messages().String, lambda message: session.command(message.data))
+            if self.start:
+                session.command("start")
+            else:
+                session.keyboard()
+            session.run(once=self.start)
+
+    def _eye(self, bus: Bus | None, camera: Camera | None) -> Eye:
+        from siame_se3.plant.capture import Capture
+        from siame_se3.plant.ros2 import Ros2Eye
+
+        if self.eye == "opencv":
+            return Capture(self.source, camera)
+        assert bus is not None
+        return Ros2Eye(bus, self.ros2.image, "" if camera else self.ros2.info, camera, self.ros2.stamps)
+
+    def _mover(self, bus: Bus | None) -> Mover:
+        from siame_se3.plant.live import Nowhere
+        from siame_se3.plant.ros2 import Ros2Mover
+        from siame_se3.plant.ur import UrMover
+
+        if self.robot == "none":
+            return Nowhere()
+        if self.robot == "ur":
+            if not self.host:
+                raise SiameError("--robot ur: give its address, --host")
+            return UrMover(self.host)
+        assert bus is not None
+        topics = self.ros2
+        return Ros2Mover(bus, topics.twist, topics.frame, topics.frame_id or topics.frame, topics.pose)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Serve the simulated arm over ROS 2's topics, as a robot to try 'siame live' on: /camera/image_raw, /camera/camera_info,
+    /arm/tool_pose, and /arm/twist, which it obeys for 0.1 s. The pose at which it was shown the print is written as a picture, for --target.
+    """
+
+    scene: Path | None = None
+    """Photo of the print; default: the bundled one."""
+    width: float = 0.8
+    """Of the print [m]."""
+    distance: float = 0.6
+    """Of the desired camera [m]."""
+    start_from: tuple[float, float, float, float, float, float] = (0.08, -0.06, 0.03, 0.1, -0.08, 0.25)
+    """Start pose c*Tc: tx ty tz [m], theta u [rad]."""
+    target: Path = Path("target.png")
+    """Where the desired picture is written."""
+    image_size: int = 224
+    """Of the camera [px]."""
+    seconds: float = 0.0
+    """End after this time; 0: at Ctrl-C."""
+    bus: Literal["auto", "rclpy", "dds"] = "auto"
+    """As in 'siame live'."""
+    domain: int = 0
+    """ROS_DOMAIN_ID, for dds."""
+    arm: ArmConfig = field(default_factory=ArmConfig)
+    """Light, latency, noise, what is wrong about hand-eye transform and focal length."""
+
+    def __call__(self) -> None:
+        import time
+
+        import cv2
+        import torch
+
+        from siame_se3 import lie
+        from siame_se3.plant.arm import ArmPlant
+        from siame_se3.plant.ros2 import bus_for
+        from siame_se3.plant.served import ArmServer
+        from siame_se3.sampling import reference_pose
+        from siame_se3.scene import Scene
+
+        check_writable(self.target, "--target")
+        scene = Scene.from_photo(self.scene or bundled(BUNDLED_PHOTO), self.width)
+        arm = ArmPlant(scene, default_camera(self.image_size), self.arm)
+        with contextlib.ExitStack() as closing:
+            closing.callback(arm.close)
+            goal = reference_pose(self.distance)
+            desired = arm.look(goal).image
+            assert desired is not None
+            cv2.imwrite(str(self.target), (255 * desired).round().byte().permute(1, 2, 0).numpy()[..., ::-1])
+            start = goal @ lie.pose_from_vector(torch.tensor(self.start_from, dtype=torch.float64))
+            arm.reset(start)
+            bus = bus_for(self.bus, self.domain)
+            closing.callback(bus.close)
+            until = time.monotonic() + (self.seconds or float("inf"))
+            print(
+                f"serving; the desired picture: {self.target}; in another terminal: siame live --target {self.target}",
+                flush=True,
+            )
+            ArmServer(bus, arm).run(lambda: time.monotonic() < until)
+            t, r = lie.error_norms(lie.inverse(goal) @ arm.T_wc)
+            print(f"left {1e3 * float(t):.2f} mm and {torch.rad2deg(r):.3f} deg from the desired pose")
