@@ -97,7 +97,9 @@ def simulated(kind: str, times: int, scene: Scene, rng: random.Random) -> None:
     arm = ArmPlant(scene, camera, ArmConfig(), speeds)
     controller = controller_for("handoff", model)
     T_wd, T_wc = draw_starts("table1", 4 * times, scene, camera, Workspace(), rng.randrange(10**6))
-    stopped, restarted, reasons, done = [], 0, {}, 0
+    stopped: list[float] = []
+    reasons: dict[str, int] = {}
+    restarted = done = 0
     for goal, start in zip(T_wd, T_wc, strict=True):
         if done == times:
             break
@@ -192,7 +194,7 @@ def served(kind: str, times: int, scene: Scene, rng: random.Random) -> None:
     ]
     arm.reset(starts[0])
     bus = CutBus(DOMAIN)
-    todo: queue.Queue[Callable[[], Any]] = queue.Queue()
+    todo: queue.Queue[tuple[Tensor, threading.Event]] = queue.Queue()
     ended = threading.Event()
     stopped: list[float] = []
     reasons: dict[str, int] = {}
@@ -203,7 +205,7 @@ def served(kind: str, times: int, scene: Scene, rng: random.Random) -> None:
         try:
             for start in starts:
                 placed = threading.Event()
-                todo.put(lambda start=start, placed=placed: (arm.reset(start), placed.set()))
+                todo.put((start, placed))
                 placed.wait()
                 process = driver(target)
                 assert process.stdout is not None
@@ -235,8 +237,10 @@ def served(kind: str, times: int, scene: Scene, rng: random.Random) -> None:
 
     def running() -> bool:
         with contextlib.suppress(queue.Empty):
-            todo.get_nowait()()
+            start, placed = todo.get_nowait()
+            arm.reset(start)
             speeds.last = None
+            placed.set()
         return not ended.is_set()
 
     worker = threading.Thread(target=trials)

@@ -29,7 +29,21 @@ ROOMS = [
         "network",
         "loss",
     ),
-    *("data", "checkpoint", "train", "safety", "plant", "loop", "simulate", "live", "metrics", "plots", "bench", "cli"),
+    *(
+        "data",
+        "checkpoint",
+        "train",
+        "safety",
+        "plant",
+        "loop",
+        "check",
+        "simulate",
+        "live",
+        "metrics",
+        "plots",
+        "bench",
+        "cli",
+    ),
 ]
 FILES = sorted(path for path in HOUSE.rglob("*.py") if path != HOUSE / "__init__.py")
 HEAVY = {"torch", "torchvision", "timm", "numpy", "cv2", "openvino", "matplotlib", "PIL", "yaml", "tyro", "onnx"}

@@ -152,9 +152,9 @@ def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> tuple[Ca
             )
             project: Any = cv2.fisheye.projectPoints
         elif model == "plumb_bob":
-            rms, K, d, rs, ts = cv2.calibrateCamera(
-                [s.points for s in seen], [s.corners for s in seen], (w, h), None, None
-            )  # type: ignore[call-overload]  # OpenCV's stubs
+            points, corners = [s.points for s in seen], [s.corners for s in seen]
+            # two radial coefficients, as ROS's calibration: a third fits noise where no corner was seen
+            rms, K, d, rs, ts = cv2.calibrateCamera(points, corners, (w, h), None, None, flags=cv2.CALIB_FIX_K3)  # type: ignore[call-overload]  # OpenCV's stubs
             project = cv2.projectPoints
         else:
             raise SiameError(f"--model {model}: use plumb_bob or equidistant")
@@ -162,7 +162,8 @@ def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> tuple[Ca
         raise SiameError(
             f"camera calibration: OpenCV cannot ({str(error).splitlines()[0]}); tilt the board more from picture to picture"
         ) from None
-    camera = Camera(K[0, 0], K[1, 1], K[0, 2], K[1, 2], w, h, tuple(float(x) for x in np.ravel(d)), model)
+    fx, fy, cx, cy = (float(K[k]) for k in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    camera = Camera(fx, fy, cx, cy, w, h, tuple(float(x) for x in np.ravel(d)), model)
     errors = []
     for s, r, t in zip(seen, rs, ts, strict=True):
         back = project(s.points.reshape(-1, 1, 3).astype(np.float64), r, t, K, d)[0].reshape(-1, 2)

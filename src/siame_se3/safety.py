@@ -23,6 +23,7 @@ from siame_se3.errors import SiameError
 from siame_se3.render import homography
 from siame_se3.view import View
 
+_MEMORY = 0.5  # [s] of images to compare with: what comes in front may come slowly
 _SIDE, _BLOCKS, _SEARCH = 64, 8, 5  # the view is compared at 64 x 64 px, in 8 x 8 blocks, each within +-5 px
 
 
@@ -37,7 +38,7 @@ class Safety:
         box: corners (x, y, z low, x, y, z high) that the camera stays in, in the frame of the plant's poses [m]; () for none.
         max_age: an image older than this is stale [s].
         frozen: the same pixels for this long [s], while the motion made since should have moved them by a pixel, are a frozen image.
-        jump: share of the view that may change otherwise than by the motion, within a second: a hand in front, another scene.
+        jump: share of the view that may change otherwise than by the motion, within half a second: a hand in front, another scene.
         jump_contrast: a part of it has changed when it differs by this, of the range, and 0.6 of its own contrast, from what was nearby.
         max_law: a law's velocity at gain 1 above this has exploded [m/s]; rotations: 2 pi rad/s.
         no_progress: the law's velocity has not fallen for this long [s]: overlap is lost, or the motion is not what is commanded; 0 for
@@ -152,10 +153,10 @@ class Guard:
         return None
 
     def _jumped(self, image: Tensor, camera: Camera) -> Halt | None:
-        """Compares with what the motion makes of the last image, and of one up to a second old."""
+        """Compares with what the motion makes of the last image, and of one up to `_MEMORY` old."""
         grey = image.mean(0).float().cpu().numpy()
         now = _Seen(self._time, cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), self._T_wc)
-        while len(self._seen) > 1 and now.time - self._seen[0].time > 1:
+        while len(self._seen) > 1 and now.time - self._seen[0].time > _MEMORY:
             self._seen.popleft()
         # pixels of the small image from those of the large one, pixel centres at whole numbers
         x, y = _SIDE / camera.width, _SIDE / camera.height

@@ -1,4 +1,4 @@
-"""siame demo | train | servo | bench | export | plot | live | arm: a file a command.
+"""siame demo | train | servo | bench | export | plot | live | arm | calibrate | check: a file a command.
 
 Each command is a dataclass: its fields are the flags, their docstrings the help.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import tyro
 
 from siame_se3.cli.bench import Bench
+from siame_se3.cli.calibrate import Calibrate, Check
 from siame_se3.cli.demo import Demo
 from siame_se3.cli.export import Export
 from siame_se3.cli.live import Arm, Live
@@ -32,6 +33,8 @@ def main() -> None:
         "plot": Plot,
         "live": Live,
         "arm": Arm,
+        "calibrate": Calibrate,
+        "check": Check,
     }
     try:
         command = tyro.extras.subcommand_cli_from_dict(

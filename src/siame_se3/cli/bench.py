@@ -51,6 +51,8 @@ class Bench:
     """Where Debian's packages of photos are unpacked, if not installed."""
     bundled_model: bool = False
     """Take the bundled model (an hour's training) as 'siame-se(3)' instead of training it."""
+    plant: Literal["homography", "arm"] = "homography"
+    """Of fig4 and fig5: the homography simulator, or the arm in MuJoCo (pip install 'siame-se3[mujoco]'; written to fig4-arm, fig5-arm)."""
     shard: str = "0/1"
     """k/n: run only the k-th (from 0) of n shares of the rows; with one --out, or their folders put together, the last one to end
     makes the report of all."""
@@ -93,8 +95,9 @@ class Bench:
         for name in chosen:
             if name in robot.RUNS:
                 if shard[0] == 0:
-                    print(robot.run(setup, name, command))
-                    print(f"report: {self.out / name / 'report.md'}")
+                    print(robot.run(setup, name, command, self.plant))
+                    where = name if self.plant == "homography" else f"{name}-{self.plant}"
+                    print(f"report: {self.out / where / 'report.md'}")
                 continue
             if name == "training":
                 if shard[0] == 0:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from siame_se3.cli.options import check_writable
+from siame_se3.cli.robot import Robot
 from siame_se3.errors import SiameError
 from siame_se3.loop import ServoConfig
 from siame_se3.plant.arm import ArmConfig
@@ -19,39 +20,7 @@ from siame_se3.safety import Safety
 from siame_se3.simulate import BUNDLED_PHOTO, LAWS, bundled, controller_for, default_camera
 
 if TYPE_CHECKING:
-    from siame_se3.camera import Camera
-    from siame_se3.plant.live import Eye, Mover
-    from siame_se3.plant.ros2 import Bus
     from siame_se3.view import Trajectory
-
-
-@dataclass(frozen=True)
-class Ros2:
-    """Topics, for --robot ros2 and --eye ros2."""
-
-    image: str = "/camera/image_raw"
-    """sensor_msgs/Image; a name that ends with /compressed is a CompressedImage."""
-    info: str = "/camera/camera_info"
-    """sensor_msgs/CameraInfo; not used with --camera."""
-    twist: str = "/arm/twist"
-    """geometry_msgs/TwistStamped, to MoveIt Servo (/servo_node/delta_twist_cmds) or a Cartesian velocity controller."""
-    pose: str = ""
-    """geometry_msgs/PoseStamped of the tool in the base's frame (ros2_controllers' pose_broadcaster); '' for none."""
-    frame: Literal["camera", "tool", "base", "spatial"] = "camera"
-    """In which frame twists are sent. camera: its optical frame. tool: by --hand-eye. base: velocity of the tool's origin in the base's
-    axes. spatial: in the base's frame, full adjoint. base and spatial need the pose's topic."""
-    frame_id: str = ""
-    """The name of that frame in the header; default: as --ros2.frame."""
-    command: str = "/siame/command"
-    """std_msgs/String with target, start, stop or quit; '' for the keyboard only."""
-    status: str = "/siame/status"
-    """std_msgs/String of what happens; '' for none."""
-    bus: Literal["auto", "rclpy", "dds"] = "auto"
-    """rclpy where ROS 2 is installed, else CycloneDDS (pip install 'siame-se3[ros2]')."""
-    domain: int = 0
-    """ROS_DOMAIN_ID, for dds."""
-    stamps: Literal["header", "receipt"] = "header"
-    """How old an image is: by its header (clocks must agree), or from when it came."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +32,6 @@ class Live:
     'siame arm' in one terminal, 'siame live' in another.
     """
 
-    robot: Literal["ros2", "ur", "none"] = "ros2"
-    """ros2: twists to a topic. ur: a Universal Robots arm (pip install 'siame-se3[ur]'). none: nothing moves (--dry-run)."""
-    eye: Literal["ros2", "opencv"] = "ros2"
-    """Where images come from: a topic, or --source."""
-    source: str = "0"
-    """For --eye opencv: index of a camera, video file, or URL."""
-    host: str = ""
-    """For --robot ur: its address."""
     model: Path | None = None
     """Model that 'siame train' wrote for the scene; without one the coarse law is pbvs-sift."""
     law: Literal[LAWS] = "handoff"  # type: ignore[valid-type]  # tyro reads the tuple's names
@@ -79,20 +40,14 @@ class Live:
     """The desired picture, taken by this camera; without one, say 'target' at the desired place."""
     depth: float | None = None
     """Distance from camera to scene at the desired place [m]; default: what the model was trained for, else 0.6."""
-    camera: Path | None = None
-    """ROS camera_info YAML ('siame calibrate camera' writes one); without one: the camera_info topic, or the paper's field of view."""
-    hand_eye: Path | None = None
-    """Where the camera sits in the tool ('siame calibrate hand-eye' writes it); for twists in the tool's or the base's frame."""
-    rate: float = 25.0
-    """Steps a second; not above the camera's."""
     dry_run: bool = False
     """Compute and show everything, send nothing."""
     start: bool = False
     """Start at once, and leave when the run ends (for scripts); needs --target."""
     save: Path | None = None
     """Write each run's twists and poses to this .npz (a number is added from the second on)."""
-    ros2: Ros2 = field(default_factory=Ros2)
-    """Topics."""
+    robot: Annotated[Robot, arg(name="")] = field(default_factory=Robot)
+    """Which robot, which camera."""
     safety: Safety = field(default_factory=Safety)
     """Limits, and when to stand still."""
     engine: str = "auto"
@@ -104,44 +59,26 @@ class Live:
 
     def __call__(self) -> None:
         from siame_se3 import checkpoint
-        from siame_se3.calibration import hand_eye_from_yaml
-        from siame_se3.camera import Camera
         from siame_se3.live import Session, target_from
-        from siame_se3.plant.live import LivePlant
-        from siame_se3.plant.ros2 import bus_for, messages
+        from siame_se3.plant.ros2 import messages
 
-        if self.robot == "none" and not self.dry_run:
+        if self.robot.robot == "none" and not self.dry_run:
             raise SiameError("--robot none: nothing can move; add --dry-run")
-        if not 1 <= self.rate <= 500:
-            raise SiameError(f"--rate {self.rate:g}: give 1 to 500 steps a second")
         if self.start and self.target is None:
             raise SiameError("--start: give the desired picture too, --target FILE")
         if self.law == "neural" and self.model is None:
             raise SiameError("--law neural: give --model")
         check_writable(self.save, "--save")
         model = checkpoint.load(self.model) if self.model else None
-        camera = Camera.from_yaml(self.camera) if self.camera else None
-        T_tc = hand_eye_from_yaml(self.hand_eye) if self.hand_eye else None
-        if T_tc is None and (self.robot == "ur" or (self.robot == "ros2" and self.ros2.frame != "camera")):
-            raise SiameError(
-                "--hand-eye: this robot takes twists of its tool; give the file of 'siame calibrate hand-eye'"
-            )
         controller = controller_for(self.law, model, self.engine)
         if {"pose"} & controller.needs:
             raise SiameError(
                 f"--law {self.law}: needs the simulator's poses; take handoff, neural, pbvs-sift, dvs or another"
             )
+        topics = self.robot.ros2
         with contextlib.ExitStack() as closing:
-            bus = bus_for(self.ros2.bus, self.ros2.domain) if "ros2" in (self.robot, self.eye) else None
-            if bus:
-                closing.callback(bus.close)
-            eye = self._eye(bus, camera)
-            closing.callback(eye.close)
-            mover = self._mover(bus)
-            closing.callback(mover.close)
-            depth = self.depth or (model.distance if model else 0.6)
-            plant = LivePlant(eye, mover, T_tc, 1 / self.rate, depth, self.dry_run)
-            shown = bus.publisher(self.ros2.status, messages().String) if bus and self.ros2.status else None
+            plant, bus = self.robot.open(closing, self.depth or (model.distance if model else 0.6), self.dry_run)
+            shown = bus.publisher(topics.status, messages().String) if bus and topics.status else None
 
             def say(line: str) -> None:
                 print(line, flush=True)
@@ -163,37 +100,13 @@ class Live:
             }
             target = target_from(self.target, plant) if self.target else None
             session = Session(plant, controller, self.servo, self.safety, target, say, done, settings)
-            if bus and self.ros2.command:
-                bus.subscribe(self.ros2.command, messages().String, lambda message: session.command(message.data))
+            if bus and topics.command:
+                bus.subscribe(topics.command, messages().String, lambda message: session.command(message.data))
             if self.start:
                 session.command("start")
             else:
                 session.keyboard()
             session.run(once=self.start)
-
-    def _eye(self, bus: Bus | None, camera: Camera | None) -> Eye:
-        from siame_se3.plant.capture import Capture
-        from siame_se3.plant.ros2 import Ros2Eye
-
-        if self.eye == "opencv":
-            return Capture(self.source, camera)
-        assert bus is not None
-        return Ros2Eye(bus, self.ros2.image, "" if camera else self.ros2.info, camera, self.ros2.stamps)
-
-    def _mover(self, bus: Bus | None) -> Mover:
-        from siame_se3.plant.live import Nowhere
-        from siame_se3.plant.ros2 import Ros2Mover
-        from siame_se3.plant.ur import UrMover
-
-        if self.robot == "none":
-            return Nowhere()
-        if self.robot == "ur":
-            if not self.host:
-                raise SiameError("--robot ur: give its address, --host")
-            return UrMover(self.host)
-        assert bus is not None
-        topics = self.ros2
-        return Ros2Mover(bus, topics.twist, topics.frame, topics.frame_id or topics.frame, topics.pose)
 
 
 @dataclass(frozen=True)
