@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from siame_se3.control.photometric import DVS
     from siame_se3.plant import Mismatch
     from siame_se3.plant.arm import ArmConfig
+    from siame_se3.safety import Safety
     from siame_se3.scene import Scene
     from siame_se3.view import Trajectory, View
 
@@ -161,8 +162,9 @@ def run_arm(
     arm: ArmConfig | None = None,
     quiet: bool = False,
     settings: dict[str, Any] | None = None,
+    safety: Safety | None = None,
 ) -> tuple[Trajectory, View, View]:
-    """As `run_servo`, with an arm in MuJoCo, one run after the other. Starts that the arm cannot reach are passed over, and counted in the
+    """As `run_servo`, with an arm in MuJoCo, one run after the other, within the limits of `safety`. Starts that the arm cannot reach are passed over, and counted in the
     trajectory's settings as 'out_of_reach'.
 
     Raises:
@@ -196,7 +198,7 @@ def run_arm(
             except SiameError:
                 passed += 1
                 continue
-            done.append(servo(plant, controller, target, start, config, settings))
+            done.append(servo(plant, controller, target, start, config, settings, safety=safety))
             desired.append(target)
             last.append(plant.look(done[-1].T_wc[-1]))
     finally:

@@ -167,6 +167,7 @@ class Arm:
                 f"serving; the desired picture: {self.target}; in another terminal: siame live --target {self.target}",
                 flush=True,
             )
-            ArmServer(bus, arm).run(lambda: time.monotonic() < until)
+            with contextlib.suppress(KeyboardInterrupt):
+                ArmServer(bus, arm).run(lambda: time.monotonic() < until)
             t, r = lie.error_norms(lie.inverse(goal) @ arm.T_wc)
             print(f"left {1e3 * float(t):.2f} mm and {torch.rad2deg(r):.3f} deg from the desired pose")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +19,7 @@ from siame_se3.control.photometric import DVS
 from siame_se3.errors import SiameError
 from siame_se3.loop import ServoConfig
 from siame_se3.plant.arm import ArmConfig
+from siame_se3.safety import Safety
 from siame_se3.simulate import (
     BUNDLED_MODEL,
     BUNDLED_PHOTO,
@@ -73,6 +75,8 @@ class Servo:
     'siame-se3[mujoco]'), one run after the other; starts that it cannot reach are passed over."""
     arm: ArmConfig = field(default_factory=ArmConfig)
     """Options of the arm: light, latency, noise, what is wrong about hand-eye transform and focal length."""
+    safety: Safety = field(default_factory=Safety)
+    """Of the arm: limits of twists, and when it stands still (docs/safety.md)."""
     engine: str = "auto"
     """auto, torch, cuda, openvino or openvino-bf16."""
     servo: Annotated[ServoConfig, arg(name="")] = field(default_factory=ServoConfig)
@@ -130,10 +134,14 @@ class Servo:
                 raise SiameError(
                     "--perturb: of the homography plant; the arm has --arm.lamps, --arm.gloss, --arm.noise"
                 )
-            settings |= {"plant": "arm", "arm": dataclasses.asdict(self.arm)}
-            trajectory, desired, last = run_arm(*where, self.arm, settings=settings)
+            settings |= {"plant": "arm", "arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
+            trajectory, desired, last = run_arm(*where, self.arm, settings=settings, safety=self.safety)
             if passed := trajectory.settings["out_of_reach"]:
                 print(f"{passed} starts were out of the arm's reach and passed over")
+            most = (trajectory.twist.abs() / trajectory.twist.new_tensor(self.safety.max_twist)).max()
+            ends = Counter(reason.split(":")[0] for reason in trajectory.reason)
+            print(f"runs ended: {', '.join(f'{reason} ({n})' for reason, n in ends.most_common())}; ", end="")
+            print(f"the largest twist was {100 * float(most):.0f} % of its limit")
         else:
             trajectory, desired, last = run_servo(*where, conditions, settings=settings)
         table = metrics.rows(trajectory)
