@@ -34,7 +34,7 @@ from siame_se3.loop import ServoConfig, servo
 from siame_se3.plant.arm import ArmConfig, ArmPlant
 from siame_se3.plant.faults import CAMERA_FAULTS, FaultyCamera, FaultyLaw
 from siame_se3.plant.live import WATCHDOG
-from siame_se3.plant.ros2 import DdsBus
+from siame_se3.plant.ros2 import DdsBus, Publisher
 from siame_se3.plant.served import ArmServer
 from siame_se3.safety import Safety
 from siame_se3.sampling import Workspace, draw_starts, reference_pose
@@ -147,12 +147,12 @@ class CutBus(DdsBus):
 
     cut = False
 
-    def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None]) -> None:
-        super().subscribe(topic, kind, lambda message: None if self.cut else heard(message))
+    def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None], reliable: bool = False) -> None:
+        super().subscribe(topic, kind, lambda message: None if self.cut else heard(message), reliable)
 
-    def publisher(self, topic: str, kind: type) -> Callable[[Any], None]:
-        send = super().publisher(topic, kind)
-        return lambda message: None if self.cut else send(message)
+    def publisher(self, topic: str, kind: type) -> Publisher:
+        sound = super().publisher(topic, kind)
+        return Publisher(lambda message: None if self.cut else sound(message), sound.listeners)
 
 
 def driver(target: Path) -> subprocess.Popen[str]:

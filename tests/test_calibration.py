@@ -162,6 +162,9 @@ def test_hand_eye_files_there_and_back(tmp_path: Path) -> None:
         (tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(SiameError, match="not a hand-eye file"):
             calibration.hand_eye_from_yaml(tmp_path / "bad.yaml")
+    (tmp_path / "mm.yaml").write_text("camera_in_tool: {translation: [50, 0, 80], rotation_vector: [0, 0, 0]}")
+    with pytest.raises(SiameError, match="not millimetres"):
+        calibration.hand_eye_from_yaml(tmp_path / "mm.yaml")
 
 
 @pytest.mark.parametrize(
@@ -196,6 +199,9 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("# poses\na.png,1,2,3,0,0,0\nb.png,1,2,3,0,0\n")
     with pytest.raises(SiameError, match="line 3"):
         calibration.read_poses(tmp_path / "p.csv")
+    (tmp_path / "mm.csv").write_text("a.png,400,200,300,0,0,0\n")
+    with pytest.raises(SiameError, match="line 1: give metres"):
+        calibration.read_poses(tmp_path / "mm.csv")
     with pytest.raises(SiameError, match="no such file"):
         calibration.read_poses(tmp_path / "q.csv")
 

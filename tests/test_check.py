@@ -191,6 +191,30 @@ def test_stops_and_bare_scenes_are_told() -> None:
         check.move(plant, QUICK, SAFETY)
 
 
+def test_nothing_goes_back_by_itself_after_a_stop() -> None:
+    moved: list[Tensor] = []
+
+    class Stopped:
+        provides, dt, camera = frozenset({"image"}), 0.04, CAMERA
+
+        def reset(self, start: Tensor | None) -> View:
+            return look()
+
+        def step(self, v: Tensor) -> tuple[View, Tensor]:
+            moved.append(v)
+            if len(moved) == 5:
+                raise KeyboardInterrupt
+            return look(), v
+
+        def stop(self) -> None:
+            pass
+
+    with pytest.raises(SiameError, match="stopped while moving x: Ctrl-C"):
+        check.move(Stopped(), QUICK, SAFETY)
+    assert all(float(v[..., 0]) >= 0 for v in moved)
+    assert float(moved[-1].abs().max()) == 0
+
+
 def test_pictures_are_read_with_their_colours(tmp_path: Path) -> None:
     """The photo is RGB to `colours`, whatever OpenCV makes of the file."""
     cv2.imwrite(str(tmp_path / "swapped.png"), cv2.imread(str(COLOURED))[..., ::-1])

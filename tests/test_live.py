@@ -19,6 +19,7 @@ from siame_se3.control.matched import MatchedPoints
 from siame_se3.errors import SiameError
 from siame_se3.live import Session, target_from, told
 from siame_se3.loop import ServoConfig
+from siame_se3.plant.capture import as_image
 from siame_se3.plant.live import Frame, LivePlant, RobotState
 from siame_se3.render import render
 from siame_se3.safety import Safety
@@ -27,7 +28,8 @@ from siame_se3.view import Trajectory
 
 PHOTO = Path(__file__).parent / "data" / "visp" / "coffee.png"
 CAMERA = Camera.from_focal(300, 224)
-SAFETY = Safety(max_age=60.0)  # the machine may be slow; ages are tested elsewhere
+# The machine may be slow, and the robot here has a time of its own: ages and motions are tested elsewhere.
+SAFETY = Safety(max_age=60.0, frozen=60.0, jump=2.0, reach=0.0, no_progress=0.0)
 
 
 class Robot:
@@ -56,6 +58,13 @@ class Robot:
 
     def state(self) -> RobotState:
         return RobotState()
+
+    def prepared(self, pixels: np.ndarray) -> Tensor:
+        if pixels.shape[:2] != (224, 284):
+            raise SiameError(
+                f"frame of {pixels.shape[1]} x {pixels.shape[0]} px; the camera is calibrated for 284 x 224"
+            )
+        return as_image(pixels[:, 30:254])
 
     def close(self) -> None:
         pass
@@ -144,6 +153,35 @@ def test_stop_stops_and_nothing_goes_on() -> None:
     running.quit()
 
 
+def test_a_stop_said_while_the_law_is_made_ready_counts() -> None:
+    robot = Robot()
+
+    class Slow:
+        needs = frozenset({"image"})
+        stop: Callable[[], None] = staticmethod(lambda: None)
+
+        def aim(self, target: Any) -> Any:
+            self.stop()
+            return MatchedPoints().aim(target)
+
+    law = Slow()
+    running = Running(robot, law=law)
+    law.stop = lambda: running.session.command("stop")  # type: ignore[method-assign]
+    running.session.command("target")
+    running.wait("this view is the target")
+    away(robot)
+    running.session.command("start")
+    assert "'stop' was said" in running.wait("stands still after 0 iterations")
+    assert robot.moves == 0
+    # ...and one said right after 'start', before the session has taken it
+    with running.session._lock:
+        running.session._asked.put(("start", running.session._stops - 1))
+    running.session.command("target")
+    running.wait("this view is the target")
+    assert robot.moves == 0
+    running.quit()
+
+
 def test_errors_are_said_and_the_session_goes_on() -> None:
     robot = Robot()
     running = Running(robot)
@@ -182,10 +220,12 @@ def test_targets_from_pictures(tmp_path: Path) -> None:
     assert target.image is not None
     assert float((target.image - image[0]).abs().max()) <= 0.5 / 255 + 1e-6
     assert target.camera == CAMERA
+    cv2.imwrite(str(tmp_path / "cut.png"), pixels)
+    assert torch.equal(target_from(tmp_path / "cut.png", plant).image, target.image)  # type: ignore[arg-type]  # both are there
     cv2.imwrite(str(tmp_path / "small.png"), pixels[:100, :100])
     (tmp_path / "bad.png").write_text("no")
     for name, words in (
-        ("small.png", "100 px square, the camera gives 224"),
+        ("small.png", "frame of 100 x 100 px; the camera is calibrated"),
         ("bad.png", "not an image"),
         ("no.png", "no such file"),
     ):
@@ -208,7 +248,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
         (["--robot", "none"], "add --dry-run"),
         (["--robot", "ur"], "--hand-eye: this robot takes twists of its tool"),
         (["--ros2.frame", "base"], "--hand-eye: this robot takes twists of its tool"),
-        (["--rate", "0"], "give 1 to 500 steps"),
+        (["--rate", "10"], "give more than 10 steps"),
         (["--start"], "--target FILE"),
         (["--law", "neural"], "give --model"),
         (["--law", "pbvs"], "needs the simulator's poses"),

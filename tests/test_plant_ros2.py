@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import os
@@ -138,7 +139,8 @@ def buses() -> Iterator[tuple[DdsBus, DdsBus]]:
     both = DdsBus(DOMAIN), DdsBus(DOMAIN)
     yield both
     for bus in both:
-        bus.close()
+        with contextlib.suppress(Exception):  # a test may have closed it
+            bus.close()
 
 
 def repeat_until(send: Callable[[], Any], there: Callable[[], Any], seconds: float = 20.0) -> None:
@@ -164,13 +166,13 @@ def test_topics_have_ros_names_and_reach_the_other_side(buses: tuple[DdsBus, Dds
 
 def test_eye_rectifies_and_tells_ages(buses: tuple[DdsBus, DdsBus]) -> None:
     images, infos = buses[0].publisher("/c/image", m.Image), buses[0].publisher("/c/info", m.CameraInfo)
-    sending = True
+    sending, shift = True, 2
 
     def send() -> None:
         while sending:
             infos(info_of(CAMERA, HEADER))
             stamp = ros2.stamp_now()
-            stamp.sec -= 2
+            stamp.sec -= shift
             images(m.Image(m.Header(stamp, "c"), 48, 64, "rgb8", 0, 192, PIXELS.tobytes()))
             time.sleep(0.02)
 
@@ -189,6 +191,12 @@ def test_eye_rectifies_and_tells_ages(buses: tuple[DdsBus, DdsBus]) -> None:
         by_receipt = Ros2Eye(buses[1], "/c/image", "", CAMERA, "receipt").latest(-math.inf, 20.0)
         assert by_receipt is not None
         assert time.monotonic() - by_receipt.stamp < 1.5
+        for wrong in (-1, 60):  # the camera's clock
+            shift = wrong
+            time.sleep(0.2)
+            eye.latest(-math.inf, 1.0)
+            with pytest.raises(SiameError, match="set the clocks"):
+                eye.latest(time.monotonic() + 100, 1.0)
     finally:
         sending = False
         sender.join()
@@ -197,7 +205,7 @@ def test_eye_rectifies_and_tells_ages(buses: tuple[DdsBus, DdsBus]) -> None:
 def test_mover_sends_twists_and_knows_the_pose(buses: tuple[DdsBus, DdsBus]) -> None:
     heard: list[Any] = []
     buses[1].subscribe("/t", m.TwistStamped, heard.append)
-    mover = Ros2Mover(buses[0], "/t", "tool", "tool0")
+    mover = Ros2Mover(buses[0], "/t", "tool", "tool0")  # waits for the listener
     v = torch.tensor([0.1, 0.2, 0.3, -0.1, -0.2, -0.3], dtype=torch.float64)
     repeat_until(lambda: mover.move(v), lambda: heard)
     assert (heard[0].twist.linear.y, heard[0].twist.angular.z) == (0.2, -0.3)
@@ -206,6 +214,13 @@ def test_mover_sends_twists_and_knows_the_pose(buses: tuple[DdsBus, DdsBus]) -> 
     assert mover.state() == ros2.RobotState()
     mover.stop()
     repeat_until(mover.stop, lambda: heard[-1].twist.linear.y == 0)
+    count = len(heard)
+    dry = Ros2Mover(buses[0], "/t", "tool", "tool0", dry=True)
+    dry.move(v)
+    dry.close()
+    buses[1].close()
+    repeat_until(lambda: None, lambda: "nobody listens on /t" in mover.state().fault)
+    assert len(heard) == count
 
 
 def test_what_does_not_come_is_named(buses: tuple[DdsBus, DdsBus], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +228,12 @@ def test_what_does_not_come_is_named(buses: tuple[DdsBus, DdsBus], monkeypatch: 
     with pytest.raises(SiameError, match="no CameraInfo within 5 s"):
         Ros2Eye(buses[0], "/no/image", "/no/info")
     with pytest.raises(SiameError, match="no PoseStamped within 5 s"):
-        Ros2Mover(buses[0], "/t", "base", "base", "/no/pose")
+        Ros2Mover(buses[0], "/t", "base", "base", "/no/pose", dry=True)
+    clock = iter(range(1000))
+    with monkeypatch.context() as hurry:
+        hurry.setattr("time.monotonic", lambda: float(next(clock)))
+        with pytest.raises(SiameError, match="/t: nobody listens"):
+            Ros2Mover(buses[0], "/t", "camera", "camera")
     with pytest.raises(SiameError, match="give its camera_info topic"):
         Ros2Eye(buses[0], "/c/image")
     with pytest.raises(SiameError, match="header or receipt"):
@@ -232,13 +252,20 @@ def test_rclpy_gets_its_own_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A double of rclpy: it has not run with ROS 2 installed."""
     published: list[tuple[str, Any]] = []
     subscribed: dict[str, Any] = {}
+    begun: dict[str, Any] = {}
+    gone: list[bool] = []
 
     class Node:
         def create_publisher(self, kind: Any, topic: str, depth: int) -> Any:
-            return types.SimpleNamespace(publish=lambda message: published.append((topic, message)))
+            def publish(message: Any) -> None:
+                if gone:
+                    raise RuntimeError("publisher's context is invalid")
+                published.append((topic, message))
+
+            return types.SimpleNamespace(publish=publish, get_subscription_count=lambda: 1)
 
         def create_subscription(self, kind: Any, topic: str, heard: Any, qos: Any) -> None:
-            subscribed[topic] = (kind, heard)
+            subscribed[topic] = (kind, heard, qos)
 
         def destroy_node(self) -> None:
             published.append(("destroyed", None))
@@ -253,23 +280,33 @@ def test_rclpy_gets_its_own_messages(monkeypatch: pytest.MonkeyPatch) -> None:
 
     executor = types.SimpleNamespace(add_node=lambda node: None, spin=lambda: None, shutdown=lambda: None)
     rclpy = types.ModuleType("rclpy")
-    vars(rclpy).update(ok=lambda: False, init=lambda: None, shutdown=lambda: None, create_node=lambda name: Node())
+    vars(rclpy).update(ok=lambda: False, init=begun.update, shutdown=lambda: None, create_node=lambda name: Node())
     for name, content in {
         "rclpy": rclpy,
-        "rclpy.qos": types.SimpleNamespace(qos_profile_sensor_data="sensor"),
+        "rclpy.qos": types.SimpleNamespace(
+            qos_profile_sensor_data="sensor", QoSProfile=lambda depth: f"reliable {depth}"
+        ),
+        "rclpy.signals": types.SimpleNamespace(SignalHandlerOptions=types.SimpleNamespace(NO="none")),
         "rclpy.executors": types.SimpleNamespace(SingleThreadedExecutor=lambda: executor),
         "geometry_msgs.msg": types.SimpleNamespace(TwistStamped=TwistStamped),
         "std_msgs.msg": types.SimpleNamespace(String="their String"),
     }.items():
         monkeypatch.setitem(sys.modules, name, content)
-    bus = RclpyBus()
-    Ros2Mover(bus, "/t", "camera", "cam").move(torch.arange(6, dtype=torch.float64))
-    bus.subscribe("/siame/command", m.String, print)
+    bus = RclpyBus(7)
+    assert begun == {"domain_id": 7, "signal_handler_options": "none"}, (
+        "Ctrl-C must not close the node before the robot is stopped"
+    )
+    mover = Ros2Mover(bus, "/t", "camera", "cam")
+    mover.move(torch.arange(6, dtype=torch.float64))
+    bus.subscribe("/siame/command", m.String, print, reliable=True)
+    gone.append(True)
+    with pytest.raises(OSError, match="context is invalid"):
+        mover.stop()
     bus.close()
     topic, message = published[0]
     assert topic == "/t"
     assert isinstance(message, TwistStamped)
     assert (message.header.frame_id, message.twist.linear.y, message.twist.angular.z) == ("cam", 1.0, 5.0)  # type: ignore[attr-defined]
     assert message.header.stamp.sec > 0  # type: ignore[attr-defined]
-    assert subscribed["/siame/command"] == ("their String", print)
+    assert subscribed["/siame/command"] == ("their String", print, "reliable 10")
     assert published[-1][0] == "destroyed"

@@ -23,6 +23,8 @@ class Robot:
         self.calls: list[tuple[Any, ...]] = []
         self.protective = self.emergency = self.lost = False
         self.connected = self.running = True
+        self.refused: set[str] = set()  # calls that return False, as ur_rtde's do when the connection fails
+        self.slow: dict[str, float] = {}  # calls that take so long, as they do while it reconnects [s]
         self.q = [0.0, -1.5, 1.5, -1.5, -1.5, 0.0]
         self.tcp = [0.3, -0.2, 0.4, 0.1, 3.0, -0.2]
 
@@ -30,7 +32,8 @@ class Robot:
         if self.lost:
             raise RuntimeError("RTDEReceiveInterface: not connected")
         self.calls.append((*call, time.monotonic()))
-        return True
+        time.sleep(self.slow.get(call[0], 0.0))
+        return call[0] not in self.refused
 
     def named(self, name: str) -> list[tuple[Any, ...]]:
         return [call for call in self.calls if call[0] == name]
@@ -132,6 +135,9 @@ def test_stop_is_at_once(robot: Robot, mover: UrMover) -> None:
         ({"lost": True}, "lost connection"),
         ({"running": False}, "program has ended"),
         ({"q": [0, 0, 6.27, 0, 0, 0]}, "joint 2 is within 2 deg of its limit"),
+        ({"refused": {"speedL"}}, "lost connection"),
+        ({"slow": {"speedL": 0.15}}, "lost connection"),
+        ({"refused": {"kickWatchdog"}}, "lost connection"),
     ],
 )
 def test_faults_end_the_motion_and_it_does_not_go_on(
@@ -150,6 +156,28 @@ def test_faults_end_the_motion_and_it_does_not_go_on(
     time.sleep(0.05)
     assert words in mover.state().fault, "it stays until a new start of the program"
     assert len(robot.named("speedL")) == count
+
+
+def test_a_stop_that_fails_is_tried_again_and_the_watchdog_is_not_fed(robot: Robot, mover: UrMover) -> None:
+    mover.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    robot.refused = {"speedStop"}
+    mover.stop()
+    count = len(robot.named("kickWatchdog"))
+    wait_for(lambda: len(robot.named("speedStop")) > 3)
+    assert len(robot.named("kickWatchdog")) == count, "else the robot would keep its last twist"
+    assert mover.state().fault
+    robot.refused = set()
+
+
+def test_dry_runs_only_read(robot: Robot) -> None:
+    mover = UrMover("10.0.0.2", receive=robot, dry=True)
+    assert mover.state().T_bt is not None
+    mover.stop()
+    with pytest.raises(SiameError, match="dry run"):
+        mover.move(V)
+    mover.close()
+    assert robot.calls == []
 
 
 def test_pose_and_frame_are_the_tools_in_the_bases(robot: Robot, mover: UrMover) -> None:

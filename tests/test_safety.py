@@ -238,6 +238,34 @@ def test_slow_errors_of_set_up_and_light_are_no_faults() -> None:
     assert trajectory.reason == ["settled"]
 
 
+def test_dry_runs_and_faults_are_no_lack_of_progress(plant: HomographyPlant) -> None:
+    guard = Guard(Safety(no_progress=1.0), 0.04, plant.look(pose()))
+    v = torch.tensor([0.1, 0, 0, 0, 0, 0], dtype=torch.float64)
+    for _ in range(100):  # nothing is applied
+        assert guard.seen(plant.look(pose()), torch.zeros(6, dtype=torch.float64)) is None
+        assert guard.judged(v) is None
+    lost = Says(lambda k: (0.1 * 0.98**k, 0, 0, 0, 0, 0), lambda k: "too few matches" if k == 3 else "")
+    assert "no progress" not in run(plant, lost, Safety(no_progress=1.0)).reason[0]
+
+
+def test_the_tools_twist_has_the_limits_too(plant: HomographyPlant) -> None:
+    T_tc = lie.pose_from_vector(torch.tensor([0.0, 0, 0.5, 0, 0, 0], dtype=torch.float64))
+    guard = Guard(Safety(), 0.04, plant.look(pose()), T_tc)
+    v = torch.tensor([0.0, 0, 0, 0.35, 0, 0], dtype=torch.float64)
+    limited = guard.limited(v, v * 0.5)
+    assert float((lie.adjoint(T_tc) @ limited).abs().max()) <= 0.1 + 1e-9 or float((limited - v * 0.5).abs().max()) > 0
+    for _ in range(20):
+        limited = guard.limited(v, limited)
+    assert float((lie.adjoint(T_tc) @ limited)[:3].abs().max()) == pytest.approx(0.1)
+
+
+def test_images_from_the_future_are_refused(plant: HomographyPlant) -> None:
+    view = plant.look(pose())
+    halt = Guard(Safety(), 0.04, view).seen(replace(view, age=-0.5))
+    assert halt is not None
+    assert "future" in halt.reason
+
+
 def test_several_cameras_and_bad_limits_are_refused(plant: HomographyPlant) -> None:
     two = pose().expand(2, 4, 4).clone()
     with pytest.raises(SiameError, match="one robot with one camera"):

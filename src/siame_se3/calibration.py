@@ -204,6 +204,8 @@ def read_poses(path: Path) -> dict[str, Float[Tensor, "4 4"]]:
                 values = []
             if len(values) != 6 or not all(map(math.isfinite, values)):
                 raise SiameError(f"{path}, line {number}: give picture,x,y,z,rx,ry,rz in metres and radians")
+            if max(map(abs, values[:3])) > 10 or max(map(abs, values[3:])) > 7:
+                raise SiameError(f"{path}, line {number}: give metres and radians, not millimetres or degrees")
             poses[line[0].strip()] = lie.pose_from_vector(torch.tensor(values, dtype=torch.float64))
     return poses
 
@@ -272,4 +274,8 @@ def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:
         raise wrong from None
     if len(values) != 6 or not all(map(math.isfinite, values)):
         raise wrong
+    if max(map(abs, values[:3])) > 1:
+        raise SiameError(
+            f"{path}: a camera {max(map(abs, values[:3])):g} m from the tool; give metres, not millimetres"
+        )
     return lie.pose_from_vector(torch.tensor(values, dtype=torch.float64))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from siame_se3.control.base import Controller
@@ -25,7 +26,7 @@ COMMANDS = ("start", "stop", "target", "quit")
 
 
 def target_from(path: Path, plant: LivePlant) -> View:
-    """The desired view from a picture that the robot's camera took.
+    """The desired view from a picture that the robot's camera took: as it came, or rectified and cut to the centred square.
 
     Raises:
         SiameError: not a picture, or of another size than the camera's.
@@ -39,13 +40,15 @@ def target_from(path: Path, plant: LivePlant) -> View:
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if bgr is None:
         raise SiameError(f"{path}: not an image; give a picture that this camera took")
-    side = min(bgr.shape[:2])
-    top, left = (bgr.shape[0] - side) // 2, (bgr.shape[1] - side) // 2
     view = plant.reset(None)
     assert view.image is not None
-    if side != view.image.shape[-1]:
-        raise SiameError(f"{path}: {side} px square, the camera gives {view.image.shape[-1]}; take it with this camera")
-    image = as_image(bgr[top : top + side, left : left + side, ::-1])
+    if bgr.shape[:2] == view.image.shape[-2:]:  # rectified and cut already, or there is nothing to do
+        image = as_image(bgr[..., ::-1])
+    else:
+        try:
+            image = plant.eye.prepared(np.ascontiguousarray(bgr[..., ::-1]))
+        except SiameError as error:
+            raise SiameError(f"{path}: {error}; take it with this camera") from None
     return View(image, None, view.depth, view.camera)
 
 
@@ -74,8 +77,10 @@ class Session:
     ) -> None:
         self.plant, self.controller, self.config, self.safety = plant, controller, config, safety
         self.target, self._say, self._done, self._settings = target, say, done, settings or {}
-        self._asked: queue.Queue[str] = queue.Queue()
-        self._moving = threading.Event()
+        self._asked: queue.Queue[tuple[str, int]] = queue.Queue()
+        self._lock = threading.Lock()
+        self._moving = False
+        self._stops = 0  # how often 'stop' or 'quit' was said: a start said before the last of them does not count
 
     def command(self, word: str) -> None:
         """One of COMMANDS, from any thread."""
@@ -83,31 +88,34 @@ class Session:
         if word not in COMMANDS:
             self._say(f"'{word}' is not known; say {', '.join(COMMANDS)}")
             return
-        if self._moving.is_set():
+        with self._lock:
+            moving = self._moving
             if word in ("stop", "quit"):
+                self._stops += 1
                 self.plant.ask_to_stop(f"'{word}' was said")
-            else:
-                self._say(f"'{word}' while it moves: say 'stop' first")
-                return
-        self._asked.put(word)
+            if word != "stop" and (word == "quit" or not moving):
+                self._asked.put((word, self._stops))
+        if moving and word in ("start", "target"):
+            self._say(f"'{word}' while it moves: say 'stop' first")
 
     def run(self, once: bool = False) -> None:
         """Until 'quit', or Ctrl-C while it stands still; `once`: until the first run has ended."""
         try:
             while True:
                 self._say("ready: say 'start'" if self.target else "ready: say 'target' at the desired place")
-                word = self._asked.get()
+                word, said = self._asked.get()
                 if word == "quit":
                     return
                 with self._reported():
                     if word == "target":
+                        self.plant.ask_to_stop("")  # of an earlier run; a start has a look of its own at what was said
                         view = self.plant.reset(None)
                         if view.fault:
                             raise SiameError(view.fault)
                         self.target = replace(view, age=0.0)
                         self._say("this view is the target")
                     elif word == "start":
-                        self._run_once()
+                        self._run_once(said)
                 if once and word == "start":
                     return
         finally:
@@ -121,20 +129,26 @@ class Session:
         except (SiameError, OSError) as error:
             self._say(f"error: {error}")
 
-    def _run_once(self) -> Trajectory | None:
+    def _run_once(self, said: int) -> Trajectory | None:
+        """One run; `said`: how often 'stop' had been said when 'start' was."""
         if self.target is None:
             self._say("no target: say 'target' at the desired place first")
             return None
-        self._moving.set()
-        self._say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
+        with self._lock:
+            if self._stops != said:
+                return None
+            self._moving = True
+            self.plant.ask_to_stop("")
         try:
+            self._say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
             trajectory = servo(
                 *(self.plant, self.controller, self.target, None, self.config, self._settings),
                 self._progress,
                 self.safety,
             )
         finally:
-            self._moving.clear()
+            with self._lock:
+                self._moving = False
         self._say(f"stands still after {int(trajectory.iterations)} iterations: {trajectory.reason[0]}")
         self._done(trajectory)
         return trajectory

@@ -173,7 +173,7 @@ def servo(
         active_log.append(active.clone())
         stages.append(stage)
 
-    guard = Guard(safety, plant.dt, view) if safety else None
+    guard = Guard(safety, plant.dt, view, getattr(plant, "T_tc", None)) if safety else None
     halt: Halt | None = guard.seen(view) if guard else None
     began = time.perf_counter()
     try:
@@ -199,7 +199,7 @@ def servo(
                     reason[k] = fault
             lost = torch.where(faulty, lost + 1, 0)
             raw[faulty] = 0
-            if guard and (halt := guard.judged(raw)):
+            if guard and not bool(faulty.any()) and (halt := guard.judged(raw)):
                 break
             active = active & (lost < config.lost_steps)
             bad = active & ~torch.isfinite(raw).all(1)

@@ -23,6 +23,7 @@ from siame_se3.errors import SiameError
 from siame_se3.render import homography
 from siame_se3.view import View
 
+_FROZEN_PIXELS = 0.1  # a motion that changes the grey levels of any texture
 _MEMORY = 0.5  # [s] of images to compare with: what comes in front may come slowly
 _SIDE, _BLOCKS, _SEARCH = 64, 8, 5  # the view is compared at 64 x 64 px, in 8 x 8 blocks, each within +-5 px
 
@@ -37,7 +38,7 @@ class Safety:
         reach: the camera stays within this distance of where it started [m]; 0 for any.
         box: corners (x, y, z low, x, y, z high) that the camera stays in, in the frame of the plant's poses [m]; () for none.
         max_age: an image older than this is stale [s].
-        frozen: the same pixels for this long [s], while the motion made since should have moved them by a pixel, are a frozen image.
+        frozen: the same pixels for this long [s], while the motion made since should have moved them (by a tenth of a pixel), are a frozen image.
         jump: share of the view that may change otherwise than by the motion, within half a second: a hand in front, another scene.
         jump_contrast: a part of it has changed when it differs by this, of the range, and 0.6 of its own contrast, from what was nearby.
         max_law: a law's velocity at gain 1 above this has exploded [m/s]; rotations: 2 pi rad/s.
@@ -98,12 +99,14 @@ class Guard:
         safety: the limits.
         dt: between iterations [s].
         view: at the start, batch axes () or (1,).
+        T_tc: camera in the tool's frame, whose twist has the same limits; None where it is not known.
 
     Raises:
         SiameError: several cameras.
     """
 
-    def __init__(self, safety: Safety, dt: float, view: View) -> None:
+    def __init__(self, safety: Safety, dt: float, view: View, T_tc: Float[Tensor, "4 4"] | None = None) -> None:
+        self._tool_from_camera = torch.eye(6, dtype=torch.float64) if T_tc is None else lie.adjoint(T_tc.double())
         anchor = view.image if view.image is not None else view.T_wc
         assert anchor is not None
         if math.prod(anchor.shape[: -3 if view.image is not None else -2]) != 1:
@@ -113,6 +116,7 @@ class Guard:
                 "--safety.box: this plant does not know its pose; use --safety.reach, the distance from the start"
             )
         self.safety, self.dt = safety, dt
+        self._first_pose = None if view.T_wc is None else view.T_wc.reshape(4, 4)
         self._T_wc = torch.eye(4, dtype=torch.float64)  # in a world whose z = 0 is that plane
         self._T_wc[2, 3] = -0.6 if view.depth is None else -max(1e-3, float(view.depth.reshape(-1)[0]))
         self._T_start = self._T_wc
@@ -127,9 +131,13 @@ class Guard:
         if applied is not None:
             self._time += self.dt
             self._T_wc = self._T_wc @ lie.exp(applied.double().cpu().reshape(6) * self.dt)
+            if not bool(applied.any()):  # it stands still, in a dry run or for a fault: no progress is to be expected
+                self._least_time = self._time
         s = self.safety
         if view.fault:
             return Halt(view.fault, True)
+        if view.age < -0.02:
+            return Halt(f"an image from the future: {-view.age:.2f} s; set the camera's clock", True)
         if view.age > s.max_age:
             return Halt(f"stale image: {1e3 * view.age:.0f} ms old, limit {1e3 * s.max_age:.0f} ms", True)
         if view.image is not None and view.camera is not None:
@@ -148,7 +156,7 @@ class Guard:
         w, h = camera.width - 1.0, camera.height - 1.0
         points = torch.tensor([[w / 2, h / 2, 1], [0, 0, 1], [w, 0, 1], [0, h, 1], [w, h, 1]], dtype=torch.float64)
         moved = points @ homography(camera, T_then, self._T_wc).T
-        if float((moved[:, :2] / moved[:, 2:] - points[:, :2]).norm(dim=1).max()) > 1:
+        if float((moved[:, :2] / moved[:, 2:] - points[:, :2]).norm(dim=1).max()) > _FROZEN_PIXELS:
             return Halt(f"frozen image: the same pixels for {self._time - since:.2f} s of motion", True)
         return None
 
@@ -192,7 +200,10 @@ class Guard:
 
     def _outside(self, view: View) -> Halt | None:
         s = self.safety
-        if s.reach and float((self._T_wc - self._T_start)[:3, 3].norm()) > s.reach:
+        apart = (self._T_wc - self._T_start)[:3, 3]
+        if view.T_wc is not None and self._first_pose is not None:  # measured, rather than the sum of what was told
+            apart = (view.T_wc.reshape(4, 4) - self._first_pose)[:3, 3]
+        if s.reach and float(apart.norm()) > s.reach:
             return Halt(f"the camera went {s.reach:g} m from its start, the limit", False)
         if s.box and view.T_wc is not None:
             at = view.T_wc.reshape(4, 4)[:3, 3].tolist()
@@ -217,9 +228,10 @@ class Guard:
         return None
 
     def limited(self, v: Float[Tensor, "*B 6"], previous: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 6"]:
-        """The twist within each axis's limits of speed and acceleration."""
+        """The twist within each axis's limits of speed (the camera's and the tool's) and acceleration."""
         most = v.new_tensor(self.safety.max_twist)
-        v = v / (v.abs() / most).amax(-1, keepdim=True).clamp(min=1)
+        both = torch.maximum(v.abs(), (v @ self._tool_from_camera.to(v).mT).abs())
+        v = v / (both / most).amax(-1, keepdim=True).clamp(min=1)
         change = v - previous
         most = v.new_tensor(self.safety.max_change) * self.dt
         return previous + change / (change.abs() / most).amax(-1, keepdim=True).clamp(min=1)

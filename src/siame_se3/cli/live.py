@@ -101,7 +101,9 @@ class Live:
             target = target_from(self.target, plant) if self.target else None
             session = Session(plant, controller, self.servo, self.safety, target, say, done, settings)
             if bus and topics.command:
-                bus.subscribe(topics.command, messages().String, lambda message: session.command(message.data))
+                bus.subscribe(
+                    topics.command, messages().String, lambda message: session.command(message.data), reliable=True
+                )
             if self.start:
                 session.command("start")
             else:
@@ -131,8 +133,8 @@ class Arm:
     """End after this time; 0: at Ctrl-C."""
     bus: Literal["auto", "rclpy", "dds"] = "auto"
     """As in 'siame live'."""
-    domain: int = 0
-    """ROS_DOMAIN_ID, for dds."""
+    domain: int | None = None
+    """Default: ROS_DOMAIN_ID, else 0."""
     arm: ArmConfig = field(default_factory=ArmConfig)
     """Light, latency, noise, what is wrong about hand-eye transform and focal length."""
 

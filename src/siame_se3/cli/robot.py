@@ -41,8 +41,8 @@ class Ros2:
     """std_msgs/String of what happens; '' for none."""
     bus: Literal["auto", "rclpy", "dds"] = "auto"
     """rclpy where ROS 2 is installed, else CycloneDDS (pip install 'siame-se3[ros2]')."""
-    domain: int = 0
-    """ROS_DOMAIN_ID, for dds."""
+    domain: int | None = None
+    """Default: ROS_DOMAIN_ID, else 0."""
     stamps: Literal["header", "receipt"] = "header"
     """How old an image is: by its header (clocks must agree), or from when it came."""
 
@@ -91,11 +91,13 @@ class Robot:
             SiameError: a bad option, or something that does not answer.
         """
         from siame_se3.camera import Camera
-        from siame_se3.plant.live import LivePlant
+        from siame_se3.plant.live import WATCHDOG, LivePlant
         from siame_se3.plant.ros2 import bus_for
 
-        if not 1 <= self.rate <= 500:
-            raise SiameError(f"--rate {self.rate:g}: give 1 to 500 steps a second")
+        if not 1 / WATCHDOG < self.rate <= 500:
+            raise SiameError(
+                f"--rate {self.rate:g}: give more than {1 / WATCHDOG:g} steps a second, 500 at most; robots stand still when none comes for {WATCHDOG:g} s"
+            )
         T_tc = self.hand_eye_pose()
         camera = Camera.from_yaml(self.camera) if self.camera else None
         bus = bus_for(self.ros2.bus, self.ros2.domain) if "ros2" in (self.robot, self.eye) else None
@@ -103,7 +105,7 @@ class Robot:
             closing.callback(bus.close)
         eye = self._eye(bus, camera)
         closing.callback(eye.close)
-        mover = self._mover(bus)
+        mover = self._mover(bus, dry)
         closing.callback(mover.close)
         return LivePlant(eye, mover, T_tc, 1 / self.rate, depth, dry), bus
 
@@ -116,7 +118,7 @@ class Robot:
         assert bus is not None
         return Ros2Eye(bus, self.ros2.image, "" if camera else self.ros2.info, camera, self.ros2.stamps)
 
-    def _mover(self, bus: Bus | None) -> Mover:
+    def _mover(self, bus: Bus | None, dry: bool) -> Mover:
         from siame_se3.plant.live import Nowhere
         from siame_se3.plant.ros2 import Ros2Mover
         from siame_se3.plant.ur import UrMover
@@ -126,7 +128,7 @@ class Robot:
         if self.robot == "ur":
             if not self.host:
                 raise SiameError("--robot ur: give its address, --host")
-            return UrMover(self.host)
+            return UrMover(self.host, dry=dry)
         assert bus is not None
         topics = self.ros2
-        return Ros2Mover(bus, topics.twist, topics.frame, topics.frame_id or topics.frame, topics.pose)
+        return Ros2Mover(bus, topics.twist, topics.frame, topics.frame_id or topics.frame, topics.pose, dry)

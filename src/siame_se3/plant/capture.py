@@ -24,6 +24,13 @@ def as_image(frame: np.ndarray) -> Float[Tensor, "3 h w"]:
     return torch.from_numpy(np.array(frame)).permute(2, 0, 1).float().div_(255)
 
 
+def centred_square(pixels: np.ndarray) -> np.ndarray:
+    """The largest, of (height, width, 3)."""
+    side = min(pixels.shape[:2])
+    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
 class Newest:
     """The newest frame, handed from the thread that receives to the one that asks."""
 
@@ -100,10 +107,7 @@ class Capture:
         rate = self._source.get(5) or 25.0  # CAP_PROP_FPS
         for bgr in self._frames(frame):
             stamp = time.monotonic()
-            rgb = self._given.rectify(bgr)[..., ::-1]
-            side = min(rgb.shape[:2])
-            top, left = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
-            self._newest.put(Frame(as_image(rgb[top : top + side, left : left + side]), stamp))
+            self._newest.put(Frame(self.prepared(bgr[..., ::-1]), stamp))
             if self._paced:
                 self._stop.wait(1 / rate)
         self._newest.end()
@@ -116,6 +120,10 @@ class Capture:
                 ok, frame = self._source.read()
                 continue
             ok = False
+
+    def prepared(self, pixels: np.ndarray) -> Float[Tensor, "3 h w"]:
+        """See Eye."""
+        return as_image(centred_square(self._given.rectify(np.ascontiguousarray(pixels))))
 
     def latest(self, after: float, wait: float) -> Frame | None:
         """See Eye."""

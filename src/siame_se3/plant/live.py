@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -45,6 +46,9 @@ class Eye(Protocol):
 
     def latest(self, after: float, wait: float) -> Frame | None:
         """The newest frame, if there is one whose shutter opened later than `after`; waits up to `wait` s for it."""
+
+    def prepared(self, pixels: np.ndarray) -> Float[Tensor, "3 h w"]:
+        """A picture of this camera as it came (height, width, 3) RGB uint8, as `latest` gives images: rectified, the centred square."""
 
     def close(self) -> None:
         """Let the device go."""
@@ -143,17 +147,18 @@ class LivePlant:
         dry: bool = False,
     ) -> None:
         self.eye, self.mover, self.dt, self.dry = eye, mover, dt, dry
-        self._T_tc = torch.eye(4, dtype=torch.float64) if T_tc is None else T_tc.double()
+        self.T_tc = torch.eye(4, dtype=torch.float64) if T_tc is None else T_tc.double()
         self._depth = depth
         self._frame: Frame | None = None
-        self._tick = 0.0
+        self._tick = self._returned = 0.0
+        self._sent = torch.zeros(6, dtype=torch.float64)
         self._stop_reason = ""
         self.asked = torch.zeros(6, dtype=torch.float64)  # the last twist, sent or not
         known = mover.state().T_bt is not None
         self.provides = frozenset({"image", *(["depth"] if depth else []), *(["pose"] if known else [])})
 
     def ask_to_stop(self, reason: str) -> None:
-        """From another thread: the next view has this fault."""
+        """From another thread: no further twist is sent, and the next view has this fault; '' takes it back."""
         self._stop_reason = reason
 
     def reset(self, start: Float[Tensor, "*B 4 4"] | None) -> View:
@@ -166,38 +171,48 @@ class LivePlant:
             raise SiameError("a real robot starts where it is; give no start pose")
         if not self.dry:
             self.mover.stop()
-        self._stop_reason = ""
         self._frame = self.eye.latest(time.monotonic() - 0.5, 5.0)
         if self._frame is None:
             raise SiameError("camera: no image within 5 s; check that it is connected and sends")
-        self._tick = time.monotonic()
+        self._tick = self._returned = time.monotonic()
+        self._sent = torch.zeros(6, dtype=torch.float64)
         return self._view()
 
     def _view(self) -> View:
         assert self._frame is not None
         state = self.mover.state()
-        T_wc = None if state.T_bt is None else state.T_bt @ self._T_tc
+        T_wc = None if state.T_bt is None else state.T_bt @ self.T_tc
         depth = None if self._depth is None else torch.tensor(self._depth, dtype=torch.float64)
         age = time.monotonic() - self._frame.stamp
         return View(self._frame.image, T_wc, depth, self.eye.camera, age, self._stop_reason or state.fault)
 
     def step(self, v: Float[Tensor, "*B 6"]) -> tuple[View, Float[Tensor, "*B 6"]]:
-        """Send a camera-frame twist, wait for the next tick, and look; the twist sent is told as applied."""
+        """Send a camera-frame twist, wait for the next tick, and look.
+
+        Told as applied is what was sent for as long as it was obeyed, until the next one or for `WATCHDOG`, over dt: a slow law between two
+        steps makes the motion longer.
+        """
         if self._frame is None:
             raise SiameError("robot: step before reset; call reset(None) first")
         self.asked = v.double().reshape(6)
-        if self.dry:
-            v = torch.zeros_like(v)
-        else:
+        before, self._sent = self._sent, torch.zeros(6, dtype=torch.float64)
+        if self._stop_reason:
+            self.stop()
+        elif not self.dry:
             T_bt = self.mover.state().T_bt
-            self.mover.move(twist_in(self.mover.frame, self.asked, self._T_tc, T_bt))
+            self.mover.move(twist_in(self.mover.frame, self.asked, self.T_tc, T_bt))
+            self._sent = self.asked
         now = time.monotonic()
+        more = min(now - self._returned, WATCHDOG)
         # A late step begins a new row of ticks: no two twists in a hurry.
         self._tick = max(self._tick + self.dt, now)
         time.sleep(self._tick - now)
         frame = self.eye.latest(self._frame.stamp, 0.5 * self.dt)
         self._frame = frame or self._frame
-        return self._view(), v
+        self._returned = time.monotonic()
+        obeyed = min(self._returned - now, WATCHDOG)
+        applied = (self._sent * obeyed + before * more) / self.dt
+        return self._view(), applied.reshape(v.shape).to(v)
 
     def stop(self) -> None:
         """Stand still, at once."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -22,20 +23,31 @@ from torch import Tensor
 from siame_se3 import lie
 from siame_se3.camera import Camera
 from siame_se3.errors import SiameError
-from siame_se3.plant.capture import Newest, as_image
+from siame_se3.plant.capture import Newest, as_image, centred_square
 from siame_se3.plant.live import Frame, RobotState
 
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1, "8UC3": 3}
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Sends messages; `listeners` is how many hear them. Sending raises OSError when it cannot."""
+
+    send: Callable[[Any], None]
+    listeners: Callable[[], int]
+
+    def __call__(self, message: Any) -> None:
+        self.send(message)
 
 
 @runtime_checkable
 class Bus(Protocol):
     """Topics, by ROS names such as /camera/image_raw; messages are those of `ros2_messages`."""
 
-    def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None]) -> None:
-        """Call `heard` with each message, from another thread."""
+    def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None], reliable: bool = False) -> None:
+        """Call `heard` with each message, from another thread; only the newest counts, unless it is to be `reliable`."""
 
-    def publisher(self, topic: str, kind: type) -> Callable[[Any], None]:
+    def publisher(self, topic: str, kind: type) -> Publisher:
         """What sends a message."""
 
     def close(self) -> None:
@@ -55,7 +67,7 @@ def messages() -> Any:
 
 
 class DdsBus:
-    """CycloneDDS by itself. Topics begin with rt/, as ROS 2's do; the domain is ROS_DOMAIN_ID's by default."""
+    """CycloneDDS by itself. Topics begin with rt/, as ROS 2's do."""
 
     def __init__(self, domain: int = 0) -> None:
         messages()
@@ -65,7 +77,8 @@ class DdsBus:
 
         self._participant = DomainParticipant(domain)
         # Readers take from best-effort and reliable writers alike, the newest message only; writers serve both kinds of readers.
-        self._reading = Qos(Policy.Reliability.BestEffort, Policy.History.KeepLast(1))
+        self._newest = Qos(Policy.Reliability.BestEffort, Policy.History.KeepLast(1))
+        self._each = Qos(Policy.Reliability.Reliable(duration(seconds=1)), Policy.History.KeepLast(10))
         self._writing = Qos(Policy.Reliability.Reliable(duration(milliseconds=20)), Policy.History.KeepLast(1))
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -75,13 +88,13 @@ class DdsBus:
 
         return Topic(self._participant, "rt/" + name.lstrip("/"), kind)
 
-    def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None]) -> None:
+    def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None], reliable: bool = False) -> None:
         """See Bus."""
         from cyclonedds.core import ReadCondition, WaitSet
         from cyclonedds.sub import DataReader
         from cyclonedds.util import duration
 
-        reader = DataReader(self._participant, self._topic(topic, kind), qos=self._reading)
+        reader = DataReader(self._participant, self._topic(topic, kind), qos=self._each if reliable else self._newest)
         every = ReadCondition(reader, 1 | 2 | 4 | 8 | 16 | 32 | 64)  # any state
         waiting = WaitSet(self._participant)
         waiting.attach(every)
@@ -97,7 +110,7 @@ class DdsBus:
         self._threads.append(threading.Thread(target=listen, daemon=True))
         self._threads[-1].start()
 
-    def publisher(self, topic: str, kind: type) -> Callable[[Any], None]:
+    def publisher(self, topic: str, kind: type) -> Publisher:
         """See Bus."""
         from cyclonedds.pub import DataWriter
 
@@ -109,7 +122,7 @@ class DdsBus:
             except Exception as error:  # of DDS
                 raise OSError(f"DDS: cannot send on {topic} ({error})") from None
 
-        return send
+        return Publisher(send, lambda: len(writer.get_matched_subscriptions()))
 
     def close(self) -> None:
         """See Bus."""
@@ -122,15 +135,17 @@ class DdsBus:
 class RclpyBus:
     """A node of rclpy, where ROS 2 is installed."""
 
-    def __init__(self, name: str = "siame") -> None:
+    def __init__(self, domain: int | None = None, name: str = "siame") -> None:
         rclpy = importlib.import_module("rclpy")
         qos = importlib.import_module("rclpy.qos")
         self._rclpy = rclpy
         self._owns = not rclpy.ok()
         if self._owns:
-            rclpy.init()
+            # Ctrl-C is ours: rclpy's handler would close the node before the robot could be told to stop.
+            signals = importlib.import_module("rclpy.signals")
+            rclpy.init(domain_id=domain, signal_handler_options=signals.SignalHandlerOptions.NO)
         self._node = rclpy.create_node(name)
-        self._reading = qos.qos_profile_sensor_data
+        self._newest, self._each = qos.qos_profile_sensor_data, qos.QoSProfile(depth=10)  # the latter reliable
         executors = importlib.import_module("rclpy.executors")
         self._executor = executors.SingleThreadedExecutor()
         self._executor.add_node(self._node)
@@ -142,11 +157,11 @@ class RclpyBus:
         package, _, _, name = kind.__idl__.idl_transformed_typename.replace("::", ".").split(".")  # type: ignore[attr-defined]  # CycloneDDS's
         return getattr(importlib.import_module(f"{package}.msg"), name.rstrip("_"))
 
-    def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None]) -> None:
+    def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None], reliable: bool = False) -> None:
         """See Bus. `heard` gets rclpy's message, whose fields have the same names."""
-        self._node.create_subscription(self._kind(kind), topic, heard, self._reading)
+        self._node.create_subscription(self._kind(kind), topic, heard, self._each if reliable else self._newest)
 
-    def publisher(self, topic: str, kind: type) -> Callable[[Any], None]:
+    def publisher(self, topic: str, kind: type) -> Publisher:
         """See Bus."""
         theirs = self._kind(kind)
         publisher = self._node.create_publisher(theirs, topic, 1)
@@ -160,7 +175,13 @@ class RclpyBus:
                     setattr(target, item.name, value)
             return target
 
-        return lambda message: publisher.publish(filled(theirs(), message))
+        def send(message: Any) -> None:
+            try:
+                publisher.publish(filled(theirs(), message))
+            except Exception as error:  # RCLError, when the context is gone
+                raise OSError(f"rclpy: cannot send on {topic} ({error})") from None
+
+        return Publisher(send, publisher.get_subscription_count)
 
     def close(self) -> None:
         """See Bus."""
@@ -170,17 +191,20 @@ class RclpyBus:
             self._rclpy.shutdown()
 
 
-def bus_for(kind: str = "auto", domain: int = 0) -> Bus:
-    """'rclpy', 'dds', or 'auto': rclpy where it is installed, else CycloneDDS."""
+def bus_for(kind: str = "auto", domain: int | None = None) -> Bus:
+    """'rclpy', 'dds', or 'auto': rclpy where it is installed, else CycloneDDS; the domain is ROS_DOMAIN_ID's if it is not given."""
     if kind == "auto":
         kind = "rclpy" if importlib.util.find_spec("rclpy") else "dds"
     if kind == "dds":
-        return DdsBus(domain)
+        text = os.environ.get("ROS_DOMAIN_ID", "") or "0"
+        if domain is None and not text.isdecimal():
+            raise SiameError(f"ROS_DOMAIN_ID is '{text}'; give a whole number")
+        return DdsBus(int(text) if domain is None else domain)
     if kind == "rclpy":
         messages()
         if not importlib.util.find_spec("rclpy"):
             raise SiameError("--bus rclpy: ROS 2 is not on Python's path; source its setup.bash, or take --bus dds")
-        return RclpyBus()
+        return RclpyBus(domain)
     raise SiameError(f"--bus {kind}: use auto, rclpy or dds")
 
 
@@ -323,15 +347,22 @@ class Ros2Eye:
         stamp = time.monotonic()
         if self._stamps == "header":
             t = message.header.stamp
-            stamp -= time.time() - (t.sec + 1e-9 * t.nanosec)
+            age = time.time() - (t.sec + 1e-9 * t.nanosec)
+            if not -0.02 <= age <= 10:
+                self._error = (
+                    f"images: {age:.2f} s old by their headers; set the clocks (NTP), or take --ros2.stamps receipt"
+                )
+                return
+            stamp -= age
         try:
-            pixels = self._given.rectify(rgb_of(message))
+            self._newest.put(Frame(self.prepared(rgb_of(message)), stamp))
         except SiameError as error:
             self._error = str(error)
-            return
-        side = min(pixels.shape[:2])
-        top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
-        self._newest.put(Frame(as_image(pixels[top : top + side, left : left + side]), stamp))
+
+    def prepared(self, pixels: np.ndarray) -> Float[Tensor, "3 h w"]:
+        """See Eye."""
+        assert self._given is not None
+        return as_image(centred_square(self._given.rectify(pixels)))
 
     def latest(self, after: float, wait: float) -> Frame | None:
         """See Eye.
@@ -359,12 +390,23 @@ class Ros2Mover:
         frame: in which twists are sent, one of `live.FRAMES`.
         frame_id: that frame's name, for the header.
         pose: topic of the tool's PoseStamped in the base's frame (ros2_controllers' pose_broadcaster), '' for none.
+        dry: send nothing.
+
+    Raises:
+        SiameError: nobody listens, or no pose comes, within five seconds.
     """
 
-    def __init__(self, bus: Bus, twist: str, frame: str, frame_id: str, pose: str = "") -> None:
+    def __init__(self, bus: Bus, twist: str, frame: str, frame_id: str, pose: str = "", dry: bool = False) -> None:
         m = messages()
-        self.frame, self._frame_id = frame, frame_id
-        self._send = bus.publisher(twist, m.TwistStamped)
+        self.frame, self._frame_id, self._twist_topic = frame, frame_id, twist
+        self._send = None if dry else bus.publisher(twist, m.TwistStamped)
+        until = time.monotonic() + 5
+        while self._send and not self._send.listeners():
+            if time.monotonic() > until:
+                raise SiameError(
+                    f"{twist}: nobody listens; check the topic's name, ROS_DOMAIN_ID, and that the controller runs"
+                )
+            time.sleep(0.02)
         self._T_bt: Tensor | None = None
         self._heard_at = time.monotonic()
         self._pose_topic = pose
@@ -381,6 +423,8 @@ class Ros2Mover:
 
     def move(self, twist: Float[Tensor, "6"]) -> None:
         """See Mover."""
+        if self._send is None:
+            return
         m = messages()
         v = twist.tolist()
         self._send(m.TwistStamped(m.Header(stamp_now(), self._frame_id), m.Twist(m.Vector3(*v[:3]), m.Vector3(*v[3:]))))
@@ -394,6 +438,8 @@ class Ros2Mover:
         age = time.monotonic() - self._heard_at
         if self._pose_topic and age > 0.5:
             return RobotState(self._T_bt, f"lost connection: no pose on {self._pose_topic} for {age:.1f} s")
+        if self._send and not self._send.listeners():
+            return RobotState(self._T_bt, f"lost connection: nobody listens on {self._twist_topic}")
         return RobotState(self._T_bt)
 
     def close(self) -> None:

@@ -4,9 +4,11 @@ hardware.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,6 +35,7 @@ class UrMover:
         acceleration: of speedL [m/s^2].
         limits: +- of the joints [rad].
         control, receive: instead of ur_rtde's interfaces, for tests.
+        dry: only read the robot's state; no program is started on it.
 
     Raises:
         SiameError: ur_rtde is not installed, or the robot cannot be reached, or is stopped.
@@ -48,16 +51,17 @@ class UrMover:
         limits: tuple[float, ...] = (6.28,) * 6,
         control: Any = None,
         receive: Any = None,
+        dry: bool = False,
     ) -> None:
-        if control is None or receive is None:
+        if receive is None or (control is None and not dry):
             try:
-                rtde_control = importlib.import_module("rtde_control")
+                rtde_control = None if dry else importlib.import_module("rtde_control")
                 rtde_receive = importlib.import_module("rtde_receive")
             except ImportError:
                 raise SiameError("UR: ur_rtde is not installed; pip install 'siame-se3[ur]'") from None
             try:
                 receive = rtde_receive.RTDEReceiveInterface(host)
-                control = rtde_control.RTDEControlInterface(host, rate)
+                control = rtde_control.RTDEControlInterface(host, rate) if rtde_control else None
             except RuntimeError as error:
                 raise SiameError(
                     f"UR {host}: {error}; check the address, remote control mode, and that no other program has it"
@@ -69,6 +73,10 @@ class UrMover:
         self._due = 0.0
         self._fault = ""
         self._ended = threading.Event()
+        self._braking = False  # a speedStop has not succeeded yet
+        self._thread: threading.Thread | None = None
+        if dry:
+            return
         if fault := self._reported():
             raise SiameError(f"UR {host}: {fault}; mend that on the pendant first")
         self._control.setWatchdog(1 / WATCHDOG)
@@ -99,21 +107,26 @@ class UrMover:
                 if not self._fault:
                     self._fault = self._reported()
                 if self._twist is not None and (self._fault or time.monotonic() > self._due):
-                    self._rest()
-                try:
-                    if self._twist is not None:
-                        self._control.speedL(self._twist, self._acceleration, 0.0)
-                    self._control.kickWatchdog()
-                except RuntimeError as error:
-                    self._fault = self._fault or f"lost connection to the robot ({error})"
+                    self._twist, self._braking = None, True
+                if self._braking:
+                    self._braking = not self._call(self._control.speedStop)
+                elif self._twist is not None:
+                    self._call(self._control.speedL, self._twist, self._acceleration, 0.0)
+                if not self._braking and not self._fault:  # else the robot's own watchdog ends its program
+                    self._call(self._control.kickWatchdog)
 
-    def _rest(self) -> None:
-        """Ends the motion; with the lock."""
-        self._twist = None
+    def _call(self, function: Callable[..., Any], *args: Any) -> bool:
+        """Whether it succeeded. ur_rtde reconnects by itself and sends again what it was sending: a call that failed or took long is a fault, which
+        stays; with the lock."""
+        began = time.monotonic()
         try:
-            self._control.speedStop()
-        except RuntimeError as error:
+            done = function(*args) is not False
+        except Exception as error:  # of ur_rtde, RuntimeError mostly
             self._fault = self._fault or f"lost connection to the robot ({error})"
+            return False
+        if not done or time.monotonic() - began > WATCHDOG:
+            self._fault = self._fault or "lost connection to the robot"
+        return done
 
     def move(self, twist: Float[Tensor, "6"]) -> None:
         """See Mover.
@@ -121,6 +134,8 @@ class UrMover:
         Raises:
             SiameError: the robot has a fault.
         """
+        if self._control is None:
+            raise SiameError("UR: a dry run's robot does not move")
         if not bool(torch.isfinite(twist).all()):
             self.stop()
             raise SiameError("UR: a twist that is not finite")
@@ -131,8 +146,10 @@ class UrMover:
 
     def stop(self) -> None:
         """See Mover."""
+        if self._control is None:
+            return
         with self._lock:
-            self._rest()
+            self._twist, self._braking = None, not self._call(self._control.speedStop)
 
     def state(self) -> RobotState:
         """See Mover; the tool is the TCP that is set on the robot."""
@@ -148,8 +165,10 @@ class UrMover:
     def close(self) -> None:
         """See Mover."""
         self._ended.set()
-        self._thread.join(1)
-        self.stop()
-        self._control.stopScript()
-        self._control.disconnect()
+        if self._thread is not None:
+            self._thread.join(1)
+            self.stop()
+            with contextlib.suppress(Exception):  # of a lost connection
+                self._control.stopScript()
+                self._control.disconnect()
         self._receive.disconnect()
