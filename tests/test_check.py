@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from siame_se3 import check, lie
+from siame_se3 import check, cli, lie
 from siame_se3.camera import Camera
 from siame_se3.errors import SiameError
 from siame_se3.plant.arm import ArmConfig, ArmPlant
+from siame_se3.render import homography
 from siame_se3.safety import Safety
 from siame_se3.scene import Scene
 from siame_se3.simulate import BUNDLED_PHOTO, bundled
@@ -219,3 +223,42 @@ def test_pictures_are_read_with_their_colours(tmp_path: Path) -> None:
     """The photo is RGB to `colours`, whatever OpenCV makes of the file."""
     cv2.imwrite(str(tmp_path / "swapped.png"), cv2.imread(str(COLOURED))[..., ::-1])
     assert "BGR" in check.colours(look(), tmp_path / "swapped.png").text
+
+
+def synthetic(focal: float) -> list[check.Seen]:
+    """The motions of a camera with another focal length, without a robot."""
+    told = torch.eye(6, dtype=torch.float64) * torch.tensor([0.03] * 3 + [0.07] * 3)[:, None]
+    grid = torch.cartesian_prod(torch.arange(20.0, 210, 30), torch.arange(20.0, 210, 30)).numpy().astype(float)
+    true = replace(CAMERA, fx=focal * CAMERA.fx, fy=focal * CAMERA.fy)
+    start = pose(0, 0, -0.6, 0, 0, 0)
+    seen = []
+    for v in told:
+        H = homography(true, start @ lie.exp(v), start).numpy()
+        after = np.concatenate((grid, np.ones((len(grid), 1))), 1) @ H.T
+        seen.append(check.Seen(v, grid, after[:, :2] / after[:, 2:]))
+    return seen
+
+
+@pytest.mark.parametrize(("focal", "status"), [(1.0, 0), (1.1, 1)])
+def test_command(
+    focal: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant = types.SimpleNamespace(
+        reset=lambda start: look(), stop=lambda: None, eye=types.SimpleNamespace(camera=CAMERA), T_tc=None
+    )
+    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
+    monkeypatch.setattr("siame_se3.check.move", lambda plant, motions, safety, say: synthetic(focal))
+    monkeypatch.setattr("builtins.input", lambda question: question)
+    monkeypatch.setattr(sys, "argv", ["siame", "check", "--photo", str(COLOURED)])
+    if status:
+        with pytest.raises(SystemExit, match="1"):
+            cli.main()
+    else:
+        cli.main()
+    out = capsys.readouterr().out
+    assert "ok     colours are right" in out
+    assert ("WRONG  focal length: +10.0 % of what was told; it is about 330 px" in out) == bool(status)
+    monkeypatch.setattr(sys, "argv", ["siame", "check", "--rotation", "40"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "--rotation from 1 to 15 deg" in capsys.readouterr().err
