@@ -107,7 +107,7 @@ def test_twists_are_sent_at_the_controllers_rate_until_they_are_old(robot: Robot
     told = time.monotonic()
     wait_for(lambda: robot.named("speedStop"))
     sent = robot.named("speedL")
-    assert len(sent) > 5
+    assert len(sent) > 1
     assert all(call[1] == V.tolist() and call[2:4] == (0.5, 0.0) for call in sent)
     assert robot.named("speedStop")[0][-1] - told >= WATCHDOG
     count = len(sent)

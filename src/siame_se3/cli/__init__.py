@@ -36,6 +36,7 @@ def main() -> None:
         "calibrate": Calibrate,
         "check": Check,
     }
+    command: Any = None
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             commands,
@@ -50,5 +51,6 @@ def main() -> None:
         print(f"siame: {error.filename or 'file'}: {error.strerror or error}; give another place", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("siame: stopped; the same command goes on from a training's last saved state", file=sys.stderr)
+        resumes = isinstance(command, Train | Bench)
+        print("siame: stopped" + "; the same command goes on where it was" * resumes, file=sys.stderr)
         sys.exit(130)
