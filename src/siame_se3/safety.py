@@ -25,6 +25,7 @@ from siame_se3.view import View
 
 _FROZEN_PIXELS = 0.1  # a motion that changes the grey levels of any texture
 _MEMORY = 0.5  # [s] of images to compare with: what comes in front may come slowly
+_FAR = 0.12  # share of the image that it may have moved since: what a plane square to the first view would do is not quite what this one does
 _SIDE, _BLOCKS, _SEARCH = 64, 8, 5  # the view is compared at 64 x 64 px, in 8 x 8 blocks, each within +-5 px
 
 
@@ -153,18 +154,25 @@ class Guard:
         since, T_then = self._same_since
         if self._time - since < self.safety.frozen - 1e-9:
             return None
+        if self._shift(T_then, camera) > _FROZEN_PIXELS:
+            return Halt(f"frozen image: the same pixels for {self._time - since:.2f} s of motion", True)
+        return None
+
+    def _shift(self, T_then: Float[Tensor, "4 4"], camera: Camera) -> float:
+        """How far the motion since has moved the image's middle or a corner, at most [px]."""
         w, h = camera.width - 1.0, camera.height - 1.0
         points = torch.tensor([[w / 2, h / 2, 1], [0, 0, 1], [w, 0, 1], [0, h, 1], [w, h, 1]], dtype=torch.float64)
         moved = points @ homography(camera, T_then, self._T_wc).T
-        if float((moved[:, :2] / moved[:, 2:] - points[:, :2]).norm(dim=1).max()) > _FROZEN_PIXELS:
-            return Halt(f"frozen image: the same pixels for {self._time - since:.2f} s of motion", True)
-        return None
+        return float((moved[:, :2] / moved[:, 2:] - points[:, :2]).norm(dim=1).max())
 
     def _jumped(self, image: Tensor, camera: Camera) -> Halt | None:
         """Compares with what the motion makes of the last image, and of one up to `_MEMORY` old."""
         grey = image.mean(0).float().cpu().numpy()
         now = _Seen(self._time, cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), self._T_wc)
-        while len(self._seen) > 1 and now.time - self._seen[0].time > _MEMORY:
+        far = _FAR * min(camera.width, camera.height)
+        while len(self._seen) > 1 and (
+            now.time - self._seen[0].time > _MEMORY or self._shift(self._seen[0].T_wc, camera) > far
+        ):
             self._seen.popleft()
         # pixels of the small image from those of the large one, pixel centres at whole numbers
         x, y = _SIDE / camera.width, _SIDE / camera.height
