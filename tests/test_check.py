@@ -33,7 +33,7 @@ PHOTO = Path(__file__).parent / "data" / "visp" / "coffee.png"
 COLOURED = bundled(BUNDLED_PHOTO)
 CAMERA = Camera.from_focal(300, 224)
 HAND_EYE = (0.04, -0.02, 0.06, 0.05, -0.1, 0.6)
-QUICK = check.Motions(seconds=0.4, wait=0.16)
+QUICK = check.Motions(seconds=0.24, wait=0.12)
 SAFETY = Safety(max_twist=(0.2,) * 3 + (1.0,) * 3, max_change=(5.0,) * 6)
 
 

@@ -76,7 +76,7 @@ class Running:
     def __init__(self, robot: Robot, **changes: Any) -> None:
         self.said: queue.Queue[str] = queue.Queue()
         self.runs: list[Trajectory] = []
-        plant = LivePlant(robot, robot, None, 0.002, 0.6, changes.pop("dry", False))
+        plant = LivePlant(robot, robot, None, changes.pop("dt", 0.002), 0.6, changes.pop("dry", False))
         config = changes.pop("config", ServoConfig(gain=10.0))
         self.session = Session(
             plant,
@@ -110,7 +110,7 @@ def away(robot: Robot) -> None:
 
 def test_target_then_start_brings_it_there() -> None:
     robot = Robot()
-    running = Running(robot)
+    running = Running(robot, dt=0.02)
     running.wait("say 'target'")
     running.session.command("start")
     running.wait("no target")
@@ -121,7 +121,7 @@ def test_target_then_start_brings_it_there() -> None:
     away(robot)
     time.sleep(0.05)
     assert robot.moves == 0, "a target is no start"
-    robot.dt = 0.002  # the plant's
+    robot.dt = 0.02  # the plant's
     running.session.command("start")
     assert "settled" in running.wait("stands still")
     t, r = lie.error_norms(lie.inverse(goal) @ robot.T_wc)
@@ -197,7 +197,7 @@ def test_errors_are_said_and_the_session_goes_on() -> None:
 
 def test_dry_runs_show_twists_and_move_nothing() -> None:
     robot = Robot()
-    running = Running(robot, dry=True, config=ServoConfig(max_iterations=600, settle_v=1e-9, settle_w=1e-9))
+    running = Running(robot, dry=True, dt=0.02, config=ServoConfig(max_iterations=60, settle_v=1e-9, settle_w=1e-9))
     running.session.command("target")
     running.wait("this view is the target")
     away(robot)
