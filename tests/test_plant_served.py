@@ -84,7 +84,7 @@ def test_two_processes_converge(arm: ArmPlant, tmp_path: Path) -> None:
     arm.close()  # it was here to skip where nothing can be rendered
     options = ["--bus", "dds", "--domain", str(DOMAIN)]
     serving = subprocess.Popen(
-        [*SIAME, "arm", *options, "--seconds", "300", "--image-size", "112", "--target", "target.png"],
+        [*SIAME, "arm", *options, "--seconds", "900", "--image-size", "112", "--target", "target.png"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -96,23 +96,27 @@ def test_two_processes_converge(arm: ArmPlant, tmp_path: Path) -> None:
         while "serving" not in lines[-1]:
             assert serving.poll() is None, lines
             lines.append(serving.stdout.readline())
-        # a busy machine is no fault here: images may be late
         live = [*SIAME, "live", "--model", str(bundled(BUNDLED_MODEL)), "--target", "target.png", "--start"]
-        topics = ["--ros2.bus", "dds", "--ros2.domain", str(DOMAIN), "--safety.max-age", "5", "--save", "run.npz"]
+        topics = ["--ros2.bus", "dds", "--ros2.domain", str(DOMAIN), "--save", "run.npz"]
         frame = ["--ros2.frame", "base", "--ros2.pose", POSE, "--hand-eye", "hand-eye.yaml"]
         (tmp_path / "hand-eye.yaml").write_text(
             "camera_in_tool: {translation: [0, 0, 0.05], rotation_vector: [0, 0, 0]}\n"
         )
-        done = subprocess.run(
-            [*live, *topics, *frame, "--gain", "1.5", "--max-iterations", "600"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "stands still" in done.stdout
+        # A busy machine makes images late, and the guard stops the run, as it should: then it is started again.
+        patient = ["--gain", "1", "--max-iterations", "600", "--safety.max-age", "0.4", "--safety.frozen", "0.6"]
+        for _ in range(6):
+            done = subprocess.run(
+                [*live, *topics, *frame, *patient],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert "stands still" in done.stdout
+            if "settled" in done.stdout:
+                break
         serving.send_signal(signal.SIGINT)  # Ctrl-C
         out, _ = serving.communicate(timeout=60)
     finally:
