@@ -32,6 +32,7 @@ from torch import Tensor
 from siame_se3 import checkpoint, lie
 from siame_se3.loop import ServoConfig, servo
 from siame_se3.plant.arm import ArmConfig, ArmPlant
+from siame_se3.plant.capture import as_pixels
 from siame_se3.plant.faults import CAMERA_FAULTS, FaultyCamera, FaultyLaw
 from siame_se3.plant.live import WATCHDOG
 from siame_se3.plant.ros2 import DdsBus, Publisher
@@ -185,7 +186,7 @@ def served(kind: str, times: int, scene: Scene, rng: random.Random) -> None:
     goal = reference_pose(0.6)
     desired = arm.look(goal).image
     assert desired is not None
-    cv2.imwrite(str(target), (255 * desired).round().byte().permute(1, 2, 0).numpy()[..., ::-1])
+    cv2.imwrite(str(target), as_pixels(desired)[..., ::-1])
     spread = torch.tensor([0.06, 0.06, 0.04, 0.1, 0.1, 0.2], dtype=torch.float64)
     generator = torch.Generator().manual_seed(rng.randrange(10**6))
     starts = [

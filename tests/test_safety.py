@@ -252,8 +252,7 @@ def test_the_tools_twist_has_the_limits_too(plant: HomographyPlant) -> None:
     T_tc = lie.pose_from_vector(torch.tensor([0.0, 0, 0.5, 0, 0, 0], dtype=torch.float64))
     guard = Guard(Safety(), 0.04, plant.look(pose()), T_tc)
     v = torch.tensor([0.0, 0, 0, 0.35, 0, 0], dtype=torch.float64)
-    limited = guard.limited(v, v * 0.5)
-    assert float((lie.adjoint(T_tc) @ limited).abs().max()) <= 0.1 + 1e-9 or float((limited - v * 0.5).abs().max()) > 0
+    limited = torch.zeros(6, dtype=torch.float64)
     for _ in range(20):
         limited = guard.limited(v, limited)
     assert float((lie.adjoint(T_tc) @ limited)[:3].abs().max()) == pytest.approx(0.1)

@@ -22,13 +22,16 @@ from torch import Tensor
 from siame_se3 import lie
 from siame_se3.camera import Camera
 from siame_se3.control.base import Advice
+from siame_se3.control.matched import MatchedPoints, matched_pixels
 from siame_se3.errors import SiameError
 from siame_se3.loop import ServoConfig, servo
 from siame_se3.plant.base import Plant
+from siame_se3.plant.capture import as_image, as_pixels
 from siame_se3.render import homography
 from siame_se3.safety import Safety
 from siame_se3.view import Trajectory, View
 
+_POINTS = MatchedPoints(features=800, ratio=0.75, least=8)  # more and surer ones than a law has time for
 AXES = ("x", "y", "z", "about x", "about y", "about z")
 
 
@@ -98,31 +101,10 @@ class Finding:
     wrong: bool
 
 
-def matches(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of SIFT points of two grey images (uint8) that agree on a homography; empty where none do."""
-    detector = cv2.SIFT.create(nfeatures=800, contrastThreshold=0.02)
-    (ka, da), (kb, db) = (detector.detectAndCompute(image, None) for image in (a, b))  # type: ignore[call-overload]  # OpenCV's stubs
-    none = np.zeros((0, 2)), np.zeros((0, 2))
-    if da is None or db is None or min(len(ka), len(kb)) < 8:
-        return none
-    pairs = [
-        m[0] for m in cv2.BFMatcher().knnMatch(da, db, k=2) if len(m) == 2 and m[0].distance < 0.75 * m[1].distance
-    ]
-    if len(pairs) < 8:
-        return none
-    pa = np.array([ka[m.queryIdx].pt for m in pairs])
-    pb = np.array([kb[m.trainIdx].pt for m in pairs])
-    cv2.setRNGSeed(0)
-    _, inlier = cv2.findHomography(pa, pb, cv2.USAC_MAGSAC, 1.0, maxIters=2000, confidence=0.999)
-    good = np.zeros(len(pairs), bool) if inlier is None else inlier[:, 0] > 0
-    return (pa[good], pb[good]) if good.sum() >= 8 else none
-
-
-def grey_of(view: View) -> np.ndarray:
-    """Of one camera, uint8."""
+def _image(view: View) -> Float[Tensor, "3 h w"]:
+    """Of one camera."""
     assert view.image is not None
-    image = view.image.reshape(view.image.shape[-3:]).float().cpu()
-    return (255 * image.mean(0)).round().clamp(0, 255).byte().numpy()
+    return view.image.reshape(view.image.shape[-3:]).float().cpu()
 
 
 def move(
@@ -154,7 +136,7 @@ def move(
         _went(servo(plant, _Script(-twist, moving), after, None, config, safety=safety), axis)
         # the integral of what was commanded: one axis at a time, so that the twists commute
         told = (there.twist.reshape(-1, 6) * plant.dt).sum(0)
-        pa, pb = matches(grey_of(before), grey_of(after))
+        pa, pb = matched_pixels(_image(before), _image(after), _POINTS)
         if not len(pa):
             raise SiameError(
                 f"check: the images before and after moving {axis} do not match; is the scene textured, and in focus?"
@@ -335,17 +317,13 @@ def colours(view: View, photo: Path) -> Finding:
         raise SiameError(f"{photo}: no such photo, or not an image; give the photo of the scene")
     scale = min(1.0, 800 / max(picture.shape[:2]))
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[..., ::-1]
-    assert view.image is not None
-    image = (
-        (255 * view.image.reshape(view.image.shape[-3:])).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-    )
-    photo_grey = picture.astype(np.float32).mean(2).round().astype(np.uint8)
-    view_grey = image.astype(np.float32).mean(2).round().astype(np.uint8)
-    pa, pb = matches(photo_grey, view_grey)
+    seen = _image(view)
+    pa, pb = matched_pixels(as_image(picture), seen, _POINTS)
     if not len(pa):
-        if len(matches(photo_grey, np.ascontiguousarray(view_grey[:, ::-1]))[0]):
+        if len(matched_pixels(as_image(picture), seen.flip(-1), _POINTS)[0]):
             return Finding("the image is mirrored: only its mirror image shows the photo; flip it back", True)
         return Finding("colours: the view does not match the photo; is this the scene?", True)
+    image = as_pixels(seen)
     H, _ = cv2.findHomography(pa, pb, cv2.RANSAC, 2.0)
     h, w = image.shape[:2]
     expected = cv2.warpPerspective(picture, H, (w, h))

@@ -146,6 +146,7 @@ class Arm:
 
         from siame_se3 import lie
         from siame_se3.plant.arm import ArmPlant
+        from siame_se3.plant.capture import as_pixels
         from siame_se3.plant.ros2 import bus_for
         from siame_se3.plant.served import ArmServer
         from siame_se3.sampling import reference_pose
@@ -159,7 +160,7 @@ class Arm:
             goal = reference_pose(self.distance)
             desired = arm.look(goal).image
             assert desired is not None
-            cv2.imwrite(str(self.target), (255 * desired).round().byte().permute(1, 2, 0).numpy()[..., ::-1])
+            cv2.imwrite(str(self.target), as_pixels(desired)[..., ::-1])
             start = goal @ lie.pose_from_vector(torch.tensor(self.start_from, dtype=torch.float64))
             arm.reset(start)
             bus = bus_for(self.bus, self.domain)

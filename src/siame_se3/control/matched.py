@@ -124,34 +124,55 @@ def _on_plane(camera: Camera, T_wd: np.ndarray, pixels: np.ndarray) -> np.ndarra
     return rays * depth[:, None]
 
 
-def _matches(
-    c: MatchedPoints, goal: _Goal, pixels: np.ndarray, descriptors: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray] | str:
+_Keypoints = tuple[np.ndarray, np.ndarray | None]  # pixels, descriptors
+
+
+def _agreeing(c: MatchedPoints, desired: _Keypoints, current: _Keypoints) -> tuple[np.ndarray, np.ndarray] | str:
     """Indices of desired and current keypoints that agree on a homography; or why there are none."""
-    if (
-        goal.descriptors is None
-        or descriptors is None
-        or min(len(goal.descriptors), len(descriptors)) < max(2, c.least)
-    ):
+    (pixels_d, of_desired), (pixels_c, of_current) = desired, current
+    if of_desired is None or of_current is None or min(len(of_desired), len(of_current)) < max(2, c.least):
         return "no keypoints in the image"
     matcher = cv2.BFMatcher(cv2.NORM_L2 if c.detector == "sift" else cv2.NORM_HAMMING)
     pairs = [
         m[0]
-        for m in matcher.knnMatch(descriptors, goal.descriptors, k=2)
+        for m in matcher.knnMatch(of_current, of_desired, k=2)
         if len(m) == 2 and m[0].distance < c.ratio * m[1].distance
     ]
     if len(pairs) < c.least:
         return f"too few matches ({len(pairs)} of at least {c.least})"
-    current, desired = np.array([m.queryIdx for m in pairs]), np.array([m.trainIdx for m in pairs])
+    k_c, k_d = np.array([m.queryIdx for m in pairs]), np.array([m.trainIdx for m in pairs])
     cv2.setRNGSeed(0)
     _, inlier = cv2.findHomography(
-        goal.pixels[desired], pixels[current], cv2.USAC_MAGSAC, _RANSAC_PIXELS, maxIters=2000, confidence=0.999
+        pixels_d[k_d], pixels_c[k_c], cv2.USAC_MAGSAC, _RANSAC_PIXELS, maxIters=2000, confidence=0.999
     )
     agree = np.zeros(len(pairs), bool) if inlier is None else inlier[:, 0] > 0
-    agree &= goal.points[desired, 2] > 0
-    if agree.sum() < c.least:
-        return f"too few matches ({int(agree.sum())} of at least {c.least} agree)"
-    return desired[agree], current[agree]
+    return k_d[agree], k_c[agree]
+
+
+def _matches(
+    c: MatchedPoints, goal: _Goal, pixels: np.ndarray, descriptors: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray] | str:
+    """Those of `_agreeing` whose points are in front of the desired camera; or why there are too few."""
+    pairs = _agreeing(c, (goal.pixels, goal.descriptors), (pixels, descriptors))
+    if isinstance(pairs, str):
+        return pairs
+    desired, current = pairs
+    front = goal.points[desired, 2] > 0
+    if front.sum() < c.least:
+        return f"too few matches ({int(front.sum())} of at least {c.least} agree)"
+    return desired[front], current[front]
+
+
+def matched_pixels(
+    desired: Float[Tensor, "3 h w"], current: Float[Tensor, "3 y x"], points: MatchedPoints | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where two images of one plane have the same points [px], (n, 2) each; empty where too few agree."""
+    c = points or MatchedPoints()
+    a, b = (_keypoints(c, _grey(image[None])[0]) for image in (desired, current))
+    pairs = _agreeing(c, a, b)
+    if isinstance(pairs, str) or len(pairs[0]) < c.least:
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    return a[0][pairs[0]], b[0][pairs[1]]
 
 
 def _pose(camera: Camera, points: np.ndarray, pixels: np.ndarray) -> np.ndarray | str:

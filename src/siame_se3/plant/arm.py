@@ -22,6 +22,7 @@ from torch import Tensor
 from siame_se3 import lie
 from siame_se3.camera import Camera
 from siame_se3.errors import SiameError
+from siame_se3.plant.capture import as_pixels
 from siame_se3.plant.mismatch import highlights
 from siame_se3.scene import Scene
 from siame_se3.view import View
@@ -374,6 +375,5 @@ def _png(scene: Scene) -> bytes:
     from PIL import Image
 
     stream = io.BytesIO()
-    pixels = (255 * scene.texture.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
-    Image.fromarray(pixels).save(stream, "png")
+    Image.fromarray(as_pixels(scene.texture)).save(stream, "png")
     return stream.getvalue()

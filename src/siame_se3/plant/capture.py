@@ -24,6 +24,11 @@ def as_image(frame: np.ndarray) -> Float[Tensor, "3 h w"]:
     return torch.from_numpy(np.array(frame)).permute(2, 0, 1).float().div_(255)
 
 
+def as_pixels(image: Float[Tensor, "3 h w"]) -> np.ndarray:
+    """An image of the house as RGB uint8 (h, w, 3)."""
+    return (255 * image.clamp(0, 1)).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+
+
 def centred_square(pixels: np.ndarray) -> np.ndarray:
     """The largest, of (height, width, 3)."""
     side = min(pixels.shape[:2])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from siame_se3 import lie
 from siame_se3.plant.arm import ArmPlant
+from siame_se3.plant.capture import as_pixels
 from siame_se3.plant.live import FRAMES, WATCHDOG
 from siame_se3.plant.ros2 import Bus, info_of, messages, pose_message, stamp_now
 
@@ -71,7 +72,7 @@ class ArmServer:
             moved(time.monotonic(), applied)
             assert view.image is not None
             header = m.Header(stamp_now(), "camera_optical_frame")
-            pixels = (255 * view.image).round().byte().permute(1, 2, 0).contiguous().numpy()
+            pixels = as_pixels(view.image.reshape(view.image.shape[-3:]))
             h, w = pixels.shape[:2]
             self._poses(pose_message(self._arm.T_wt, header))
             self._infos(info_of(self._arm.camera, header))
