@@ -162,8 +162,8 @@ def _lamps(c: Conditions, plane_from_pixel: Tensor, h: int, w: int) -> Tensor:
     return F.interpolate(gain, size=(h, w), mode="bilinear", align_corners=True)
 
 
-def _blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Separable Gaussian blur, a width of its own for each image [px]."""
+def gaussian_blur(images: Float[Tensor, "n c h w"], sigma: Float[Tensor, "n"]) -> Float[Tensor, "n c h w"]:
+    """Images under a blur of their own each: a Gaussian's standard deviation [px]. Edges go on beyond the image."""
     n, channels, h, w = images.shape
     radius = int(3 * float(sigma.max()) + 0.999)
     x = torch.arange(-radius, radius + 1, device=images.device)
@@ -206,7 +206,7 @@ def apply(
     """
     c, (h, w) = conditions, images.shape[-2:]
     if bool((c.blur > 0.05).any()):
-        images = _blur(images, c.blur)
+        images = gaussian_blur(images, c.blur)
     gain = c.gain[:, :, None, None]
     if c.lamp_gain.shape[1] and bool((c.lamp_gain != 0).any()):
         gain = gain * _lamps(c, plane_from_pixel, h, w)

@@ -105,6 +105,7 @@ LAWS: dict[str, BenchLaw] = {
     "siame-se(3)-robust": BenchLaw(
         "Siame-se(3), trained for noise and blur", _named("neural"), "siame-se(3)-robust", 112
     ),
+    "handoff-robust": BenchLaw("trained for noise and blur, hand-off", _named("handoff"), "siame-se(3)-robust", 112),
     "siame-se(3)-wide": BenchLaw("Siame-se(3), trained for far starts", _named("neural"), "siame-se(3)-wide", 112),
     "handoff-wide": BenchLaw("trained for far starts, hand-off", _named("handoff"), "siame-se(3)-wide", 112),
 }

@@ -13,7 +13,7 @@ from siame_se3.metrics import Row
 from siame_se3.plant import Mismatch
 
 NAME = "perturb"
-ROWS = ("dvs", "dvs-light", "pbvs-sift", "siame-se(3)", "handoff", "siame-se(3)-robust")
+ROWS = ("dvs", "dvs-light", "pbvs-sift", "siame-se(3)", "handoff", "siame-se(3)-robust", "handoff-robust")
 QUICK = ("dvs-light", "siame-se(3)", "handoff")  # with --quick
 OTHERS: tuple[str, ...] = tuple(name for name in LAWS if name not in ROWS)  # rows on demand
 CONDITIONS: dict[str, tuple[Augmentation | None, Mismatch | None]] = {

@@ -10,6 +10,8 @@ numbers are the solution of one weighted linear least-squares problem, v = -xi o
 
     min sum w (e - L xi - I* (a + k_c) - b_c)^2,   e = I - I*,   L the mean of both images' luminance matrices (see `luminance`).
 
+Where the current image is blurred (focus, a smeared lens), I* is blurred alike first; see `blur`.
+
 Pixels that the sensor has clipped have next to no weight, and those that the light alone does not explain (a hand in the way) are
 weighed down by Tukey's biweight. As in `luminance`, all of it comes from moments of products of images: L is never made.
 """
@@ -25,8 +27,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.augment import gaussian_blur
 from siame_se3.camera import Camera
 from siame_se3.control.base import Advice, contrast, image_faults, standing_still
+from siame_se3.control.blur import BlurScale
 from siame_se3.control.luminance import (
     current_images,
     desired_images,
@@ -55,12 +59,14 @@ class LightDVS:
         robust: weigh pixels down that the light does not explain.
         border: pixels left out on each side; 3 at least.
         Z: depth of the desired view's middle [m], where that view does not know it.
+        blur: most of the current image's blur (standard deviation) that is told and matched [px]; 0 for not at all.
     """
 
     degree: int = 4
     robust: bool = True
     border: int = 10
     Z: float = 0.6
+    blur: float = 5.0
     needs = frozenset({"image"})
 
     def __post_init__(self) -> None:
@@ -68,6 +74,8 @@ class LightDVS:
             raise SiameError(f"dvs-light: a border of {self.border} px; the gradient needs 3 or more")
         if not 0 <= self.degree <= 8:
             raise SiameError(f"dvs-light: degree {self.degree}; give 0 to 8")
+        if not 0 <= self.blur <= 20:
+            raise SiameError(f"dvs-light: a blur of {self.blur} px; give 0 to 20")
 
     def aim(self, target: View) -> LightDVSLaw:
         """Keeps the desired images."""
@@ -75,7 +83,8 @@ class LightDVS:
         n = len(images)
         Z = torch.full((n,), self.Z) if depth_known is None else depth_known
         images = images.float().cpu()
-        return LightDVSLaw(self, camera, batch, 1 / Z.clamp(min=1e-3).double(), images, contrast(images))
+        scale = BlurScale.of(images.mean(1), self.border, self.blur) if self.blur else None
+        return LightDVSLaw(self, camera, batch, 1 / Z.clamp(min=1e-3).double(), images, contrast(images), scale)
 
 
 @lru_cache(maxsize=8)
@@ -113,6 +122,7 @@ class LightDVSLaw:
     inverse_Z: Float[Tensor, "n"]
     desired: Float[Tensor, "n 3 h w"]
     contrast: Float[Tensor, "n"]  # of the desired images
+    scale: BlurScale | None  # that the current images' blur is read on; None to leave it
 
     def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
         return self.advise(view).v
@@ -120,7 +130,8 @@ class LightDVSLaw:
     def __getitem__(self, index: Any) -> LightDVSLaw:
         places = torch.arange(len(self.desired)).reshape(self.batch)[index]
         flat = places.reshape(-1)
-        parts = (self.inverse_Z[flat], self.desired[flat], self.contrast[flat])
+        scale = None if self.scale is None else self.scale[flat]
+        parts = (self.inverse_Z[flat], self.desired[flat], self.contrast[flat], scale)
         return LightDVSLaw(self.controller, self.camera, places.shape, *parts)
 
     def updated(self, runs: Tensor, part: LightDVSLaw) -> LightDVSLaw:
@@ -147,7 +158,7 @@ class LightDVSLaw:
         """v, which are singular, and costs of some runs' images."""
         c, b, (h, w) = self.controller, self.controller.border, self.camera.size
         of = slice(None) if len(self.desired) == 1 else slice(first, first + len(images))
-        desired = self.desired[of]
+        desired = self._as_sharp(images, of)
         inner = (..., slice(b, h - b), slice(b, w - b))
         s, d = images[inner].contiguous(), desired[inner].contiguous().expand(len(images), -1, -1, -1)
         weight = _unclipped(images, b)
@@ -171,6 +182,17 @@ class LightDVSLaw:
         H, g = light.eliminated(e, d, u, v, weight, scale)
         velocity, singular = solve(H, g)
         return velocity, singular, cost
+
+    def _as_sharp(self, images: Float[Tensor, "n 3 h w"], of: slice) -> Float[Tensor, "m 3 h w"]:
+        """Desired images, as blurred as these are; one, where one is all and these are sharp."""
+        desired = self.desired[of]
+        if self.scale is None:
+            return desired
+        sigma = self.scale[of].read(images.mean(1))
+        if not bool((sigma > 0).any()):
+            return desired
+        alike = gaussian_blur(desired.expand(len(images), -1, -1, -1), sigma)
+        return torch.where(sigma[:, None, None, None] > 0, alike, desired)
 
 
 def _unclipped(images: Float[Tensor, "n 3 h w"], border: int) -> Float[Tensor, "n 3 y x"]:
