@@ -311,6 +311,7 @@ def test_failed_save_leaves_the_old_model(model: Model, tmp_path: Path, monkeypa
         {"fusion": "absolute", "output": "pose", "head": ()},
         {"pooling": "homography", "local_contrast": 0.2},
         {"pooling": "homography", "fusion": "geometric"},
+        {"pooling": "descriptors", "fusion": "matching"},
     ],
     ids=str,
 )

@@ -13,7 +13,7 @@ from siame_se3 import lie, sampling
 from siame_se3.augment import NONE, Augmentation
 from siame_se3.camera import Camera
 from siame_se3.control.geometric import TEACHERS, pbvs_velocity
-from siame_se3.data import Batch, BatchSource, DataConfig, cell_points
+from siame_se3.data import Batch, BatchSource, DataConfig, cell_matches, cell_points
 from siame_se3.errors import SiameError
 from siame_se3.render import render
 from siame_se3.sampling import Workspace
@@ -236,6 +236,45 @@ def test_curriculum_ramps_the_number_of_scenes(scenes: list[Scene], camera: Came
     assert seen(0.0) == {names[0]}
     assert seen(0.25) == set(names[:2])
     assert seen(0.5) == set(names)
+
+
+def test_cell_matches_are_where_both_see_the_same_point(scene: Scene, camera: Camera) -> None:
+    """By rays and the plane, not by homographies."""
+    batch = source_of([scene], camera, spread=(1.0, 1.0)).batch(0, 0)
+    matches, known = cell_matches(batch, 4, 2)
+    assert matches.shape == (56, 2, 4, 2)
+    assert known.shape == (56, 4, 2)
+    poses = poses_of(batch, camera).numpy()
+    inside = 0
+    for n, (current, desired) in enumerate(zip(batch.current.tolist(), batch.desired.tolist(), strict=True)):
+        T, D = poses[current], poses[desired]
+        for row in range(4):
+            for column in range(2):
+                u, v = (column + 0.5) * 16 - 0.5, (row + 0.5) * 8 - 0.5
+                ray = T[:3, :3] @ np.array([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, 1])
+                seen = D[:3, :3].T @ (T[:3, 3] - ray * T[2, 3] / ray[2] - D[:3, 3])
+                x = 2 * (camera.fx * seen[0] / seen[2] + camera.cx + 0.5) / 32 - 1
+                y = 2 * (camera.fy * seen[1] / seen[2] + camera.cy + 0.5) / 32 - 1
+                near = ray[2] > 0 and seen[2] > 0 and abs(x) < 1.5 and abs(y) < 1.5
+                assert float(known[n, row, column]) == float(near)
+                if near:
+                    np.testing.assert_allclose(matches[n, :, row, column], [x, y], rtol=0, atol=1e-4)
+                    inside += 1
+    assert 150 < inside < 448
+
+
+@pytest.mark.parametrize("most", [10, 30])
+def test_some_pairs_are_those_of_neighbours_and_others(scene: Scene, camera: Camera, most: int) -> None:
+    batch = source_of([scene], camera, near=0.25, most_pairs=most, near_weight=5.0).batch(0, 0)
+    pairs = set(zip(batch.current.tolist(), batch.desired.tolist(), strict=True))
+    assert len(batch.current) == len(batch.target) == len(batch.weight) == len(pairs) == most
+    neighbours = {(0, 6), (6, 0), (1, 7), (7, 1)}
+    assert neighbours <= pairs
+    of = {
+        pair: float(w)
+        for pair, w in zip(zip(batch.current.tolist(), batch.desired.tolist(), strict=True), batch.weight, strict=True)
+    }
+    assert {pair for pair, w in of.items() if w == 5.0} == neighbours
 
 
 def test_cell_points_are_where_the_rays_meet_the_plane(scene: Scene, camera: Camera) -> None:

@@ -26,6 +26,7 @@ ROOMS = [
         "view",
         "control",
         "homography",
+        "matching",
         "network",
         "loss",
     ),

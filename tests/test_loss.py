@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from siame_se3.loss import LossConfig, ServoLoss, where_loss
+from siame_se3.loss import LossConfig, ServoLoss, match_loss, where_loss
 
 KINDS = ["eq4", "eq5", "two", "eq6"]
 NORMS = ["l2", "squared"]
@@ -169,3 +169,36 @@ def test_where_takes_no_notice_of_unknown_cells() -> None:
 def test_where_of_nothing_known_is_zero() -> None:
     found, log_scale, points, known = where_problem()
     assert where_loss(found, log_scale, points, torch.zeros_like(known))[0].item() == 0
+
+
+def test_match_is_the_cross_entropy_of_the_four_cells_around() -> None:
+    rows, columns = 3, 4
+    generator = torch.Generator().manual_seed(1)
+    log_p = torch.randn(2, 12, 12, generator=generator).log_softmax(2)
+    points = 2.4 * torch.rand(2, 2, rows, columns, generator=generator) - 1.2
+    known = (torch.rand(2, rows, columns, generator=generator) < 0.8).float()
+    total, count = 0.0, 0
+    for n in range(2):
+        for cell in range(12):
+            x, y = points[n].flatten(1)[:, cell].tolist()
+            if not known[n].flatten()[cell] or max(abs(x), abs(y)) >= 1:
+                continue
+            count += 1
+            for other in range(12):
+                row, column = divmod(other, columns)
+                # a point between the last cell's middle and the image's edge is that cell's
+                u = min(max((x + 1) / 2 * columns - 0.5, 0), columns - 1)
+                v = min(max((y + 1) / 2 * rows - 0.5, 0), rows - 1)
+                share = max(0.0, 1 - abs(u - column)) * max(0.0, 1 - abs(v - row))
+                total -= share * float(log_p[n, cell, other])
+    assert count > 8
+    assert float(match_loss(log_p, points, known)) == pytest.approx(total / count, rel=1e-5)
+
+
+def test_match_of_cells_that_are_nowhere_is_zero() -> None:
+    log_p = torch.zeros(1, 4, 4, requires_grad=True)
+    loss = match_loss(log_p, torch.full((1, 2, 2, 2), 1.4), torch.ones(1, 2, 2))
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert log_p.grad is not None
+    assert float(log_p.grad.abs().max()) == 0.0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,9 @@ def trainer_of(
     contrast: float = 0.0,
     **changes: Any,
 ) -> Trainer:
-    network = NetworkConfig(
-        "test_resnet", 32, local_contrast=contrast, pooling=pooling, stride=16, squeeze=8, embedding=32, head=(32,)
+    network = NetworkConfig("test_resnet", 32, local_contrast=contrast, stride=16, squeeze=8, embedding=32, head=(32,))
+    network = replace(
+        network, pooling=pooling, **({"fusion": "matching", "stride": 4} if pooling == "descriptors" else {})
     )
     config = TrainConfig(**({"steps": steps, "precision": "f32", "checkpoint_seconds": 0.0} | changes))
     return Trainer(network, LossConfig(near=0.2, where=where), problem(**(data or {})), config)
@@ -133,6 +135,15 @@ def test_homography_pooling_learns_where_and_so_the_velocity() -> None:
         assert sum(e[name] for e in errors[-10:]) < share * sum(e[name] for e in errors[:10])
 
 
+def test_matching_learns_which_cells_are_the_same_and_so_the_velocity() -> None:
+    data = {"curriculum": 0.0, "near": 0.0, "most_pairs": 40, "augmentation": replace(PLAIN, noise=0.0)}
+    trainer = trainer_of(150, data, pooling="descriptors", contrast=0.2, lr=3e-3)
+    assert trainer.where is None
+    errors = [trainer.advance()[1] for _ in range(150)]
+    for name, share in (("v_xy", 0.85), ("where", 0.4)):  # 0.66 and 0.25 here
+        assert sum(e[name] for e in errors[-10:]) < share * sum(e[name] for e in errors[:10])
+
+
 def test_errors_are_named_and_in_metres_and_radians() -> None:
     trainer = trainer_of(where=0.0)
     batch = trainer.data.batch(0, 0, 0.0)
@@ -146,10 +157,12 @@ def test_errors_are_named_and_in_metres_and_radians() -> None:
 
 @pytest.mark.parametrize("optimiser", ["muon", "adamw"])
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
-@pytest.mark.parametrize("where", [0.0, 1.0])
-def test_resumed_training_is_bit_equal(tmp_path: Path, optimiser: str, precision: str, where: float) -> None:
+@pytest.mark.parametrize(("where", "pooling"), [(0.0, "spatial"), (1.0, "spatial"), (1.0, "descriptors")])
+def test_resumed_training_is_bit_equal(
+    tmp_path: Path, optimiser: str, precision: str, where: float, pooling: str
+) -> None:
     def trainer() -> Trainer:
-        return trainer_of(6, where=where, optimiser=optimiser, precision=precision)
+        return trainer_of(6, where=where, pooling=pooling, optimiser=optimiser, precision=precision)
 
     whole = state_of(advanced(trainer(), 6), tmp_path)
     advanced(trainer(), 2).save(tmp_path / "model.state")

@@ -37,6 +37,7 @@ class DataConfig:
         near_smallest: least of those distances, as a share of the offsets' spread.
         near_largest: largest of them.
         pairs: 'all' ordered pairs of a group, or 'paper': each view paired with one start of its own.
+        most_pairs: of all pairs, only so many a group: those of a view and its neighbour, and some of the others; 0 for all.
         spread: each view's offset from its reference is the Gaussian's, scaled by a factor uniform between these: (1, 1)
             is the paper's; a wider range has a heavier tail, for starts that are far.
         starts: where current views are: 'table1', around each other, or 'wide': half of a group's views are spread as far starts are
@@ -56,6 +57,7 @@ class DataConfig:
     near_smallest: float = 0.01
     near_largest: float = 0.5
     pairs: Literal["all", "paper"] = "all"
+    most_pairs: int = 0
     spread: tuple[float, float] = (0.2, 1.5)
     starts: Literal["table1", "wide"] = "table1"
     teacher: Literal["pbvs", "ibvs", "2.5d"] = "pbvs"
@@ -75,6 +77,8 @@ class DataConfig:
             raise SiameError("--data.starts wide needs --data.pairs all")
         if self.starts == "wide" and self.near > 1 / 3:
             raise SiameError(f"--data.starts wide with --data.near {self.near}: give a third at most")
+        if self.most_pairs < 0:
+            raise SiameError(f"--data.most-pairs {self.most_pairs}: give a number of pairs, or 0 for all")
         if not 0 < self.near_smallest <= self.near_largest:
             raise SiameError("--data.near-smallest and --data.near-largest: give shares above 0, the smallest first")
 
@@ -107,6 +111,25 @@ def cell_points(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "n
     known = (z > 1e-6) & (points.abs() < 2).all(-1)
     n = len(H)
     return points.clamp(-2, 2).mT.reshape(n, 2, rows, columns), known.float().reshape(n, rows, columns)
+
+
+def cell_matches(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "p 2 y x"], Float[Tensor, "p y x"]]:
+    """Of each pair: where in the desired image, in [-1, 1]^2, each cell of the current one's feature map is, and 1 where that is less than
+    a quarter beyond the image."""
+    h, w = batch.images.shape[-2:]
+    H = batch.homography.double()
+    G = torch.linalg.inv(H)[batch.desired] @ H[batch.current]
+    G = G * torch.sign(G[:, 2:, 2:])
+    v = (torch.arange(rows, device=H.device, dtype=H.dtype) + 0.5) * (h / rows) - 0.5
+    u = (torch.arange(columns, device=H.device, dtype=H.dtype) + 0.5) * (w / columns) - 0.5
+    v, u = torch.meshgrid(v, u, indexing="ij")
+    mapped = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3) @ G.mT
+    z = mapped[..., 2]
+    size = torch.tensor([w, h], device=H.device, dtype=H.dtype)
+    points = 2 * (mapped[..., :2] / torch.where(z > 1e-6, z, 1.0)[..., None] + 0.5) / size - 1
+    known = (z > 1e-6) & (points.abs() < 1.5).all(-1)
+    n = len(G)
+    return points.clamp(-1.5, 1.5).float().mT.reshape(n, 2, rows, columns), known.float().reshape(n, rows, columns)
 
 
 class BatchSource:
@@ -169,8 +192,12 @@ class BatchSource:
         i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
         distinct = (i != j) & ((j < n - near - far) | (j >= n - near))  # no desired view among the far ones
         i, j = i[distinct], j[distinct]
-        neighbours = (i - j).abs() == n - near
-        return T, i, j, torch.where(neighbours & (torch.minimum(i, j) < near), c.near_weight, 1.0)
+        neighbours = ((i - j).abs() == n - near) & (torch.minimum(i, j) < near)
+        if 0 < c.most_pairs < len(i):
+            chance = torch.rand(len(i), generator=generator) + neighbours
+            kept = chance.topk(c.most_pairs).indices.sort().values
+            i, j, neighbours = i[kept], j[kept], neighbours[kept]
+        return T, i, j, torch.where(neighbours, c.near_weight, 1.0)
 
     def _alike(self, n: int, generator: torch.Generator) -> Tensor:
         """Whose conditions each view has: its own, or for most neighbours those of the view that they belong to."""

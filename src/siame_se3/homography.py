@@ -26,12 +26,12 @@ class CellPoints(nn.Module):
         return y[:, :2], y[:, 2].clamp(-4, 1)
 
 
-class HomographyPool(nn.Module):
-    """S(I) = the homography from the image to the scene that fits the cells' points best: 8 numbers.
+class HomographyFit(nn.Module):
+    """The homography that takes cells at (u, v) in [-1, 1]^2 to the points that they see.
 
     Weighted linear least squares (DLT with h33 = 1; Hartley and Zisserman 2004, Sec. 4.1): each cell at (u, v) in
-    [-1, 1]^2 that sees the point (X, Y), in half widths of the scene, with an error of scale b, asks with weight 1 / b^2
-    that X (h31 u + h32 v + 1) = h11 u + h12 v + h13, and likewise Y. A weak prior (a camera straight above) holds what
+    [-1, 1]^2 that sees the point (X, Y) with an error of scale b asks with weight 1 / b^2
+    that X (h31 u + h32 v + 1) = h11 u + h12 v + h13, and likewise Y. A weak prior holds what
     no cell knows. Cells of a covered or black part say so by a large b; the others still give the whole pose. Those that are
     sure and wrong are weighed down by a few rounds of re-weighting (Geman and McClure) at run time; not in training, where it
     would hide from the cells what they got wrong. What is wrong is told from the image's own residuals, of which the kernel's
@@ -48,12 +48,11 @@ class HomographyPool(nn.Module):
 
     SIZE = 8
     ROUNDS, KERNEL = 5, 5.0  # of the re-weighting; square of the kernel's scale over the mean square of residuals
-    PRIOR = 0.55  # h11 = h22 of a camera straight above
-    STIFFNESS = 1.0, 100.0  # of the prior: on the first two rows, on h31 and h32
+    PRIOR = 1.0  # h11 = h22 of what is held; h33 is 1, the others 0
+    STIFFNESS = 1.0, 10.0  # of the prior: on the first two rows, on h31 and h32
 
-    def __init__(self, channels: int, side: int) -> None:
+    def __init__(self, side: int) -> None:
         super().__init__()
-        self.points = CellPoints(channels)
         axis = (torch.arange(side) + 0.5) / side * 2 - 1
         v, u = torch.meshgrid(axis, axis, indexing="ij")
         uv = torch.stack((u, v, torch.ones_like(u))).flatten(1)
@@ -64,18 +63,18 @@ class HomographyPool(nn.Module):
         products = (uv[:, None] * uv[None]).flatten(0, 1).T
         self.register_buffer("products", products[:, orders].contiguous(), persistent=False)
         first, last = self.STIFFNESS
-        prior = torch.zeros(4, 3, 3)
-        prior[0] = first * torch.eye(3)
-        prior[1, 0, 2] = prior[2, 1, 2] = first * self.PRIOR
-        prior[3, :2, :2] = last * torch.eye(2)
-        self.register_buffer("prior", prior.flatten(1)[:, orders].contiguous(), persistent=False)
+        held = torch.zeros(4, 3, 3)
+        held[0] = first * torch.eye(3)
+        held[1, 0, 2] = held[2, 1, 2] = first * self.PRIOR
+        held[3, :2, :2] = last * torch.eye(2)
+        self.register_buffer("prior", held.flatten(1)[:, orders].contiguous(), persistent=False)
         eye = torch.eye(3)
         self.register_buffer("cycle", torch.cat((eye.roll(1, 0), eye.roll(2, 0)), 1), persistent=False)
         # so that the spread of a training's views is of the order of 1 in each number
         self.register_buffer("units", torch.tensor([2.0] * 6 + [10.0] * 2), persistent=False)
 
-    def forward(self, features: Float[Tensor, "n c y x"]) -> Float[Tensor, "n 8"]:
-        points, log_scale = self.points(features)
+    def fit(self, points: Float[Tensor, "n 2 y x"], log_scale: Float[Tensor, "n y x"]) -> Float[Tensor, "n 8"]:
+        """h11 ... h32, in `units`, from the points that the cells see and the log of their scale of error."""
         XY = points.flatten(2)
         sure = torch.exp(-2 * log_scale.flatten(1))[:, None]
         known = torch.cat((torch.ones_like(sure), XY, XY.square().sum(1, keepdim=True)), 1) * sure
@@ -109,6 +108,23 @@ class HomographyPool(nn.Module):
         last = left[:, 0, :3] * left[:, 1, 3:] - left[:, 0, 3:] * left[:, 1, :3]
         last = (last / last[:, 2:])[..., None]
         return torch.cat((solved @ last, last), 1).unflatten(1, (3, 3)).squeeze(-1)
+
+
+class HomographyPool(HomographyFit):
+    """S(I) = the homography from the image to the scene that fits the cells' points best: 8 numbers.
+
+    Points are in half widths of the scene. The prior is a camera straight above.
+    """
+
+    PRIOR = 0.55
+    STIFFNESS = 1.0, 100.0
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__(side)
+        self.points = CellPoints(channels)
+
+    def forward(self, features: Float[Tensor, "n c y x"]) -> Float[Tensor, "n 8"]:
+        return self.fit(*self.points(features))
 
 
 _ORDERS = ((1, 1), (2, 2), (1, 2), (2, 1), (0, 0))

@@ -33,6 +33,8 @@ class LossConfig:
             (scene coordinates, which the simulator knows); dense supervision that a single velocity an image is not.
             With 'spatial' pooling its layers are thrown away after training, as the loss weights are; with 'homography'
             pooling they are the network's own. 0 for none.
+        match: with fusion 'matching', whose cells say where in the desired image they are (`where` weighs that), weight of the cross entropy of
+            which cell it is that shows the same.
         near: weight pairs by 1 / (|y| + near): relative errors count, so that the last centimetres do; 0 for equal weights.
     """
 
@@ -41,6 +43,7 @@ class LossConfig:
     norm: Literal["l2", "squared"] = "l2"
     near: float = 0.2
     where: float = 3.0
+    match: float = 1.0
 
 
 class ServoLoss(nn.Module):
@@ -89,3 +92,20 @@ def where_loss(
     count = known.sum().clamp(min=1)
     loss = ((distance * torch.exp(-log_scale) + log_scale) * known).sum() / count
     return loss, (distance.detach() * known).sum() / count
+
+
+def match_loss(
+    log_p: Float[Tensor, "n k k"], points: Float[Tensor, "n 2 y x"], known: Float[Tensor, "n y x"]
+) -> Float[Tensor, ""]:
+    """Cross entropy of the desired image's cells (second axis of `log_p`) for each cell of the current one that is in it: the four cells
+    around its point, by their bilinear weights."""
+    rows, columns = points.shape[-2:]
+    flat = points.flatten(2)
+    inside = known.flatten(1) * (flat.abs() < 1).all(1)
+    x, y = ((flat[:, k] + 1) / 2 * n - 0.5 for k, n in ((0, columns), (1, rows)))
+    left, top = x.floor(), y.floor()
+    around = [(i, j) for i in (left, left + 1) for j in (top, top + 1)]
+    share = torch.stack([(1 - (x - i).abs()) * (1 - (y - j).abs()) for i, j in around], 2)
+    place = torch.stack([j.clamp(0, rows - 1) * columns + i.clamp(0, columns - 1) for i, j in around], 2)
+    total = -(share * log_p.gather(2, place.long())).sum(2)
+    return (total * inside).sum() / inside.sum().clamp(min=1)

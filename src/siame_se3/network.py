@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from siame_se3.camera import Camera
 from siame_se3.errors import SiameError
 from siame_se3.homography import HomographyPool, pose_between, pose_from_homography, rotation_vector
+from siame_se3.matching import CellDescriptors, Matches, Matching
 
-POOLINGS = ("average", "spatial", "homography")
-FUSIONS = ("geometric", "difference", "concatenation", "relative", "absolute")
+POOLINGS = ("average", "spatial", "homography", "descriptors")
+FUSIONS = ("geometric", "matching", "difference", "concatenation", "relative", "absolute")
 OUTPUTS = ("velocity", "pose")
 
 
@@ -33,13 +34,15 @@ class NetworkConfig:
         pooling: 'average' over the last map (the paper's); 'spatial': the map keeps its places (squeezed to `squeeze`
             channels, flattened, projected to `embedding`), which tells where things are, not only what; 'homography':
             each cell says which point of the scene it sees and how surely, and S(I) is the homography that fits them
-            (see `HomographyPool`), so that cells that are covered or off the print do not count.
+            (see `HomographyPool`), so that cells that are covered or off the print do not count; 'descriptors': each cell's own vector
+            (of length `squeeze`), for fusion 'matching'.
         stride: with spatial or homography pooling, which feature map [px of input per cell]. Cells of a small stride see
             less of the image, and so err independently.
-        squeeze: with spatial pooling, channels kept.
+        squeeze: with spatial pooling, channels kept; with descriptors, their length.
         embedding: with spatial pooling, length of S(I).
         fusion: 'geometric': no layers at all; the camera's pose is read from each of the homographies S(I) and S(I*) (see
-            `pose_from_homography`), and the output follows from the two by Eq. 3; 'difference' S(I) - S(I*) (the paper's); 'concatenation' (its ablation); 'relative': the difference
+            `pose_from_homography`), and the output follows from the two by Eq. 3; 'matching': the two images' cells are matched by their
+            descriptors, and the head sees the homography between them (see `matching`), for many scenes and unseen ones; 'difference' S(I) - S(I*) (the paper's); 'concatenation' (its ablation); 'relative': the difference
             with S(I*) beside it, so that the velocity can depend on where the goal is; 'absolute': not siamese, the head says the pose
             of one image in the scene, and the output is the pose between two of them (Bateux et al. 2018).
         head: hidden layers of the regressor; the paper's are (1024, 256).
@@ -56,11 +59,11 @@ class NetworkConfig:
     image_size: int = 112
     colour: bool = True
     local_contrast: float = 0.15
-    pooling: Literal["average", "spatial", "homography"] = "homography"
+    pooling: Literal["average", "spatial", "homography", "descriptors"] = "homography"
     stride: int = 8
     squeeze: int = 64
     embedding: int = 256
-    fusion: Literal["geometric", "difference", "concatenation", "relative", "absolute"] = "relative"
+    fusion: Literal["geometric", "matching", "difference", "concatenation", "relative", "absolute"] = "relative"
     head: tuple[int, ...] = (512, 256)
     output: Literal["velocity", "pose"] = "velocity"
     zero_at_goal: bool = True
@@ -86,6 +89,10 @@ class NetworkConfig:
             raise SiameError("network: fusion 'absolute' gives poses; give --network.output pose too")
         if self.fusion == "geometric" and self.pooling != "homography":
             raise SiameError("network: fusion 'geometric' reads homographies; give --network.pooling homography")
+        if (self.fusion == "matching") != (self.pooling == "descriptors"):
+            raise SiameError(
+                "network: fusion 'matching' and pooling 'descriptors' belong together; give --network.fusion matching --network.pooling descriptors"
+            )
         if (
             not isinstance(self.rays, tuple)
             or len(self.rays) != 4
@@ -224,6 +231,7 @@ class SiameseNetwork(nn.Module):
     std: Tensor
     scale: Tensor
     rays: Tensor
+    matching: Matching  # of that fusion only
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -239,7 +247,12 @@ class SiameseNetwork(nn.Module):
         elif config.pooling == "homography":
             self.pool = HomographyPool(channels, side)
             features = HomographyPool.SIZE
-        sizes = [features * (1 if config.fusion in ("difference", "absolute") else 2), *config.head, 6]
+        elif config.pooling == "descriptors":
+            self.pool = CellDescriptors(channels, config.squeeze)
+            self.matching = Matching(config.squeeze, side)
+            features = Matching.SIZE
+        alone = config.fusion in ("difference", "absolute", "matching")
+        sizes = [features * (1 if alone else 2), *config.head, 6]
         layers: list[nn.Module] = []
         for a, b in pairwise(sizes):
             layers += [nn.Linear(a, b), nn.ReLU()]
@@ -285,6 +298,9 @@ class SiameseNetwork(nn.Module):
         if fusion == "absolute":
             with torch.autocast(s.device.type, enabled=False):
                 return self._between(self.head(s.float()), self.head(s_desired.float()).expand(*s.shape[:-1], 6))
+        if fusion == "matching":
+            with torch.autocast(s.device.type, enabled=False):
+                return self._steer(self.matching(s.float(), s_desired.float()))
         if fusion == "difference":
             x = s - s_desired
             at_goal = torch.zeros_like(x)  # of x's shape, so that at the goal both go through the very same arithmetic
@@ -305,6 +321,8 @@ class SiameseNetwork(nn.Module):
         if self.config.fusion == "absolute":
             y = self.head(s)
             return self._between(y[current], y[desired])
+        if self.config.fusion == "matching":
+            return self.regress_matches(self.matching.match(s[current], s[desired]), s, desired)
         first, rest = self.head[0], self.head[1:]
         assert isinstance(first, nn.Linear)
         d = s.shape[1]
@@ -322,6 +340,16 @@ class SiameseNetwork(nn.Module):
             return y
         zero = rest(at_goal)
         return y - (zero if len(zero) == 1 else zero[desired])
+
+    def regress_matches(self, found: Matches, s: Float[Tensor, "n d"], desired: Tensor) -> Float[Tensor, "p 6"]:
+        """`regress_pairs` from what `matching` found for the pairs; for fusion 'matching'."""
+        own, back = desired.unique(return_inverse=True)
+        return self._steer(self.matching.fit(found.points, found.log_scale) - self.matching.still(s[own])[back])
+
+    def _steer(self, h: Float[Tensor, "n 8"]) -> Float[Tensor, "n 6"]:
+        """What the head says of a homography."""
+        y = self.head(h)
+        return y - self.head(torch.zeros_like(h)) if self.config.zero_at_goal else y
 
     def poses(self, s: Float[Tensor, "*B 8"]) -> tuple[Float[Tensor, "*B 3 3"], Float[Tensor, "*B 3"]]:
         """R and t of T_wc that S(I) tells; for homography pooling."""

@@ -24,10 +24,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from siame_se3.checkpoint import atomically
-from siame_se3.data import BatchSource, cell_points
+from siame_se3.data import Batch, BatchSource, cell_matches, cell_points
 from siame_se3.errors import SiameError
 from siame_se3.homography import CellPoints, HomographyPool
-from siame_se3.loss import GROUPS, LossConfig, ServoLoss, where_loss
+from siame_se3.loss import GROUPS, LossConfig, ServoLoss, match_loss, where_loss
 from siame_se3.network import NetworkConfig, SiameseNetwork
 
 STATE_FORMAT = "siame-se3 training state"
@@ -140,7 +140,7 @@ class Trainer:
             self.network = SiameseNetwork(network)
             # What is thrown away after training: loss weights, and the layers of the auxiliary task where the network has none.
             self.loss = ServoLoss(loss)
-            own = isinstance(self.network.pool, HomographyPool)
+            own = network.pooling in ("homography", "descriptors")
             self.where = CellPoints(self.network.channels) if loss.where > 0 and not own else None
         if self.where is not None and network.pooling != "spatial":
             raise SiameError("--loss.where needs --network.pooling spatial or homography; set one of them")
@@ -235,18 +235,10 @@ class Trainer:
                 self.shares[name] = self.shares.get(name, 0.0) + seconds
             with torch.autocast(self.data.device.type, torch.bfloat16, enabled=c.precision == "bf16"):
                 features = self.network.features(batch.images)
-            s = self.network.pooled(features)
-            y_hat = self.network.regress_pairs(s, batch.current, batch.desired)
+            y_hat, auxiliary, distance = self._outputs(batch, features)
             loss, errors = self.loss(y_hat, batch.target / self.network.scale, batch.weight)
-            if self.loss_config.where > 0:
-                pool = self.network.pool
-                cells = pool.points if isinstance(pool, HomographyPool) else self.where
-                assert cells is not None
-                found, log_scale = cells(features)
-                points, known = cell_points(batch, *features.shape[-2:])
-                where, distance = where_loss(found, log_scale, points, known)
-                loss = loss + self.loss_config.where * where
-                total_where += distance / groups
+            loss = loss + auxiliary
+            total_where += distance / groups
             (loss / groups).backward()
             total += torch.cat((loss.detach()[None], errors)) / groups
             for a, b in zip(after, self._buffers(), strict=True):
@@ -280,6 +272,26 @@ class Trainer:
                 ours.copy_(theirs)
         self.seconds += time.perf_counter() - began
         return float(total[0]), self._named(total[1:].tolist(), float(total_where))
+
+    def _outputs(self, batch: Batch, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a batch's pairs what the network says; the auxiliary task's loss, weighted, and its mean error."""
+        c, network, cells = self.loss_config, self.network, features.shape[-2:]
+        s = network.pooled(features)
+        none = torch.zeros((), device=s.device)
+        if network.config.fusion == "matching":
+            found = network.matching.match(s[batch.current], s[batch.desired])
+            y_hat = network.regress_matches(found, s, batch.desired)
+            points, known = cell_matches(batch, *cells)
+            where, distance = where_loss(found.points, found.log_scale, points, known)
+            return y_hat, c.where * where + c.match * match_loss(found.log_p, points, known), distance
+        y_hat = network.regress_pairs(s, batch.current, batch.desired)
+        if c.where == 0:
+            return y_hat, none, none
+        own = network.pool.points if isinstance(network.pool, HomographyPool) else self.where
+        assert own is not None
+        (seen, log_scale), (points, known) = own(features), cell_points(batch, *cells)
+        where, distance = where_loss(seen, log_scale, points, known)
+        return y_hat, c.where * where, distance
 
     def _named(self, errors: list[float], where: float) -> dict[str, float]:
         names = ("v_xy", "v_z", "w_xy", "w_z") if self.loss_config.kind == "eq6" else ("v", "w")

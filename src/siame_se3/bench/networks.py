@@ -84,9 +84,11 @@ def recipe_of(name: str) -> Recipe:
     if not name.startswith("many-"):
         return RECIPES[name]
     _, count, colour = name.split("-")
-    # Four scenes a step, so that its gradient is not that of one of them.
-    data = DataConfig(views=16, groups=4)
-    return Recipe(NetworkConfig(colour=colour == "colour"), data=data, scenes=int(count))
+    # Four scenes a step, so that its gradient is not that of one of them; cells are matched, not learned by heart, so that the number of
+    # scenes costs nothing.
+    network = NetworkConfig(colour=colour == "colour", pooling="descriptors", fusion="matching", head=(256, 256))
+    data = DataConfig(views=16, groups=4, most_pairs=48, near_weight=4.0)
+    return Recipe(network, data=data, scenes=int(count))
 
 
 def path_of(folder: Path, name: str) -> Path:

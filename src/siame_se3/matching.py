@@ -1,0 +1,86 @@
+"""Fusion 'matching': which cell of the desired image shows what each cell of the current one shows, and the homography between the two.
+
+Compare Rocco, Arandjelovic and Sivic 2017, "Convolutional neural network architecture for geometric matching": descriptors of both images, all
+their correlations, a transformation from these. What is learned is how to tell places apart, not where they are in one scene. So one network
+serves many scenes, and scenes that it has never seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from siame_se3.homography import HomographyFit
+
+_QUICK = 10.0  # the temperature's learning rate over the others', as a power
+
+
+class CellDescriptors(nn.Module):
+    """S(I) = a unit vector for each cell of the feature map, (length, y, x) flattened."""
+
+    def __init__(self, channels: int, length: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, length, 1)
+
+    def forward(self, features: Float[Tensor, "n c y x"]) -> Float[Tensor, "n d"]:
+        return F.normalize(self.project(features), dim=1).flatten(1)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Of pairs of images.
+
+    Attributes:
+        points: where in the desired image each cell of the current one is, in [-1, 1]^2, and beyond it where it is not in it.
+        log_scale: log of its scale of error.
+        log_p: log probability that a cell (first axis) shows what a cell of the desired image (second) does.
+    """
+
+    points: Float[Tensor, "n 2 y x"]
+    log_scale: Float[Tensor, "n y x"]
+    log_p: Float[Tensor, "n k k"]
+
+
+class Matching(HomographyFit):
+    """The homography between two images from their cells' descriptors, less that between the desired one and itself.
+
+    Each cell's point is the mean of the desired image's cells under its correlations' softmax, mended by a few layers that see those of
+    its neighbours too (5 x 5 cells), which also say how sure it is. The prior is no motion.
+    """
+
+    def __init__(self, length: int, side: int, hidden: int = 64) -> None:
+        super().__init__(side)
+        self.length, self.side = length, side
+        self.temperature = nn.Parameter(torch.tensor(3.0 / _QUICK))  # log of it, over _QUICK
+        self.mend = nn.Sequential(
+            *(nn.Conv2d(side * side, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU()),
+            nn.Conv2d(hidden, 3, 3, padding=1),
+        )
+        last = self.mend[-1]
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def match(self, s: Float[Tensor, "n d"], s_desired: Float[Tensor, "n d"]) -> Matches:
+        """Where the cells of current images are in the desired ones."""
+        a, b = (x.unflatten(1, (self.length, -1)) for x in (s, s_desired))
+        log_p = ((a.transpose(1, 2) @ b) * torch.exp(_QUICK * self.temperature)).log_softmax(2)
+        p = log_p.exp()
+        mean = (p @ self.uv[:2].T).transpose(1, 2).unflatten(2, (self.side, self.side))
+        # (cell, its probabilities) is the memory layout that convolutions like best: channels last
+        more = self.mend(p.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2))
+        return Matches(mean + 0.1 * more[:, :2], more[:, 2].clamp(-4, 2), log_p)
+
+    def still(self, s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 8"]:
+        """The homography between an image and itself: next to none, and what is not none is the cells' bias."""
+        found = self.match(s_desired, s_desired)
+        return self.fit(found.points, found.log_scale)
+
+    def forward(self, s: Float[Tensor, "n d"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 8"]:
+        found = self.match(s, s_desired)
+        return self.fit(found.points, found.log_scale) - self.still(s_desired)
