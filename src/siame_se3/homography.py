@@ -73,8 +73,8 @@ class HomographyFit(nn.Module):
         # so that the spread of a training's views is of the order of 1 in each number
         self.register_buffer("units", torch.tensor([2.0] * 6 + [10.0] * 2), persistent=False)
 
-    def fit(self, points: Float[Tensor, "n 2 y x"], log_scale: Float[Tensor, "n y x"]) -> Float[Tensor, "n 8"]:
-        """h11 ... h32, in `units`, from the points that the cells see and the log of their scale of error."""
+    def fit(self, points: Tensor, log_scale: Tensor) -> Tensor:
+        """h11 ... h32 (n, 8), in `units`, from the points (n, 2, y, x) that the cells see and the log of their scale of error (n, y, x)."""
         XY = points.flatten(2)
         sure = torch.exp(-2 * log_scale.flatten(1))[:, None]
         known = torch.cat((torch.ones_like(sure), XY, XY.square().sum(1, keepdim=True)), 1) * sure

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from siame_se3.homography import HomographyFit
@@ -26,23 +25,23 @@ class CellDescriptors(nn.Module):
         super().__init__()
         self.project = nn.Conv2d(channels, length, 1)
 
-    def forward(self, features: Float[Tensor, "n c y x"]) -> Float[Tensor, "n d"]:
+    def forward(self, features: Tensor) -> Tensor:
         return F.normalize(self.project(features), dim=1).flatten(1)
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Of pairs of images.
+    """Of n pairs of images with k = y x cells. (Exporters trace this: sizes are traced numbers there, which no type checker can compare.)
 
     Attributes:
-        points: where in the desired image each cell of the current one is, in [-1, 1]^2, and beyond it where it is not in it.
-        log_scale: log of its scale of error.
-        log_p: log probability that a cell (first axis) shows what a cell of the desired image (second) does.
+        points: (n, 2, y, x), where in the desired image each cell of the current one is, in [-1, 1]^2, and beyond it where it is not in it.
+        log_scale: (n, y, x), log of its scale of error.
+        log_p: (n, k, k), log probability that a cell (first axis) shows what a cell of the desired image (second) does.
     """
 
-    points: Float[Tensor, "n 2 y x"]
-    log_scale: Float[Tensor, "n y x"]
-    log_p: Float[Tensor, "n k k"]
+    points: Tensor
+    log_scale: Tensor
+    log_p: Tensor
 
 
 class Matching(HomographyFit):
@@ -66,8 +65,8 @@ class Matching(HomographyFit):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
-    def match(self, s: Float[Tensor, "n d"], s_desired: Float[Tensor, "n d"]) -> Matches:
-        """Where the cells of current images are in the desired ones."""
+    def match(self, s: Tensor, s_desired: Tensor) -> Matches:
+        """Where the cells of current images (n, d) are in the desired ones (n, d)."""
         a, b = (x.unflatten(1, (self.length, -1)) for x in (s, s_desired))
         log_p = ((a.transpose(1, 2) @ b) * torch.exp(_QUICK * self.temperature)).log_softmax(2)
         p = log_p.exp()
@@ -76,11 +75,11 @@ class Matching(HomographyFit):
         more = self.mend(p.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2))
         return Matches(mean + 0.1 * more[:, :2], more[:, 2].clamp(-4, 2), log_p)
 
-    def still(self, s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 8"]:
-        """The homography between an image and itself: next to none, and what is not none is the cells' bias."""
+    def still(self, s_desired: Tensor) -> Tensor:
+        """(n, 8): the homography between an image and itself: next to none, and what is not none is the cells' bias."""
         found = self.match(s_desired, s_desired)
         return self.fit(found.points, found.log_scale)
 
-    def forward(self, s: Float[Tensor, "n d"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 8"]:
+    def forward(self, s: Tensor, s_desired: Tensor) -> Tensor:
         found = self.match(s, s_desired)
         return self.fit(found.points, found.log_scale) - self.still(s_desired)
