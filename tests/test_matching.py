@@ -32,8 +32,8 @@ def rand(*shape: int, seed: int = 0) -> Tensor:
 def test_images_give_unit_vectors_and_six_numbers(matching: NetworkConfig) -> None:
     net = network(matching)
     s = net.embed(rand(3, 3, 32, 32))
-    assert s.shape == (3, 8 * 64)
-    norms = s.unflatten(1, (8, 64)).norm(dim=1)
+    assert s.shape == (3, 12 * 64)
+    norms = s.unflatten(1, (12, 64))[:, :8].norm(dim=1)
     torch.testing.assert_close(norms, torch.ones(3, 64), rtol=0, atol=1e-5)
     v = net(rand(3, 3, 32, 32, seed=1), s)
     assert v.shape == (3, 6)
@@ -62,7 +62,8 @@ def told(side: int, shift: tuple[int, int]) -> tuple[Matching, Tensor, Tensor]:
     """A sharp matching of `side` x `side` cells, and the descriptors of two images, the second moved by so many cells (right, down)."""
     room = Matching(16, side).eval().requires_grad_(False)
     room.temperature.fill_(0.5)  # e^5
-    larger = F.normalize(torch.randn(1, 16, 2 * side, 2 * side, generator=torch.Generator().manual_seed(3)), dim=1)
+    larger = torch.randn(1, 24, 2 * side, 2 * side, generator=torch.Generator().manual_seed(3))
+    larger = torch.cat((F.normalize(larger[:, :16], dim=1), larger[:, 16:]), 1)
     x, y = shift
     k = side // 2
     current = larger[..., k : k + side, k : k + side]

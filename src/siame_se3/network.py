@@ -38,7 +38,8 @@ class NetworkConfig:
             (of length `squeeze`), for fusion 'matching'.
         stride: with spatial or homography pooling, which feature map [px of input per cell]. Cells of a small stride see
             less of the image, and so err independently.
-        squeeze: with spatial pooling, channels kept; with descriptors, their length.
+        squeeze: with spatial pooling, channels kept; with descriptors, their length (each cell has half as many numbers
+            more, on what moves within it).
         embedding: with spatial pooling, length of S(I).
         fusion: 'geometric': no layers at all; the camera's pose is read from each of the homographies S(I) and S(I*) (see
             `pose_from_homography`), and the output follows from the two by Eq. 3; 'matching': the two images' cells are matched by their

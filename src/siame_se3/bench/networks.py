@@ -87,7 +87,7 @@ def recipe_of(name: str) -> Recipe:
     # Four scenes a step, so that its gradient is not that of one of them; cells are matched, not learned by heart, so that the number of
     # scenes costs nothing.
     network = NetworkConfig(colour=colour == "colour", pooling="descriptors", fusion="matching", head=(256, 256))
-    data = DataConfig(views=16, groups=4, most_pairs=48, near_weight=4.0)
+    data = DataConfig(views=16, groups=4, near=0.25, near_weight=4.0, most_pairs=48)
     return Recipe(network, data=data, scenes=int(count))
 
 

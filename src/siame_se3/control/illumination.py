@@ -13,7 +13,7 @@ numbers are the solution of one weighted linear least-squares problem, v = -xi o
 Where the current image is blurred (focus, a smeared lens), I* is blurred alike first; see `blur`.
 
 Pixels that the sensor has clipped have next to no weight, and those that the light alone does not explain (a hand in the way) are
-weighed down by Tukey's biweight. As in `luminance`, all of it comes from moments of products of images: L is never made.
+weighed down by a biweight of what a neighbourhood does not explain. As in `luminance`, all of it comes from moments of products of images: L is never made.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from siame_se3.control.luminance import (
     polynomials,
     solve,
     squares_to_H,
-    tukey,
 )
 from siame_se3.errors import SiameError
 from siame_se3.view import View
 
 _TOGETHER = 4  # runs at a time: their numbers then stay in the processor's caches
 _CLIPPED = 1e-3  # weight of a clipped pixel, so that an image of nothing else still gives a direction
+_AGREE = 6  # rounds of re-weighting
 _RIDGE = (
     1e-6  # share of the diagonal added for the light's numbers: a grey image does not tell one channel from another
 )
@@ -161,21 +161,19 @@ class LightDVSLaw:
         desired = self._as_sharp(images, of)
         inner = (..., slice(b, h - b), slice(b, w - b))
         s, d = images[inner].contiguous(), desired[inner].contiguous().expand(len(images), -1, -1, -1)
-        weight = _unclipped(images, b)
+        unclipped = _unclipped(images, b)
+        light = _Light(self.camera, b, c.degree)
+        trust = None
+        if c.robust:  # before the lamps: they could be bent around a hand
+            ratio, shift = _most_agreed(s, d, unclipped)
+            trust = _trusted((s * ratio).add_(shift).sub_(d), unclipped, w, 1.5)
+        ratio, shift = _exposure(s, d, unclipped if trust is None else unclipped * trust)
         # The current image at the desired one's mean and contrast, so that the mean of their gradients is one of like things.
-        mean, spread = _statistics(s, weight)
-        wanted, wanted_spread = _statistics(d, weight)
-        ratio = torch.where(wanted_spread > 1e-4, wanted_spread / spread.clamp(min=1e-4), 1.0).clamp(1e-3, 1e3)
-        shift = wanted - mean * ratio
         u, v = gradient((images * ratio).add_(shift).add_(desired).mul_(0.5), b)
         e = (s * ratio).add_(shift).sub_(d)
-        weight = weight / ratio.square()  # noise is the sensor's: of one size before this
-        weight /= weight.mean((1, 2, 3), keepdim=True)
-        light = _Light(self.camera, b, c.degree)
-        rest = e - light.fit(e, d, weight)
-        if c.robust:
-            weight = weight * tukey(255 * rest.flatten(1)).reshape(weight.shape)
-            weight /= weight.mean((1, 2, 3), keepdim=True).clamp(min=1e-12)
+        weight = unclipped / ratio.square()  # noise is the sensor's: of one size before this
+        rest = e - light.fit(e, d, _level(weight if trust is None else weight * trust))
+        weight = _level(weight * _trusted(rest, unclipped, w) if c.robust else weight)
         cost = 255**2 * (weight * rest.square_()).mean((1, 2, 3)).double()
         q = self.inverse_Z[of].expand(len(images))[:, None].repeat(1, 3)
         scale = torch.cat((q, torch.ones_like(q)), 1)
@@ -193,6 +191,49 @@ class LightDVSLaw:
             return desired
         alike = gaussian_blur(desired.expand(len(images), -1, -1, -1), sigma)
         return torch.where(sigma[:, None, None, None] > 0, alike, desired)
+
+
+def _exposure(s: Tensor, d: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Gain and bias (n, c, 1, 1) of each channel that give s the weighted mean and contrast of d."""
+    mean, spread = _statistics(s, weight)
+    wanted, wanted_spread = _statistics(d, weight)
+    ratio = torch.where(wanted_spread > 1e-4, wanted_spread / spread.clamp(min=1e-4), 1.0).clamp(1e-3, 1e3)
+    return ratio, wanted - mean * ratio
+
+
+def _most_agreed(s: Tensor, d: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_exposure`, by least absolute differences (re-weighted least squares of s = g d + o, on means of 4 x 4 pixels): what most of the image
+    agrees on, whatever a part of it shows."""
+    s, d, weight = (F.avg_pool2d(z, 4).flatten(2) for z in (s, d, weight))
+    share = torch.ones_like(weight)
+    for _ in range(_AGREE):
+        w = weight * share
+        total = w.sum(2, keepdim=True)
+        s_mean, d_mean = (w * s).sum(2, keepdim=True) / total, (w * d).sum(2, keepdim=True) / total
+        ds, dd = s - s_mean, d - d_mean
+        gain = ((w * ds * dd).sum(2, keepdim=True) / ((w * dd * dd).sum(2, keepdim=True) + 1e-9)).clamp(0.05, 20)
+        square = weight * (ds - gain * dd).square()
+        share = (square.sum(1, keepdim=True) / weight.sum(1, keepdim=True)).add(1e-5).rsqrt()
+    return (1 / gain)[..., None], (d_mean - s_mean / gain)[..., None]
+
+
+def _level(weight: Float[Tensor, "n 3 y x"]) -> Float[Tensor, "n 3 y x"]:
+    """With a mean of 1."""
+    return weight / weight.mean((1, 2, 3), keepdim=True).clamp(min=1e-12)
+
+
+def _trusted(
+    rest: Float[Tensor, "n 3 y x"], unclipped: Float[Tensor, "n 3 y x"], width: int, patience: float = 1.0
+) -> Float[Tensor, "n 3 y x"]:
+    """Weights (1 - (r / (3 patience m))^2)^2, 0 beyond, with r the root mean square of what is not explained around a pixel (a 16th of the image's
+    width, all channels that are not clipped), and m its median, one grey level at least. What is in the way is a thing, not a pixel: some of its pixels
+    are as they should be."""
+    side = 2 * (width // 32) + 1
+    sums = torch.cat(((unclipped * rest.square()).sum(1, keepdim=True), unclipped.sum(1, keepdim=True)), 1)
+    square, count = F.avg_pool2d(sums, side, 1, side // 2, count_include_pad=False).split(1, 1)
+    around = square / count
+    middle = around[..., ::2, ::2].flatten(1).median(1).values[:, None, None, None].clamp(min=1 / 255**2)
+    return (1 - around / (9 * patience**2 * middle)).clamp(min=0).square().expand_as(rest)
 
 
 def _unclipped(images: Float[Tensor, "n 3 h w"], border: int) -> Float[Tensor, "n 3 y x"]:
