@@ -104,15 +104,21 @@ def test_runs_are_shared_out_to_the_scenes(setup: Setup) -> None:
 
 def test_fig3_has_a_line_a_number_of_scenes(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fig3, "UNSEEN", 2)
-    wanted = fig3.cells(4, 5, fig3.ROWS, (2, 3))
+    wanted = [
+        *fig3.cells(4, 5, ("colour", "dvs"), (2, 3)),
+        *fig3.cells(4, 5, ("handoff",), (3,)),
+        *fig3.cells(4, 5, ("grey",), (2,)),
+    ]
     cells.run(setup, "fig3", wanted)
     assert {p.stem for p in (setup.folder / "networks").glob("*.safetensors")} == {
-        f"many-{n}-{colour}" for n in (2, 3) for colour in ("colour", "grey")
+        f"many-{n}" for n in ("2-colour", "3-colour", "2-grey")
     }
     text = fig3.page(setup, wanted, "siame bench fig3")
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert [line[0] for line in lines] == ["scenes", "---", "2", "3"]
-    assert all("-" not in line[1:] for line in lines[2:])
+    given = {row: [cell != "-" for cell in lines[row][1:]] for row in (2, 3)}
+    assert given[2] == [True, True, True, True, False, False, True, True]
+    assert given[3] == [True, True, False, False, True, True, True, True]
     assert lines[2][-1] == lines[3][-1]  # DVS on unseen scenes does not depend on the number
     assert (setup.folder / "fig3" / "fig3.png").is_file()
     page = (setup.folder / "fig3" / "report.md").read_text(encoding="utf-8")

@@ -39,7 +39,7 @@ class ServoConfig:
         timeout: and after this much wall time [s]; 0 for none.
         settle_v: the motion has settled when the law's velocity at gain 1, averaged over the last `settle_steps` iterations
             (so that what only trembles counts as still), is below this [m/s]...
-        settle_w: ...and this [rad/s].
+        settle_w: ...and this [rad/s], for half as many iterations in a row (a law whose velocity turns around is not still).
         settle_steps: how many.
         lost_steps: a run whose law finds a fault (too few matches, an image that is not one) stands still, and ends after
             this many such iterations in a row.
@@ -154,6 +154,7 @@ def servo(
     iterations = torch.zeros(n, dtype=torch.long)
     valid = torch.zeros(n, dtype=torch.long)  # iterations since the last fault
     recent = torch.zeros(config.settle_steps, n, 6, dtype=torch.float64)
+    still = torch.zeros(n, dtype=torch.long)  # iterations in a row that the mean of those has been small
     reason = ["iterations"] * n
     previous = torch.zeros(n, 6, dtype=torch.float64)
     lost = torch.zeros(n, dtype=torch.long)
@@ -211,7 +212,8 @@ def servo(
             valid = torch.where(faulty, 0, valid + 1)
             mean = recent.mean(0)
             small = (mean[:, :3].norm(dim=1) < config.settle_v) & (mean[:, 3:].norm(dim=1) < config.settle_w)
-            settled = active & small & (valid >= config.settle_steps)
+            still = torch.where(small & (valid >= config.settle_steps), still + 1, 0)
+            settled = active & (still > config.settle_steps // 2)
             for k in settled.nonzero()[:, 0].tolist():
                 reason[k] = "settled"
             active = active & ~settled

@@ -1,5 +1,5 @@
 """Fig. 3: one network for 2, 5, 10, 50 and 100 scenes, in colour and in grey, on the scenes it knows; DVS on the same; and, beyond the
-paper, on scenes that no training has seen."""
+paper, on scenes that no training has seen, and with photometric servoing to end with."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from siame_se3.metrics import Row
 
 NAME = "fig3"
 COUNTS = (2, 5, 10, 50, 100)
-ROWS = ("colour", "grey", "dvs")
+ROWS = ("colour", "grey", "handoff", "dvs")
 QUICK = ("colour", "dvs")  # with --quick
 OTHERS: tuple[str, ...] = ()  # rows on demand
 
 
 def cells(runs: int, seed: int, rows: Sequence[str], counts: Sequence[int] = COUNTS) -> list[Cell]:
-    """Of each number of scenes: both networks and DVS on those, and on the unseen ones (DVS once)."""
+    """Of each number of scenes: both networks, the hand-off from that in colour, and DVS on those, and on the unseen ones (DVS once)."""
     wanted = []
     for count in counts:
         for row in rows:
-            law, network = ("dvs", "") if row == "dvs" else ("siame-se(3)", f"many-{count}-{row}")
+            law, network = {
+                "dvs": ("dvs", ""),
+                "handoff": ("handoff", f"many-{count}-colour"),
+            }.get(row, ("siame-se(3)", f"many-{count}-{row}"))
             for split, scenes in (("train", count), ("unseen", UNSEEN)):
                 if row != "dvs" or split == "train" or count == counts[0]:
                     name = f"{row} unseen" if row == "dvs" and split == "unseen" else f"{row} {count} {split}"
@@ -55,9 +58,11 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     titles = {
         ("colour", "train"): "colour",
         ("grey", "train"): "grey",
+        ("handoff", "train"): "colour, hand-off",
         ("dvs", "train"): "DVS, the same scenes",
         ("colour", "unseen"): "colour, unseen scenes",
         ("grey", "unseen"): "grey, unseen scenes",
+        ("handoff", "unseen"): "hand-off, unseen scenes",
         ("dvs", "unseen"): "DVS, unseen scenes",
     }
     table = [

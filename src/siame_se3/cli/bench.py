@@ -41,7 +41,7 @@ class Bench:
     """Training budget of each network that is missing."""
     laws: tuple[str, ...] = ()
     """Only these rows. table1, wide, perturb: dvs, dct20, dct100, dvs-light, ibvs-orb, ibvs-sift, pbvs-orb, pbvs-sift, absolute-pose,
-    'siame-SE(3)', 'siame-se(3)-two', 'siame-se(3)', handoff, 'siame-se(3)-robust', handoff-robust, 'siame-se(3)-wide', handoff-wide; fig3: colour, grey, dvs."""
+    'siame-SE(3)', 'siame-se(3)-two', 'siame-se(3)', handoff, 'siame-se(3)-robust', handoff-robust, 'siame-se(3)-wide', handoff-wide; fig3: colour, grey, handoff, dvs."""
     counts: tuple[int, ...] = (2, 5, 10, 50, 100)
     """Numbers of scenes of fig3's networks."""
     scenes: Path | None = None
