@@ -36,6 +36,11 @@ def save(figure: Figure, path: str | Path) -> None:
     partial.replace(path)
 
 
+def _told(error: float) -> str:
+    """With four digits where two would say zero."""
+    return f"{error:.2f}" if error >= 0.1 else f"{error:.4f}"
+
+
 def _show(axes: Any, image: Tensor, title: str) -> None:
     axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
     axes.set_title(title, fontsize=10)
@@ -127,14 +132,14 @@ def overview(
     images = top.subplots(1, 5)
     _show(images[0], start, f"start: {100 * chosen.start_t_m:.1f} cm, {chosen.start_r_deg:.1f} deg away")
     _show(images[1], goal, "desired: the photo to return to")
-    _show(images[2], end, f"end: {1000 * chosen.end_t_m:.2f} mm, {chosen.end_r_deg:.3f} deg away")
+    _show(images[2], end, f"end: {_told(1000 * chosen.end_t_m)} mm, {_told(chosen.end_r_deg)} deg away")
     _show(images[3], _difference(start, goal), "start - desired (grey: equal)")
     _show(images[4], _difference(end, goal), "end - desired")
     t, r = (x.reshape(len(x), -1).numpy() for x in trajectory.error_norms)
     law = trajectory.settings.get("law", "neural")
     figure.suptitle(
         f"{s.runs} cameras driven to their desired view, law '{law}', scene '{scene.name}': {s.converged_percent:.1f} % converged, "
-        f"median end error {1000 * s.median_end_t_m:.2f} mm and {s.median_end_r_deg:.3f} deg",
+        f"median end error {_told(1000 * s.median_end_t_m)} mm and {_told(s.median_end_r_deg)} deg",
         fontsize=14,
         fontweight="bold",
     )
