@@ -1,4 +1,4 @@
-"""The current image's blur: told, and matched by the light-fitting law. Blurred by OpenCV, not by the law's own filter."""
+"""The current image's blur: told (blurred by OpenCV and by a lens's disc), and matched by the light-fitting law."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from poses_helpers import above
+from poses_helpers import above, near
 from siame_se3 import lie
 from siame_se3.augment import NONE
 from siame_se3.camera import Camera
@@ -107,13 +107,18 @@ def test_a_blurred_camera_ends_at_the_sharp_photo(photo: Scene, lens: Camera) ->
 
 
 def test_parts_of_a_batch_are_the_batch(photo: Scene, lens: Camera) -> None:
-    goal = above(3)
+    goal = near(6, seed=5)
     target = HomographyPlant(photo, lens).look(goal)
-    view = HomographyPlant(photo, lens, conditions=replace(NONE, blur=3.0), seed=2).reset(goal @ OFFSET)
+    view = HomographyPlant(photo, lens, conditions=replace(NONE, blur=4.0, least=0.3), seed=2).reset(goal @ OFFSET)
     law = LightDVS().aim(target)
     v = law(view)
-    for k in range(3):
+    for k in range(6):
         torch.testing.assert_close(law[torch.tensor([k])](view[torch.tensor([k])])[0], v[k], rtol=1e-3, atol=1e-6)
+
+
+def test_least_blur_that_is_asked_for_is_no_error(photo: Scene, lens: Camera) -> None:
+    plant = HomographyPlant(photo, lens)
+    assert bool(LightDVS(blur=0.1).aim(plant.look(above()))(plant.look(above() @ OFFSET)).isfinite().all())
 
 
 @pytest.mark.parametrize("blur", [-1.0, 21.0, math.nan])

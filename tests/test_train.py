@@ -140,7 +140,7 @@ def test_matching_learns_which_cells_are_the_same_and_so_the_velocity() -> None:
     trainer = trainer_of(150, data, pooling="descriptors", contrast=0.2, lr=3e-3)
     assert trainer.where is None
     errors = [trainer.advance()[1] for _ in range(150)]
-    for name, share in (("v_xy", 0.85), ("where", 0.4)):  # 0.66 and 0.25 here
+    for name, share in (("v_xy", 0.85), ("match", 0.4)):  # 0.66 and 0.25 here
         assert sum(e[name] for e in errors[-10:]) < share * sum(e[name] for e in errors[:10])
 
 

@@ -77,8 +77,10 @@ class DataConfig:
             raise SiameError("--data.starts wide needs --data.pairs all")
         if self.starts == "wide" and self.near > 1 / 3:
             raise SiameError(f"--data.starts wide with --data.near {self.near}: give a third at most")
-        if self.most_pairs < 0:
-            raise SiameError(f"--data.most-pairs {self.most_pairs}: give a number of pairs, or 0 for all")
+        if self.most_pairs < 0 or (self.most_pairs and self.pairs == "paper"):
+            raise SiameError(
+                f"--data.most-pairs {self.most_pairs}: give a number of --data.pairs all, or 0 for all of them"
+            )
         if not 0 < self.near_smallest <= self.near_largest:
             raise SiameError("--data.near-smallest and --data.near-largest: give shares above 0, the smallest first")
 
@@ -119,14 +121,15 @@ def cell_matches(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "
     h, w = batch.images.shape[-2:]
     H = batch.homography.double()
     G = torch.linalg.inv(H)[batch.desired] @ H[batch.current]
-    G = G * torch.sign(G[:, 2:, 2:])
     v = (torch.arange(rows, device=H.device, dtype=H.dtype) + 0.5) * (h / rows) - 0.5
     u = (torch.arange(columns, device=H.device, dtype=H.dtype) + 0.5) * (w / columns) - 0.5
     v, u = torch.meshgrid(v, u, indexing="ij")
-    mapped = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3) @ G.mT
-    z = mapped[..., 2]
+    pixels = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3)
+    mapped = pixels @ G.mT
+    # In front of the desired camera, where the ray from the current one meets the plane at all (see `render.plane_from_pixel`).
+    z = torch.minimum(mapped[..., 2], (pixels @ H[batch.current].mT)[..., 2])
     size = torch.tensor([w, h], device=H.device, dtype=H.dtype)
-    points = 2 * (mapped[..., :2] / torch.where(z > 1e-6, z, 1.0)[..., None] + 0.5) / size - 1
+    points = 2 * (mapped[..., :2] / torch.where(z > 1e-6, mapped[..., 2], 1.0)[..., None] + 0.5) / size - 1
     known = (z > 1e-6) & (points.abs() < 1.5).all(-1)
     n = len(G)
     return points.clamp(-1.5, 1.5).float().mT.reshape(n, 2, rows, columns), known.float().reshape(n, rows, columns)

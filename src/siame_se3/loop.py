@@ -39,7 +39,7 @@ class ServoConfig:
         timeout: and after this much wall time [s]; 0 for none.
         settle_v: the motion has settled when the law's velocity at gain 1, averaged over the last `settle_steps` iterations
             (so that what only trembles counts as still), is below this [m/s]...
-        settle_w: ...and this [rad/s], for half as many iterations in a row (a law whose velocity turns around is not still).
+        settle_w: ...and this [rad/s], for more than half as many iterations in a row (a law whose velocity turns around is not still).
         settle_steps: how many.
         lost_steps: a run whose law finds a fault (too few matches, an image that is not one) stands still, and ends after
             this many such iterations in a row.

@@ -36,7 +36,7 @@ class NetworkConfig:
             each cell says which point of the scene it sees and how surely, and S(I) is the homography that fits them
             (see `HomographyPool`), so that cells that are covered or off the print do not count; 'descriptors': each cell's own vector
             (of length `squeeze`), for fusion 'matching'.
-        stride: with spatial or homography pooling, which feature map [px of input per cell]. Cells of a small stride see
+        stride: with all poolings but 'average', which feature map [px of input per cell]. Cells of a small stride see
             less of the image, and so err independently.
         squeeze: with spatial pooling, channels kept; with descriptors, their length (each cell has half as many numbers
             more, on what moves within it).
@@ -94,6 +94,8 @@ class NetworkConfig:
             raise SiameError(
                 "network: fusion 'matching' and pooling 'descriptors' belong together; give --network.fusion matching --network.pooling descriptors"
             )
+        if self.pooling == "descriptors" and self.squeeze < 2:
+            refuse("squeeze", "2 or more with descriptors")
         if (
             not isinstance(self.rays, tuple)
             or len(self.rays) != 4

@@ -83,7 +83,9 @@ class Progress:
     step: int
     steps: int
     loss: float
-    groups: dict[str, float]  # mean error of each loss group [m or rad], and of 'where' [half scene widths]
+    groups: dict[
+        str, float
+    ]  # mean error of each loss group [m or rad], and of 'where' [half scene widths] or 'match' [half images]
     lr: float  # share of the peak
     seconds: float  # since the (first) start, pauses left out
     images: int
@@ -143,7 +145,7 @@ class Trainer:
             own = network.pooling in ("homography", "descriptors")
             self.where = CellPoints(self.network.channels) if loss.where > 0 and not own else None
         if self.where is not None and network.pooling != "spatial":
-            raise SiameError("--loss.where needs --network.pooling spatial or homography; set one of them")
+            raise SiameError("--loss.where needs --network.pooling spatial, homography or descriptors; set one of them")
         self._initial = 0.0 if initial is None else float(sum(w.double().sum() for w in initial.values()))
         if initial is not None:
             mine = self.network.state_dict()
@@ -217,7 +219,7 @@ class Trainer:
         return [b for name, b in self.network.named_buffers() if name in kept and b.is_floating_point()]
 
     def advance(self) -> tuple[float, dict[str, float]]:
-        """One step; returns the loss, and the mean error of each loss group [m or rad] and of 'where' [half scene widths]."""
+        """One step; returns the loss, and the mean error of each loss group [m or rad] and of 'where' [half scene widths] or 'match' [half images]."""
         c, groups = self.config, self.data.config.groups
         began = time.perf_counter()
         self.network.train()
@@ -298,7 +300,9 @@ class Trainer:
         first_axis = [g.start for g in GROUPS[self.loss_config.kind]]
         scale = self.network_config.output_scale
         named = {name: e * scale[axis] for name, e, axis in zip(names, errors, first_axis, strict=True)}
-        return named if self.loss_config.where == 0 else {**named, "where": where}
+        if self.loss_config.where == 0:
+            return named
+        return {**named, "match" if self.network_config.fusion == "matching" else "where": where}
 
     # State on disk: safetensors, no pickle.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -12,6 +13,7 @@ from siame_se3.augment import Augmentation
 from siame_se3.bench import photos
 from siame_se3.checkpoint import Model
 from siame_se3.data import BatchSource, DataConfig
+from siame_se3.errors import SiameError
 from siame_se3.loss import LossConfig
 from siame_se3.network import NetworkConfig
 from siame_se3.sampling import Workspace
@@ -106,9 +108,14 @@ def obtain(
 ) -> Model:
     """A network by its name, trained for `minutes` if it is not there; an interrupted training goes on."""
     path = path_of(folder, name)
-    if path.is_file():
-        return checkpoint.load(path)
     recipe = recipe_of(name)
+    if path.is_file():
+        model = checkpoint.load(path)
+        if "recipe" in model.card and model.card["recipe"] != json.loads(json.dumps(asdict(recipe))):
+            raise SiameError(
+                f"{path}: trained by another recipe than that of this version; remove it, or give another --out"
+            )
+        return model
     initial = None
     if recipe.init:
         initial = obtain(recipe.init, scenes, folder, minutes, seed, tell).network.weights_for(recipe.network)

@@ -176,6 +176,8 @@ class Train:
 
 def _reading(name: str, value: float, width: float) -> str:
     """A training error in the units that a person reads."""
+    if name == "match":
+        return f"match {100 * value / 2:.2f}% of the image"
     if name.startswith("w_") or name == "w":
         return f"{name} {math.degrees(value):.2f}deg"
     return f"{name} {100 * value * (width / 2 if name == 'where' else 1):.2f}cm"

@@ -11,6 +11,7 @@ which the desired one, blurred by it, has the same r.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,8 @@ from torch import Tensor
 from siame_se3.augment import gaussian_blur
 
 FINE, COARSE = 0.7, 2.0  # [px]
-LEAST = 0.6  # another view of the same scene differs by 0.4 px at most; less than this is taken for none [px]
+LEAST = 0.6  # another view of the same scene differs by 0.4 px at most; less than this is taken for none [px]...
+FULL = 0.8  # ...and this much for what it is, so that there is no step between
 STEP = 0.25  # of the blurs that the desired image is tried with [px]
 
 
@@ -44,7 +46,7 @@ class BlurScale:
     @staticmethod
     def of(grey: Float[Tensor, "n h w"], border: int, most: float) -> BlurScale:
         """Of desired images, up to a blur of `most` [px]."""
-        count = round(most / STEP) + 1
+        count = max(2, math.ceil(most / STEP) + 1)
         r = torch.stack(
             [detail(gaussian_blur(grey[None], torch.tensor([k * STEP]))[0], border) for k in range(count)], 1
         )
@@ -54,11 +56,11 @@ class BlurScale:
         return BlurScale(self.r[index], self.border)
 
     def read(self, grey: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
-        """How much more blurred than its desired image each current one is [px]; 0 where that is less than LEAST."""
+        """How much more blurred than its desired image each current one is [px]; 0 where that is less than LEAST, and less than it is up to FULL."""
         r = detail(grey, self.border)
         table = self.r.expand(len(grey), -1)
         place = (table > r[:, None]).sum(1).clamp(1, table.shape[1] - 1)  # the first that is not above r
         low, high = (table.gather(1, k[:, None])[:, 0] for k in (place - 1, place))
         share = ((low - r) / (low - high).clamp(min=1e-6)).clamp(0, 1)
         sigma = (place - 1 + share) * STEP
-        return torch.where(sigma < LEAST, 0.0, sigma)
+        return sigma * ((sigma - LEAST) / (FULL - LEAST)).clamp(0, 1)

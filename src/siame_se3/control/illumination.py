@@ -79,7 +79,8 @@ class LightDVS:
 
     def aim(self, target: View) -> LightDVSLaw:
         """Keeps the desired images."""
-        camera, images, batch, depth_known = desired_images(target, "dvs-light", self.border)
+        # The light is fitted on 4 x 4 pixels and more.
+        camera, images, batch, depth_known = desired_images(target, "dvs-light", self.border + 2)
         n = len(images)
         Z = torch.full((n,), self.Z) if depth_known is None else depth_known
         images = images.float().cpu()
