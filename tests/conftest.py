@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,6 +37,12 @@ def smooth_scene(seed: int = 0) -> Scene:
 @pytest.fixture(scope="session")
 def scene() -> Scene:
     return smooth_scene()
+
+
+@pytest.fixture(scope="session")
+def photo() -> Scene:
+    """ViSP's coffee."""
+    return Scene.from_photo(Path(__file__).parent / "data" / "visp" / "coffee.png")
 
 
 @pytest.fixture(scope="session")

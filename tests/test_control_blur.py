@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -29,11 +28,6 @@ OFFSET = lie.pose_from_vector(torch.tensor([0.008, -0.006, 0.01, 0.01, 0.015, 0.
 @pytest.fixture(scope="session")
 def lens() -> Camera:
     return Camera.from_focal(300, 224).resized(112)
-
-
-@pytest.fixture(scope="session")
-def photo() -> Scene:
-    return Scene.from_photo(Path(__file__).parent / "data" / "visp" / "coffee.png")
 
 
 def filtered(image: Tensor, kernel: float, disc: bool) -> Tensor:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -28,11 +27,6 @@ LAW = LightDVS(border=4)
 @pytest.fixture(scope="session")
 def lens() -> Camera:
     return Camera.from_focal(300, 224).resized(56)
-
-
-@pytest.fixture(scope="session")
-def photo() -> Scene:
-    return Scene.from_photo(Path(__file__).parent / "data" / "visp" / "coffee.png")
 
 
 def relit(view: View, image: Tensor) -> View:

@@ -83,9 +83,8 @@ class Progress:
     step: int
     steps: int
     loss: float
-    groups: dict[
-        str, float
-    ]  # mean error of each loss group [m or rad], and of 'where' [half scene widths] or 'match' [half images]
+    # mean error of each loss group [m or rad], and of 'where' [half scene widths] or 'match' [half images]
+    groups: dict[str, float]
     lr: float  # share of the peak
     seconds: float  # since the (first) start, pauses left out
     images: int

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from siame_se3 import metrics
@@ -169,6 +169,7 @@ def _what(cell: Cell, setup: Setup) -> dict[str, object]:
         "mismatch": None if cell.mismatch is None else vars(cell.mismatch),
         "scenes": [cell.split, cell.scenes],
         "network": cell.needs,
+        "recipe": asdict(networks.recipe_of(cell.needs)) if cell.needs else None,
     }
 
 
@@ -181,7 +182,7 @@ def _check(path: Path, cell: Cell, setup: Setup) -> None:
     wanted = json.loads(json.dumps(_what(cell, setup)))
     if other := [name for name in wanted if wanted[name] != facts.get(name)]:
         raise SiameError(
-            f"{path}: made with another {other[0]} ({facts.get(other[0])}, now {wanted[other[0]]}); give another --out"
+            f"{path}: made with another {other[0]} ({facts.get(other[0])!s:.60}, now {wanted[other[0]]!s:.60}); give another --out"
         )
 
 

@@ -164,17 +164,17 @@ class LightDVSLaw:
         s, d = images[inner].contiguous(), desired[inner].contiguous().expand(len(images), -1, -1, -1)
         unclipped = _unclipped(images, b)
         light = _Light(self.camera, b, c.degree)
-        trust = None
+        trusted = unclipped
         if c.robust:  # before the lamps: they could be bent around a hand
             ratio, shift = _most_agreed(s, d, unclipped)
-            trust = _trusted((s * ratio).add_(shift).sub_(d), unclipped, w, 1.5)
-        ratio, shift = _exposure(s, d, unclipped if trust is None else unclipped * trust)
+            trusted = unclipped * _trusted((s * ratio).add_(shift).sub_(d), unclipped, w, 1.5)
+        ratio, shift = _exposure(s, d, trusted)
         # The current image at the desired one's mean and contrast, so that the mean of their gradients is one of like things.
         u, v = gradient((images * ratio).add_(shift).add_(desired).mul_(0.5), b)
         e = (s * ratio).add_(shift).sub_(d)
-        weight = unclipped / ratio.square()  # noise is the sensor's: of one size before this
-        rest = e - light.fit(e, d, _level(weight if trust is None else weight * trust))
-        weight = _level(weight * _trusted(rest, unclipped, w) if c.robust else weight)
+        noise = ratio.square()  # the sensor's is of one size before this
+        rest = e - light.fit(e, d, _level(trusted / noise))
+        weight = _level((unclipped * _trusted(rest, unclipped, w) if c.robust else unclipped) / noise)
         cost = 255**2 * (weight * rest.square_()).mean((1, 2, 3)).double()
         q = self.inverse_Z[of].expand(len(images))[:, None].repeat(1, 3)
         scale = torch.cat((q, torch.ones_like(q)), 1)
