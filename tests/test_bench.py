@@ -13,6 +13,7 @@ from siame_se3.bench import cells, laws, networks, perturb, report, table1, wide
 from siame_se3.bench.cells import Cell, Setup
 from siame_se3.bench.laws import LAWS, BenchLaw
 from siame_se3.cli.bench import Bench
+from siame_se3.control import neural
 from siame_se3.data import DataConfig
 from siame_se3.errors import SiameError
 from siame_se3.loss import LossConfig
@@ -37,6 +38,8 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
     )
     monkeypatch.setattr(networks, "RECIPES", {"siame-se(3)": tiny})
     monkeypatch.setattr(networks, "steps_in", lambda minutes, *rest: 2)
+    # OpenVINO's conversion of each of these networks would take longer than all else here
+    monkeypatch.setattr(neural, "engine_for", lambda network, engine="auto": neural.TorchEngine(network))
     return Setup(tmp_path, Scene.from_photo(PHOTO), 0.1, 3, lambda text: None)
 
 

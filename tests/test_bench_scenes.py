@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from siame_se3 import metrics
 from siame_se3.bench import cells, fig3, laws, networks, photos, robot, training
 from siame_se3.bench.cells import Cell, Setup
 from siame_se3.bench.laws import LAWS
+from siame_se3.cli.bench import Bench
+from siame_se3.control import neural
 from siame_se3.data import DataConfig
 from siame_se3.errors import SiameError
 from siame_se3.loss import LossConfig
@@ -49,6 +52,8 @@ def setup(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Setu
 
     monkeypatch.setattr(networks, "recipe_of", recipe_of)
     monkeypatch.setattr(networks, "steps_in", lambda minutes, *rest: 2)
+    # OpenVINO's conversion of each of these networks would take longer than all else here
+    monkeypatch.setattr(neural, "engine_for", lambda network, engine="auto": neural.TorchEngine(network))
     return Setup(tmp_path / "out", smooth_scene(), 0.1, 3, lambda text: None, folder)
 
 
@@ -57,6 +62,9 @@ def test_the_list_has_its_split() -> None:
     assert (len(train), len(unseen)) == (100, photos.UNSEEN)
     assert len({photo.path for photo in train + unseen}) == 112
     assert {photo.split for photo in train} == {"train"}
+    assert [photo.name for photo in unseen[:4]] == ["Cluster", "logo", "astronaut", "TwoWings"]
+    assert photos.names("unseen") == [photo.name for photo in unseen]
+    assert len(set(photos.names("train"))) == 100
 
 
 def test_listed_photos_are_prints_of_one_size() -> None:
@@ -102,12 +110,11 @@ def test_runs_are_shared_out_to_the_scenes(setup: Setup) -> None:
     assert [row.end_t_m for row in rows] == [row.end_t_m for row in singly]
 
 
-def test_fig3_has_a_line_a_number_of_scenes(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fig3, "UNSEEN", 2)
+def test_fig3_has_a_line_a_number_of_scenes(setup: Setup) -> None:
     wanted = [
-        *fig3.cells(4, 5, ("colour", "dvs"), (2, 3)),
-        *fig3.cells(4, 5, ("handoff",), (3,)),
-        *fig3.cells(4, 5, ("grey",), (2,)),
+        *fig3.cells(4, 5, ("colour", "dvs"), (2, 3), 2),
+        *fig3.cells(4, 5, ("handoff",), (3,), 2),
+        *fig3.cells(4, 5, ("grey",), (2,), 2),
     ]
     cells.run(setup, "fig3", wanted)
     assert {p.stem for p in (setup.folder / "networks").glob("*.safetensors")} == {
@@ -123,12 +130,45 @@ def test_fig3_has_a_line_a_number_of_scenes(setup: Setup, monkeypatch: pytest.Mo
     assert (setup.folder / "fig3" / "fig3.png").is_file()
     page = (setup.folder / "fig3" / "report.md").read_text(encoding="utf-8")
     assert text in page
+    # each of the two unseen scenes has two runs, of the networks for 3
+    assert "| scene | colour, unseen scenes | hand-off, unseen scenes |" in page
+    assert [line.split("|")[1].strip() for line in page.splitlines() if " of 2 |" in line] == ["photo09", "photo10"]
 
 
-def test_fig3_of_some_rows_says_what_is_missing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fig3, "UNSEEN", 2)
-    assert "nothing has been run" in fig3.page(setup, fig3.cells(4, 5, ("dvs",), (2,)), "x")
-    wanted = fig3.cells(4, 5, ("dvs",), (2,))
+def test_fig3_counts_the_runs_of_each_unseen_scene(setup: Setup) -> None:
+    wanted = [cell for cell in fig3.cells(5, 5, ("colour",), (2,), 2) if cell.split == "unseen"]
+    row = metrics.Row(0, 0.1, 10, 0.001, 0.1, 0.01, 1, 20, 1, 1.0)
+    rows = [replace(row, run=k, converged=int(k in (0, 1, 3))) for k in range(5)]
+    metrics.write_csv(rows, cells.csv_of(setup, "fig3", wanted[0]))
+    cells.csv_of(setup, "fig3", wanted[0]).with_suffix(".json").write_text(
+        json.dumps({"what": cells._what(wanted[0], setup), "seconds": 1.0}), encoding="utf-8"
+    )
+    fig3.page(setup, wanted, "x")
+    page = (setup.folder / "fig3" / "report.md").read_text(encoding="utf-8")
+    assert "| photo09 | 2 of 2 |\n| photo10 | 1 of 3 |" in page
+
+
+def test_a_small_folder_has_no_unseen_scenes(setup: Setup, folder: Path) -> None:
+    for path in sorted(folder.iterdir())[4:]:
+        path.unlink()
+    assert len(photos.names("train", folder)) == 4
+    wanted = fig3.cells(2, 5, ("dvs",), (2,), len(photos.names("unseen", folder)))
+    assert [cell.split for cell in wanted] == ["train"]
+    cells.run(setup, "fig3", wanted)
+    assert "one by one" not in fig3.page(setup, wanted, "x")
+    assert (setup.folder / "fig3" / "fig3.png").is_file()
+
+
+def test_too_many_scenes_are_refused_before_any_training(folder: Path, tmp_path: Path) -> None:
+    told = "--counts 10: --scenes .* has 9 photos to train on"
+    with pytest.raises(SiameError, match=told):
+        Bench("fig3", out=tmp_path / "out", scenes=folder, counts=(2, 10))()
+    assert not (tmp_path / "out" / "networks").exists()
+
+
+def test_fig3_of_some_rows_says_what_is_missing(setup: Setup) -> None:
+    assert "nothing has been run" in fig3.page(setup, fig3.cells(4, 5, ("dvs",), (2,), 2), "x")
+    wanted = fig3.cells(4, 5, ("dvs",), (2,), 2)
     cells.run(setup, "fig3", wanted)
     line = fig3.page(setup, wanted, "x").splitlines()[2].split("|")
     assert [x.strip() for x in line[2:4]] == ["-", "-"]

@@ -136,19 +136,22 @@ class Scene:
         return Scene(luma.expand(3, -1, -1).contiguous(), self.width, self.height, self.name, self.fill, self.extent)
 
 
+def photos_in(folder: Path) -> list[Path]:
+    """The photos of a folder, in name order.
+
+    Raises:
+        SiameError: there are none.
+    """
+    kinds = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in kinds) if folder.is_dir() else []
+    if not found:
+        raise SiameError(f"{folder}: no photo in this folder; give JPEG or PNG files")
+    return found
+
+
 def load_scenes(paths: list[str | Path], width: float = 0.8, fill: Fill = 0.0) -> list[Scene]:
     """A set of scenes, each `width` metres wide; folders are read in name order."""
     files: list[Path] = []
     for entry in map(Path, paths):
-        if entry.is_dir():
-            found = sorted(
-                p
-                for p in entry.iterdir()
-                if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-            )
-            if not found:
-                raise SiameError(f"{entry}: no photo in this folder; give JPEG or PNG files")
-            files += found
-        else:
-            files.append(entry)
+        files += photos_in(entry) if entry.is_dir() else [entry]
     return [Scene.from_photo(path, width, fill=fill) for path in files]

@@ -137,14 +137,18 @@ def obtain(setup: Setup, name: str) -> Model:
     return networks.obtain(name, scenes, setup.folder, setup.minutes, setup.seed, setup.tell)
 
 
+def scene_runs(runs: int, scenes: int) -> list[range]:
+    """The numbers of each scene's runs: they are shared out evenly, in the scenes' order."""
+    return [range(k * runs // scenes, (k + 1) * runs // scenes) for k in range(scenes)]
+
+
 def _rows(setup: Setup, cell: Cell, controller: Controller) -> list[Row]:
     """All runs of a cell, scene by scene."""
     law = LAWS[cell.law]
     scenes = photos.scenes(cell.split, cell.scenes, setup.photos, setup.root) if cell.split else [setup.scene]
     table: list[Row] = []
-    for k, scene in enumerate(scenes):
-        runs = (k + 1) * cell.runs // len(scenes) - k * cell.runs // len(scenes)
-        if runs:
+    for k, (scene, part) in enumerate(zip(scenes, scene_runs(cell.runs, len(scenes)), strict=True)):
+        if runs := len(part):
             trajectory, _, _ = run_servo(
                 *(controller, scene, law.camera, cell.starts, runs, cell.seed + k, 0.6, law.config),
                 conditions=cell.disturbance,

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch.nn.functional as F
 
 from siame_se3.errors import SiameError
-from siame_se3.scene import Scene, load_scenes
+from siame_se3.scene import Scene, photos_in
 
 WIDTH, HEIGHT, TEXELS = 0.8, 0.6, 800  # of every scene: size [m], and pixels along the width
 UNSEEN = 12  # scenes of the list that are in no training
@@ -25,6 +25,12 @@ class Photo:
     split: str  # train or unseen
     package: str
     path: str  # below site-packages, or below the root of the file system
+
+    @property
+    def name(self) -> str:
+        """The file's, or that of the wallpaper it is a size of."""
+        folder, _, size = self.path.partition("/contents/images/")
+        return Path(folder if size else self.path).stem
 
     def file(self, root: Path) -> Path:
         """Where it is.
@@ -55,8 +61,8 @@ def listed(split: str) -> list[Photo]:
     return [Photo(*line) for line in lines if line[0] == split]
 
 
-def as_print(scene: Scene) -> Scene:
-    """The picture's middle as a print of 0.8 x 0.6 m, 800 x 600 texels: all scenes of one size, and small."""
+def as_print(scene: Scene, name: str = "") -> Scene:
+    """The picture's middle as a print of 0.8 x 0.6 m, 800 x 600 texels: all scenes of one size, and small; by another name if one is given."""
     texture = scene.texture
     _, h, w = texture.shape
     height, width = min(h, round(w * HEIGHT / WIDTH)), min(w, round(h * WIDTH / HEIGHT))
@@ -64,7 +70,7 @@ def as_print(scene: Scene) -> Scene:
     cut = texture[None, :, top : top + height, left : left + width]
     size = (round(TEXELS * HEIGHT / WIDTH), TEXELS)
     texture = F.interpolate(cut, size=size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
-    return Scene(texture.contiguous(), WIDTH, HEIGHT, scene.name, scene.fill)
+    return Scene(texture.contiguous(), WIDTH, HEIGHT, name or scene.name, scene.fill)
 
 
 def resized(scene: Scene, width: float) -> Scene:
@@ -74,12 +80,25 @@ def resized(scene: Scene, width: float) -> Scene:
     )
 
 
+def names(split: str, folder: Path | None = None) -> list[str]:
+    """Of all scenes of a split: of the list's, or of a user's photos in name order, the last 12 of which (a fifth at most) are the unseen ones."""
+    if folder is None:
+        return [photo.name for photo in listed(split)]
+    return [path.stem for path in _own(split, folder)]
+
+
+def _own(split: str, folder: Path) -> list[Path]:
+    everything = photos_in(folder)
+    known = len(everything) - min(UNSEEN, len(everything) // 5)
+    return everything[:known] if split == "train" else everything[known:]
+
+
 @lru_cache(maxsize=16)
 def scenes(split: str, count: int, folder: Path | None = None, root: Path = Path("/")) -> list[Scene]:
     """The first `count` scenes of a split.
 
     Args:
-        folder: a user's photos instead, in name order: the last 12 (a fifth at most) are the unseen ones.
+        folder: a user's photos instead of the list's.
         root: where Debian's packages are unpacked.
 
     Raises:
@@ -89,12 +108,10 @@ def scenes(split: str, count: int, folder: Path | None = None, root: Path = Path
         found = listed(split)
         if count > len(found):
             raise SiameError(f"{count} '{split}' scenes: the list has {len(found)}; give fewer, or --scenes DIR")
-        return [as_print(Scene.from_photo(photo.file(root), WIDTH)) for photo in found[:count]]
-    everything = load_scenes([folder], WIDTH)
-    unseen = min(UNSEEN, len(everything) // 5)
-    mine = everything[: len(everything) - unseen] if split == "train" else everything[len(everything) - unseen :]
+        return [as_print(Scene.from_photo(photo.file(root), WIDTH), photo.name) for photo in found[:count]]
+    mine = _own(split, folder)
     if count > len(mine):
         raise SiameError(
-            f"--scenes {folder}: {len(mine)} '{split}' photos in it, {count} wanted; add some, or give fewer scenes"
+            f"--scenes {folder}: {len(mine)} '{split}' photos in it, {count} wanted; add some, or give smaller --counts"
         )
-    return [as_print(scene) for scene in mine[:count]]
+    return [as_print(Scene.from_photo(path, WIDTH)) for path in mine[:count]]

@@ -83,9 +83,6 @@ def _scene(setup: Setup, run: RobotRun) -> Scene:
     return photos.resized(photos.scenes("train", 1, setup.photos, setup.root)[0], recipe.width)
 
 
-PLANTS = ("homography", "arm")
-
-
 def _plant(setup: Setup, run: RobotRun, kind: str) -> HomographyPlant | ArmPlant:
     """What moves, over the run's print."""
     camera = obtain(setup, run.network).camera

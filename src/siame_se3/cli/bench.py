@@ -112,11 +112,22 @@ class Bench:
             if self.laws and not rows:
                 continue
             rows = rows or (room.QUICK if self.quick else room.ROWS)
-            more = ((2,) if self.quick else self.counts,) if name == "fig3" else ()
+            more = self._scenes() if name == "fig3" else ()
             wanted = room.cells(self.runs or (24 if self.quick else usual), self.seed, rows, *more)
             cells.run(setup, name, wanted, shard)
             print(room.page(setup, wanted, command))
             print(f"report: {self.out / name / 'report.md'}")
+
+    def _scenes(self) -> tuple[tuple[int, ...], int]:
+        """Of fig3: the numbers of scenes, and how many unseen ones there are."""
+        from siame_se3.bench import photos
+
+        counts = (2,) if self.quick else self.counts
+        known = len(photos.names("train", self.scenes))
+        if max(counts) > known:  # now, not after hours of training for the smaller ones
+            whose = "the list" if self.scenes is None else f"--scenes {self.scenes}"
+            raise SiameError(f"--counts {max(counts)}: {whose} has {known} photos to train on; give smaller ones")
+        return counts, len(photos.names("unseen", self.scenes))
 
     def _shard(self) -> tuple[int, int]:
         k, _, n = self.shard.partition("/")
