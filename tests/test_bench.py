@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from siame_se3 import metrics
+from siame_se3 import checkpoint, metrics
 from siame_se3.augment import NONE
 from siame_se3.bench import cells, laws, networks, perturb, report, table1, wide
 from siame_se3.bench.cells import Cell, Setup
@@ -218,3 +219,36 @@ def test_laws_of_every_image_size_have_the_same_starts(starts: str) -> None:
     drawn = [draw_starts(starts, 30, Scene.from_photo(PHOTO), law.camera, Workspace(), 42) for law in LAWS.values()]
     assert len({law.size for law in LAWS.values()}) > 1
     assert all(torch.equal(a, b) for other in drawn for a, b in zip(drawn[0], other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "known"),
+    [
+        ({}, True),
+        ({"data": {"most_pairs": None}}, True),  # None: the card is from before this option
+        ({"data": None, "scenes": None}, True),
+        ({"data": {"views": 5}}, False),
+        ({"data": {"views": None}}, False),  # 4 here, and not the default
+        ({"network": {"gone": 1}}, False),
+    ],
+)
+def test_networks_of_another_recipe_are_refused(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], known: bool
+) -> None:
+    if change.get("data", {}) is None:
+        monkeypatch.setattr(
+            networks, "RECIPES", {"siame-se(3)": replace(networks.RECIPES["siame-se(3)"], data=DataConfig())}
+        )
+    model = networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
+
+    def changed(kept: dict[str, Any], by: dict[str, Any]) -> dict[str, Any]:
+        mixed = {k: changed(kept[k], v) if isinstance(v, dict) else v for k, v in by.items()}
+        return {k: v for k, v in (kept | mixed).items() if v is not None}
+
+    card = {**model.card, "recipe": changed(model.card["recipe"], change)}
+    checkpoint.save(replace(model, card=card), networks.path_of(setup.folder, "siame-se(3)"))
+    if known:
+        assert networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3).card == card
+    else:
+        with pytest.raises(SiameError, match="by another recipe"):
+            networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)

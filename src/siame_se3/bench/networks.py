@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from siame_se3 import checkpoint
 from siame_se3.augment import Augmentation
@@ -98,6 +99,23 @@ def path_of(folder: Path, name: str) -> Path:
     return folder / "networks" / f"{name.replace('(', '').replace(')', '')}.safetensors"
 
 
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """As it is in a model's card."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    return plain
+
+
+def _whole(kept: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """A card's recipe with the options that did not exist when it was written: their defaults do what was done before them."""
+    filled = {
+        name: _whole(kept[name], value)
+        if isinstance(value, dict) and isinstance(kept.get(name), dict)
+        else kept.get(name, value)
+        for name, value in usual.items()
+    }
+    return filled | {name: value for name, value in kept.items() if name not in usual}
+
+
 def obtain(
     name: str,
     scenes: Sequence[Scene],
@@ -111,7 +129,7 @@ def obtain(
     recipe = recipe_of(name)
     if path.is_file():
         model = checkpoint.load(path)
-        if "recipe" in model.card and model.card["recipe"] != json.loads(json.dumps(asdict(recipe))):
+        if "recipe" in model.card and _whole(model.card["recipe"], _plain(Recipe())) != _plain(recipe):
             raise SiameError(
                 f"{path}: trained by another recipe than that of this version; remove it, or give another --out"
             )
@@ -139,7 +157,7 @@ def obtain(
 
     network = train(trainer, state, report)
     card = {
-        "recipe": asdict(recipe),
+        "recipe": _plain(recipe),
         "scenes": [scene.name for scene in scenes],
         "seed": seed,
         "steps": config.steps,
