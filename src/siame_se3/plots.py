@@ -137,12 +137,13 @@ def overview(
     _show(images[4], _difference(end, goal), "end - desired")
     t, r = (x.reshape(len(x), -1).numpy() for x in trajectory.error_norms)
     law = trajectory.settings.get("law", "neural")
-    figure.suptitle(
+    title = (
         f"{s.runs} cameras driven to their desired view, law '{law}', scene '{scene.name}': {s.converged_percent:.1f} % converged, "
-        f"median end error {_told(1000 * s.median_end_t_m)} mm and {_told(s.median_end_r_deg)} deg",
-        fontsize=14,
-        fontweight="bold",
+        f"median end error {_told(1000 * s.median_end_t_m)} mm and {_told(s.median_end_r_deg)} deg"
     )
+    figure.suptitle(
+        title, fontsize=min(14.0, 14 * 120 / len(title)), fontweight="bold"
+    )  # all of it in the figure's width
     left, right = bottom.subfigures(1, 2, width_ratios=(1, 1.15))
     _paths(left.add_subplot(projection="3d"), trajectory, scene, good, run)
     axes = right.subplots(2, 2, sharex=True)

@@ -36,12 +36,20 @@ LAWS = (
     *("pbvs", "ibvs", "2.5d"),  # these know the simulator's poses
 )
 BUNDLED_PHOTO, BUNDLED_MODEL = "coffee.jpg", "coffee.safetensors"
+BUNDLED_MODELS = {"coffee": BUNDLED_MODEL, "any-scene": "any-scene.safetensors"}  # by the names that --model takes
 
 
 def bundled(name: str) -> Path:
     """A file that came with the package."""
     with as_file(files("siame_se3") / "assets" / name) as path:
         return path
+
+
+def model_file(model: Path | None) -> Path:
+    """The file of a --model: a path, the name of a bundled model (`BUNDLED_MODELS`), or None for the bundled photo's."""
+    if model is None:
+        return bundled(BUNDLED_MODEL)
+    return bundled(BUNDLED_MODELS[str(model)]) if str(model) in BUNDLED_MODELS and not model.exists() else model
 
 
 def hardware(device: str = "cuda") -> str:

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from siame_se3.cli.options import check_writable
 from siame_se3.errors import SiameError
-from siame_se3.simulate import BUNDLED_MODEL, bundled
+from siame_se3.simulate import model_file
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Export:
     """Export a model to ONNX or OpenVINO: 'embed' (image -> S(I)) and 'step' (image, S(I*) -> output), and check them."""
 
     model: Positional[Path | None] = None
-    """Model that 'siame train' wrote; default: the bundled one."""
+    """Model that 'siame train' wrote, or the name of a bundled one: coffee (the default), any-scene."""
     format: Literal["onnx", "openvino", "both"] = "both"
     """What to write."""
     out: Path | None = None
@@ -27,7 +27,7 @@ class Export:
     def __call__(self) -> None:
         from siame_se3 import checkpoint
 
-        path = self.model or bundled(BUNDLED_MODEL)
+        path = model_file(self.model)
         model = checkpoint.load(path)
         stem = self.out or Path(path.name).with_suffix("")
         check_writable(stem.with_name(stem.name + "-step.xml"), "--out")

@@ -17,7 +17,7 @@ from siame_se3.errors import SiameError
 from siame_se3.loop import ServoConfig
 from siame_se3.plant.arm import ArmConfig
 from siame_se3.safety import Safety
-from siame_se3.simulate import BUNDLED_PHOTO, LAWS, bundled, controller_for, default_camera
+from siame_se3.simulate import BUNDLED_PHOTO, LAWS, bundled, controller_for, default_camera, model_file
 
 if TYPE_CHECKING:
     from siame_se3.view import Trajectory
@@ -33,7 +33,8 @@ class Live:
     """
 
     model: Path | None = None
-    """Model that 'siame train' wrote for the scene; without one the coarse law is pbvs-sift."""
+    """Model that 'siame train' wrote for the scene, or 'any-scene', a bundled one that knows none and needs no training; without one the
+    coarse law is pbvs-sift."""
     law: Literal[LAWS] = "handoff"  # type: ignore[valid-type]  # tyro reads the tuple's names
     """As in 'siame servo'; those that need the simulator's poses are of no use here."""
     target: Path | None = None
@@ -67,9 +68,9 @@ class Live:
         if self.start and self.target is None:
             raise SiameError("--start: give the desired picture too, --target FILE")
         if self.law == "neural" and self.model is None:
-            raise SiameError("--law neural: give --model")
+            raise SiameError("--law neural: give --model FILE, or --model any-scene")
         check_writable(self.save, "--save")
-        model = checkpoint.load(self.model) if self.model else None
+        model = checkpoint.load(model_file(self.model)) if self.model else None
         controller = controller_for(self.law, model, self.engine)
         if {"pose"} & controller.needs:
             raise SiameError(

@@ -28,6 +28,7 @@ from siame_se3.simulate import (
     controller_for,
     default_camera,
     hardware,
+    model_file,
     run_arm,
     run_servo,
 )
@@ -38,7 +39,8 @@ class Servo:
     """Servo simulated cameras over a scene and print a table; write runs.csv, trajectories, a figure."""
 
     model: Path | None = None
-    """Model that 'siame train' wrote; default: the bundled one."""
+    """Model that 'siame train' wrote, or 'any-scene': a bundled one for photos that no training has seen; default: that of the
+    bundled photo."""
     scene: Path | None = None
     """Photo of the scene; default: the bundled one."""
     width: float | None = None
@@ -100,12 +102,14 @@ class Servo:
             check_writable(path, option)
         if self.law == "neural" and self.scene is not None and self.model is None:
             raise SiameError(
-                f"--scene {self.scene}: the bundled model knows its own photo only; give --model, or --law handoff"
+                f"--scene {self.scene}: the bundled photo's model knows that one only; give --model FILE, --model any-scene, or --law handoff"
             )
         learned = self.law == "neural" or (self.law == "handoff" and self.scene is None) or self.model is not None
-        model = checkpoint.load(self.model or bundled(BUNDLED_MODEL)) if learned else None
+        model = checkpoint.load(model_file(self.model)) if learned else None
         if self.law == "handoff" and model is None:
-            print(f"no --model for {self.scene}: the hand-off begins with matched points (pbvs-sift)")
+            print(
+                f"no --model for {self.scene}: the hand-off begins with matched points (pbvs-sift); or give --model any-scene"
+            )
         if self.model is not None and self.scene is None:
             raise SiameError(f"--model {self.model}: give its photo too, --scene PHOTO")
         width = self.width or (model.scene_width if model else 0.8)

@@ -21,7 +21,7 @@ from siame_se3.loop import ServoConfig
 from siame_se3.loss import LossConfig
 from siame_se3.network import NetworkConfig
 from siame_se3.sampling import Workspace
-from siame_se3.simulate import controller_for, default_camera, hardware, run_servo
+from siame_se3.simulate import controller_for, default_camera, hardware, model_file, run_servo
 from siame_se3.train import TrainConfig
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Train:
             return None
         from siame_se3 import checkpoint
 
-        theirs = checkpoint.load(self.init).network
+        theirs = checkpoint.load(model_file(self.init)).network
         mine, other = dataclasses.asdict(network), dataclasses.asdict(theirs.config)
         # backbone and pooling do not know these
         for name in ("fusion", "head", "output", "zero_at_goal", "pretrained", "output_scale", "rays", "half_width"):

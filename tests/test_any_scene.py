@@ -1,0 +1,58 @@
+"""The bundled model for photos that no training has seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import smooth_scene
+from siame_se3 import checkpoint, metrics
+from siame_se3.bench import photos
+from siame_se3.cli.servo import Servo
+from siame_se3.errors import SiameError
+from siame_se3.loop import ServoConfig
+from siame_se3.simulate import BUNDLED_MODELS, bundled, controller_for, model_file, run_servo
+
+
+def test_bundled_models_go_by_name_unless_there_is_such_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert model_file(None) == model_file(Path("coffee")) == bundled("coffee.safetensors")
+    assert model_file(Path("any-scene")) == bundled("any-scene.safetensors")
+    assert model_file(Path("mine.safetensors")) == Path("mine.safetensors")
+    (tmp_path / "any-scene").touch()
+    assert model_file(Path("any-scene")) == Path("any-scene")
+
+
+@pytest.mark.parametrize("name", BUNDLED_MODELS)
+def test_bundled_models_are_small_and_have_a_card(name: str) -> None:
+    path = model_file(Path(name))
+    assert path.stat().st_size < 12e6
+    assert (path.parent / f"{path.stem}.md").is_file()
+    assert path.name in (path.parent / "SOURCES.md").read_text(encoding="utf-8")
+    assert checkpoint.load(path).card["date"]
+
+
+def test_its_scenes_are_those_of_the_list() -> None:
+    model = checkpoint.load(model_file(Path("any-scene")))
+    assert model.network.config.fusion == "matching"
+    assert model.card["scenes"] == photos.names("train")
+    assert json.loads(json.dumps(model.card)) == model.card
+
+
+def test_a_print_that_no_training_has_seen() -> None:
+    model = checkpoint.load(model_file(Path("any-scene")))
+    law = controller_for("handoff", model, "torch")
+    trajectory, _, _ = run_servo(
+        *(law, smooth_scene(5), model.camera, "table1", 12, 3, 0.6, ServoConfig(gain=10.0, max_iterations=120)),
+        quiet=True,
+    )
+    s = metrics.summary(metrics.rows(trajectory))
+    assert s.converged_percent > 80
+    assert s.median_end_t_m < 1e-4
+
+
+def test_it_needs_the_photo() -> None:
+    with pytest.raises(SiameError, match="--model any-scene: give its photo too, --scene PHOTO"):
+        Servo(model=Path("any-scene"), runs=2)()
