@@ -222,18 +222,18 @@ def test_laws_of_every_image_size_have_the_same_starts(starts: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "known"),
+    ("change", "refused"),
     [
-        ({}, True),
-        ({"data": {"most_pairs": None}}, True),  # None: the card is from before this option
-        ({"data": None, "scenes": None}, True),
-        ({"data": {"views": 5}}, False),
-        ({"data": {"views": None}}, False),  # 4 here, and not the default
-        ({"network": {"gone": 1}}, False),
+        ({}, ""),
+        ({"data": {"most_pairs": None}}, ""),  # None: the card is from before this option
+        ({"data": None, "scenes": None}, ""),
+        ({"data": {"views": 5}}, "data.views 5, now 4"),
+        ({"data": {"views": None}}, "data.views 64, now 4"),  # 4 here, and not the default
+        ({"network": {"gone": 1}}, "network.gone 1, now None"),
     ],
 )
 def test_networks_of_another_recipe_are_refused(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], known: bool
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], refused: str
 ) -> None:
     if change.get("data", {}) is None:
         monkeypatch.setattr(
@@ -247,8 +247,21 @@ def test_networks_of_another_recipe_are_refused(
 
     card = {**model.card, "recipe": changed(model.card["recipe"], change)}
     checkpoint.save(replace(model, card=card), networks.path_of(setup.folder, "siame-se(3)"))
-    if known:
+    if not refused:
         assert networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3).card == card
     else:
-        with pytest.raises(SiameError, match="by another recipe"):
+        with pytest.raises(SiameError, match=rf"by another recipe \({refused}\)"):
             networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
+    # and so are the runs that were made with it
+    monkeypatch.setattr(cells, "obtain", lambda setup, name: model)
+    wanted = table1.cells(2, 1, ("siame-se(3)",))
+    cells.run(setup, "table1", wanted)
+    place = cells.csv_of(setup, "table1", wanted[0]).with_suffix(".json")
+    facts = json.loads(place.read_text(encoding="utf-8"))
+    facts["what"]["recipe"] = card["recipe"]
+    place.write_text(json.dumps(facts), encoding="utf-8")
+    if not refused:
+        cells.run(setup, "table1", wanted)
+    else:
+        with pytest.raises(SiameError, match=rf"of another recipe \({refused}\)"):
+            cells.run(setup, "table1", wanted)

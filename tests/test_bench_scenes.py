@@ -160,10 +160,27 @@ def test_a_small_folder_has_no_unseen_scenes(setup: Setup, folder: Path) -> None
 
 
 def test_too_many_scenes_are_refused_before_any_training(folder: Path, tmp_path: Path) -> None:
-    told = "--counts 10: --scenes .* has 9 photos to train on"
-    with pytest.raises(SiameError, match=told):
-        Bench("fig3", out=tmp_path / "out", scenes=folder, counts=(2, 10))()
+    told = "a network for 10 scenes: --scenes .* has 9 photos to train on; .* smaller --counts"
+    for experiment in ("fig3", "all"):
+        with pytest.raises(SiameError, match=told):
+            Bench(experiment, out=tmp_path / "out", scenes=folder, counts=(2, 10))()
+    with pytest.raises(SiameError, match="no such file; apt install"):
+        Bench("fig3", out=tmp_path / "out", photos_root=tmp_path, counts=(2,))()
+    with pytest.raises(SiameError, match="nowhere: no such folder"):
+        Bench("fig3", out=tmp_path / "out", scenes=tmp_path / "nowhere", counts=(2,))()
     assert not (tmp_path / "out" / "networks").exists()
+
+
+def test_results_of_other_photos_are_refused(setup: Setup, folder: Path) -> None:
+    wanted = fig3.cells(2, 5, ("colour",), (2,), 2)[:1]
+    cells.run(setup, "fig3", wanted)
+    sorted(folder.iterdir())[0].rename(folder / "photo99.png")
+    with pytest.raises(SiameError, match="made with another scenes"):
+        cells.run(setup, "fig3", wanted)
+    cells.csv_of(setup, "fig3", wanted[0]).unlink()
+    photos.scenes.cache_clear()
+    with pytest.raises(SiameError, match=r"many-2-colour\.safetensors: trained on other scenes"):
+        cells.run(setup, "fig3", wanted)
 
 
 def test_fig3_of_some_rows_says_what_is_missing(setup: Setup) -> None:

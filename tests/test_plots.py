@@ -120,3 +120,11 @@ def test_curves_have_a_legend_in_order_of_merit_and_looks_of_their_own() -> None
         assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"law {k}" for k in range(11, -1, -1)]
         assert "[" in axes.get_xlabel()
         assert "[%]" in axes.get_ylabel()
+
+
+def test_the_title_is_within_the_figure(five: tuple[Trajectory, View, View], scene: Scene, camera: Camera) -> None:
+    long = dataclasses.replace(scene, name="a-photo-with-a-rather-long-name-2026-11-23")
+    figure = plots.overview(five[0], long, camera, *five[1:])
+    (title,) = [text for text in figure.findobj(mpl.text.Text) if "driven to" in text.get_text()]
+    box = title.get_window_extent(figure.canvas.get_renderer())
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width

@@ -140,10 +140,12 @@ def photos_in(folder: Path) -> list[Path]:
     """The photos of a folder, in name order.
 
     Raises:
-        SiameError: there are none.
+        SiameError: there are none, or no such folder.
     """
+    if not folder.is_dir():
+        raise SiameError(f"{folder}: no such folder; give one of photos")
     kinds = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in kinds) if folder.is_dir() else []
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in kinds)
     if not found:
         raise SiameError(f"{folder}: no photo in this folder; give JPEG or PNG files")
     return found

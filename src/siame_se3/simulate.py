@@ -49,7 +49,7 @@ def model_file(model: Path | None) -> Path:
     """The file of a --model: a path, the name of a bundled model (`BUNDLED_MODELS`), or None for the bundled photo's."""
     if model is None:
         return bundled(BUNDLED_MODEL)
-    return bundled(BUNDLED_MODELS[str(model)]) if str(model) in BUNDLED_MODELS and not model.exists() else model
+    return bundled(BUNDLED_MODELS[str(model)]) if str(model) in BUNDLED_MODELS and not model.is_file() else model
 
 
 def hardware(device: str = "cuda") -> str:

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from siame_se3 import metrics
@@ -171,9 +171,9 @@ def _what(cell: Cell, setup: Setup) -> dict[str, object]:
         "scene": setup.scene.name,
         "disturbance": None if cell.disturbance is None else vars(cell.disturbance),
         "mismatch": None if cell.mismatch is None else vars(cell.mismatch),
-        "scenes": [cell.split, cell.scenes],
+        "scenes": [cell.split, *photos.names(cell.split, setup.photos)[: cell.scenes]] if cell.split else [],
         "network": cell.needs,
-        "recipe": asdict(networks.recipe_of(cell.needs)) if cell.needs else None,
+        "recipe": networks.in_card(networks.recipe_of(cell.needs)) if cell.needs else None,
     }
 
 
@@ -184,6 +184,10 @@ def _check(path: Path, cell: Cell, setup: Setup) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         raise SiameError(f"{path}: its .json is missing or damaged; remove both to run it again") from None
     wanted = json.loads(json.dumps(_what(cell, setup)))
+    if facts.get("recipe") and wanted["recipe"]:
+        if field := networks.difference(facts["recipe"], wanted["recipe"]):
+            raise SiameError(f"{path}: made with a network of another recipe ({field}); give another --out")
+        facts["recipe"] = wanted["recipe"]
     if other := [name for name in wanted if wanted[name] != facts.get(name)]:
         raise SiameError(
             f"{path}: made with another {other[0]} ({facts.get(other[0])!s:.60}, now {wanted[other[0]]!s:.60}); give another --out"

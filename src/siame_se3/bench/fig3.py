@@ -95,17 +95,17 @@ def _by_scene(
     setup: Setup, found: Mapping[Cell, Sequence[Row]], count: int, titles: Mapping[tuple[str, str], str]
 ) -> list[dict[str, str]]:
     """A line an unseen scene: converged runs of all, of each row of the networks for `count` scenes."""
-    cells = [
+    unseen = [
         cell for cell in found if cell.split == "unseen" and cell.condition in (f"{row} {count} unseen" for row in ROWS)
     ]
-    if not cells:
+    if not unseen:
         return []
     shares = {
         titles[cell.condition.split()[0], "unseen"]: [
             f"{sum(found[cell][i].converged for i in part)} of {len(part)}"
             for part in scene_runs(cell.runs, cell.scenes)
         ]
-        for cell in cells
+        for cell in unseen
     }
-    names = photos.names("unseen", setup.photos)[: cells[0].scenes]
-    return [{"scene": name, **{title: told[k] for title, told in shares.items()}} for k, name in enumerate(names)]
+    of = photos.names("unseen", setup.photos)[: unseen[0].scenes]
+    return [{"scene": name, **{title: told[k] for title, told in shares.items()}} for k, name in enumerate(of)]

@@ -99,21 +99,27 @@ def path_of(folder: Path, name: str) -> Path:
     return folder / "networks" / f"{name.replace('(', '').replace(')', '')}.safetensors"
 
 
-def _plain(recipe: Recipe) -> dict[str, Any]:
+def in_card(recipe: Recipe) -> dict[str, Any]:
     """As it is in a model's card."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
     return plain
 
 
-def _whole(kept: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
-    """A card's recipe with the options that did not exist when it was written: their defaults do what was done before them."""
-    filled = {
-        name: _whole(kept[name], value)
-        if isinstance(value, dict) and isinstance(kept.get(name), dict)
-        else kept.get(name, value)
-        for name, value in usual.items()
-    }
-    return filled | {name: value for name, value in kept.items() if name not in usual}
+def difference(kept: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """The first option that a kept recipe has otherwise than the wanted one, '' for none. One that did not exist when the kept one was
+    written had what is now its default."""
+    return _difference(kept, wanted, in_card(Recipe()), "")
+
+
+def _difference(kept: dict[str, Any], wanted: dict[str, Any], usual: dict[str, Any], above: str) -> str:
+    for name in {**wanted, **kept}:
+        was, now = kept.get(name, usual.get(name)), wanted.get(name)
+        if isinstance(was, dict) and isinstance(now, dict):
+            if inner := _difference(was, now, usual.get(name, {}), f"{above}{name}."):
+                return inner
+        elif was != now:
+            return f"{above}{name} {was}, now {now}"
+    return ""
 
 
 def obtain(
@@ -129,10 +135,11 @@ def obtain(
     recipe = recipe_of(name)
     if path.is_file():
         model = checkpoint.load(path)
-        if "recipe" in model.card and _whole(model.card["recipe"], _plain(Recipe())) != _plain(recipe):
-            raise SiameError(
-                f"{path}: trained by another recipe than that of this version; remove it, or give another --out"
-            )
+        if "recipe" in model.card and (field := difference(model.card["recipe"], in_card(recipe))):
+            raise SiameError(f"{path}: trained by another recipe ({field}); remove it, or give another --out")
+        names = [scene.name for scene in scenes]
+        if recipe.scenes and model.card.get("scenes", names) != names:
+            raise SiameError(f"{path}: trained on other scenes; remove it, or give another --out")
         return model
     initial = None
     if recipe.init:
@@ -157,7 +164,7 @@ def obtain(
 
     network = train(trainer, state, report)
     card = {
-        "recipe": _plain(recipe),
+        "recipe": in_card(recipe),
         "scenes": [scene.name for scene in scenes],
         "seed": seed,
         "steps": config.steps,

@@ -81,6 +81,7 @@ class Bench:
         if not self.counts or min(self.counts) < 1:
             raise SiameError("--counts: give numbers of scenes, 1 or more")
         shard = self._shard()
+        scenes = self._scenes() if "fig3" in chosen else ()
         if self.quick or self.bundled_model:
             place = networks.path_of(self.out, "siame-se(3)")
             if not place.is_file():
@@ -112,21 +113,25 @@ class Bench:
             if self.laws and not rows:
                 continue
             rows = rows or (room.QUICK if self.quick else room.ROWS)
-            more = self._scenes() if name == "fig3" else ()
+            more = scenes if name == "fig3" else ()
             wanted = room.cells(self.runs or (24 if self.quick else usual), self.seed, rows, *more)
             cells.run(setup, name, wanted, shard)
             print(room.page(setup, wanted, command))
             print(f"report: {self.out / name / 'report.md'}")
 
     def _scenes(self) -> tuple[tuple[int, ...], int]:
-        """Of fig3: the numbers of scenes, and how many unseen ones there are."""
+        """Of fig3: the numbers of scenes, and how many unseen ones there are. What is missing is said now, not after hours of training."""
         from siame_se3.bench import photos
 
         counts = (2,) if self.quick else self.counts
         known = len(photos.names("train", self.scenes))
-        if max(counts) > known:  # now, not after hours of training for the smaller ones
+        if max(counts) > known:
             whose = "the list" if self.scenes is None else f"--scenes {self.scenes}"
-            raise SiameError(f"--counts {max(counts)}: {whose} has {known} photos to train on; give smaller ones")
+            mend = "add photos" if self.quick else "add photos, or give smaller --counts"
+            raise SiameError(f"a network for {max(counts)} scenes: {whose} has {known} photos to train on; {mend}")
+        if self.scenes is None:
+            for photo in (*photos.listed("train")[: max(counts)], *photos.listed("unseen")):
+                photo.file(self.photos_root)
         return counts, len(photos.names("unseen", self.scenes))
 
     def _shard(self) -> tuple[int, int]:

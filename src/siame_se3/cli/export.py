@@ -18,7 +18,7 @@ class Export:
     """Export a model to ONNX or OpenVINO: 'embed' (image -> S(I)) and 'step' (image, S(I*) -> output), and check them."""
 
     model: Positional[Path | None] = None
-    """Model that 'siame train' wrote, or the name of a bundled one: coffee (the default), any-scene."""
+    """Model that 'siame train' wrote, or the name of a bundled one: coffee (the default), any-scene (for scenes that no training has seen)."""
     format: Literal["onnx", "openvino", "both"] = "both"
     """What to write."""
     out: Path | None = None

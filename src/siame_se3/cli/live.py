@@ -33,8 +33,8 @@ class Live:
     """
 
     model: Path | None = None
-    """Model that 'siame train' wrote for the scene, or 'any-scene', a bundled one that knows none and needs no training; without one the
-    coarse law is pbvs-sift."""
+    """Model that 'siame train' wrote for the scene, or the name of a bundled one: coffee, any-scene (for scenes that no training has
+    seen); without one the coarse law is pbvs-sift."""
     law: Literal[LAWS] = "handoff"  # type: ignore[valid-type]  # tyro reads the tuple's names
     """As in 'siame servo'; those that need the simulator's poses are of no use here."""
     target: Path | None = None

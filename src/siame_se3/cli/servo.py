@@ -39,8 +39,8 @@ class Servo:
     """Servo simulated cameras over a scene and print a table; write runs.csv, trajectories, a figure."""
 
     model: Path | None = None
-    """Model that 'siame train' wrote, or 'any-scene': a bundled one for photos that no training has seen; default: that of the
-    bundled photo."""
+    """Model that 'siame train' wrote, or the name of a bundled one: coffee (of the bundled photo, the default without --scene),
+    any-scene (for photos that no training has seen)."""
     scene: Path | None = None
     """Photo of the scene; default: the bundled one."""
     width: float | None = None
@@ -110,8 +110,8 @@ class Servo:
             print(
                 f"no --model for {self.scene}: the hand-off begins with matched points (pbvs-sift); or give --model any-scene"
             )
-        if self.model is not None and self.scene is None:
-            raise SiameError(f"--model {self.model}: give its photo too, --scene PHOTO")
+        if self.model is not None and self.scene is None and model_file(self.model) != bundled(BUNDLED_MODEL):
+            raise SiameError(f"--model {self.model}: give a photo of the scene too, --scene PHOTO")
         width = self.width or (model.scene_width if model else 0.8)
         distance = self.distance or (model.distance if model else 0.6)
         photo = self.scene or bundled(BUNDLED_PHOTO)
@@ -121,7 +121,7 @@ class Servo:
         settings = {
             "command": " ".join(["siame", *sys.argv[1:]]),
             "law": self.law,
-            "model": str(self.model or BUNDLED_MODEL),
+            "model": str(self.model or BUNDLED_MODEL) if learned else None,
             "scene": str(photo),
             "width": width,
             "fill": self.fill,
