@@ -41,12 +41,14 @@ def main() -> None:
     )
     scenes = photos.scenes("unseen", photos.UNSEEN, None, args.photos_root)
     for title, (law, camera), scale, runs, iterations, conditions in rows:
-        began, table, each = time.perf_counter(), [], []
+        began = time.perf_counter()
+        table: list[metrics.Row] = []
+        each: list[str] = []
         for k, scene in enumerate(scenes):
+            print_ = replace(scene, width=scale * scene.width, height=scale * scene.height)
+            config = ServoConfig(gain=10.0, max_iterations=iterations)
             trajectory, _, _ = run_servo(
-                *(law, replace(scene, width=scale * scene.width, height=scale * scene.height), camera, "table1"),
-                *(runs, args.seed + k, scale * 0.6, ServoConfig(gain=10.0, max_iterations=iterations), conditions),
-                quiet=True,
+                law, print_, camera, "table1", runs, args.seed + k, scale * 0.6, config, conditions, quiet=True
             )
             ended = metrics.rows(trajectory)
             table += ended

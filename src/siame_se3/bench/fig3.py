@@ -42,7 +42,8 @@ def _told(rows: Sequence[Row]) -> str:
     if not good:
         return f"{report.share(rows, None):.1f}"
     t, r = (sum(x) / len(good) for x in zip(*((100 * g.end_t_m, g.end_r_deg) for g in good), strict=True))
-    return f"{report.share(rows, None):.1f} ({t:.2f}/{r:.2f})"
+    digits = 2 if min(t, r) >= 0.01 else 4  # of the hand-off, which would be 0.00
+    return f"{report.share(rows, None):.1f} ({t:.{digits}f}/{r:.{digits}f})"
 
 
 def page(setup: Setup, wanted: list[Cell], command: str) -> str:
