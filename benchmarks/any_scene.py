@@ -11,7 +11,6 @@ import argparse
 import shlex
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from siame_se3 import checkpoint, metrics
@@ -45,7 +44,7 @@ def main() -> None:
         table: list[metrics.Row] = []
         each: list[str] = []
         for k, scene in enumerate(scenes):
-            print_ = replace(scene, width=scale * scene.width, height=scale * scene.height)
+            print_ = photos.resized(scene, scale * scene.width)
             config = ServoConfig(gain=10.0, max_iterations=iterations)
             trajectory, _, _ = run_servo(
                 law, print_, camera, "table1", runs, args.seed + k, scale * 0.6, config, conditions, quiet=True

@@ -20,6 +20,7 @@ def test_bundled_models_go_by_name_unless_there_is_such_a_file(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     assert model_file(None) == model_file(Path("coffee")) == bundled("coffee.safetensors")
     assert model_file(Path("any-scene")) == bundled("any-scene.safetensors")
+    (tmp_path / "mine.safetensors").touch()
     assert model_file(Path("mine.safetensors")) == Path("mine.safetensors")
     (tmp_path / "any-scene").mkdir()
     assert model_file(Path("any-scene")) == bundled("any-scene.safetensors")

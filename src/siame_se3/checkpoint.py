@@ -102,9 +102,7 @@ def load(path: str | Path) -> Model:
     """
     path = Path(path)
     if not path.is_file():
-        raise SiameError(
-            f"{path}: no such file; give a model that 'siame train' wrote, or a bundled one by its name: coffee, any-scene"
-        )
+        raise SiameError(f"{path}: no such file; give a model that 'siame train' wrote")
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}

@@ -141,9 +141,8 @@ def overview(
         f"{s.runs} cameras driven to their desired view, law '{law}', scene '{scene.name}': {s.converged_percent:.1f} % converged, "
         f"median end error {_told(1000 * s.median_end_t_m)} mm and {_told(s.median_end_r_deg)} deg"
     )
-    figure.suptitle(
-        title, fontsize=min(14.0, 14 * 120 / len(title)), fontweight="bold"
-    )  # all of it in the figure's width
+    size = min(14.0, 14 * 120 / len(title))  # all of it is in the figure's width
+    figure.suptitle(title, fontsize=size, fontweight="bold")
     left, right = bottom.subfigures(1, 2, width_ratios=(1, 1.15))
     _paths(left.add_subplot(projection="3d"), trajectory, scene, good, run)
     axes = right.subplots(2, 2, sharex=True)

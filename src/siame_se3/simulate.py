@@ -46,10 +46,21 @@ def bundled(name: str) -> Path:
 
 
 def model_file(model: Path | None) -> Path:
-    """The file of a --model: a path, the name of a bundled model (`BUNDLED_MODELS`), or None for the bundled photo's."""
+    """The file of a --model: a path, the name of a bundled model (`BUNDLED_MODELS`), or None for the bundled photo's.
+
+    Raises:
+        SiameError: neither a file nor a name.
+    """
     if model is None:
         return bundled(BUNDLED_MODEL)
-    return bundled(BUNDLED_MODELS[str(model)]) if str(model) in BUNDLED_MODELS and not model.is_file() else model
+    if model.is_file():
+        return model
+    if str(model) not in BUNDLED_MODELS:
+        names = ", ".join(BUNDLED_MODELS)
+        raise SiameError(
+            f"{model}: no such file; give a model that 'siame train' wrote, or a bundled one by its name: {names}"
+        )
+    return bundled(BUNDLED_MODELS[str(model)])
 
 
 def hardware(device: str = "cuda") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -61,8 +61,8 @@ def listed(split: str) -> list[Photo]:
     return [Photo(*line) for line in lines if line[0] == split]
 
 
-def as_print(scene: Scene, name: str = "") -> Scene:
-    """The picture's middle as a print of 0.8 x 0.6 m, 800 x 600 texels: all scenes of one size, and small; by another name if one is given."""
+def as_print(scene: Scene) -> Scene:
+    """The picture's middle as a print of 0.8 x 0.6 m, 800 x 600 texels: all scenes of one size, and small."""
     texture = scene.texture
     _, h, w = texture.shape
     height, width = min(h, round(w * HEIGHT / WIDTH)), min(w, round(h * WIDTH / HEIGHT))
@@ -70,7 +70,7 @@ def as_print(scene: Scene, name: str = "") -> Scene:
     cut = texture[None, :, top : top + height, left : left + width]
     size = (round(TEXELS * HEIGHT / WIDTH), TEXELS)
     texture = F.interpolate(cut, size=size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
-    return Scene(texture.contiguous(), WIDTH, HEIGHT, name or scene.name, scene.fill)
+    return Scene(texture.contiguous(), WIDTH, HEIGHT, scene.name, scene.fill)
 
 
 def resized(scene: Scene, width: float) -> Scene:
@@ -108,7 +108,9 @@ def scenes(split: str, count: int, folder: Path | None = None, root: Path = Path
         found = listed(split)
         if count > len(found):
             raise SiameError(f"{count} '{split}' scenes: the list has {len(found)}; give fewer, or --scenes DIR")
-        return [as_print(Scene.from_photo(photo.file(root), WIDTH), photo.name) for photo in found[:count]]
+        return [
+            replace(as_print(Scene.from_photo(photo.file(root), WIDTH)), name=photo.name) for photo in found[:count]
+        ]
     mine = _own(split, folder)
     if count > len(mine):
         raise SiameError(

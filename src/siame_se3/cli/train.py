@@ -59,8 +59,8 @@ class Train:
     tensorboard: Path | None = None
     """Folder of TensorBoard logs."""
     init: Path | None = None
-    """Start from this model's weights (a file, or the name of a bundled one: coffee, any-scene) instead of random ones (those of its backbone, where the head is another): to go on with a model,
-    or for another photo with the same network. A third of the usual learning rates suits it: --train.lr 0.001 --train.lr-muon 0.013."""
+    """Start from this model's weights (a file, or the name of a bundled one: coffee, any-scene) instead of random ones (those of its
+    backbone, where the head is another): to go on with a model, or for another photo with the same network. A third of the usual learning rates suits it: --train.lr 0.001 --train.lr-muon 0.013."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     eval_runs: int = 64
