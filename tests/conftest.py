@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 
 import typecheck  # noqa: F401  # first: it checks shapes and types in what is imported after it
-from siame_se3.augment import Augmentation
-from siame_se3.camera import Camera
-from siame_se3.data import BatchSource, DataConfig
-from siame_se3.network import NetworkConfig
-from siame_se3.sampling import Workspace
-from siame_se3.scene import Scene
+from siame_se3.geometry.camera import Camera
+from siame_se3.networks.config import NetworkConfig
+from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import Workspace
+from siame_se3.training.batches import BatchSource, DataConfig
 
 
 @pytest.fixture(scope="session", autouse=True)

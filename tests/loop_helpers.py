@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from siame_se3 import lie
-from siame_se3.control.geometric import PBVS, PBVSLaw
-from siame_se3.loop import ServoConfig, servo
-from siame_se3.view import Trajectory, View
+from siame_se3.geometry import lie
+from siame_se3.laws.pose import PBVS, PBVSLaw
+from siame_se3.laws.types import View
+from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.trajectory import Trajectory
 
 FREE = {"max_v": 1e3, "max_w": 1e3}  # no limit in reach
 NEVER = {"settle_v": 1e-300, "settle_w": 1e-300}  # only zero is settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from siame_se3 import lie
+from siame_se3.geometry import lie
 
 
 def above(*shape: int) -> Tensor:

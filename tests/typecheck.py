@@ -11,10 +11,17 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 spec = find_spec("siame_se3")
 assert spec is not None
 assert spec.origin is not None
-names = {f"siame_se3.{path.stem}" for path in Path(spec.origin).parent.glob("*.py")}
-# Exporters run the network on tensors whose shapes are tensors.
-names -= {"siame_se3.network", "siame_se3.homography", "siame_se3.__init__"}
-folders = {f"siame_se3.{name}" for name in ("cli", "control")}
-plants = {f"siame_se3.plant.{path.stem}" for path in (Path(spec.origin).parent / "plant").glob("*.py")}
-plants -= {"siame_se3.plant.__init__", "siame_se3.plant.ros2_messages"}  # CycloneDDS has types of its own
-install_import_hook(sorted(names | folders | plants), "typecheck.checked")
+HOUSE = Path(spec.origin).parent
+EXPORTED = {
+    "networks.siamese",
+    "networks.pooling",
+    "geometry.plane",
+    "images.contrast",
+}  # run on tensors whose shapes are tensors
+FOREIGN = {"plants.robots.ros2_messages"}  # CycloneDDS has types of its own
+names = {
+    ".".join(path.relative_to(HOUSE).with_suffix("").parts)
+    for path in HOUSE.rglob("*.py")
+    if path.stem not in ("__init__", "__main__") and path.relative_to(HOUSE).parts[0] not in ("experiments",)
+}
+install_import_hook(sorted(f"siame_se3.{name}" for name in names - EXPORTED - FOREIGN), "typecheck.checked")

@@ -11,64 +11,64 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from siame_se3.camera import Camera as Camera
-    from siame_se3.checkpoint import Model as Model
-    from siame_se3.checkpoint import load as load_model  # noqa: F401 - public under this name
-    from siame_se3.checkpoint import save as save_model  # noqa: F401
-    from siame_se3.control import Controller as Controller
-    from siame_se3.control import Law as Law
-    from siame_se3.control import check_law as check_law
-    from siame_se3.control.geometric import PBVS as PBVS
-    from siame_se3.control.geometric import Hybrid as Hybrid
-    from siame_se3.control.geometric import PointIBVS as PointIBVS
-    from siame_se3.control.handoff import Handoff as Handoff
-    from siame_se3.control.matched import MatchedPoints as MatchedPoints
-    from siame_se3.control.neural import Neural as Neural
-    from siame_se3.control.neural import engine_for as engine_for
-    from siame_se3.control.photometric import DVS as DVS
     from siame_se3.errors import SiameError as SiameError
-    from siame_se3.loop import ServoConfig as ServoConfig
-    from siame_se3.loop import servo as servo
-    from siame_se3.network import NetworkConfig as NetworkConfig
-    from siame_se3.network import SiameseNetwork as SiameseNetwork
-    from siame_se3.plant import HomographyPlant as HomographyPlant
-    from siame_se3.plant import Plant as Plant
-    from siame_se3.plant import check_plant as check_plant
-    from siame_se3.render import render as render
-    from siame_se3.scene import Scene as Scene
-    from siame_se3.view import Trajectory as Trajectory
-    from siame_se3.view import View as View
+    from siame_se3.geometry.camera import Camera as Camera
+    from siame_se3.laws.handoff import Handoff as Handoff
+    from siame_se3.laws.matched import MatchedPoints as MatchedPoints
+    from siame_se3.laws.neural import Neural as Neural
+    from siame_se3.laws.photometric import DVS as DVS
+    from siame_se3.laws.pose import PBVS as PBVS
+    from siame_se3.laws.pose import Hybrid as Hybrid
+    from siame_se3.laws.pose import PointIBVS as PointIBVS
+    from siame_se3.laws.types import Controller as Controller
+    from siame_se3.laws.types import Law as Law
+    from siame_se3.laws.types import View as View
+    from siame_se3.laws.types import check_law as check_law
+    from siame_se3.networks.checkpoint import Model as Model
+    from siame_se3.networks.checkpoint import load as load_model  # noqa: F401
+    from siame_se3.networks.checkpoint import save as save_model  # noqa: F401
+    from siame_se3.networks.config import NetworkConfig as NetworkConfig
+    from siame_se3.networks.engines import engine_for as engine_for
+    from siame_se3.networks.siamese import SiameseNetwork as SiameseNetwork
+    from siame_se3.plants.flying import HomographyPlant as HomographyPlant
+    from siame_se3.plants.types import Plant as Plant
+    from siame_se3.plants.types import check_plant as check_plant
+    from siame_se3.scenes.planar import Scene as Scene
+    from siame_se3.scenes.render import render as render
+    from siame_se3.servo.loop import ServoConfig as ServoConfig
+    from siame_se3.servo.loop import servo as servo
+    from siame_se3.servo.trajectory import Trajectory as Trajectory
 
 __version__ = "0.1.0"
 
 _PLACES = {
-    "Camera": "camera",
-    "Controller": "control",
-    "DVS": "control.photometric",
-    "Handoff": "control.handoff",
-    "HomographyPlant": "plant",
-    "Hybrid": "control.geometric",
-    "Law": "control",
-    "MatchedPoints": "control.matched",
-    "Model": "checkpoint",
-    "Neural": "control.neural",
-    "NetworkConfig": "network",
-    "PBVS": "control.geometric",
-    "Plant": "plant",
-    "PointIBVS": "control.geometric",
-    "Scene": "scene",
-    "ServoConfig": "loop",
+    "Camera": "geometry.camera",
+    "Controller": "laws.types",
+    "DVS": "laws.photometric",
+    "Handoff": "laws.handoff",
+    "HomographyPlant": "plants.flying",
+    "Hybrid": "laws.pose",
+    "Law": "laws.types",
+    "MatchedPoints": "laws.matched",
+    "Model": "networks.checkpoint",
+    "NetworkConfig": "networks.config",
+    "Neural": "laws.neural",
+    "PBVS": "laws.pose",
+    "Plant": "plants.types",
+    "PointIBVS": "laws.pose",
+    "Scene": "scenes.planar",
+    "ServoConfig": "servo.loop",
     "SiameError": "errors",
-    "SiameseNetwork": "network",
-    "Trajectory": "view",
-    "View": "view",
-    "check_law": "control",
-    "check_plant": "plant",
-    "engine_for": "control.neural",
-    "load_model": "checkpoint:load",
-    "render": "render",
-    "save_model": "checkpoint:save",
-    "servo": "loop",
+    "SiameseNetwork": "networks.siamese",
+    "Trajectory": "servo.trajectory",
+    "View": "laws.types",
+    "check_law": "laws.types",
+    "check_plant": "plants.types",
+    "engine_for": "networks.engines",
+    "load_model": "networks.checkpoint:load",
+    "render": "scenes.render",
+    "save_model": "networks.checkpoint:save",
+    "servo": "servo.loop",
 }
 
 __all__ = sorted(_PLACES)

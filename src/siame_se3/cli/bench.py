@@ -12,7 +12,7 @@ from tyro.conf import Positional
 
 from siame_se3.cli.options import check_writable
 from siame_se3.errors import SiameError
-from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled
+from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled
 
 EXPERIMENTS = ("table1", "wide", "perturb", "fig3", "fig4", "fig5", "training")
 
@@ -58,8 +58,8 @@ class Bench:
     makes the report of all."""
 
     def __call__(self) -> None:
-        from siame_se3.bench import cells, fig3, networks, perturb, robot, table1, training, wide
-        from siame_se3.scene import Scene
+        from siame_se3.experiments import cells, fig3, networks, perturb, robot, table1, training, wide
+        from siame_se3.scenes.planar import Scene
 
         rooms: dict[str, tuple[Any, int]] = {
             "table1": (table1, 1000),
@@ -121,7 +121,7 @@ class Bench:
 
     def _scenes(self) -> tuple[tuple[int, ...], int]:
         """Of fig3: the numbers of scenes, and how many unseen ones there are. What is missing is said now, not after hours of training."""
-        from siame_se3.bench import photos
+        from siame_se3.experiments import photos
 
         counts = (2,) if self.quick else self.counts
         known = len(photos.names("train", self.scenes))

@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from siame_se3.calibration import Board
 from siame_se3.cli.options import check_writable
 from siame_se3.cli.robot import Robot
+from siame_se3.commissioning.calibration import Board
 from siame_se3.errors import SiameError
-from siame_se3.safety import Safety
+from siame_se3.servo.guard import Safety
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ class Calibrate:
     def __call__(self) -> None:
         import cv2
 
-        from siame_se3 import calibration, lie
-        from siame_se3.camera import Camera
+        from siame_se3.commissioning import calibration
+        from siame_se3.geometry import lie
+        from siame_se3.geometry.camera import Camera
 
         out = self.out or Path({"camera": "camera.yaml", "hand-eye": "hand-eye.yaml", "board": "board.png"}[self.what])
         check_writable(out, "--out")
@@ -117,7 +118,7 @@ class Check:
     """Limits, and when to stand still."""
 
     def __call__(self) -> None:
-        from siame_se3 import check
+        from siame_se3.commissioning import check
 
         if self.robot.robot == "none":
             raise SiameError("check: it has to move the robot; give --robot ros2 or ur")

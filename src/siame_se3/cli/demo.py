@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from siame_se3.cli.options import check_writable
-from siame_se3.loop import ServoConfig
-from siame_se3.simulate import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, controller_for, hardware, run_servo
+from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware
+from siame_se3.laws.registry import controller_for
+from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.simulation import run_servo
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Demo:
     """Folder of the figure and of runs.csv."""
 
     def __call__(self) -> None:
-        from siame_se3 import checkpoint, metrics, plots
-        from siame_se3.scene import Scene
+        from siame_se3.analysis import metrics, plots
+        from siame_se3.networks import checkpoint
+        from siame_se3.scenes.planar import Scene
 
         check_writable(self.out / "demo.png", "--out")
         model = checkpoint.load(bundled(BUNDLED_MODEL))

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from siame_se3.cli.options import check_writable
 from siame_se3.errors import SiameError
-from siame_se3.simulate import model_file
+from siame_se3.files import model_file
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Export:
     """Stem of the files; default: the model's name. Writes OUT-embed.onnx, OUT-step.onnx, OUT-embed.xml, ..."""
 
     def __call__(self) -> None:
-        from siame_se3 import checkpoint
+        from siame_se3.networks import checkpoint, export
 
         path = model_file(self.model)
         model = checkpoint.load(path)
@@ -33,7 +33,7 @@ class Export:
         check_writable(stem.with_name(stem.name + "-step.xml"), "--out")
         worst = 0.0
         for kind in ("onnx", "openvino") if self.format == "both" else (self.format,):
-            for name, difference in checkpoint.export(model, stem, kind).items():
+            for name, difference in export.export(model, stem, kind).items():
                 print(f"{stem.parent / name}: largest difference to PyTorch {difference:.1e} of the largest value")
                 worst = max(worst, difference)
         if worst > 1e-3:

@@ -14,13 +14,15 @@ from tyro.conf import arg
 from siame_se3.cli.options import check_writable
 from siame_se3.cli.robot import Robot
 from siame_se3.errors import SiameError
-from siame_se3.loop import ServoConfig
-from siame_se3.plant.arm import ArmConfig
-from siame_se3.safety import Safety
-from siame_se3.simulate import BUNDLED_PHOTO, LAWS, bundled, controller_for, default_camera, model_file
+from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
+from siame_se3.geometry.camera import default_camera
+from siame_se3.laws.registry import LAWS, controller_for
+from siame_se3.plants.arm import ArmConfig
+from siame_se3.servo.guard import Safety
+from siame_se3.servo.loop import ServoConfig
 
 if TYPE_CHECKING:
-    from siame_se3.view import Trajectory
+    from siame_se3.servo.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ class Live:
     """Gain and stop rules."""
 
     def __call__(self) -> None:
-        from siame_se3 import checkpoint
-        from siame_se3.live import Session, target_from
-        from siame_se3.plant.ros2 import messages
+        from siame_se3.commissioning.session import Session, target_from
+        from siame_se3.networks import checkpoint
+        from siame_se3.plants.robots.ros2 import messages
 
         if self.robot.robot == "none" and not self.dry_run:
             raise SiameError("--robot none: nothing can move; add --dry-run")
@@ -145,13 +147,13 @@ class Arm:
         import cv2
         import torch
 
-        from siame_se3 import lie
-        from siame_se3.plant.arm import ArmPlant
-        from siame_se3.plant.capture import as_pixels
-        from siame_se3.plant.ros2 import bus_for
-        from siame_se3.plant.served import ArmServer
-        from siame_se3.sampling import reference_pose
-        from siame_se3.scene import Scene
+        from siame_se3.geometry import lie
+        from siame_se3.images.decode import as_pixels
+        from siame_se3.plants.arm import ArmPlant
+        from siame_se3.plants.robots.ros2 import bus_for
+        from siame_se3.plants.robots.served import ArmServer
+        from siame_se3.scenes.planar import Scene
+        from siame_se3.scenes.poses import reference_pose
 
         check_writable(self.target, "--target")
         scene = Scene.from_photo(self.scene or bundled(BUNDLED_PHOTO), self.width)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from siame_se3.errors import SiameError
 
 if TYPE_CHECKING:
-    from siame_se3.camera import Camera
+    from siame_se3.geometry.camera import Camera
 
 
 def fill_of(text: str) -> Any:
@@ -30,7 +30,7 @@ def fill_of(text: str) -> Any:
 
 def camera_of(yaml: Path | None, fov: float | None, default: Camera) -> Camera:
     """--camera or --fov, else the default."""
-    from siame_se3.camera import Camera
+    from siame_se3.geometry.camera import Camera
 
     if yaml is not None and fov is not None:
         raise SiameError("--camera and --fov: give one of them; the file has the field of view in it")

@@ -25,12 +25,12 @@ class Plot:
     """Which run to show in images and twists; default: the one with the largest start error among the converged."""
 
     def __call__(self) -> None:
-        from siame_se3 import plots
-        from siame_se3.camera import Camera
-        from siame_se3.checkpoint import from_dict
-        from siame_se3.plant import HomographyPlant
-        from siame_se3.scene import Scene
-        from siame_se3.view import Trajectory
+        from siame_se3.analysis import plots
+        from siame_se3.files import from_dict
+        from siame_se3.geometry.camera import Camera
+        from siame_se3.plants.flying import HomographyPlant
+        from siame_se3.scenes.planar import Scene
+        from siame_se3.servo.trajectory import Trajectory
 
         check_writable(self.out, "--out")
         trajectory = Trajectory.load(self.trajectory)

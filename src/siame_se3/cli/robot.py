@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from siame_se3.camera import Camera
-    from siame_se3.plant.live import Eye, LivePlant, Mover
-    from siame_se3.plant.ros2 import Bus
+    from siame_se3.geometry.camera import Camera
+    from siame_se3.plants.robots.live import Eye, LivePlant, Mover
+    from siame_se3.plants.robots.ros2 import Bus
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Robot:
         Raises:
             SiameError: this robot needs it.
         """
-        from siame_se3.calibration import hand_eye_from_yaml
+        from siame_se3.commissioning.calibration import hand_eye_from_yaml
 
         if self.hand_eye:
             return hand_eye_from_yaml(self.hand_eye)
@@ -90,9 +90,9 @@ class Robot:
         Raises:
             SiameError: a bad option, or something that does not answer.
         """
-        from siame_se3.camera import Camera
-        from siame_se3.plant.live import WATCHDOG, LivePlant
-        from siame_se3.plant.ros2 import bus_for
+        from siame_se3.geometry.camera import Camera
+        from siame_se3.plants.robots.live import WATCHDOG, LivePlant
+        from siame_se3.plants.robots.ros2 import bus_for
 
         if not 1 / WATCHDOG < self.rate <= 500:
             raise SiameError(
@@ -110,8 +110,8 @@ class Robot:
         return LivePlant(eye, mover, T_tc, 1 / self.rate, depth, dry), bus
 
     def _eye(self, bus: Bus | None, camera: Camera | None) -> Eye:
-        from siame_se3.plant.capture import Capture
-        from siame_se3.plant.ros2 import Ros2Eye
+        from siame_se3.plants.robots.opencv import Capture
+        from siame_se3.plants.robots.ros2 import Ros2Eye
 
         if self.eye == "opencv":
             return Capture(self.source, camera)
@@ -119,9 +119,9 @@ class Robot:
         return Ros2Eye(bus, self.ros2.image, "" if camera else self.ros2.info, camera, self.ros2.stamps)
 
     def _mover(self, bus: Bus | None, dry: bool) -> Mover:
-        from siame_se3.plant.live import Nowhere
-        from siame_se3.plant.ros2 import Ros2Mover
-        from siame_se3.plant.ur import UrMover
+        from siame_se3.plants.robots.live import Nowhere
+        from siame_se3.plants.robots.ros2 import Ros2Mover
+        from siame_se3.plants.robots.ur import UrMover
 
         if self.robot == "none":
             return Nowhere()

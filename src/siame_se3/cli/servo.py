@@ -11,27 +11,19 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from siame_se3.augment import Augmentation
 from siame_se3.cli.options import camera_of, check_writable, fill_of
-from siame_se3.control.illumination import LightDVS
-from siame_se3.control.matched import MatchedPoints
-from siame_se3.control.photometric import DVS
 from siame_se3.errors import SiameError
-from siame_se3.loop import ServoConfig
-from siame_se3.plant.arm import ArmConfig
-from siame_se3.safety import Safety
-from siame_se3.simulate import (
-    BUNDLED_MODEL,
-    BUNDLED_PHOTO,
-    LAWS,
-    bundled,
-    controller_for,
-    default_camera,
-    hardware,
-    model_file,
-    run_arm,
-    run_servo,
-)
+from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware, model_file
+from siame_se3.geometry.camera import default_camera
+from siame_se3.laws.light import LightDVS
+from siame_se3.laws.matched import MatchedPoints
+from siame_se3.laws.photometric import DVS
+from siame_se3.laws.registry import LAWS, controller_for
+from siame_se3.plants.arm import ArmConfig
+from siame_se3.scenes.conditions import Augmentation
+from siame_se3.servo.guard import Safety
+from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.simulation import run_arm, run_servo
 
 
 @dataclass(frozen=True)
@@ -93,8 +85,9 @@ class Servo:
     """Options of matched points; --law says which of them."""
 
     def __call__(self) -> None:
-        from siame_se3 import checkpoint, metrics, plots
-        from siame_se3.scene import Scene
+        from siame_se3.analysis import metrics, plots
+        from siame_se3.networks import checkpoint
+        from siame_se3.scenes.planar import Scene
 
         if self.runs < 1:
             raise SiameError(f"--runs {self.runs}: give 1 or more")

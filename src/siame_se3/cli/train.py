@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from siame_se3.cli.options import camera_of, check_writable, fill_of
-from siame_se3.data import DataConfig
 from siame_se3.errors import SiameError
-from siame_se3.loop import ServoConfig
-from siame_se3.loss import LossConfig
-from siame_se3.network import NetworkConfig
-from siame_se3.sampling import Workspace
-from siame_se3.simulate import controller_for, default_camera, hardware, model_file, run_servo
-from siame_se3.train import TrainConfig
+from siame_se3.files import hardware, model_file
+from siame_se3.geometry.camera import default_camera
+from siame_se3.laws.registry import controller_for
+from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.losses import LossConfig
+from siame_se3.scenes.poses import Workspace
+from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.simulation import run_servo
+from siame_se3.training.batches import DataConfig
+from siame_se3.training.trainer import TrainConfig
 
 if TYPE_CHECKING:
-    from siame_se3.camera import Camera
+    from siame_se3.geometry.camera import Camera
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,10 @@ class Train:
     def __call__(self) -> None:
         import torch
 
-        from siame_se3 import checkpoint
-        from siame_se3.data import BatchSource
-        from siame_se3.scene import load_scenes
-        from siame_se3.train import Trainer, process_group, steps_in, train, world
+        from siame_se3.networks import checkpoint
+        from siame_se3.scenes.planar import load_scenes
+        from siame_se3.training.batches import BatchSource
+        from siame_se3.training.trainer import Trainer, process_group, steps_in, train, world
 
         if self.minutes is not None and self.steps is not None:
             raise SiameError("--minutes and --steps: give one of them")
@@ -147,7 +150,7 @@ class Train:
         """Weights of --init."""
         if self.init is None:
             return None
-        from siame_se3 import checkpoint
+        from siame_se3.networks import checkpoint
 
         theirs = checkpoint.load(model_file(self.init)).network
         mine, other = dataclasses.asdict(network), dataclasses.asdict(theirs.config)
@@ -220,7 +223,8 @@ class _TrainLog:
                 self.writer.add_scalar(f"share_of_time/{name}", value, p.step)
 
     def evaluate(self, network: Any, step: int) -> None:
-        from siame_se3 import checkpoint, metrics
+        from siame_se3.analysis import metrics
+        from siame_se3.networks import checkpoint
 
         if self.command.eval_runs < 1:
             return

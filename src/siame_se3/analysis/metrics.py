@@ -1,0 +1,229 @@
+"""Trajectory -> table rows. Pure.
+
+Converged (design notes): translation error < 10 % of its start or < 1 cm, and rotation error < 10 % of its start or < 1 deg.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from siame_se3.errors import SiameError
+from siame_se3.geometry import lie
+from siame_se3.laws.pose import pbvs_velocity
+from siame_se3.servo.loop import ServoConfig, adaptive_gain, limited
+from siame_se3.servo.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: a line of runs.csv."""
+
+    run: int
+    start_t_m: float
+    start_r_deg: float
+    end_t_m: float
+    end_r_deg: float
+    path_t_m: float
+    path_r_deg: float
+    iterations: int
+    converged: int
+    step_ms: float
+    reason: str = ""
+    switch: int = -1  # iteration at which the second part of a hand-off took over for good, -1 for never
+
+
+def converged(start_t: Tensor, start_r: Tensor, end_t: Tensor, end_r: Tensor) -> Bool[Tensor, "*B"]:
+    """The criterion above; lengths [m], angles [rad]."""
+    t = (end_t < 0.1 * start_t) | (end_t < 0.01)
+    r = (end_r < 0.1 * start_r) | (end_r < math.radians(1))
+    return t & r
+
+
+def path_errors(trajectory: Trajectory) -> tuple[Float[Tensor, "*B"], Float[Tensor, "*B"]]:
+    """Mean distance [m] and angle [rad] over a run between the camera and PBVS's, started alike, at the same gain and limits.
+
+    The paper's 'trajectory absolute error': the reference follows Eq. 3 from the same start, iteration by iteration.
+    """
+    values = trajectory.settings.get("servo", {})
+    config = ServoConfig(**values)
+    T = trajectory.T_wc[0].clone()
+    T_dw = lie.inverse(trajectory.T_wd)
+    sum_t = torch.zeros(T.shape[:-2], dtype=T.dtype)
+    sum_r = torch.zeros_like(sum_t)
+    previous = torch.zeros(*T.shape[:-2], 6, dtype=T.dtype)
+    for k in range(len(trajectory.twist)):
+        v = pbvs_velocity(T_dw @ T)
+        previous = limited(config, adaptive_gain(config, v) * v, previous, trajectory.dt)
+        T = T @ lie.exp(previous * trajectory.dt)
+        actual = trajectory.T_wc[k + 1]
+        t = (actual[..., :3, 3] - T[..., :3, 3]).norm(dim=-1)
+        r = lie.so3_log(T[..., :3, :3].mT @ actual[..., :3, :3]).norm(dim=-1)
+        on = trajectory.active[k]
+        sum_t, sum_r = sum_t + t * on, sum_r + r * on
+    count = trajectory.iterations.clamp(min=1)
+    return sum_t / count, sum_r / count
+
+
+def rows(trajectory: Trajectory) -> list[Row]:
+    """One row a run, in order."""
+    t, r = (x.reshape(len(x), -1) for x in trajectory.error_norms)
+    path_t, path_r = (x.reshape(-1) for x in path_errors(trajectory))
+    done = converged(t[0], r[0], t[-1], r[-1])
+    switches = switch_iterations(trajectory.stage.reshape(len(trajectory.stage), t.shape[1]))
+    step = float(trajectory.step_seconds.median()) * 1e3 if len(trajectory.step_seconds) else 0.0
+    return [
+        Row(
+            k,
+            float(t[0, k]),
+            math.degrees(float(r[0, k])),
+            float(t[-1, k]),
+            math.degrees(float(r[-1, k])),
+            float(path_t[k]),
+            math.degrees(float(path_r[k])),
+            int(trajectory.iterations.reshape(-1)[k]),
+            int(done[k]),
+            step,
+            trajectory.reason[k],
+            int(switches[k]),
+        )
+        for k in range(t.shape[1])
+    ]
+
+
+def switch_iterations(stage: Int[Tensor, "T n"]) -> Int[Tensor, "n"]:
+    """Iteration from which on each run was in a later stage than its first until its end; -1 if it ended in its first."""
+    T, n = stage.shape
+    if T == 0:
+        return torch.full((n,), -1)
+    coarse = stage == 0
+    after = torch.where(coarse, torch.arange(1, T + 1)[:, None], 0).amax(0)  # the iteration after the last coarse one
+    ended = (stage >= 0).sum(0)
+    return torch.where((stage > 0).any(0) & (after < ended), after, -1)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A line of a table: means +- standard deviations; end errors over all runs, and over the converged."""
+
+    runs: int
+    converged_percent: float
+    start_t_m: tuple[float, float]
+    start_r_deg: tuple[float, float]
+    end_t_m: tuple[float, float]
+    end_r_deg: tuple[float, float]
+    end_t_converged_m: tuple[float, float]
+    end_r_converged_deg: tuple[float, float]
+    median_end_t_m: float
+    median_end_r_deg: float
+    path_t_m: float
+    path_r_deg: float
+    iterations: float
+    step_ms: float
+    switched: int = 0  # runs that a hand-off gave to its second law
+    switch: float = math.nan  # median iteration of that, and the latest
+    switch_last: int = -1
+
+
+def summary(table: Sequence[Row]) -> Summary:
+    """Means and spreads of the rows."""
+
+    def stats(values: list[float]) -> tuple[float, float]:
+        if not values:
+            return math.nan, math.nan
+        x = torch.tensor(values, dtype=torch.float64)
+        return float(x.mean()), float(x.std(unbiased=False))
+
+    def middle(values: list[float]) -> float:
+        return statistics.median(values) if values else math.nan
+
+    good = [r for r in table if r.converged]
+    switches = [r.switch for r in table if r.switch >= 0]
+    return Summary(
+        len(table),
+        100 * len(good) / max(1, len(table)),
+        stats([r.start_t_m for r in table]),
+        stats([r.start_r_deg for r in table]),
+        stats([r.end_t_m for r in table]),
+        stats([r.end_r_deg for r in table]),
+        stats([r.end_t_m for r in good]),
+        stats([r.end_r_deg for r in good]),
+        middle([r.end_t_m for r in table]),
+        middle([r.end_r_deg for r in table]),
+        stats([r.path_t_m for r in good])[0],
+        stats([r.path_r_deg for r in good])[0],
+        middle([float(r.iterations) for r in table]),
+        table[0].step_ms if table else math.nan,
+        len(switches),
+        middle([float(k) for k in switches]),
+        max(switches, default=-1),
+    )
+
+
+def format_summary(s: Summary, title: str = "") -> str:
+    """The table that commands print; ends in mm where they are below one on average, else in cm."""
+    small = s.end_t_m[0] < 1e-3
+    unit, factor, digits = ("mm", 1e3, 4) if small else ("cm", 100.0, 3)
+
+    def end(t: tuple[float, float], r: tuple[float, float]) -> str:
+        return f"{factor * t[0]:6.3f} +- {factor * t[1]:5.3f} {unit}   {r[0]:6.{digits}f} +- {r[1]:5.{digits}f} deg"
+
+    line = [
+        f"{title or 'servo'}: {s.runs} runs",
+        f"  start       {100 * s.start_t_m[0]:6.2f} +- {100 * s.start_t_m[1]:5.2f} cm   {s.start_r_deg[0]:6.2f} +- {s.start_r_deg[1]:5.2f} deg",
+        f"  end, all    {end(s.end_t_m, s.end_r_deg)}",
+        f"  end, conv.  {end(s.end_t_converged_m, s.end_r_converged_deg)}",
+        f"  end, median {factor * s.median_end_t_m:6.3f}          {unit}   {s.median_end_r_deg:6.{digits}f}          deg",
+        f"  path error  {100 * s.path_t_m:6.2f}          cm   {s.path_r_deg:6.2f}          deg   (against PBVS, converged runs)",
+        f"  converged   {s.converged_percent:6.1f} %     iterations {s.iterations:.0f} (median)     law {s.step_ms:.2f} ms a run and step",
+    ]
+    if s.switched:
+        line.append(
+            f"  handed over {s.switched:6d} runs, at iteration {s.switch:.0f} (median), {s.switch_last} at the latest"
+        )
+    return "\n".join(line)
+
+
+def write_csv(table: Sequence[Row], path: str | Path) -> None:
+    """runs.csv, one line a run, written whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    with partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [f.name for f in fields(Row)])
+        writer.writeheader()
+        for row in table:
+            writer.writerow({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
+    partial.replace(path)
+
+
+def read_csv(path: str | Path) -> list[Row]:
+    """Read what `write_csv` wrote; a bad line is named."""
+    path = Path(path)
+    if not path.is_file():
+        raise SiameError(f"{path}: no such file; give a runs.csv that 'siame servo --out' wrote")
+    kinds = {f.name: {"int": int, "float": float, "str": str}[str(f.type)] for f in fields(Row)}
+    table = []
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            if missing := set(kinds) - {"reason", "switch"} - set(reader.fieldnames or ()):
+                raise SiameError(
+                    f"{path}: no column '{sorted(missing)[0]}'; give a runs.csv that 'siame servo --out' wrote"
+                )
+            for line in reader:
+                try:
+                    table.append(Row(**{k: kind(line[k]) for k, kind in kinds.items() if line.get(k) is not None}))  # type: ignore[arg-type]  # a Row's fields take what `kinds` says
+                except (ValueError, TypeError) as error:
+                    raise SiameError(f"{path}, line {reader.line_num}: {error}; run 'siame servo' again") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise SiameError(f"{path}: not a CSV file; give a runs.csv that 'siame servo --out' wrote") from None
+    return table

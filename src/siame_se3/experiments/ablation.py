@@ -1,0 +1,101 @@
+"""One table: what each choice is worth, same photo, same number of images seen, same steps.
+
+    python -m siame_se3.experiments.ablation [--steps 300] [--runs 128] [--seed 0] [--out ablation.jsonl] [PHOTO]
+
+A finished row is kept in --out and not run again, so a killed benchmark resumes. `--shard 0/2` and `--shard 1/2`, with
+OMP_NUM_THREADS=1, share the rows out to two processes; a run without --shard then prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from siame_se3.experiments.common import closed_loop, header, markdown, skimage_photo
+from siame_se3.geometry.camera import default_camera
+from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.losses import LossConfig
+from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import Workspace
+from siame_se3.training.batches import BatchSource, DataConfig
+from siame_se3.training.trainer import TrainConfig, Trainer
+
+N, L, D, T = NetworkConfig(), LossConfig(), DataConfig(), TrainConfig()
+VARIANTS: dict[str, tuple[NetworkConfig, LossConfig, DataConfig, TrainConfig]] = {
+    "default": (N, L, D, T),
+    "pairs: the paper's (32 of 64 views)": (N, L, replace(D, pairs="paper", near=0.0), T),
+    "fusion: difference (the paper's)": (replace(N, fusion="difference"), L, D, T),
+    "fusion: concatenation": (replace(N, fusion="concatenation"), L, D, T),
+    "loss: Eq. 4, beta 1": (N, replace(L, kind="eq4"), D, T),
+    "output: pose, loss Eq. 5 (Siame-SE(3))": (replace(N, output="pose"), replace(L, kind="eq5"), D, T),
+    "loss: two weights": (N, replace(L, kind="two"), D, T),
+    "head zero at the goal: off": (replace(N, zero_at_goal=False), L, D, T),
+    "neighbours: none around the goal's orbit": (N, L, replace(D, near_orbit=0.0), T),
+    "neighbours: each under its own light": (N, L, replace(D, near_alike=0.0), T),
+    "near-goal samples and weights: off": (N, replace(L, near=0.0), replace(D, near=0.0), T),
+    "scene-coordinate task: off": (N, replace(L, where=0.0), D, T),
+    "pooling: spatial, S(I) of 256 numbers": (replace(N, pooling="spatial"), L, D, T),
+    "pooling: average (the paper's)": (replace(N, pooling="average"), replace(L, where=0.0), D, T),
+    "cells: stride 16 (7 x 7)": (replace(N, stride=16), L, D, T),
+    "scene-coordinate task: weight 1": (N, replace(L, where=1.0), D, T),
+    "local contrast: off": (replace(N, local_contrast=0.0), L, D, T),
+    "optimiser: AdamW alone, peak 1.5e-3": (N, L, D, replace(T, optimiser="adamw", lr=1.5e-3)),
+}
+
+
+def main() -> None:
+    """All variants, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photo", nargs="?", type=Path, default=None)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("ablation.jsonl"))
+    parser.add_argument("--shard", default="0/1")
+    options = parser.parse_args()
+    mine, shards = map(int, options.shard.split("/"))
+    scene = Scene.from_photo(options.photo or skimage_photo("coffee.png"))
+    print(header(), flush=True)
+    done = {}
+    if options.out.is_file():
+        done = {row["variant"]: row for row in map(json.loads, options.out.read_text(encoding="utf-8").splitlines())}
+    for k, (name, (network, loss, data, train)) in enumerate(VARIANTS.items()):
+        if name in done or k % shards != mine:
+            continue
+        source = BatchSource(
+            [scene], default_camera(network.image_size), Workspace(), data, options.seed, network.output
+        )
+        trainer = Trainer(network, loss, source, replace(train, steps=options.steps))
+        while trainer.step < options.steps:
+            trainer.advance()
+        s = closed_loop(trainer.result(), scene, options.runs, seed=1000 + options.seed)
+        disturbed = closed_loop(
+            trainer.result(),
+            scene,
+            options.runs // 2,
+            seed=2000 + options.seed,
+            conditions=Augmentation(occlusion_rate=1.0),
+        )
+        done[name] = {
+            "variant": name,
+            "images": options.steps * data.views,
+            "converged [%]": round(s.converged_percent, 1),
+            "end mean [cm]": round(100 * s.end_t_m[0], 2),
+            "end mean [deg]": round(s.end_r_deg[0], 2),
+            "end median [cm]": round(100 * s.median_end_t_m, 2),
+            "end median [deg]": round(s.median_end_r_deg, 2),
+            "disturbed: converged [%]": round(disturbed.converged_percent, 1),
+            "disturbed: median [cm]": round(100 * disturbed.median_end_t_m, 2),
+            "training [s]": round(trainer.seconds),
+        }
+        with options.out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(done[name]) + "\n")
+        print(json.dumps(done[name]), flush=True)
+    print(markdown([done[name] for name in VARIANTS if name in done]))
+
+
+if __name__ == "__main__":
+    main()

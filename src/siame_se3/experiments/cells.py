@@ -1,0 +1,209 @@
+"""Cells: runs of one law under one condition. A cell is one CSV; what is there is not run again, and any number of processes may
+share cells out. Each depends on its own seed alone, so shards put in one folder are what one process would have made."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from siame_se3.analysis import metrics
+from siame_se3.analysis.metrics import Row
+from siame_se3.errors import SiameError
+from siame_se3.experiments import networks, photos
+from siame_se3.experiments.laws import LAWS
+from siame_se3.files import hardware
+from siame_se3.laws.types import Controller
+from siame_se3.networks.checkpoint import Model
+from siame_se3.plants.mismatch import Mismatch
+from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.planar import Scene
+from siame_se3.servo.simulation import run_servo
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One law under one condition.
+
+    Attributes:
+        law: of `laws.LAWS`.
+        condition: its name, part of the file's; '' for none.
+        starts: 'table1', 'wide' or a CSV.
+        runs, seed: of the starts and the conditions.
+        disturbance: of the current images; None for none.
+        mismatch: how camera and scene differ from what the law is told; None for not at all.
+        split, scenes: the runs are shared out to this many photos of 'train' or 'unseen' (see `photos`); '' for the setup's scene.
+        network: instead of the law's own (see `networks`).
+    """
+
+    law: str
+    condition: str
+    starts: str
+    runs: int
+    seed: int
+    disturbance: Augmentation | None = None
+    mismatch: Mismatch | None = None
+    split: str = ""
+    scenes: int = 1
+    network: str = ""
+
+    @property
+    def needs(self) -> str:
+        """The network that it takes, '' for none."""
+        return self.network or LAWS[self.law].network
+
+    @property
+    def name(self) -> str:
+        """Of its file, without suffix."""
+        law = self.law.replace("(", "").replace(")", "")
+        return f"{law}.{_plain(self.condition)}" if self.condition else law
+
+
+def _plain(text: str) -> str:
+    """For file names."""
+    return re.sub("[^a-z0-9.+-]+", "-", text.lower().replace("%", "")).strip("-")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all cells of an experiment share.
+
+    Attributes:
+        folder: of the CSVs, networks and the report.
+        scene: the print.
+        minutes: budget of each network's training.
+        seed: of the trainings.
+        tell: progress, a line at a time.
+        photos: a user's folder of photos, instead of the list's.
+        root: where Debian's packages of photos are unpacked.
+    """
+
+    folder: Path
+    scene: Scene
+    minutes: float
+    seed: int
+    tell: Callable[[str], None]
+    photos: Path | None = None
+    root: Path = Path("/")
+
+
+def csv_of(setup: Setup, experiment: str, cell: Cell) -> Path:
+    """Where a cell's runs are kept."""
+    return setup.folder / experiment / f"{cell.name}.csv"
+
+
+def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int] = (0, 1)) -> None:
+    """Run the cells of a shard (its number, how many) that are not there yet. Laws that share a network share a shard, so that
+    no two processes train the same one."""
+    mine, shards = shard
+    groups = list(dict.fromkeys(cell.needs or cell.law for cell in cells))
+    for cell in cells:
+        path = csv_of(setup, experiment, cell)
+        if groups.index(cell.needs or cell.law) % shards != mine:
+            continue
+        if path.is_file():
+            _check(path, cell, setup)
+            setup.tell(f"{experiment} {cell.name}: there already")
+            continue
+        law = LAWS[cell.law]
+        model = obtain(setup, cell.needs) if cell.needs else None
+        began = time.perf_counter()
+        table = _rows(setup, cell, law.make(model))
+        facts = {
+            "what": _what(cell, setup),
+            "seconds": round(time.perf_counter() - began, 1),
+            "hardware": hardware(),
+            "date": time.strftime("%Y-%m-%d"),
+        }
+        facts_path = path.with_suffix(".json")
+        facts_path.parent.mkdir(parents=True, exist_ok=True)
+        facts_path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        metrics.write_csv(table, path)  # last: a cell is there when its CSV is
+        s = metrics.summary(table)
+        setup.tell(
+            f"{experiment} {cell.name}: {s.converged_percent:.1f} % of {s.runs} converged, median end "
+            f"{1e3 * s.median_end_t_m:.2f} mm, {facts['seconds']} s"
+        )
+
+
+def obtain(setup: Setup, name: str) -> Model:
+    """A network by its name, trained on its scenes if it is not there."""
+    recipe, scenes = networks.recipe_of(name), [setup.scene]
+    if recipe.scenes:
+        listed = photos.scenes("train", recipe.scenes, setup.photos, setup.root)
+        scenes = [photos.resized(scene, recipe.width) for scene in listed]
+    return networks.obtain(name, scenes, setup.folder, setup.minutes, setup.seed, setup.tell)
+
+
+def scene_runs(runs: int, scenes: int) -> list[range]:
+    """The numbers of each scene's runs: they are shared out evenly, in the scenes' order."""
+    return [range(k * runs // scenes, (k + 1) * runs // scenes) for k in range(scenes)]
+
+
+def _rows(setup: Setup, cell: Cell, controller: Controller) -> list[Row]:
+    """All runs of a cell, scene by scene."""
+    law = LAWS[cell.law]
+    scenes = photos.scenes(cell.split, cell.scenes, setup.photos, setup.root) if cell.split else [setup.scene]
+    table: list[Row] = []
+    for k, (scene, part) in enumerate(zip(scenes, scene_runs(cell.runs, len(scenes)), strict=True)):
+        if runs := len(part):
+            trajectory, _, _ = run_servo(
+                *(controller, scene, law.camera, cell.starts, runs, cell.seed + k, 0.6, law.config),
+                conditions=cell.disturbance,
+                mismatch=cell.mismatch,
+            )
+            table += [replace(row, run=len(table) + row.run) for row in metrics.rows(trajectory)]
+    return table
+
+
+def _what(cell: Cell, setup: Setup) -> dict[str, object]:
+    law = LAWS[cell.law]
+    return {
+        "law": cell.law,
+        "image side": law.size,
+        "gain": law.gain,
+        "iterations": law.iterations,
+        "starts": cell.starts,
+        "runs": cell.runs,
+        "seed": cell.seed,
+        "scene": setup.scene.name,
+        "disturbance": None if cell.disturbance is None else vars(cell.disturbance),
+        "mismatch": None if cell.mismatch is None else vars(cell.mismatch),
+        "scenes": [cell.split, *photos.names(cell.split, setup.photos)[: cell.scenes]] if cell.split else [],
+        "network": cell.needs,
+        "recipe": networks.in_card(networks.recipe_of(cell.needs)) if cell.needs else None,
+    }
+
+
+def _check(path: Path, cell: Cell, setup: Setup) -> None:
+    """Refuse a CSV that was made with other runs, seed or scene."""
+    try:
+        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["what"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SiameError(f"{path}: its .json is missing or damaged; remove both to run it again") from None
+    wanted = json.loads(json.dumps(_what(cell, setup)))
+    if facts.get("recipe") and wanted["recipe"]:
+        if field := networks.difference(facts["recipe"], wanted["recipe"]):
+            raise SiameError(f"{path}: made with a network of another recipe ({field}); give another --out")
+        facts["recipe"] = wanted["recipe"]
+    if other := [name for name in wanted if wanted[name] != facts.get(name)]:
+        raise SiameError(
+            f"{path}: made with another {other[0]} ({facts.get(other[0])!s:.60}, now {wanted[other[0]]!s:.60}); give another --out"
+        )
+
+
+def results(setup: Setup, experiment: str, cells: list[Cell]) -> dict[Cell, list[Row]]:
+    """The runs of all cells that are there."""
+    paths = {cell: csv_of(setup, experiment, cell) for cell in cells}
+    return {cell: metrics.read_csv(path) for cell, path in paths.items() if path.is_file()}
+
+
+def facts_of(setup: Setup, experiment: str, cell: Cell) -> dict[str, object]:
+    """Seconds, hardware and date of a cell."""
+    found: dict[str, object] = json.loads(
+        csv_of(setup, experiment, cell).with_suffix(".json").read_text(encoding="utf-8")
+    )
+    return found

@@ -1,0 +1,112 @@
+"""Fig. 3: one network for 2, 5, 10, 50 and 100 scenes, in colour and in grey, on the scenes it knows; DVS on the same; and, beyond the
+paper, on scenes that no training has seen, and with photometric servoing to end with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from siame_se3.analysis import plots
+from siame_se3.analysis.metrics import Row
+from siame_se3.experiments import photos, report
+from siame_se3.experiments.cells import Cell, Setup, csv_of, results, scene_runs
+from siame_se3.experiments.photos import UNSEEN
+
+NAME = "fig3"
+COUNTS = (2, 5, 10, 50, 100)
+ROWS = ("colour", "grey", "handoff", "dvs")
+QUICK = ("colour", "dvs")  # with --quick
+OTHERS: tuple[str, ...] = ()  # rows on demand
+
+
+def cells(
+    runs: int, seed: int, rows: Sequence[str], counts: Sequence[int] = COUNTS, unseen: int = UNSEEN
+) -> list[Cell]:
+    """Of each number of scenes: both networks, the hand-off from that in colour, and DVS on those, and on the unseen ones (DVS once)."""
+    wanted = []
+    for count in counts:
+        for row in rows:
+            law, network = {
+                "dvs": ("dvs", ""),
+                "handoff": ("handoff", f"many-{count}-colour"),
+            }.get(row, ("siame-se(3)", f"many-{count}-{row}"))
+            for split, scenes in (("train", count), ("unseen", unseen)):
+                if scenes and (row != "dvs" or split == "train" or count == counts[0]):
+                    name = f"{row} unseen" if row == "dvs" and split == "unseen" else f"{row} {count} {split}"
+                    wanted.append(Cell(law, name, "table1", runs, seed, split=split, scenes=scenes, network=network))
+    return wanted
+
+
+def _told(rows: Sequence[Row]) -> str:
+    """converged [%], end error of the converged [cm/deg], as the paper prints them."""
+    good = [r for r in rows if r.converged]
+    if not good:
+        return f"{report.share(rows, None):.1f}"
+    t, r = (sum(x) / len(good) for x in zip(*((100 * g.end_t_m, g.end_r_deg) for g in good), strict=True))
+    digits = 2 if min(t, r) >= 0.01 else 4  # of the hand-off, which would be 0.00
+    return f"{report.share(rows, None):.1f} ({t:.{digits}f}/{r:.{digits}f})"
+
+
+def page(setup: Setup, wanted: list[Cell], command: str) -> str:
+    """Write fig3.csv, the figure and the report page; the table as text."""
+    found = results(setup, NAME, wanted)
+    by_name = {cell.condition: rows for cell, rows in found.items()}
+    counts = sorted({int(name.split()[1]) for name in by_name if name.split()[1].isdecimal()})
+    if not counts:
+        return report.markdown([])
+    kinds = [(row, split) for row in ROWS for split in ("train", "unseen")]
+
+    def rows_of(row: str, count: int, split: str) -> list[Row]:
+        return by_name.get("dvs unseen" if (row, split) == ("dvs", "unseen") else f"{row} {count} {split}", [])
+
+    titles = {
+        ("colour", "train"): "colour",
+        ("grey", "train"): "grey",
+        ("handoff", "train"): "colour, hand-off",
+        ("dvs", "train"): "DVS, the same scenes",
+        ("colour", "unseen"): "colour, unseen scenes",
+        ("grey", "unseen"): "grey, unseen scenes",
+        ("handoff", "unseen"): "hand-off, unseen scenes",
+        ("dvs", "unseen"): "DVS, unseen scenes",
+    }
+    table = [
+        {
+            "scenes": str(count),
+            **{titles[kind]: _told(rows) if (rows := rows_of(kind[0], count, kind[1])) else "-" for kind in kinds},
+        }
+        for count in counts
+    ]
+    curves = {
+        titles[kind]: [report.share(rows_of(kind[0], count, kind[1]), None) for count in counts] for kind in kinds
+    }
+    curves = {title: shares for title, shares in curves.items() if any(x == x for x in shares)}
+    first = next(iter(found))
+    note = f"{first.runs} Table I starts a point, shared out to the scenes, seed {first.seed}; {setup.minutes:g} min of training each"
+    plots.save(plots.scenes(counts, curves, note), csv_of(setup, NAME, wanted[0]).parent / "fig3.png")
+    notes = [
+        "Converged [%], and in brackets the mean end error of the converged [cm/deg]. Runs are shared out to the scenes. All networks have the "
+        f"same budget, {setup.minutes:g} min each. The unseen scenes are in no training.",
+        "![convergence against the number of scenes](fig3.png)",
+    ]
+    if singly := _by_scene(setup, found, counts[-1], titles):
+        notes += [f"## The unseen scenes one by one, networks for {counts[-1]}", report.markdown(singly)]
+    return report.write_page(setup, NAME, "Fig. 3: several scenes", list(found), table, notes, command)
+
+
+def _by_scene(
+    setup: Setup, found: Mapping[Cell, Sequence[Row]], count: int, titles: Mapping[tuple[str, str], str]
+) -> list[dict[str, str]]:
+    """A line an unseen scene: converged runs of all, of each row of the networks for `count` scenes."""
+    unseen = [
+        cell for cell in found if cell.split == "unseen" and cell.condition in (f"{row} {count} unseen" for row in ROWS)
+    ]
+    if not unseen:
+        return []
+    shares = {
+        titles[cell.condition.split()[0], "unseen"]: [
+            f"{sum(found[cell][i].converged for i in part)} of {len(part)}"
+            for part in scene_runs(cell.runs, cell.scenes)
+        ]
+        for cell in unseen
+    }
+    of = photos.names("unseen", setup.photos)[: unseen[0].scenes]
+    return [{"scene": name, **{title: told[k] for title, told in shares.items()}} for k, name in enumerate(of)]

@@ -1,0 +1,63 @@
+"""Write the README's Table I from the CSV of `siame bench table1`.
+
+    python -m siame_se3.experiments.readme_table siame-bench/table1/table1.csv
+
+copies the CSV to docs/table1.csv and writes the table between the README's two marks.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+
+from siame_se3.experiments.report import markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- table1: by python -m siame_se3.experiments.readme_table -->", "<!-- end of table1 -->"
+
+
+def table(path: Path) -> str:
+    """The README's columns of a table1.csv."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+
+    def mean(*values: str) -> str:
+        t, r = (value.split(" ± ")[0] for value in values)
+        return "-" if "-" in (t, r) else f"{t} cm, {r} deg"
+
+    return markdown(
+        [
+            {
+                "law": row["law"],
+                "converged": f"{row['converged [%]']} %",
+                "end error, converged": mean(row["t, converged [cm]"], row["r, converged [deg]"]),
+                "end error, all": mean(row["t, all [cm]"], row["r, all [deg]"]),
+                "path error": mean(row["path t [cm]"], row["path r [deg]"]),
+                "step [ms]": row["step [ms]"],
+                "paper: converged": "-" if (rate := row["paper: converged [%]"]) == "-" else f"{rate} %",
+                "paper: end error": mean(row["paper: t [cm]"], row["paper: r [deg]"]),
+                "paper: path error": row["paper: path"],
+            }
+            for row in rows
+        ]
+    )
+
+
+def filled(readme: str, text: str) -> str:
+    """The README with the table between its marks."""
+    head, rest = readme.split(BEGIN)
+    return f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
+
+
+def main() -> None:
+    """See above."""
+    kept, readme = ROOT / "docs" / "table1.csv", ROOT / "README.md"
+    if len(sys.argv) > 1:
+        shutil.copyfile(sys.argv[1], kept)
+    readme.write_text(filled(readme.read_text(encoding="utf-8"), table(kept)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Step times at batch 1, and where the training time goes.
+
+    python -m siame_se3.experiments.speed
+
+Medians over many calls: the law's step (image -> velocity) of the default model and of EfficientNet-B3 at 224 px by
+OpenVINO, and the shares of rendering, augmentation and the rest in a training step of the default network.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+
+from siame_se3.experiments.common import header, markdown
+from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled
+from siame_se3.geometry.camera import default_camera
+from siame_se3.laws.neural import Neural
+from siame_se3.laws.types import View
+from siame_se3.networks import checkpoint
+from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.engines import OpenVinoEngine
+from siame_se3.networks.losses import LossConfig
+from siame_se3.networks.siamese import SiameseNetwork
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import Workspace
+from siame_se3.training.batches import BatchSource, DataConfig
+from siame_se3.training.trainer import TrainConfig, Trainer
+
+
+def step_time(network: SiameseNetwork, precision: str, calls: int = 300) -> float:
+    """Median milliseconds of law(view), one image."""
+    engine = OpenVinoEngine(network, precision)  # type: ignore[arg-type]  # precision is one of the two literals
+    size = network.config.image_size
+    view = View(torch.rand(1, 3, size, size))
+    law = Neural(engine).aim(view)
+    times = []
+    for _ in range(calls):
+        t0 = time.perf_counter()
+        law(view)
+        times.append(time.perf_counter() - t0)
+    return 1e3 * statistics.median(times[calls // 10 :])
+
+
+def main() -> None:
+    """Both tables."""
+    print(header())
+    default = checkpoint.load(bundled(BUNDLED_MODEL)).network
+    paper = SiameseNetwork(NetworkConfig("efficientnet_b3", 224, pooling="average", head=(1024, 256)))
+    rows = [
+        {"network": name, "precision": precision, "step, batch 1 [ms]": round(step_time(network, precision), 2)}
+        for name, network in (("default (ResNet-10t, 112 px)", default), ("EfficientNet-B3, 224 px", paper))
+        for precision in ("f32", "bf16")
+    ]
+    print(markdown(rows))
+    scene = Scene.from_photo(bundled(BUNDLED_PHOTO))
+    source = BatchSource([scene], default_camera(112), Workspace(), DataConfig(), 0)
+    trainer = Trainer(NetworkConfig(), LossConfig(), source, TrainConfig(steps=100))
+    for _ in range(10):
+        trainer.advance()
+    trainer.seconds, trainer.shares = 0.0, {}
+    for _ in range(40):
+        trainer.advance()
+    shares = {name: f"{100 * value / trainer.seconds:.1f} %" for name, value in trainer.shares.items()}
+    print(markdown([{**shares, "images/s": round(40 * source.config.views / trainer.seconds)}]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""Camera: a rectified pinhole, made from a field of view, intrinsics, or a ROS camera_info YAML.
+
+z forward, x right, y down. The centre of the top-left pixel is (0, 0), so the image covers
+[-0.5, width - 0.5] x [-0.5, height - 0.5].
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import SiameError
+
+_MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,), "fisheye": (4,)}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics [px] and image size [px]; distortion is used by `rectify` only, all else is pinhole.
+
+    Attributes:
+        fx, fy: focal lengths [px].
+        cx, cy: principal point [px], the centre of the top-left pixel being (0, 0).
+        width, height: image size [px].
+        distortion: coefficients in OpenCV's order, empty for none.
+        distortion_model: plumb_bob, rational_polynomial or equidistant (ROS names).
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+    distortion: tuple[float, ...] = ()
+    distortion_model: str = "plumb_bob"
+
+    def __post_init__(self) -> None:
+        if not (self.width >= 2 and self.height >= 2):
+            raise SiameError(f"camera: an image of {self.width} x {self.height} px is too small; give at least 2 x 2")
+        for name in ("fx", "fy"):
+            f = getattr(self, name)
+            if not (math.isfinite(f) and f > 0):
+                raise SiameError(f"camera: {name} is {f}; give a focal length in pixels above 0")
+        if not (math.isfinite(self.cx) and math.isfinite(self.cy)):
+            raise SiameError(f"camera: principal point ({self.cx}, {self.cy}) is not finite; give pixels")
+        if not all(math.isfinite(k) for k in self.distortion):
+            raise SiameError("camera: a distortion coefficient is not finite; calibrate again")
+        if any(self.distortion):
+            counts = _MODELS.get(self.distortion_model)
+            if counts is None:
+                raise SiameError(
+                    f"camera: unknown distortion_model {self.distortion_model!r}; use one of {', '.join(_MODELS)}"
+                )
+            if len(self.distortion) not in counts:
+                raise SiameError(
+                    f"camera: {self.distortion_model} takes {' or '.join(map(str, counts))} coefficients, "
+                    f"{len(self.distortion)} given"
+                )
+
+    @staticmethod
+    def from_focal(focal: float, width: int, height: int | None = None) -> Camera:
+        """Square pixels, principal point in the middle; focal [px]."""
+        height = width if height is None else height
+        return Camera(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
+
+    @staticmethod
+    def from_fov(horizontal_fov: float, width: int, height: int | None = None) -> Camera:
+        """Square pixels from the horizontal field of view [rad] of the whole image (edge to edge)."""
+        if not 0 < horizontal_fov < math.pi:
+            raise SiameError(f"camera: a field of view of {horizontal_fov} rad; give one between 0 and pi")
+        return Camera.from_focal(width / 2 / math.tan(horizontal_fov / 2), width, height)
+
+    @staticmethod
+    def from_yaml(path: str | Path) -> Camera:
+        """Read a ROS `camera_info` YAML (camera_calibration's format).
+
+        Uses camera_matrix, image_width, image_height, distortion_model, distortion_coefficients.
+        """
+        import yaml
+
+        path = Path(path)
+        if not path.is_file():
+            raise SiameError(f"{path}: no such file; give a ROS camera_info YAML")
+        try:
+            info = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except Exception as error:  # PyYAML lets KeyError, IndexError, AttributeError, RecursionError through
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SiameError(f"{path}: not a YAML file ({reason}); give a ROS camera_info YAML") from None
+        if not isinstance(info, dict):
+            raise SiameError(
+                f"{path}: not a camera_info YAML (no keys); it needs image_width, image_height, camera_matrix"
+            )
+
+        def field(name: str, short: str) -> object:
+            value = info.get(name, info.get(short))
+            if value is None:
+                raise SiameError(f"{path}: no '{name}'; a ROS camera_info YAML has one")
+            return value.get("data") if isinstance(value, dict) else value
+
+        def numbers(name: str, short: str) -> list[float]:
+            value = field(name, short)
+            if not isinstance(value, list):
+                raise SiameError(f"{path}: {name} is not a list of numbers; see ROS camera_info")
+            try:
+                return [float(x) for x in value]
+            except (TypeError, ValueError, OverflowError) as error:
+                raise SiameError(f"{path}: {name}: a value is not a number ({error}); see ROS camera_info") from None
+
+        def pixels(name: str, short: str) -> int:
+            value = field(name, short)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise SiameError(f"{path}: {name} is {value!r}; give a whole number of pixels")
+            return value
+
+        k = numbers("camera_matrix", "k")
+        width, height = pixels("image_width", "width"), pixels("image_height", "height")
+        has_distortion = any(name in info for name in ("distortion_coefficients", "d"))
+        d = tuple(numbers("distortion_coefficients", "d")) if has_distortion else ()
+        if len(k) != 9:
+            raise SiameError(f"{path}: camera_matrix has {len(k)} values; it needs 9, row by row")
+        try:
+            return Camera(k[0], k[4], k[2], k[5], width, height, d, str(info.get("distortion_model", "plumb_bob")))
+        except SiameError as error:
+            raise SiameError(f"{path}: {error}") from None
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Write a ROS `camera_info` YAML that `from_yaml` reads back."""
+        import yaml
+
+        d = list(self.distortion) or [0.0] * 5
+        info = {
+            "image_width": self.width,
+            "image_height": self.height,
+            "camera_name": "camera",
+            "camera_matrix": {"rows": 3, "cols": 3, "data": self.K.flatten().tolist()},
+            "distortion_model": self.distortion_model,
+            "distortion_coefficients": {"rows": 1, "cols": len(d), "data": d},
+            "rectification_matrix": {"rows": 3, "cols": 3, "data": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]},
+            "projection_matrix": {
+                "rows": 3,
+                "cols": 4,
+                "data": [self.fx, 0.0, self.cx, 0.0, 0.0, self.fy, self.cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+            },
+        }
+        Path(path).write_text(yaml.safe_dump(info, sort_keys=False), encoding="utf-8")
+
+    @property
+    def K(self) -> Float[Tensor, "3 3"]:
+        """Calibration matrix [px], float64."""
+        return torch.tensor([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=torch.float64)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) [px], as image tensors have it."""
+        return self.height, self.width
+
+    def project(self, X_c: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 2"]:
+        """Pixels (u, v) of points in the camera frame [m]; no distortion. Points need z > 0."""
+        x, y = X_c[..., 0] / X_c[..., 2], X_c[..., 1] / X_c[..., 2]
+        return torch.stack((self.fx * x + self.cx, self.fy * y + self.cy), -1)
+
+    def rays(self, pixels: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 3"]:
+        """Points at z = 1 m seen at pixels (u, v): x = (u - cx)/fx, y = (v - cy)/fy."""
+        x = (pixels[..., 0] - self.cx) / self.fx
+        y = (pixels[..., 1] - self.cy) / self.fy
+        return torch.stack((x, y, torch.ones_like(x)), -1)
+
+    def pixel_grid(self, dtype: torch.dtype = torch.float64) -> Float[Tensor, "h w 2"]:
+        """(u, v) of every pixel centre."""
+        v, u = torch.meshgrid(
+            torch.arange(self.height, dtype=dtype), torch.arange(self.width, dtype=dtype), indexing="ij"
+        )
+        return torch.stack((u, v), -1)
+
+    def resized(self, width: int, height: int | None = None) -> Camera:
+        """The same view with another number of pixels."""
+        height = width if height is None else height
+        sx, sy = width / self.width, height / self.height
+        return replace(
+            self,
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
+            width=width,
+            height=height,
+        )
+
+    def square(self, size: int | None = None) -> Camera:
+        """The largest centred square of the image, without distortion, resized to `size` px: what networks see."""
+        side = min(self.width, self.height)
+        left, top = (self.width - side) // 2, (self.height - side) // 2
+        crop = Camera(self.fx, self.fy, self.cx - left, self.cy - top, side, side)
+        return crop if size is None else crop.resized(size)
+
+    def rectify(self, image: np.ndarray) -> np.ndarray:
+        """Undistort a frame (height, width, 3) uint8 to this camera's pinhole; same K. OpenCV's models."""
+        if image.shape[:2] != self.size:
+            raise SiameError(
+                f"frame of {image.shape[1]} x {image.shape[0]} px; the camera is calibrated for {self.width} x {self.height}"
+            )
+        if not any(self.distortion):
+            return image
+        import cv2
+
+        return cv2.remap(image, *_rectification(self), interpolation=cv2.INTER_LINEAR)
+
+
+@functools.lru_cache(maxsize=4)
+def _rectification(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """OpenCV's maps."""
+    import cv2
+
+    K, d, size = camera.K.numpy(), np.asarray(camera.distortion), (camera.width, camera.height)
+    undistort = cv2.fisheye if camera.distortion_model in ("equidistant", "fisheye") else cv2
+    return undistort.initUndistortRectifyMap(K, d, np.eye(3), K, size, cv2.CV_32FC1)
+
+
+def default_camera(size: int) -> Camera:
+    """The paper's: 224 px, f = 300 px, at another number of pixels."""
+    return Camera.from_focal(300, 224).resized(size)

@@ -1,0 +1,272 @@
+"""Laws from matched points: OpenCV finds and matches keypoints of the desired and the current image.
+
+`pbvs-sift`, `pbvs-orb`: the desired view's keypoints lie on a known plane, so their matches give the current pose (planar PnP
+after RANSAC), and PBVS (the paper's Eq. 3) goes home on a straight line. `ibvs-sift`, `ibvs-orb`: the matches themselves are
+the features, v = -L^+ (s - s*) (Chaumette and Hutchinson 2006). A run with too few matches stands still, and says so.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import SiameError
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws.pose import point_interaction_matrix
+from siame_se3.laws.types import Advice, View, images_of
+
+_RANSAC_PIXELS = 2.0
+
+
+@dataclass(frozen=True)
+class MatchedPoints:
+    """Visual servoing on matched keypoints.
+
+    Attributes:
+        law: 'pbvs', pose from the matches; 'ibvs', the points themselves.
+        detector: 'sift' or 'orb'.
+        interaction: with ibvs, L of the 'current' or 'desired' points, or their 'mean'.
+        features: keypoints an image, at most.
+        ratio: a match counts when it is better than this times the second best (Lowe 2004).
+        least: fewest matches that agree on one homography.
+        Z: depth of the plane [m] at the desired image's middle, seen square on, where the target knows neither pose nor depth.
+    """
+
+    law: Literal["pbvs", "ibvs"] = "pbvs"
+    detector: Literal["sift", "orb"] = "sift"
+    interaction: Literal["current", "desired", "mean"] = "mean"
+    features: int = 400
+    ratio: float = 0.8
+    least: int = 6
+    Z: float = 0.6
+    needs = frozenset({"image"})
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.law}-{self.detector}"
+
+    def aim(self, target: View) -> MatchedLaw:
+        """Keypoints of the desired images, and where each lies in space."""
+        camera = target.camera
+        if target.image is None or camera is None:
+            raise SiameError(f"{self.name}: the target has no image, or no camera; give the desired photo and --camera")
+        batch = target.image.shape[:-3]
+        images = _grey(target.image.reshape(-1, *target.image.shape[-3:]))
+        n = len(images)
+        if target.T_wc is not None:
+            T_wd = target.T_wc.reshape(n, 4, 4).double().cpu().numpy()
+        else:  # square on to the plane
+            Z = torch.full((n,), self.Z) if target.depth is None else target.depth.reshape(n).cpu()
+            T_wd = np.tile(np.eye(4), (n, 1, 1))
+            T_wd[:, 2, 3] = -Z.double().numpy()
+        found = _parallel(lambda image: _keypoints(self, image), images)
+        goals = []
+        for (pixels, descriptors), T in zip(found, T_wd, strict=True):
+            goals.append(_Goal(pixels, descriptors, _on_plane(camera, T, pixels)))
+        return MatchedLaw(self, camera, batch, tuple(goals))
+
+
+@dataclass(frozen=True, eq=False)
+class _Goal:
+    """Of one desired view: keypoints [px], their descriptors, and the points in its camera frame [m]."""
+
+    pixels: np.ndarray
+    descriptors: np.ndarray | None
+    points: np.ndarray
+
+
+def _parallel(function: Any, *items: Any) -> list[Any]:
+    """OpenCV releases the interpreter's lock: one thread a core, each on its own image."""
+    if len(items[0]) < 2:
+        return [function(*args) for args in zip(*items, strict=True)]
+    with ThreadPoolExecutor(cv2.getNumberOfCPUs()) as pool:
+        return list(pool.map(function, *items))
+
+
+def _grey(images: Tensor) -> np.ndarray:
+    weights = images.new_tensor([0.299, 0.587, 0.114])[:, None, None] * 255
+    grey = (images.nan_to_num(0.0, 0.0, 0.0) * weights).sum(1)
+    result: np.ndarray = (grey + 0.5).clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return result
+
+
+def _keypoints(c: MatchedPoints, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    if c.detector == "sift":
+        detector: Any = cv2.SIFT.create(nfeatures=c.features, contrastThreshold=0.02)
+    else:
+        detector = cv2.ORB.create(
+            nfeatures=c.features, scaleFactor=1.2, fastThreshold=7, edgeThreshold=12, patchSize=24
+        )
+    keypoints, descriptors = detector.detectAndCompute(image, None)
+    return np.array([k.pt for k in keypoints], dtype=np.float64).reshape(-1, 2), descriptors
+
+
+def _rays(camera: Camera, pixels: np.ndarray) -> np.ndarray:
+    x, y = (pixels[:, 0] - camera.cx) / camera.fx, (pixels[:, 1] - camera.cy) / camera.fy
+    return np.stack((x, y, np.ones_like(x)), 1)
+
+
+def _on_plane(camera: Camera, T_wd: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Where the rays of the pixels meet the plane z = 0, in the desired camera's frame [m]."""
+    rays = _rays(camera, pixels)
+    along = rays @ T_wd[2, :3]
+    depth = np.where(np.abs(along) > 1e-9, -T_wd[2, 3] / np.where(np.abs(along) > 1e-9, along, 1.0), -1.0)
+    return rays * depth[:, None]
+
+
+_Keypoints = tuple[np.ndarray, np.ndarray | None]  # pixels, descriptors
+
+
+def _agreeing(c: MatchedPoints, desired: _Keypoints, current: _Keypoints) -> tuple[np.ndarray, np.ndarray] | str:
+    """Indices of desired and current keypoints that agree on a homography; or why there are none."""
+    (pixels_d, of_desired), (pixels_c, of_current) = desired, current
+    if of_desired is None or of_current is None or min(len(of_desired), len(of_current)) < max(2, c.least):
+        return "no keypoints in the image"
+    matcher = cv2.BFMatcher(cv2.NORM_L2 if c.detector == "sift" else cv2.NORM_HAMMING)
+    pairs = [
+        m[0]
+        for m in matcher.knnMatch(of_current, of_desired, k=2)
+        if len(m) == 2 and m[0].distance < c.ratio * m[1].distance
+    ]
+    if len(pairs) < c.least:
+        return f"too few matches ({len(pairs)} of at least {c.least})"
+    k_c, k_d = np.array([m.queryIdx for m in pairs]), np.array([m.trainIdx for m in pairs])
+    cv2.setRNGSeed(0)
+    _, inlier = cv2.findHomography(
+        pixels_d[k_d], pixels_c[k_c], cv2.USAC_MAGSAC, _RANSAC_PIXELS, maxIters=2000, confidence=0.999
+    )
+    agree = np.zeros(len(pairs), bool) if inlier is None else inlier[:, 0] > 0
+    return k_d[agree], k_c[agree]
+
+
+def _matches(
+    c: MatchedPoints, goal: _Goal, pixels: np.ndarray, descriptors: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray] | str:
+    """Those of `_agreeing` whose points are in front of the desired camera; or why there are too few."""
+    pairs = _agreeing(c, (goal.pixels, goal.descriptors), (pixels, descriptors))
+    if isinstance(pairs, str):
+        return pairs
+    desired, current = pairs
+    front = goal.points[desired, 2] > 0
+    if front.sum() < c.least:
+        return f"too few matches ({int(front.sum())} of at least {c.least} agree)"
+    return desired[front], current[front]
+
+
+def matched_pixels(
+    desired: Float[Tensor, "3 h w"], current: Float[Tensor, "3 y x"], points: MatchedPoints | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where two images of one plane have the same points [px], (n, 2) each; empty where too few agree."""
+    c = points or MatchedPoints()
+    a, b = (_keypoints(c, _grey(image[None])[0]) for image in (desired, current))
+    pairs = _agreeing(c, a, b)
+    if isinstance(pairs, str) or len(pairs[0]) < c.least:
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    return a[0][pairs[0]], b[0][pairs[1]]
+
+
+def _pose(camera: Camera, points: np.ndarray, pixels: np.ndarray) -> np.ndarray | str:
+    """T_cd from points in the desired camera's frame [m], on one plane, and the current pixels: IPPE, then least squares."""
+    rays = np.ascontiguousarray(_rays(camera, pixels)[:, :2])
+    identity = np.eye(3)
+    # IPPE wants the plane as z = 0: a frame in it.
+    middle = points.mean(0)
+    axes = np.linalg.svd(points - middle, full_matrices=False)[2]
+    axes[2] = np.cross(axes[0], axes[1])
+    flat = np.ascontiguousarray((points - middle) @ axes.T)
+    flat[:, 2] = 0
+    count, turns, moves, _ = cv2.solvePnPGeneric(flat, rays, identity, None, flags=cv2.SOLVEPNP_IPPE)
+    best: tuple[float, np.ndarray] | None = None
+    for k in range(count):
+        turn, move = cv2.solvePnPRefineLM(flat, rays, identity, None, turns[k], moves[k])
+        R, t = cv2.Rodrigues(turn)[0], move[:, 0]
+        X = flat @ R.T + t
+        if not np.isfinite(X).all() or X[:, 2].min() <= 0:
+            continue
+        residual = float(np.square(X[:, :2] / X[:, 2:] - rays).sum())
+        if best is None or residual < best[0]:
+            T = np.eye(4)
+            T[:3, :3] = R @ axes
+            T[:3, 3] = t - T[:3, :3] @ middle
+            best = residual, T
+    return "the matches give no pose" if best is None else best[1]
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedLaw:
+    """See `MatchedPoints`."""
+
+    controller: MatchedPoints
+    camera: Camera
+    batch: torch.Size
+    goals: tuple[_Goal, ...]
+
+    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
+        return self.advise(view).v
+
+    def _velocity(self, goal: _Goal, image: np.ndarray) -> np.ndarray | str:
+        c = self.controller
+        pixels, descriptors = _keypoints(c, image)
+        pairs = _matches(c, goal, pixels, descriptors)
+        if isinstance(pairs, str):
+            return pairs
+        desired, current = pairs
+        if c.law == "pbvs":
+            T = _pose(self.camera, goal.points[desired], pixels[current])
+            if isinstance(T, str):
+                return T
+            T_cd = torch.from_numpy(T)
+            # v = -(R_dc^T t_dc, theta u(R_dc)) with T_dc = T_cd^-1: R_dc^T t_dc = -t_cd, theta u(R_dc) = -theta u(R_cd)
+            v: np.ndarray = torch.cat((T_cd[:3, 3], lie.so3_log(T_cd[:3, :3]))).numpy()
+            return v
+        s_d, s_c = _rays(self.camera, goal.pixels[desired])[:, :2], _rays(self.camera, pixels[current])[:, :2]
+        Z = torch.from_numpy(goal.points[desired, 2])
+        L = {
+            "desired": lambda: _L(s_d, Z),
+            "current": lambda: _L(s_c, Z),
+            "mean": lambda: (_L(s_d, Z) + _L(s_c, Z)) / 2,
+        }[c.interaction]()
+        v, _, rank, _ = np.linalg.lstsq(L, -(s_c - s_d).ravel(), rcond=1e-6)
+        return v if rank == 6 else "the matches do not tell the motion"
+
+    def advise(self, view: View) -> Advice:
+        """v at gain 1; a fault where an image has too few matches."""
+        c = self.controller
+        images, batch = images_of(view, c.name, self.camera)
+        said = _parallel(self._velocity, self.goals, _grey(images))
+        faults = tuple(
+            x if isinstance(x, str) else "" if np.isfinite(x).all() else "the matches give no pose" for x in said
+        )
+        v = torch.stack(
+            [
+                torch.zeros(6).double() if fault else torch.from_numpy(np.asarray(x))
+                for x, fault in zip(said, faults, strict=True)
+            ]
+        )
+        stage = torch.zeros(len(faults), dtype=torch.long)
+        return Advice(v.reshape(*batch, 6), faults, self, stage)
+
+    def updated(self, runs: Tensor, part: Any) -> MatchedLaw:
+        """Nothing to remember."""
+        return self
+
+    def __getitem__(self, index: Any) -> MatchedLaw:
+        places = torch.arange(len(self.goals)).reshape(self.batch)[index]
+        return MatchedLaw(
+            self.controller, self.camera, places.shape, tuple(self.goals[k] for k in places.reshape(-1).tolist())
+        )
+
+
+def _L(s: np.ndarray, Z: Tensor) -> np.ndarray:
+    x, y = torch.from_numpy(s).unbind(1)
+    L: np.ndarray = point_interaction_matrix(x, y, Z).reshape(-1, 6).numpy()
+    return L

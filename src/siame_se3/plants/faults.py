@@ -1,0 +1,121 @@
+"""What goes wrong with cameras and laws, put on any plant or controller for tests: see docs/safety.md."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import SiameError
+from siame_se3.laws.types import Advice, Controller, Law, View, advise
+from siame_se3.plants.types import Plant
+
+CAMERA_FAULTS = ("stops", "freezes", "black", "late", "hand")
+
+
+class FaultyCamera:
+    """A plant whose camera fails at a moment.
+
+    Args:
+        plant: the sound one, whose views have images.
+        kind: 'stops': no image comes any more, the last one grows old. 'freezes': images come, always the same. 'black'. 'late': images
+            come `late` s late, and say so. 'hand': a hand covers `covered` of the view.
+        at: from this time after the reset on [s].
+        late: see above [s]. covered: share of the view.
+    """
+
+    def __init__(
+        self,
+        plant: Plant,
+        kind: Literal["stops", "freezes", "black", "late", "hand"],
+        at: float,
+        late: float = 0.3,
+        covered: float = 0.6,
+    ) -> None:
+        if kind not in CAMERA_FAULTS:
+            raise SiameError(f"fault '{kind}': use one of {', '.join(CAMERA_FAULTS)}")
+        self.plant, self.kind, self.at, self.late, self.covered = plant, kind, at, late, covered
+        self.provides, self.dt = plant.provides, plant.dt
+        self.time = 0.0
+        self._past: deque[View] = deque(maxlen=round(late / plant.dt) + 1)
+
+    def reset(self, start: Float[Tensor, "*B 4 4"] | None) -> View:
+        """See Plant."""
+        self.time = 0.0
+        self._past.clear()
+        return self._seen(self.plant.reset(start))
+
+    def step(self, v: Float[Tensor, "*B 6"]) -> tuple[View, Float[Tensor, "*B 6"]]:
+        """See Plant."""
+        view, applied = self.plant.step(v)
+        self.time += self.dt
+        return self._seen(view), applied
+
+    def stop(self) -> None:
+        """See Plant."""
+        self.plant.stop()
+
+    def _seen(self, view: View) -> View:
+        assert view.image is not None
+        failing = self.time >= self.at - 1e-9
+        if not failing or self.kind == "late":
+            self._past.append(view)
+        if not failing:
+            return view
+        last = self._past[-1 if self.kind != "late" else 0] if self._past else view
+        if self.kind == "stops":
+            return replace(view, image=last.image, age=last.age + self.time - self.at + self.dt)
+        if self.kind == "freezes":
+            return replace(view, image=last.image)
+        if self.kind == "late":
+            return replace(view, image=last.image, age=view.age + (len(self._past) - 1) * self.dt)
+        if self.kind == "black":
+            return replace(view, image=torch.zeros_like(view.image))
+        h, w = view.image.shape[-2:]
+        image = view.image.clone()
+        skin = image.new_tensor([0.75, 0.55, 0.45])[:, None, None]
+        image[..., : round(self.covered * w)] = skin * (1 + 0.05 * torch.sin(torch.arange(h) / 9.0))[:, None]
+        return replace(view, image=image)
+
+
+@dataclass(frozen=True)
+class FaultyLaw:
+    """A controller whose law gives NaN from the n-th iteration on."""
+
+    controller: Controller
+    at: int
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """See Controller."""
+        return self.controller.needs
+
+    def aim(self, target: View) -> _NotANumber:
+        """See Controller."""
+        return _NotANumber(self.controller.aim(target), self.at)
+
+
+@dataclass(frozen=True)
+class _NotANumber:
+    law: Law
+    left: int
+
+    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
+        return self.advise(view).v
+
+    def advise(self, view: View) -> Advice:
+        """The law's, or NaN."""
+        said = advise(self.law, view)
+        v = said.v if self.left > 0 else torch.full_like(said.v, torch.nan)
+        return replace(said, v=v, law=_NotANumber(said.law, self.left - 1))
+
+    def updated(self, runs: Tensor, part: Any) -> Law:
+        """Of one camera there is nothing to put together."""
+        return self
+
+    def __getitem__(self, index: Any) -> _NotANumber:
+        return _NotANumber(self.law[index], self.left)

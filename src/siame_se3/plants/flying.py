@@ -1,0 +1,130 @@
+"""N free-flying cameras in front of a printed photo, all in one batch. Exact: the plane's homography."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import SiameError
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.plane import plane_from_pixel
+from siame_se3.laws.types import View
+from siame_se3.plants import mismatch as mismatches
+from siame_se3.plants.mismatch import Mismatch
+from siame_se3.scenes import conditions as augment
+from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.render import render
+
+
+class HomographyPlant:
+    """Cameras over a plane; T_wc <- T_wc exp(v dt), then render.
+
+    Args:
+        scene: the print.
+        camera: intrinsics of the images.
+        dt: time between steps [s].
+        conditions: lamps, gain, bias, patch and noise of the current views, drawn once a run and kept while it moves
+            (the noise is new at each step); None for none. The desired view is taken without them.
+        seed: of the conditions; each run draws its own, so that a run is the same in any batch.
+        first_run: number of the first run, for a run served alone.
+        device: where to render.
+        mismatch: how camera and scene differ from what the views tell; None for not at all.
+    """
+
+    provides = frozenset({"image", "pose", "depth"})
+
+    def __init__(
+        self,
+        scene: Scene,
+        camera: Camera,
+        dt: float = 0.04,
+        conditions: Augmentation | None = None,
+        seed: int = 0,
+        first_run: int = 0,
+        device: torch.device | str = "cpu",
+        mismatch: Mismatch | None = None,
+    ) -> None:
+        self.scene, self.camera, self.dt = scene, camera, dt
+        self._augmentation, self._seed, self._first = conditions, seed, first_run
+        self._device = torch.device(device)
+        self._mismatch = mismatch
+        self._T_wc: Tensor | None = None
+        self._images: Tensor | None = None
+        self._conditions: augment.Conditions | None = None
+        self._generators: list[torch.Generator] = []
+
+    def look(self, T_wc: Float[Tensor, "*B 4 4"]) -> View:
+        """What cameras at T_wc see, without conditions: for desired views."""
+        flat = T_wc.reshape(-1, 4, 4)
+        images, _ = self._render(flat.to(self._device), torch.arange(len(flat)), None)
+        return self._view(images.reshape(*T_wc.shape[:-2], *images.shape[1:]), T_wc)
+
+    def _render(self, poses: Tensor, runs: Tensor, twist: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Images without conditions, and plane_from_pixel."""
+        if self._mismatch is None:
+            return render(self.scene, self.camera, poses)[0], plane_from_pixel(self.camera, poses)
+        numbers = runs + self._first
+        return mismatches.images(self._mismatch, self.scene, self.camera, poses, numbers, self._seed, twist)
+
+    def _view(self, images: Tensor, T_wc: Tensor) -> View:
+        # distance along the optical axis: t_z + Z R_zz = 0
+        Z = -T_wc[..., 2, 3] / T_wc[..., 2, 2]
+        return View(images, T_wc, Z, self.camera)
+
+    def reset(self, start: Float[Tensor, "*B 4 4"] | None) -> View:
+        """Put one camera at each start pose and look."""
+        if start is None:
+            raise SiameError("homography plant: no start pose; give camera poses T_wc")
+        self._T_wc = start.clone()
+        flat = start.reshape(-1, 4, 4)
+        if self._augmentation is not None:
+            generators = [
+                torch.Generator().manual_seed(self._seed * 1_000_003 + self._first + k) for k in range(len(flat))
+            ]
+            size = (self.scene.width, self.scene.height)
+            drawn = [augment.draw(1, self._augmentation, size, g) for g in generators]
+            self._conditions = augment.Conditions(
+                **{name: torch.cat([getattr(d, name) for d in drawn]) for name in vars(drawn[0])}
+            ).to(self._device)
+            self._generators = generators
+        self._images = self._look_at(flat, torch.arange(len(flat)), None)
+        return self._view(self._images.reshape(*start.shape[:-2], *self._images.shape[1:]), self._T_wc)
+
+    def _look_at(self, T_wc: Tensor, runs: Tensor, twist: Tensor | None) -> Tensor:
+        images, homographies = self._render(T_wc.to(self._device), runs, twist)
+        if self._conditions is None or self._augmentation is None:
+            return images
+        if self._augmentation.each_frame:
+            drawn = [augment.draw_patches(1, self._augmentation, self._generators[int(r)]) for r in runs]
+            self._conditions.patch[runs] = torch.cat(drawn).to(self._device)
+        parts = [
+            augment.apply(
+                images[k], self._conditions[runs[k]], homographies[k], [self._generators[int(r)] for r in runs[k]]
+            )
+            for k in torch.arange(len(runs)).split(128)
+        ]
+        return torch.cat(parts) if parts else images
+
+    def step(self, v: Float[Tensor, "*B 6"]) -> tuple[View, Float[Tensor, "*B 6"]]:
+        """Move and look; cameras with a zero twist keep their pose and image."""
+        if self._T_wc is None or self._images is None:
+            raise SiameError("homography plant: step before reset; call reset(start) first")
+        batch = self._T_wc.shape[:-2]
+        v = v.double().cpu()
+        if self._mismatch is not None and self._mismatch.size != 1:
+            v = v / v.new_tensor([self._mismatch.size] * 3 + [1.0] * 3)
+        moving = (v.reshape(-1, 6) != 0).any(1).nonzero()[:, 0]
+        if len(moving):
+            flat = self._T_wc.reshape(-1, 4, 4).clone()
+            twist = v.reshape(-1, 6)[moving]
+            flat[moving] = flat[moving] @ lie.exp(twist * self.dt)
+            self._T_wc = flat.reshape(*batch, 4, 4)
+            self._images = self._images.clone()
+            self._images[moving] = self._look_at(flat[moving], moving, twist)
+        return self._view(self._images.reshape(*batch, *self._images.shape[1:]), self._T_wc), v
+
+    def stop(self) -> None:
+        """Cameras here have no inertia: nothing to do."""

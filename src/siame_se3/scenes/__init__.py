@@ -1,0 +1,5 @@
+"""What is there to see?
+
+planar (a photo as a print), render, poses (desired poses, starts, training views), conditions (light, noise, patches).
+A new kind of scene is a file here.
+"""

@@ -1,0 +1,213 @@
+"""Lighting, occlusion, noise and blur, on batches of images; all randomness from an explicit generator.
+
+A draw is split from its use: `draw` gives one set of conditions a view (or a run), `apply` puts them on images. So a
+benchmark run keeps its lamps and its occluding patch while the camera moves, and only the sensor's noise is new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.images.blur import gaussian_blur
+
+_LIGHT_GRID = 15  # lamps vary slowly: their gain is computed on 15 x 15 points and interpolated
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far conditions vary; each field 0 for none.
+
+    Attributes:
+        lamps: light spots a view, at most; each view draws 0 to this many.
+        lamp_gain: standard deviation of a spot's gain.
+        lamp_width: size of a spot (its standard deviation) as a share of the scene's width, mean.
+        lamp_width_spread: standard deviation of that size.
+        gain: standard deviation of the image's gain around 1.
+        bias: standard deviation of the image's bias (grey levels in [0, 1]).
+        colour: standard deviation of each channel's own gain around 1.
+        noise: standard deviation of sensor noise, at most; each view draws its own up to this.
+        occlusion: area of the occluding patch as a share of the image, at most.
+        occlusion_rate: share of the views that have a patch.
+        blur: standard deviation of the blur [px], at most.
+        least: noise, blur and the patch's area are drawn from this share of their most upwards.
+        brightness: a factor uniform in 1 +- this...
+        contrast: ...a contrast about the image's mean likewise...
+        saturation: ...and colours about their grey; as photo editors do it.
+        each_frame: while a run moves, its patch is drawn anew in each frame; else it stays.
+    """
+
+    lamps: int = 4
+    lamp_gain: float = 0.2
+    lamp_width: float = 0.5
+    lamp_width_spread: float = 0.2
+    gain: float = 0.2
+    bias: float = 0.1
+    colour: float = 0.05
+    noise: float = 0.02
+    occlusion: float = 0.15
+    occlusion_rate: float = 0.8
+    blur: float = 0.0
+    least: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    each_frame: bool = False
+
+    def scaled(self, strength: float) -> Augmentation:
+        """The same kinds at a share of their strength: the curriculum's knob."""
+        s = strength
+        return replace(
+            self,
+            lamp_gain=self.lamp_gain * s,
+            gain=self.gain * s,
+            bias=self.bias * s,
+            colour=self.colour * s,
+            noise=self.noise * s,
+            occlusion=self.occlusion * s,
+            blur=self.blur * s,
+            brightness=self.brightness * s,
+            contrast=self.contrast * s,
+            saturation=self.saturation * s,
+        )
+
+
+NONE = Augmentation(lamps=0, gain=0, bias=0, colour=0, noise=0, occlusion=0, occlusion_rate=0, blur=0)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """One draw for n views. Lamps are fixed on the plane, the patch in the image."""
+
+    lamp_xy: Float[Tensor, "n k 2"]  # middle of each spot on the plane [m]
+    lamp_width: Float[Tensor, "n k"]  # [m]
+    lamp_gain: Float[Tensor, "n k"]
+    gain: Float[Tensor, "n 3"]
+    bias: Float[Tensor, "n"]
+    noise: Float[Tensor, "n"]
+    patch: Float[Tensor, "n 4"]  # left, top, right, bottom, shares of the image; empty where there is none
+    patch_colour: Float[Tensor, "n 3"]
+    blur: Float[Tensor, "n"]  # [px]
+    jitter: Float[Tensor, "n 3"]  # factors of brightness, contrast and saturation
+
+    def __getitem__(self, index: Tensor) -> Conditions:
+        return Conditions(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def to(self, device: torch.device) -> Conditions:
+        """The same on another device."""
+        return Conditions(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+def draw(n: int, augmentation: Augmentation, size: tuple[float, float], generator: torch.Generator) -> Conditions:
+    """Conditions of n views of a scene of `size` (width, height) [m]."""
+    a = augmentation
+    width, height = size
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    k = a.lamps
+    strengths = [a.brightness, a.contrast, a.saturation]
+    on = (torch.arange(k) < (uniform(n, 1) * (k + 1)).floor()).float()
+    patch = draw_patches(n, a, generator)
+    return Conditions(
+        lamp_xy=(uniform(n, k, 2) - 0.5) * torch.tensor([width, height]),
+        lamp_width=(a.lamp_width + a.lamp_width_spread * normal(n, k)).abs().clamp(min=0.05) * width,
+        lamp_gain=a.lamp_gain * normal(n, k) * on,
+        gain=(1 + a.gain * normal(n, 1)).clamp(min=0.2) * (1 + a.colour * normal(n, 3)).clamp(min=0.2),
+        bias=a.bias * normal(n),
+        noise=a.noise * (a.least + (1 - a.least) * uniform(n)),
+        patch=patch,
+        patch_colour=uniform(n, 3),
+        blur=a.blur * (a.least + (1 - a.least) * uniform(n)),
+        jitter=1 + (2 * uniform(n, 3) - 1) * torch.tensor(strengths) if any(strengths) else torch.ones(n, 3),
+    )
+
+
+def draw_patches(n: int, augmentation: Augmentation, generator: torch.Generator) -> Float[Tensor, "n 4"]:
+    """An occluding rectangle for each of n views, as `Conditions.patch`."""
+    a = augmentation
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    area = a.occlusion * (a.least + (1 - a.least) * uniform(n))
+    aspect = torch.exp((2 * uniform(n) - 1) * 0.7)
+    w, h = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+    left, top = uniform(n) * (1 - w), uniform(n) * (1 - h)
+    has_patch = (uniform(n) < a.occlusion_rate).float()
+    return torch.stack((left, top, left + w * has_patch, top + h * has_patch), 1)
+
+
+def _lamps(c: Conditions, plane_from_pixel: Tensor, h: int, w: int) -> Tensor:
+    """Gain of the light spots, (n, 1, h, w): 1 + sum of Gaussians on the plane."""
+    device = plane_from_pixel.device
+    v, u = torch.meshgrid(
+        torch.linspace(0, h - 1, _LIGHT_GRID, device=device),
+        torch.linspace(0, w - 1, _LIGHT_GRID, device=device),
+        indexing="ij",
+    )
+    pixels = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3)
+    mapped = pixels @ plane_from_pixel.float().mT
+    z = mapped[..., 2:]
+    xy = mapped[..., :2] / torch.where(z.abs() < 1e-9, torch.full_like(z, 1e-9), z)
+    d2 = ((xy[:, :, None] - c.lamp_xy[:, None]) ** 2).sum(-1)
+    gain = 1 + (c.lamp_gain[:, None] * torch.exp(-d2 / (2 * c.lamp_width[:, None] ** 2))).sum(-1)
+    gain = gain.clamp(min=0.1).reshape(-1, 1, _LIGHT_GRID, _LIGHT_GRID)
+    return F.interpolate(gain, size=(h, w), mode="bilinear", align_corners=True)
+
+
+def _jitter(images: Tensor, factors: Float[Tensor, "n 3"]) -> Tensor:
+    """Brightness, then contrast about the image's mean grey, then saturation about each pixel's; clamped after each, as editors do."""
+    brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
+    weights = images.new_tensor([0.299, 0.587, 0.114])[:, None, None]
+
+    def grey(z: Tensor) -> Tensor:
+        return (z * weights).sum(1, keepdim=True)
+
+    images = (images * brightness).clamp_(0, 1)
+    images = grey(images).mean((2, 3), keepdim=True).lerp(images, contrast).clamp_(0, 1)
+    return grey(images).lerp(images, saturation).clamp_(0, 1)
+
+
+def apply(
+    images: Float[Tensor, "n 3 h w"],
+    conditions: Conditions,
+    plane_from_pixel: Float[Tensor, "n 3 3"],
+    generators: torch.Generator | list[torch.Generator] | None,
+) -> Float[Tensor, "n 3 h w"]:
+    """Images under the conditions: blur, lamps, gain and bias, jitter, patch, noise, then clamped to [0, 1] as a sensor does.
+
+    Args:
+        generators: for the noise: one for the batch, or one an image (so that a run's noise does not depend on the
+            batch that it is in), or None for no noise.
+    """
+    c, (h, w) = conditions, images.shape[-2:]
+    if bool((c.blur > 0.05).any()):
+        images = gaussian_blur(images, c.blur)
+    gain = c.gain[:, :, None, None]
+    if c.lamp_gain.shape[1] and bool((c.lamp_gain != 0).any()):
+        gain = gain * _lamps(c, plane_from_pixel, h, w)
+    images = torch.addcmul(c.bias[:, None, None, None].to(images), images, gain)
+    if bool((c.jitter != 1).any()):
+        images = _jitter(images, c.jitter)
+    left, top, right, bottom = (c.patch * c.patch.new_tensor([w, h, w, h])).unbind(1)
+    u, v = torch.arange(w, device=images.device) + 0.5, torch.arange(h, device=images.device) + 0.5
+    columns = (u >= left[:, None]) & (u < right[:, None])
+    rows = (v >= top[:, None]) & (v < bottom[:, None])
+    covered = (rows[:, :, None] & columns[:, None, :])[:, None]
+    images = torch.where(covered, c.patch_colour[:, :, None, None], images)
+    if generators is not None and bool((c.noise > 0).any()):
+        if isinstance(generators, torch.Generator):
+            noise = torch.randn(images.shape, generator=generators, device=generators.device).to(images.device)
+        else:
+            noise = torch.stack([torch.randn(images.shape[1:], generator=g) for g in generators]).to(images.device)
+        images = images + noise * c.noise[:, None, None, None]
+    return images.clamp_(0, 1)

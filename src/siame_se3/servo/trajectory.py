@@ -1,0 +1,146 @@
+"""The nouns passed between rooms: View (what a camera gives) and Trajectory (what a servo run leaves)."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from siame_se3.errors import SiameError
+from siame_se3.geometry import lie
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """T iterations of a batch of runs.
+
+    Attributes:
+        T_wc: camera poses before each iteration's motion and one after the last; NaN when the plant does not know them.
+        T_wd: desired poses.
+        twist: v commanded, camera frame [m/s, rad/s].
+        applied: v that the plant made of it.
+        active: runs that were still moving at that iteration.
+        stage: which part of a law made of several was at work (0 the first), -1 where the run had ended.
+        iterations: how many each run took.
+        reason: why each run ended: settled, iterations, timeout, or a fault.
+        step_seconds: wall time of the law a run and iteration [s], all runs together divided by their number.
+        dt: time between iterations [s].
+        settings: what made it: all options, for the report.
+    """
+
+    T_wc: Float[Tensor, "T1 *B 4 4"]
+    T_wd: Float[Tensor, "*B 4 4"]
+    twist: Float[Tensor, "T *B 6"]
+    applied: Float[Tensor, "T *B 6"]
+    active: Bool[Tensor, "T *B"]
+    stage: Int[Tensor, "T *B"]
+    iterations: Tensor
+    reason: list[str]
+    step_seconds: Float[Tensor, "T"]
+    dt: float
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def error_norms(self) -> tuple[Float[Tensor, "T1 *B"], Float[Tensor, "T1 *B"]]:
+        """Distance [m] and angle [rad] between current and desired camera over time."""
+        return lie.error_norms(lie.inverse(self.T_wd) @ self.T_wc)
+
+    @staticmethod
+    def joined(runs: Sequence[Trajectory]) -> Trajectory:
+        """Runs made one after the other, of one camera each, as one batch; those that ended early keep their last pose. Step times are the
+        means over the runs."""
+        T = max(len(run.twist) for run in runs)
+
+        def padded(values: list[Tensor], fill: float | None) -> Tensor:
+            length = T + 1 if fill is None else T
+            parts = []
+            for x in values:
+                tail = x[-1:] if fill is None else torch.full((1, *x.shape[1:]), fill, dtype=x.dtype)
+                parts.append(torch.cat((x, tail.expand(length - len(x), *x.shape[1:]))))
+            return torch.stack(parts, 1)
+
+        def flat(name: str) -> list[Tensor]:
+            event = {"T_wc": 2, "twist": 1, "applied": 1, "active": 0, "stage": 0}[name]
+            return [(x := getattr(run, name)).reshape(len(x), *x.shape[x.ndim - event :]) for run in runs]
+
+        seconds = torch.zeros(T, dtype=torch.float64)
+        for k in range(T):
+            seconds[k] = torch.stack([run.step_seconds[k] for run in runs if k < len(run.step_seconds)]).mean()
+        return Trajectory(
+            T_wc=padded(flat("T_wc"), None),
+            T_wd=torch.stack([run.T_wd.reshape(4, 4) for run in runs]),
+            twist=padded(flat("twist"), 0),
+            applied=padded(flat("applied"), 0),
+            active=padded(flat("active"), False),
+            stage=padded(flat("stage"), -1),
+            iterations=torch.cat([run.iterations.reshape(1) for run in runs]),
+            reason=[reason for run in runs for reason in run.reason],
+            step_seconds=seconds,
+            dt=runs[0].dt,
+            settings=dict(runs[0].settings),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write a compressed .npz (no pickle) that `load` reads back."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        settings = json.dumps(
+            {"settings": arrays.pop("settings"), "reason": arrays.pop("reason"), "dt": arrays.pop("dt")}
+        )
+        path = Path(path)
+        partial = path.with_name(path.name + ".part")
+        with partial.open("wb") as stream:
+            np.savez_compressed(stream, json=np.array(settings), **{k: v.numpy() for k, v in arrays.items()})
+        partial.replace(path)
+
+    @staticmethod
+    def load(path: str | Path) -> Trajectory:
+        """Read what `save` wrote."""
+        path = Path(path)
+        if not path.is_file():
+            raise SiameError(f"{path}: no such file; give a trajectory that 'siame servo --save' wrote")
+        broken = SiameError(
+            f"{path}: not a trajectory file, or a damaged one; give one that 'siame servo --save' wrote"
+        )
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                meta = json.loads(str(file["json"]))
+                tensors: dict[str, Any] = {k: torch.from_numpy(file[k]) for k in file.files if k != "json"}
+            trajectory = Trajectory(**tensors, **meta)
+            T, batch = len(trajectory.twist), trajectory.T_wd.shape[:-2]
+            shapes = {
+                "T_wc": (T + 1, *batch, 4, 4),
+                "T_wd": (*batch, 4, 4),
+                "twist": (T, *batch, 6),
+                "applied": (T, *batch, 6),
+                "active": (T, *batch),
+                "stage": (T, *batch),
+                "iterations": batch,
+                "step_seconds": (T,),
+            }
+            fits = all(getattr(trajectory, name).shape == shape for name, shape in shapes.items())
+            if not fits or len(trajectory.reason) != math.prod(batch) or not isinstance(trajectory.settings, dict):
+                raise broken
+            return trajectory
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            AttributeError,
+            NotImplementedError,
+            RecursionError,
+        ):
+            raise broken from None
+        except (zipfile.BadZipFile, zlib.error, SyntaxError, RuntimeError, IndexError, MemoryError, OverflowError):
+            raise broken from None

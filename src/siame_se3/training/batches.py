@@ -1,0 +1,254 @@
+"""Endless training batches: sampling -> render -> augment -> teacher. Stateless: a batch is a function of seed and step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import SiameError
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.plane import plane_from_pixel
+from siame_se3.laws.pose import TEACHERS
+from siame_se3.laws.types import View
+from siame_se3.scenes import conditions as augment
+from siame_se3.scenes import poses as sampling
+from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import Workspace
+from siame_se3.scenes.render import render
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a batch is.
+
+    Attributes:
+        views: images in a group.
+        groups: independent groups a batch, each of one scene with its own batch statistics; processes share them out.
+        near: share of a group's views that are neighbours of others, at a log-uniform distance, so that pairs close to
+            the goal are seen; 0 for none.
+        near_weight: weight of the pairs of a view and its neighbour in the loss, others having 1.
+        near_orbit: share of the neighbours that are moved around the point they look at (see `sampling.near_views`).
+        near_alike: share of the neighbours that are under the same light and patch as the view they belong to. A small
+            motion cannot be told under two lights; without this the law learns to command nothing near the goal.
+        near_smallest: least of those distances, as a share of the offsets' spread.
+        near_largest: largest of them.
+        pairs: 'all' ordered pairs of a group, or 'paper': each view paired with one start of its own.
+        most_pairs: of all pairs, only so many a group: those of a view and its neighbour, and some of the others; 0 for all.
+        spread: each view's offset from its reference is the Gaussian's, scaled by a factor uniform between these: (1, 1)
+            is the paper's; a wider range has a heavier tail, for starts that are far.
+        starts: where current views are: 'table1', around each other, or 'wide': half of a group's views are spread as far starts are
+            (`sampling.wide_views`), and the desired views are the others. For all pairs.
+        teacher: law that gives the velocities: pbvs, ibvs or 2.5d.
+        augmentation: at full strength.
+        curriculum: share of the training over which the augmentation's strength (and, with several scenes, their
+            number) ramps up.
+    """
+
+    views: int = 64
+    groups: int = 1
+    near: float = 0.2
+    near_weight: float = 10.0
+    near_orbit: float = 0.5
+    near_alike: float = 0.5
+    near_smallest: float = 0.01
+    near_largest: float = 0.5
+    pairs: Literal["all", "paper"] = "all"
+    most_pairs: int = 0
+    spread: tuple[float, float] = (0.2, 1.5)
+    starts: Literal["table1", "wide"] = "table1"
+    teacher: Literal["pbvs", "ibvs", "2.5d"] = "pbvs"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    curriculum: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.views < 2 or self.groups < 1:
+            raise SiameError(
+                f"--data.views {self.views}, --data.groups {self.groups}: give at least 2 views and 1 group"
+            )
+        if not 0 <= self.near <= 0.5:
+            raise SiameError(
+                f"--data.near {self.near}: give a share from 0 to 0.5 (each neighbour needs a view of its own)"
+            )
+        if self.starts == "wide" and self.pairs == "paper":
+            raise SiameError("--data.starts wide needs --data.pairs all")
+        if self.starts == "wide" and self.near > 1 / 3:
+            raise SiameError(f"--data.starts wide with --data.near {self.near}: give a third at most")
+        if self.most_pairs < 0 or (self.most_pairs and self.pairs == "paper"):
+            raise SiameError(
+                f"--data.most-pairs {self.most_pairs}: give a number of --data.pairs all, or 0 for all of them"
+            )
+        if not 0 < self.near_smallest <= self.near_largest:
+            raise SiameError("--data.near-smallest and --data.near-largest: give shares above 0, the smallest first")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one group, the pairs to learn from, and what the teacher says of each pair."""
+
+    images: Float[Tensor, "n 3 h w"]
+    current: Tensor  # index of each pair's current view
+    desired: Tensor  # index of its desired view
+    target: Float[Tensor, "p 6"]  # velocity at gain 1, or pose vector [m, rad]
+    weight: Float[Tensor, "p"]  # of each pair in the loss
+    homography: Float[Tensor, "n 3 3"]  # plane from pixel
+    scene: Scene
+    seconds: dict[str, float]
+
+
+def cell_points(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "n 2 y x"], Float[Tensor, "n y x"]]:
+    """Plane point seen at the middle of each cell of a feature map, in half widths of the scene, and 1 where it is less
+    than two half widths from the middle (beyond, a point says nothing)."""
+    h, w = batch.images.shape[-2:]
+    H = batch.homography.float()
+    v = (torch.arange(rows, device=H.device) + 0.5) * (h / rows) - 0.5
+    u = (torch.arange(columns, device=H.device) + 0.5) * (w / columns) - 0.5
+    v, u = torch.meshgrid(v, u, indexing="ij")
+    mapped = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3) @ H.mT
+    z = mapped[..., 2]
+    points = mapped[..., :2] / torch.where(z > 1e-6, z, 1.0)[..., None] / (batch.scene.width / 2)
+    known = (z > 1e-6) & (points.abs() < 2).all(-1)
+    n = len(H)
+    return points.clamp(-2, 2).mT.reshape(n, 2, rows, columns), known.float().reshape(n, rows, columns)
+
+
+def cell_matches(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "p 2 y x"], Float[Tensor, "p y x"]]:
+    """Of each pair: where in the desired image, in [-1, 1]^2, each cell of the current one's feature map is, and 1 where that is less than
+    a quarter beyond the image."""
+    h, w = batch.images.shape[-2:]
+    H = batch.homography.double()
+    G = torch.linalg.inv(H)[batch.desired] @ H[batch.current]
+    v = (torch.arange(rows, device=H.device, dtype=H.dtype) + 0.5) * (h / rows) - 0.5
+    u = (torch.arange(columns, device=H.device, dtype=H.dtype) + 0.5) * (w / columns) - 0.5
+    v, u = torch.meshgrid(v, u, indexing="ij")
+    pixels = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3)
+    mapped = pixels @ G.mT
+    # In front of the desired camera, where the ray from the current one meets the plane at all (see `render.plane_from_pixel`).
+    z = torch.minimum(mapped[..., 2], (pixels @ H[batch.current].mT)[..., 2])
+    size = torch.tensor([w, h], device=H.device, dtype=H.dtype)
+    points = 2 * (mapped[..., :2] / torch.where(z > 1e-6, mapped[..., 2], 1.0)[..., None] + 0.5) / size - 1
+    known = (z > 1e-6) & (points.abs() < 1.5).all(-1)
+    n = len(G)
+    return points.clamp(-1.5, 1.5).float().mT.reshape(n, 2, rows, columns), known.float().reshape(n, rows, columns)
+
+
+class BatchSource:
+    """Groups of views by step number; the same seed, step and group give the same batch, so training can resume anywhere."""
+
+    def __init__(
+        self,
+        scenes: list[Scene],
+        camera: Camera,
+        workspace: Workspace,
+        config: DataConfig,
+        seed: int,
+        output: Literal["velocity", "pose"] = "velocity",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if not scenes:
+            raise SiameError("no scene to train on; give at least one photo")
+        self.scenes, self.camera, self.workspace, self.config = scenes, camera, workspace, config
+        self.seed, self.output, self.device = seed, output, torch.device(device)
+
+    def _generator(self, step: int, group: int) -> torch.Generator:
+        # splitmix64 of (seed, step, group): neighbouring steps get unrelated streams
+        x = (self.seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + group * 0x94D049BB133111EB) & (2**64 - 1)
+        x ^= x >> 30
+        x = (x * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+        x ^= x >> 27
+        return torch.Generator().manual_seed(x & (2**63 - 1))
+
+    def _views(self, scene: Scene, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Poses, and indices of current and desired view of each pair, and its weight."""
+        c, n = self.config, self.config.views
+        if c.pairs == "paper":
+            half = n // 2
+            T_wd = sampling.desired_poses(half, self.workspace, generator)
+            T_wc = torch.empty_like(T_wd)
+            todo = torch.arange(half)
+            for _ in range(500):
+                if not len(todo):
+                    break
+                start = T_wd[todo] @ sampling.offsets(len(todo), self.workspace, generator, c.spread)
+                ok = (sampling.overlap(self.camera, T_wd[todo], start, scene) >= self.workspace.min_overlap) & (
+                    start[:, 2, 3] <= -self.workspace.min_height
+                )
+                T_wc[todo[ok]] = start[ok]
+                todo = todo[~ok]
+            if len(todo):
+                raise SiameError(
+                    f"{scene.name}: starts see too little of the scene; check --width, --distance and the camera"
+                )
+            index = torch.arange(half)
+            return torch.cat((T_wd, T_wc)), index + half, index, torch.ones(half)
+        near = round(c.near * n)
+        far = (n - near) // 2 if c.starts == "wide" else 0
+        T = sampling.training_views(n - near - far, scene, self.camera, self.workspace, generator, c.spread)
+        if far:
+            T = torch.cat((T, sampling.wide_views(far, scene, self.camera, self.workspace, generator)))
+        if near:
+            bounds = (c.near_smallest, c.near_largest, c.near_orbit)
+            T = torch.cat((T, sampling.near_views(T[:near], self.workspace, generator, *bounds)))
+        i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+        distinct = (i != j) & ((j < n - near - far) | (j >= n - near))  # no desired view among the far ones
+        i, j = i[distinct], j[distinct]
+        neighbours = ((i - j).abs() == n - near) & (torch.minimum(i, j) < near)
+        if 0 < c.most_pairs < len(i):
+            chance = torch.rand(len(i), generator=generator) + neighbours
+            kept = chance.topk(c.most_pairs).indices.sort().values
+            i, j, neighbours = i[kept], j[kept], neighbours[kept]
+        return T, i, j, torch.where(neighbours, c.near_weight, 1.0)
+
+    def _alike(self, n: int, generator: torch.Generator) -> Tensor:
+        """Whose conditions each view has: its own, or for most neighbours those of the view that they belong to."""
+        owner = torch.arange(n)
+        near = round(self.config.near * n) if self.config.pairs == "all" else 0
+        alike = torch.rand(near, generator=generator) < self.config.near_alike
+        owner[n - near :] = torch.where(alike, torch.arange(near), owner[n - near :])
+        return owner
+
+    def batch(self, step: int, group: int, progress: float = 1.0) -> Batch:
+        """One group of a step; progress (0 to 1, of the whole training) drives the curriculum."""
+        c = self.config
+        generator = self._generator(step, group)
+        ramp = min(1.0, progress / c.curriculum) if c.curriculum > 0 else 1.0
+        available = max(1, round(ramp * len(self.scenes)))
+        scene = self.scenes[int(torch.randint(available, (1,), generator=generator))]
+        t0 = time.perf_counter()
+        T_wc, current, desired, weight = self._views(scene, generator)
+        t1 = time.perf_counter()
+        poses = T_wc.to(self.device)
+        images, _ = render(scene, self.camera, poses)
+        t2 = time.perf_counter()
+        strength = c.augmentation.scaled(ramp)
+        conditions = augment.draw(len(T_wc), strength, (scene.width, scene.height), generator).to(self.device)
+        conditions = conditions[self._alike(len(T_wc), generator).to(self.device)]
+        homography = plane_from_pixel(self.camera, poses)
+        noise = generator
+        if self.device.type == "cuda":  # random numbers where they are used
+            noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        images = augment.apply(images, conditions, homography, noise)
+        t3 = time.perf_counter()
+        if self.output == "pose":
+            target = lie.vector_from_pose(lie.inverse(T_wc[desired]) @ T_wc[current])
+        else:
+            target = TEACHERS[c.teacher].aim(View(T_wc=T_wc[desired]))(View(T_wc=T_wc[current]))
+        t4 = time.perf_counter()
+        seconds = {"sample": t1 - t0, "render": t2 - t1, "augment": t3 - t2, "teacher": t4 - t3}
+        device = self.device
+        return Batch(
+            images,
+            current.to(device),
+            desired.to(device),
+            target.float().to(device),
+            weight.to(device),
+            homography,
+            scene,
+            seconds,
+        )

@@ -1,0 +1,242 @@
+"""The commands, as a user types them: in process, with tiny networks and photos."""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from siame_se3 import cli
+from siame_se3.servo.trajectory import Trajectory
+
+COLUMNS = [
+    "run",
+    "start_t_m",
+    "start_r_deg",
+    "end_t_m",
+    "end_r_deg",
+    "path_t_m",
+    "path_r_deg",
+    "iterations",
+    "converged",
+    "step_ms",
+]
+TINY = [
+    "--network.image-size",
+    "32",
+    "--network.squeeze",
+    "8",
+    "--network.embedding",
+    "32",
+    "--network.head",
+    "32",
+    "--data.views",
+    "8",
+]
+
+
+def width_of(path: Path) -> int:
+    with Image.open(path) as picture:
+        return picture.size[0]
+
+
+Siame = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def siame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Siame:
+    """Run a command line in a folder of its own: exit status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["siame", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8))
+    path = tmp_path / "photo.png"
+    small.resize((128, 96), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.mark.parametrize("command", ["", "demo", "train", "servo", "export", "plot"])
+def test_help(siame: Siame, command: str) -> None:
+    status, out, _ = siame(*([command] if command else []), "--help")
+    assert status == 0
+    assert "usage: siame" in out
+
+
+def test_servo_writes_runs_trajectory_and_figure(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    status, out, err = siame(
+        *("servo", "--law", "pbvs", "--scene", photo, "--runs", 4, "--seed", 3, "--out", "runs.csv"),
+        *("--save", "runs.npz", "--figure", "servo.png"),
+    )
+    assert status == 0, err
+    assert "100.0 %" in out
+    with (tmp_path / "runs.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [list(r)[: len(COLUMNS)] for r in rows] == [COLUMNS] * 4
+    assert all(float(r["end_t_m"]) < 1e-3 and r["converged"] == "1" for r in rows)
+    assert width_of(tmp_path / "servo.png") > 1000
+    status, _, err = siame("plot", "runs.npz", "--out", "again.png", "--run", 1)
+    assert status == 0, err
+    assert width_of(tmp_path / "again.png") > 1000
+    status, _, err = siame("plot", "runs.npz", "--run", 9)
+    assert (status, err.count("\n")) == (2, 1)
+
+
+def test_servo_takes_a_starts_file(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "starts.csv").write_text("tx,ty,tz,tux,tuy,tuz\n0.03,0,0,0,0,0\n0,0.04,0,0,0,0.1\n")
+    status, _, err = siame("servo", "--law", "2.5d", "--scene", photo, "--starts-from", "starts.csv", "--out", "r.csv")
+    assert status == 0, err
+    with (tmp_path / "r.csv").open() as stream:
+        assert [round(float(r["start_t_m"]), 6) for r in csv.DictReader(stream)] == [0.03, 0.04]
+
+
+def test_servo_takes_a_field_of_view(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    status, _, err = siame("servo", "--law", "pbvs", "--scene", photo, "--fov", 60, "--runs", 2, "--save", "runs.npz")
+    assert status == 0, err
+    camera = Trajectory.load(tmp_path / "runs.npz").settings["camera"]
+    assert camera["width"] / 2 / camera["fx"] == pytest.approx(math.tan(math.radians(30)))
+
+
+@pytest.mark.parametrize("law", ["dvs", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb", "handoff"])
+def test_servo_runs_each_law_that_needs_no_model(siame: Siame, tmp_path: Path, law: str) -> None:
+    photo = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
+    (tmp_path / "starts.csv").write_text("0.01,0.005,0,0,0,0.02\n0,0.01,0.01,0,0.01,0\n")
+    status, out, err = siame(
+        *("servo", "--law", law, "--scene", photo, "--starts-from", "starts.csv", "--gain", 10, "--out", "r.csv"),
+        *("--max-iterations", 150, "--settle-v", 1e-5, "--settle-w", 1e-5),
+    )
+    assert status == 0, err
+    assert "100.0 %" in out
+    assert ("matched points" in out) == (law == "handoff")
+    with (tmp_path / "r.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert all(float(r["end_t_m"]) < (1e-4 if law in ("dvs", "dct", "handoff") else 5e-3) for r in rows)
+    assert all((int(r["switch"]) > 0) == (law == "handoff") for r in rows)
+
+
+def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    status, out, err = siame(
+        *("train", photo, "--steps", 4, "--seed", 1, "--out", "m.safetensors", "--eval-runs", 2, *TINY),
+        *("--train.evaluations", 1, "--tensorboard", "logs"),
+    )
+    assert status == 0, err
+    assert "saved m.safetensors" in out
+    assert not (tmp_path / "m.safetensors.state").exists()
+    assert list((tmp_path / "logs").iterdir())
+    status, out, err = siame(
+        *(
+            "servo",
+            "--model",
+            "m.safetensors",
+            "--scene",
+            photo,
+            "--runs",
+            2,
+            "--max-iterations",
+            3,
+            "--out",
+            "r.csv",
+            "--perturb",
+        ),
+    )
+    assert status == 0, err
+    assert len((tmp_path / "r.csv").read_text().splitlines()) == 3
+    status, out, err = siame("export", "m.safetensors", "--format", "openvino", "--out", "exported/m")
+    assert status == 0, err
+    assert "parity: ok" in out
+    assert (tmp_path / "exported" / "m-step.xml").is_file()
+    status, out, err = siame(
+        *("train", photo, "--init", "m.safetensors", "--steps", 1, "--out", "n.safetensors", *TINY),
+        *("--train.evaluations", 0, "--train.lr", 1e-9, "--train.lr-muon", 1e-9, "--network.fusion", "difference"),
+    )
+    assert status == 0, err
+    before, after = (load_file(tmp_path / f"{name}.safetensors") for name in "mn")
+    weights = [k for k in after if k.endswith("weight") and not k.startswith("head.")]
+    assert weights
+    for k in weights:
+        torch.testing.assert_close(after[k], before[k], rtol=1e-3, atol=1e-6)
+    status, _, err = siame("train", photo, "--init", "m.safetensors", "--steps", 1, *TINY, "--network.stride", 16)
+    assert status != 0
+    assert "--init m.safetensors: its stride is" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "no.png"), ("no.png", "no such file")),
+        (("train", "text.png"), ("text.png", "not an image")),
+        (("train", "black.png"), ("black.png", "black")),
+        (("train", "flat.png"), ("flat.png", "constant")),
+        (("train",), ("photo",)),
+        (("train", "photo.png", "--network.backbone", "resnet10x"), ("resnet10x", "resnet10t")),
+        (("train", "photo.png", "--minutes", "1", "--steps", "5"), ("--minutes", "--steps")),
+        (("train", "photo.png", "--steps", "0"), ("--steps",)),
+        (("train", "photo.png", "--width", "-1"), ("-1",)),
+        (("train", "photo.png", "--width", "0.001"), ("see", "--width")),
+        (("train", "photo.png", "--fill", "blue"), ("--fill", "blue")),
+        (("servo", "--law", "neural", "--scene", "photo.png"), ("--scene photo.png", "--model")),
+        (("servo", "--law", "dvs", "--scene", "photo.png", "--dvs.border", "1"), ("dvs", "border")),
+        (("servo", "--model", "no.safetensors", "--scene", "photo.png"), ("no.safetensors", "no such file")),
+        (("servo", "--model", "text.png", "--scene", "photo.png"), ("text.png", "siame train")),
+        (
+            ("servo", "--model", "other.safetensors", "--scene", "photo.png"),
+            ("other.safetensors", "not a siame-se3 model"),
+        ),
+        (("servo", "--model", "state.safetensors", "--scene", "photo.png"), ("state.safetensors", "training state")),
+        (("servo", "--model", "later.safetensors", "--scene", "photo.png"), ("later.safetensors", "version 9")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--width", "0.001"), ("--width", "--distance")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--starts-from", "bad.csv"), ("bad.csv, line 3",)),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--starts-from", "nowhere"), ("nowhere", "table1")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--camera", "text.png"), ("text.png", "camera_info")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--fov", "200"), ("--fov 200",)),
+        (("train", "photo.png", "--fov", "60", "--camera", "text.png"), ("--camera", "--fov")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--gain", "0"), ("--gain",)),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--runs", "0"), ("--runs",)),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--figure", "x.bmp", "--runs", "1"), ("x.bmp", ".png")),
+        (("export", "text.png"), ("text.png", "siame train")),
+        (("plot", "text.png"), ("text.png", "siame servo")),
+    ],
+)
+def test_bad_input_gets_one_clear_line(
+    siame: Siame, photo: Path, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    (tmp_path / "text.png").write_text("no picture: [")
+    for name, level in (("black.png", 0), ("flat.png", 128)):
+        Image.new("RGB", (64, 64), (level, level, level)).save(tmp_path / name)
+    (tmp_path / "bad.csv").write_text("tx,ty,tz,tux,tuy,tuz\n0,0,0,0,0,0\n1,2,three,0,0,0\n")
+    for name, kind, version in (
+        ("other", "x", "1"),
+        ("state", "siame-se3 training state", "1"),
+        ("later", "siame-se3 model", "9"),
+    ):
+        metadata = {} if name == "other" else {"format": kind, "version": version}
+        save_file({"x": torch.zeros(1)}, tmp_path / f"{name}.safetensors", metadata)
+    status, _, err = siame(*arguments)
+    assert status == 2
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("siame: ")
+    for word in words:
+        assert word in lines[0]

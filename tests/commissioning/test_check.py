@@ -1,0 +1,266 @@
+"""Test motions on the arm in MuJoCo, with one thing wrong each."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from siame_se3 import cli
+from siame_se3.commissioning import check
+from siame_se3.errors import SiameError
+from siame_se3.files import BUNDLED_PHOTO, bundled
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.plane import homography
+from siame_se3.laws.types import View
+from siame_se3.plants.arm import ArmConfig, ArmPlant
+from siame_se3.scenes.planar import Scene
+from siame_se3.servo.guard import Safety
+
+if not all(importlib.util.find_spec(name) for name in ("mujoco", "mink", "daqp")):
+    pytest.skip("MuJoCo, mink or daqp are not installed", allow_module_level=True)
+
+PHOTO = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
+COLOURED = bundled(BUNDLED_PHOTO)
+CAMERA = Camera.from_focal(300, 224)
+HAND_EYE = (0.04, -0.02, 0.06, 0.05, -0.1, 0.6)
+QUICK = check.Motions(seconds=0.24, wait=0.12)
+SAFETY = Safety(max_twist=(0.2,) * 3 + (1.0,) * 3, max_change=(5.0,) * 6)
+
+
+def pose(*vector: float) -> Tensor:
+    return lie.pose_from_vector(torch.tensor(vector, dtype=torch.float64))
+
+
+class Told:
+    """The arm as a robot that is told: images and twists may be changed on their way."""
+
+    def __init__(self, arm: ArmPlant, image: Callable[[Tensor], Tensor], twist: Callable[[Tensor], Tensor]) -> None:
+        self.arm, self.image, self.twist = arm, image, twist
+        self.provides, self.dt, self.camera = frozenset({"image"}), arm.dt, arm.camera
+
+    def seen(self, view: View) -> View:
+        assert view.image is not None
+        return replace(view, image=self.image(view.image), T_wc=None)
+
+    def reset(self, start: Tensor | None) -> View:
+        return self.seen(self.arm.reset(start))
+
+    def step(self, v: Tensor) -> tuple[View, Tensor]:
+        view, _ = self.arm.step(self.twist(v))
+        return self.seen(view), v
+
+    def stop(self) -> None:
+        self.arm.stop()
+
+
+def same(x: Tensor) -> Tensor:
+    return x
+
+
+def findings(
+    config: dict[str, Any] | None = None,
+    image: Callable[[Tensor], Tensor] = same,
+    twist: Callable[[Tensor], Tensor] = same,
+) -> list[check.Finding]:
+    try:
+        arm = ArmPlant(Scene.from_photo(PHOTO), CAMERA, ArmConfig(hand_eye=HAND_EYE, gloss=0.2, **(config or {})))
+    except SiameError as error:
+        if "cannot render" in str(error):
+            pytest.skip(str(error))
+        raise
+    try:
+        arm.reset(pose(0.02, -0.01, -0.6, 0.05, 0.03, 0.2))
+        plant = Told(arm, image, twist)
+        return check.diagnose(check.move(plant, QUICK, SAFETY), CAMERA, 0.6, arm.T_tc)
+    finally:
+        arm.close()
+
+
+def wrong(found: list[check.Finding]) -> str:
+    return "; ".join(finding.text for finding in found if finding.wrong)
+
+
+def test_a_sound_robot_is_found_sound() -> None:
+    found = findings({"noise": 0.01})
+    assert wrong(found) == ""
+    assert len(found) == 4
+
+
+def test_swapped_axes_are_found() -> None:
+    def swap(v: Tensor) -> Tensor:
+        return v[..., [1, 0, 2, 4, 3, 5]]
+
+    assert "axes are swapped: x, y, z of the twist come out as +y, +x, +z" in wrong(findings(twist=swap))
+
+
+def test_an_inverted_axis_is_found() -> None:
+    def invert(v: Tensor) -> Tensor:
+        return v * v.new_tensor([1.0, 1.0, -1.0, 1.0, 1.0, -1.0])
+
+    assert "axes are inverted: x, y, z of the twist come out as +x, +y, -z" in wrong(findings(twist=invert))
+
+
+@pytest.mark.parametrize(("axis", "words"), [(-1, "mirrored, left to right"), (-2, "mirrored, upside down")])
+def test_a_mirrored_image_is_found(axis: int, words: str) -> None:
+    assert words in wrong(findings(image=lambda image: image.flip(axis)))
+
+
+def test_a_turned_image_is_found() -> None:
+    assert "the camera's axes are turned" in wrong(findings(image=lambda image: image.rot90(1, (-2, -1))))
+
+
+def test_an_inverted_hand_eye_transform_is_found() -> None:
+    T_tc = pose(*HAND_EYE)
+    error = lie.vector_from_pose(lie.inverse(T_tc) @ lie.inverse(T_tc)).tolist()
+    assert "the hand-eye transform is inverted" in wrong(findings({"hand_eye_error": tuple(error)}))
+
+
+@pytest.mark.parametrize("focal", [0.9, 1.1])
+def test_a_focal_length_wrong_by_a_tenth_is_found(focal: float) -> None:
+    found = wrong(findings({"focal": focal}))
+    assert found.startswith("focal length")
+    told = float(found.split("about ")[1].split(" px")[0])
+    assert told == pytest.approx(300 * focal, rel=0.03)
+
+
+def test_wrong_units_are_found() -> None:
+    assert "size of motions: +" in wrong(findings(twist=lambda v: 1.5 * v))
+
+
+def test_another_motion_is_told_apart_from_known_faults() -> None:
+    turned = lie.adjoint(pose(0, 0, 0, 0.3, 0.4, 0.3))
+
+    def twist(v: Tensor) -> Tensor:
+        return (turned @ v.reshape(6)).reshape(v.shape)
+
+    assert "does not move as commanded" in wrong(findings(twist=twist))
+
+
+def look(plant_image: Callable[[Tensor], Tensor] = same) -> View:
+    from siame_se3.scenes.render import render
+
+    T = pose(0.03, 0.02, -0.5, 0.1, 0.05, 0.4)
+    image, _ = render(Scene.from_photo(COLOURED), CAMERA, T[None])
+    return View(plant_image(image[0]), None, None, CAMERA)
+
+
+def test_colours(tmp_path: Path) -> None:
+    assert not check.colours(look(lambda image: (1.2 * image).clamp(0, 1)), COLOURED).wrong
+    swapped = check.colours(look(lambda image: image.flip(0)), COLOURED)
+    assert swapped.wrong
+    assert "BGR" in swapped.text
+    assert "another order: GBR" in check.colours(look(lambda image: image[[1, 2, 0]]), COLOURED).text
+    assert "mirrored" in check.colours(look(lambda image: image.flip(-1)), COLOURED).text
+    assert (
+        "none that could tell"
+        in check.colours(look(lambda image: image.mean(0, keepdim=True).expand(3, -1, -1)), COLOURED).text
+    )
+    noise = torch.rand(3, 224, 224, generator=torch.Generator().manual_seed(0))
+    assert "does not match the photo" in check.colours(View(noise, camera=CAMERA), COLOURED).text
+    with pytest.raises(SiameError, match="no such photo"):
+        check.colours(look(), tmp_path / "no.png")
+
+
+def test_stops_and_bare_scenes_are_told() -> None:
+    class Still:
+        provides, dt, camera = frozenset({"image"}), 0.04, CAMERA
+        fault = ""
+
+        def reset(self, start: Tensor | None) -> View:
+            return View(torch.full((3, 224, 224), 0.5), None, None, CAMERA)
+
+        def step(self, v: Tensor) -> tuple[View, Tensor]:
+            return replace(self.reset(None), fault=self.fault), v
+
+        def stop(self) -> None:
+            pass
+
+    plant = Still()
+    with pytest.raises(SiameError, match="stopped while moving x: frozen image"):
+        check.move(plant, QUICK, SAFETY)
+    with pytest.raises(SiameError, match="do not match; is the scene textured"):
+        check.move(plant, QUICK, replace(SAFETY, frozen=9.0))
+    plant.fault = "protective stop"
+    with pytest.raises(SiameError, match="stopped while moving x: protective stop"):
+        check.move(plant, QUICK, SAFETY)
+
+
+def test_nothing_goes_back_by_itself_after_a_stop() -> None:
+    moved: list[Tensor] = []
+
+    class Stopped:
+        provides, dt, camera = frozenset({"image"}), 0.04, CAMERA
+
+        def reset(self, start: Tensor | None) -> View:
+            return look()
+
+        def step(self, v: Tensor) -> tuple[View, Tensor]:
+            moved.append(v)
+            if len(moved) == 5:
+                raise KeyboardInterrupt
+            return look(), v
+
+        def stop(self) -> None:
+            pass
+
+    with pytest.raises(SiameError, match="stopped while moving x: Ctrl-C"):
+        check.move(Stopped(), QUICK, SAFETY)
+    assert all(float(v[..., 0]) >= 0 for v in moved)
+    assert float(moved[-1].abs().max()) == 0
+
+
+def test_pictures_are_read_with_their_colours(tmp_path: Path) -> None:
+    """The photo is RGB to `colours`, whatever OpenCV makes of the file."""
+    cv2.imwrite(str(tmp_path / "swapped.png"), cv2.imread(str(COLOURED))[..., ::-1])
+    assert "BGR" in check.colours(look(), tmp_path / "swapped.png").text
+
+
+def synthetic(focal: float) -> list[check.Seen]:
+    """The motions of a camera with another focal length, without a robot."""
+    told = torch.eye(6, dtype=torch.float64) * torch.tensor([0.03] * 3 + [0.07] * 3)[:, None]
+    grid = torch.cartesian_prod(torch.arange(20.0, 210, 30), torch.arange(20.0, 210, 30)).numpy().astype(float)
+    true = replace(CAMERA, fx=focal * CAMERA.fx, fy=focal * CAMERA.fy)
+    start = pose(0, 0, -0.6, 0, 0, 0)
+    seen = []
+    for v in told:
+        H = homography(true, start @ lie.exp(v), start).numpy()
+        after = np.concatenate((grid, np.ones((len(grid), 1))), 1) @ H.T
+        seen.append(check.Seen(v, grid, after[:, :2] / after[:, 2:]))
+    return seen
+
+
+@pytest.mark.parametrize(("focal", "status"), [(1.0, 0), (1.1, 1)])
+def test_command(
+    focal: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant = types.SimpleNamespace(
+        reset=lambda start: look(), stop=lambda: None, eye=types.SimpleNamespace(camera=CAMERA), T_tc=None
+    )
+    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
+    monkeypatch.setattr("siame_se3.commissioning.check.move", lambda plant, motions, safety, say: synthetic(focal))
+    monkeypatch.setattr("builtins.input", lambda question: question)
+    monkeypatch.setattr(sys, "argv", ["siame", "check", "--photo", str(COLOURED)])
+    if status:
+        with pytest.raises(SystemExit, match="1"):
+            cli.main()
+    else:
+        cli.main()
+    out = capsys.readouterr().out
+    assert "ok     colours are right" in out
+    assert ("WRONG  focal length: +10.0 % of what was told; it is about 330 px" in out) == bool(status)
+    monkeypatch.setattr(sys, "argv", ["siame", "check", "--rotation", "40"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "--rotation from 1 to 15 deg" in capsys.readouterr().err

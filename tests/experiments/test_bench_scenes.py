@@ -1,0 +1,257 @@
+"""Benchmarks on several scenes: the list of photos, a user's folder, Fig. 3."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from conftest import smooth_scene
+from siame_se3.analysis import metrics
+from siame_se3.cli.bench import Bench
+from siame_se3.errors import SiameError
+from siame_se3.experiments import cells, fig3, laws, networks, photos, robot, training
+from siame_se3.experiments.cells import Cell, Setup
+from siame_se3.experiments.laws import LAWS
+from siame_se3.networks import engines
+from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.losses import LossConfig
+from siame_se3.scenes.planar import Scene
+from siame_se3.training.batches import DataConfig
+from siame_se3.training.trainer import TrainConfig
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eleven photos of several shapes."""
+    place = tmp_path / "photos"
+    place.mkdir()
+    for k in range(11):
+        texture = (255 * smooth_scene(k).texture).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(texture).resize((90 + 10 * k, 100)).save(place / f"photo{k:02d}.png")
+    return place
+
+
+@pytest.fixture
+def setup(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    small = {name: replace(law, size=48, iterations=6) for name, law in LAWS.items()}
+    for module in (laws, cells):
+        monkeypatch.setattr(module, "LAWS", small)
+    tiny = networks.Recipe(
+        NetworkConfig("test_resnet", 48, head=(16,)), LossConfig(), DataConfig(views=4, near=0.25, curriculum=0.0)
+    )
+    real = networks.recipe_of
+
+    def recipe_of(name: str) -> networks.Recipe:
+        return replace(tiny, scenes=real(name).scenes, width=real(name).width)
+
+    monkeypatch.setattr(networks, "recipe_of", recipe_of)
+    monkeypatch.setattr(networks, "steps_in", lambda minutes, *rest: 2)
+    # OpenVINO's conversion of each of these networks would take longer than all else here
+    monkeypatch.setattr(engines, "engine_for", lambda network, engine="auto": engines.TorchEngine(network))
+    return Setup(tmp_path / "out", smooth_scene(), 0.1, 3, lambda text: None, folder)
+
+
+def test_the_list_has_its_split() -> None:
+    train, unseen = photos.listed("train"), photos.listed("unseen")
+    assert (len(train), len(unseen)) == (100, photos.UNSEEN)
+    assert len({photo.path for photo in train + unseen}) == 112
+    assert {photo.split for photo in train} == {"train"}
+    assert [photo.name for photo in unseen[:4]] == ["Cluster", "logo", "astronaut", "TwoWings"]
+    assert photos.names("unseen") == [photo.name for photo in unseen]
+    assert len(set(photos.names("train"))) == 100
+
+
+def test_listed_photos_are_prints_of_one_size() -> None:
+    pytest.importorskip("skimage")
+    photo = next(p for p in photos.listed("unseen") if p.path.endswith("astronaut.png"))
+    print_ = photos.as_print(Scene.from_photo(photo.file(Path("/nowhere"))))
+    assert (print_.width, print_.height, tuple(print_.texture.shape)) == (0.8, 0.6, (3, 600, 800))
+    # the middle of the picture, as it was
+    middle = Scene.from_photo(photo.file(Path("/"))).texture[:, 64:448]
+    small = torch.nn.functional.interpolate(print_.texture[None], (384, 512), mode="area")[0]
+    assert float((small - middle).abs().mean()) < 0.02
+
+
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    debian = next(p for p in photos.listed("train") if p.package == "mate-backgrounds")
+    with pytest.raises(SiameError, match="apt install mate-backgrounds"):
+        debian.file(tmp_path)
+    monkeypatch.setattr(photos.importlib.util, "find_spec", lambda name: None)
+    python = next(p for p in photos.listed("train") if p.package == "mvtb-data")
+    with pytest.raises(SiameError, match="pip install mvtb-data"):
+        python.file(tmp_path)
+
+
+def test_a_users_folder_has_a_split_too(folder: Path) -> None:
+    train, unseen = photos.scenes("train", 9, folder), photos.scenes("unseen", 2, folder)
+    assert [s.name for s in train + unseen] == [f"photo{k:02d}" for k in range(11)]
+    assert all((s.width, s.height) == (0.8, 0.6) for s in train)
+    with pytest.raises(SiameError, match="9 'train' photos in it, 10 wanted"):
+        photos.scenes("train", 10, folder)
+    with pytest.raises(SiameError, match="the list has 100"):
+        photos.scenes("train", 101)
+
+
+def test_runs_are_shared_out_to_the_scenes(setup: Setup) -> None:
+    several = Cell("dvs", "", "table1", 7, 1, split="train", scenes=3)
+    cells.run(setup, "x", [several])
+    rows = cells.results(setup, "x", [several])[several]
+    assert [row.run for row in rows] == list(range(7))
+    alone = [Cell("dvs", f"{k}", "table1", n, 1 + k) for k, n in enumerate((2, 2, 3))]
+    for cell, scene in zip(alone, photos.scenes("train", 3, setup.photos), strict=True):
+        cells.run(replace(setup, scene=scene), "y", [cell])
+    singly = [row for cell in alone for row in cells.results(setup, "y", [cell])[cell]]
+    assert [row.end_t_m for row in rows] == [row.end_t_m for row in singly]
+
+
+def test_fig3_has_a_line_a_number_of_scenes(setup: Setup) -> None:
+    wanted = [
+        *fig3.cells(4, 5, ("colour", "dvs"), (2, 3), 2),
+        *fig3.cells(4, 5, ("handoff",), (3,), 2),
+        *fig3.cells(4, 5, ("grey",), (2,), 2),
+    ]
+    cells.run(setup, "fig3", wanted)
+    assert {p.stem for p in (setup.folder / "networks").glob("*.safetensors")} == {
+        f"many-{n}" for n in ("2-colour", "3-colour", "2-grey")
+    }
+    text = fig3.page(setup, wanted, "siame bench fig3")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert [line[0] for line in lines] == ["scenes", "---", "2", "3"]
+    given = {row: [cell != "-" for cell in lines[row][1:]] for row in (2, 3)}
+    assert given[2] == [True, True, True, True, False, False, True, True]
+    assert given[3] == [True, True, False, False, True, True, True, True]
+    assert lines[2][-1] == lines[3][-1]  # DVS on unseen scenes does not depend on the number
+    assert (setup.folder / "fig3" / "fig3.png").is_file()
+    page = (setup.folder / "fig3" / "report.md").read_text(encoding="utf-8")
+    assert text in page
+    # each of the two unseen scenes has two runs, of the networks for 3
+    assert "| scene | colour, unseen scenes | hand-off, unseen scenes |" in page
+    assert [line.split("|")[1].strip() for line in page.splitlines() if " of 2 |" in line] == ["photo09", "photo10"]
+
+
+def test_fig3_counts_the_runs_of_each_unseen_scene(setup: Setup) -> None:
+    wanted = [cell for cell in fig3.cells(5, 5, ("colour",), (2,), 2) if cell.split == "unseen"]
+    row = metrics.Row(0, 0.1, 10, 0.001, 0.1, 0.01, 1, 20, 1, 1.0)
+    rows = [replace(row, run=k, converged=int(k in (0, 1, 3))) for k in range(5)]
+    metrics.write_csv(rows, cells.csv_of(setup, "fig3", wanted[0]))
+    cells.csv_of(setup, "fig3", wanted[0]).with_suffix(".json").write_text(
+        json.dumps({"what": cells._what(wanted[0], setup), "seconds": 1.0}), encoding="utf-8"
+    )
+    fig3.page(setup, wanted, "x")
+    page = (setup.folder / "fig3" / "report.md").read_text(encoding="utf-8")
+    assert "| photo09 | 2 of 2 |\n| photo10 | 1 of 3 |" in page
+
+
+def test_a_small_folder_has_no_unseen_scenes(setup: Setup, folder: Path) -> None:
+    for path in sorted(folder.iterdir())[4:]:
+        path.unlink()
+    assert len(photos.names("train", folder)) == 4
+    wanted = fig3.cells(2, 5, ("dvs",), (2,), len(photos.names("unseen", folder)))
+    assert [cell.split for cell in wanted] == ["train"]
+    cells.run(setup, "fig3", wanted)
+    assert "one by one" not in fig3.page(setup, wanted, "x")
+    assert (setup.folder / "fig3" / "fig3.png").is_file()
+
+
+def test_too_many_scenes_are_refused_before_any_training(folder: Path, tmp_path: Path) -> None:
+    told = "a network for 10 scenes: --scenes .* has 9 photos to train on; .* smaller --counts"
+    for experiment in ("fig3", "all"):
+        with pytest.raises(SiameError, match=told):
+            Bench(experiment, out=tmp_path / "out", scenes=folder, counts=(2, 10))()
+    with pytest.raises(SiameError, match="no such file; apt install"):
+        Bench("fig3", out=tmp_path / "out", photos_root=tmp_path, counts=(2,))()
+    with pytest.raises(SiameError, match="nowhere: no such folder"):
+        Bench("fig3", out=tmp_path / "out", scenes=tmp_path / "nowhere", counts=(2,))()
+    assert not (tmp_path / "out" / "networks").exists()
+
+
+def test_results_of_other_photos_are_refused(setup: Setup, folder: Path) -> None:
+    wanted = fig3.cells(2, 5, ("colour",), (2,), 2)[:1]
+    cells.run(setup, "fig3", wanted)
+    sorted(folder.iterdir())[0].rename(folder / "photo99.png")
+    with pytest.raises(SiameError, match="made with another scenes"):
+        cells.run(setup, "fig3", wanted)
+    cells.csv_of(setup, "fig3", wanted[0]).unlink()
+    photos.scenes.cache_clear()
+    with pytest.raises(SiameError, match=r"many-2-colour\.safetensors: trained on other scenes"):
+        cells.run(setup, "fig3", wanted)
+
+
+def test_fig3_of_some_rows_says_what_is_missing(setup: Setup) -> None:
+    assert "nothing has been run" in fig3.page(setup, fig3.cells(4, 5, ("dvs",), (2,), 2), "x")
+    wanted = fig3.cells(4, 5, ("dvs",), (2,), 2)
+    cells.run(setup, "fig3", wanted)
+    line = fig3.page(setup, wanted, "x").splitlines()[2].split("|")
+    assert [x.strip() for x in line[2:4]] == ["-", "-"]
+
+
+@pytest.mark.parametrize("name", ["fig4", "fig5"])
+def test_robot_runs_are_driven_and_reported(setup: Setup, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(robot, "ITERATIONS", 5)
+    many = [photos.scenes("train", 3, setup.photos)[0]] * 10
+    monkeypatch.setattr(photos, "scenes", lambda split, count, folder, root: many[:count])
+    text = robot.run(setup, name, f"siame bench {name}")
+    folder = setup.folder / name
+    assert text in (folder / "report.md").read_text(encoding="utf-8")
+    assert "after 5 iterations of the network" in text
+    assert ("after photometric" in text) == (name == "fig5")
+    assert (folder / f"{name}.png").stat().st_size > 10_000
+    with (folder / f"{name}.csv").open(encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    first = [float(lines[0][key]) for key in ("tx_cm", "ty_cm", "tz_cm", "tux_deg", "tuy_deg", "tuz_deg")]
+    assert first == pytest.approx(robot.RUNS[name].start, abs=1e-3)
+    assert {line["stage"] for line in lines} == ({"0", "1"} if name == "fig5" else {"0"})
+
+
+def test_correlation_is_pearsons() -> None:
+    assert robot.correlation([1, 2, 3, 4], [2, 4, 6, 8]) == pytest.approx(1)
+    assert robot.correlation([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+
+
+def test_training_costs_are_measured_once(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def rates(scene: Scene, network: NetworkConfig, *rest: object) -> dict[str, float]:
+        measured.append(network.backbone)
+        return {"rendering": 1000.0, "training": 100.0, "share": 10.0}
+
+    good = metrics.summary([metrics.Row(0, 0.1, 10, 0.001, 0.1, 0.01, 1, 20, 1, 1.0)])
+    monkeypatch.setattr(training, "rates", rates)
+    monkeypatch.setattr(training, "reach", lambda *rest: training.Reach(True, 60.0, 6000, good))
+    first = training.run(setup, 1, 1, "siame bench training")
+    assert measured == ["resnet10t", "efficientnet_b3"] * (1 + torch.cuda.is_available())
+    assert "60 s, 6000 images (100.0 %, 0.10 cm 0.10 deg)" in first
+    assert "would take 28 h" in first  # 10 million at 100 a second
+    count = len(measured)
+    assert training.run(setup, 1, 1, "siame bench training") == first
+    assert len(measured) == count
+    assert first in (setup.folder / "training" / "report.md").read_text(encoding="utf-8")
+
+
+def test_rates_are_those_of_a_training(scene: Scene) -> None:
+    tiny = NetworkConfig("test_resnet", 32, head=(16,))
+    found = training.rates(scene, tiny, DataConfig(views=4, near=0.25), TrainConfig(), "cpu", 2)
+    assert all(value > 0 for value in found.values())
+    assert found["share"] < 100
+
+
+@pytest.mark.parametrize(("end_t", "end_r", "reached"), [(0.009, 0.7, True), (0.011, 0.7, False), (0.009, 0.8, False)])
+def test_the_papers_accuracy(end_t: float, end_r: float, reached: bool) -> None:
+    row = metrics.Row(0, 0.2, 20, end_t, end_r, 0.01, 1, 20, 1, 1.0)
+    assert training.paper_reached(metrics.summary([row])) is reached
+    lost = replace(row, converged=0)
+    assert not training.paper_reached(metrics.summary([row] * 98 + [lost] * 2))
+
+
+@pytest.mark.parametrize(("name", "scenes"), [("many-50-grey", 50), ("many-2-colour", 2), ("siame-se(3)", 0)])
+def test_names_of_networks_say_what_they_are(name: str, scenes: int) -> None:
+    recipe = networks.recipe_of(name)
+    assert recipe.scenes == scenes
+    assert recipe.network.colour == (not name.endswith("grey"))
+    assert (recipe.data.groups > 1) == (scenes > 0)

@@ -1,0 +1,112 @@
+"""No law ever gives a velocity that is not finite, and where it cannot see it says so and stands still."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from siame_se3.errors import SiameError
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws.neural import Neural
+from siame_se3.laws.registry import LAWS, controller_for
+from siame_se3.laws.types import Controller, Law, View, advise
+from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.engines import TorchEngine
+from siame_se3.networks.siamese import SiameseNetwork
+from siame_se3.plants.flying import HomographyPlant
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import reference_pose
+
+SIZE = 112
+NAMES = [name for name in LAWS if name not in ("pbvs", "ibvs", "2.5d")]  # those take no image
+each_law = pytest.mark.parametrize("name", NAMES)
+
+
+def controller(name: str) -> Controller:
+    if name == "neural":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            config = NetworkConfig("test_resnet", 32, head=(32,))
+            return Neural(TorchEngine(SiameseNetwork(config)))
+    return controller_for(name)
+
+
+@cache
+def aimed(name: str) -> tuple[Law, View]:
+    photo = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
+    target = HomographyPlant(Scene.from_photo(photo), Camera.from_focal(300, 224).resized(SIZE)).look(
+        reference_pose(0.6)[None]
+    )
+    return controller(name).aim(target), target
+
+
+def advice_of(name: str, image: Tensor) -> Any:
+    law, target = aimed(name)
+    return advise(law, View(image[None], target.T_wc, target.depth, target.camera))
+
+
+def spoiled(kind: str, seed: int, share: float) -> Tensor:
+    """The desired image with a part of it spoiled; share 1 spoils all."""
+    _, target = aimed("dvs")
+    assert target.image is not None
+    image = target.image[0].clone()
+    generator = torch.Generator().manual_seed(seed)
+    rows = max(1, round(share * SIZE))
+    value = {"nan": math.nan, "inf": math.inf, "black": 0.0, "white": 1.0, "huge": 1e30}.get(kind)
+    part = torch.rand(3, rows, SIZE, generator=generator) if value is None else torch.full((3, rows, SIZE), value)
+    image[:, :rows] = part
+    return image
+
+
+@each_law
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(["nan", "inf", "black", "white", "noise", "huge"]),
+    seed=st.integers(0, 1000),
+    share=st.floats(0.0, 1.0),
+)
+def test_velocities_are_finite_and_faults_stand_still(name: str, kind: str, seed: int, share: float) -> None:
+    advice = advice_of(name, spoiled(kind, seed, share))
+    assert advice.v.shape == (1, 6)
+    assert bool(advice.v.isfinite().all())
+    if advice.faults[0]:
+        assert bool((advice.v == 0).all())
+
+
+@each_law
+@pytest.mark.parametrize("kind", ["nan", "inf", "black", "white"])
+def test_an_image_of_nothing_is_a_fault(name: str, kind: str) -> None:
+    fault = advice_of(name, spoiled(kind, 0, 1.0)).faults[0]
+    assert fault != ""
+    assert "\n" not in fault
+
+
+@each_law
+def test_a_target_of_nothing_is_refused_or_a_fault(name: str) -> None:
+    _, target = aimed(name)
+    black = View(torch.zeros(1, 3, SIZE, SIZE), target.T_wc, target.depth, target.camera)
+    try:
+        advice = advise(controller(name).aim(black), target)
+    except SiameError as error:
+        assert "\n" not in str(error)
+    else:
+        assert bool(advice.v.isfinite().all())
+        assert name == "neural" or (advice.faults[0] != "" and bool((advice.v == 0).all()))
+
+
+@each_law
+def test_a_wrong_size_is_refused_in_one_line(name: str) -> None:
+    law, target = aimed(name)
+    if name == "neural":  # takes any size
+        return
+    with pytest.raises(SiameError, match="px") as caught:
+        advise(law, View(torch.rand(1, 3, 60, 80), target.T_wc, target.depth, target.camera))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,204 @@
+"""The UR driver against a double with ur_rtde's interface: hardware has not been met."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from siame_se3.errors import SiameError
+from siame_se3.geometry import lie
+from siame_se3.plants.robots.live import WATCHDOG
+from siame_se3.plants.robots.ur import UrMover
+
+
+class Robot:
+    """Both of ur_rtde's interfaces; `lost` makes every call fail as a broken connection does."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.protective = self.emergency = self.lost = False
+        self.connected = self.running = True
+        self.refused: set[str] = set()  # calls that return False, as ur_rtde's do when the connection fails
+        self.slow: dict[str, float] = {}  # calls that take so long, as they do while it reconnects [s]
+        self.q = [0.0, -1.5, 1.5, -1.5, -1.5, 0.0]
+        self.tcp = [0.3, -0.2, 0.4, 0.1, 3.0, -0.2]
+
+    def _said(self, *call: Any) -> bool:
+        if self.lost:
+            raise RuntimeError("RTDEReceiveInterface: not connected")
+        self.calls.append((*call, time.monotonic()))
+        time.sleep(self.slow.get(call[0], 0.0))
+        return call[0] not in self.refused
+
+    def named(self, name: str) -> list[tuple[Any, ...]]:
+        return [call for call in self.calls if call[0] == name]
+
+    def setWatchdog(self, min_frequency: float = 10.0) -> bool:
+        return self._said("setWatchdog", min_frequency)
+
+    def kickWatchdog(self) -> bool:
+        return self._said("kickWatchdog")
+
+    def speedL(self, xd: list[float], acceleration: float = 0.25, time: float = 0.0) -> bool:
+        return self._said("speedL", xd, acceleration, time)
+
+    def speedStop(self, a: float = 10.0) -> bool:
+        return self._said("speedStop", a)
+
+    def stopScript(self) -> None:
+        self._said("stopScript")
+
+    def disconnect(self) -> None:
+        self.connected = False
+
+    def isConnected(self) -> bool:
+        return self.connected and not self.lost
+
+    def isProgramRunning(self) -> bool:
+        return self.running
+
+    def isProtectiveStopped(self) -> bool:
+        return self.protective
+
+    def isEmergencyStopped(self) -> bool:
+        return self.emergency
+
+    def getActualQ(self) -> list[float]:
+        return self.q
+
+    def getActualTCPPose(self) -> list[float]:
+        if self.lost:
+            raise RuntimeError("not connected")
+        return self.tcp
+
+
+@pytest.fixture
+def robot() -> Robot:
+    return Robot()
+
+
+@pytest.fixture
+def mover(robot: Robot) -> Iterator[UrMover]:
+    made = UrMover("10.0.0.2", control=robot, receive=robot)
+    yield made
+    robot.lost = False
+    made.close()
+
+
+V = torch.tensor([0.01, 0.02, -0.03, 0.1, 0.0, -0.2], dtype=torch.float64)
+
+
+def wait_for(what: Any, seconds: float = 5.0) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "did not come"
+        time.sleep(0.002)
+
+
+def test_twists_are_sent_at_the_controllers_rate_until_they_are_old(robot: Robot, mover: UrMover) -> None:
+    assert robot.named("setWatchdog")[0][1] == pytest.approx(1 / WATCHDOG)
+    assert robot.named("speedL") == []
+    mover.move(V)
+    told = time.monotonic()
+    wait_for(lambda: robot.named("speedStop"))
+    sent = robot.named("speedL")
+    assert len(sent) > 1
+    assert all(call[1] == V.tolist() and call[2:4] == (0.5, 0.0) for call in sent)
+    assert robot.named("speedStop")[0][-1] - told >= WATCHDOG
+    count = len(sent)
+    time.sleep(0.05)
+    assert len(robot.named("speedL")) == count, "nothing goes on by itself"
+    assert len(robot.named("kickWatchdog")) > count, "the robot's own watchdog is fed while this process lives"
+
+
+def test_stop_is_at_once(robot: Robot, mover: UrMover) -> None:
+    mover.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    mover.stop()
+    count = len(robot.named("speedL"))
+    assert robot.calls[-1][0] in ("speedStop", "kickWatchdog")
+    time.sleep(0.05)
+    assert len(robot.named("speedL")) == count
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"protective": True}, "protective stop"),
+        ({"emergency": True}, "emergency stop"),
+        ({"connected": False}, "lost connection"),
+        ({"lost": True}, "lost connection"),
+        ({"running": False}, "program has ended"),
+        ({"q": [0, 0, 6.27, 0, 0, 0]}, "joint 2 is within 2 deg of its limit"),
+        ({"refused": {"speedL"}}, "lost connection"),
+        ({"slow": {"speedL": 0.15}}, "lost connection"),
+        ({"refused": {"kickWatchdog"}}, "lost connection"),
+    ],
+)
+def test_faults_end_the_motion_and_it_does_not_go_on(
+    robot: Robot, mover: UrMover, change: dict[str, Any], words: str
+) -> None:
+    mover.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    sound = {name: getattr(robot, name) for name in change}
+    vars(robot).update(change)
+    wait_for(lambda: mover.state().fault)
+    assert words in mover.state().fault
+    with pytest.raises(SiameError, match=words):
+        mover.move(V)
+    vars(robot).update(sound)
+    count = len(robot.named("speedL"))
+    time.sleep(0.05)
+    assert words in mover.state().fault, "it stays until a new start of the program"
+    assert len(robot.named("speedL")) == count
+
+
+def test_a_stop_that_fails_is_tried_again_and_the_watchdog_is_not_fed(robot: Robot, mover: UrMover) -> None:
+    mover.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    robot.refused = {"speedStop"}
+    mover.stop()
+    count = len(robot.named("kickWatchdog"))
+    wait_for(lambda: len(robot.named("speedStop")) > 3)
+    assert len(robot.named("kickWatchdog")) == count, "else the robot would keep its last twist"
+    assert mover.state().fault
+    robot.refused = set()
+
+
+def test_dry_runs_only_read(robot: Robot) -> None:
+    mover = UrMover("10.0.0.2", receive=robot, dry=True)
+    assert mover.state().T_bt is not None
+    mover.stop()
+    with pytest.raises(SiameError, match="dry run"):
+        mover.move(V)
+    mover.close()
+    assert robot.calls == []
+
+
+def test_pose_and_frame_are_the_tools_in_the_bases(robot: Robot, mover: UrMover) -> None:
+    assert mover.frame == "base"
+    T_bt = mover.state().T_bt
+    torch.testing.assert_close(T_bt, lie.pose_from_vector(torch.tensor(robot.tcp, dtype=torch.float64)))
+
+
+def test_close_stops_and_ends_the_script(robot: Robot) -> None:
+    mover = UrMover("10.0.0.2", control=robot, receive=robot)
+    mover.move(V)
+    mover.close()
+    assert [call[0] for call in robot.calls[-2:]] == ["speedStop", "stopScript"]
+
+
+def test_what_cannot_be_is_refused(robot: Robot, mover: UrMover, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SiameError, match="not finite"):
+        mover.move(V * torch.nan)
+    robot.protective = True
+    with pytest.raises(SiameError, match="mend that on the pendant"):
+        UrMover("10.0.0.2", control=robot, receive=robot)
+    monkeypatch.setitem(sys.modules, "rtde_control", None)
+    with pytest.raises(SiameError, match=r"siame-se3\[ur\]"):
+        UrMover("10.0.0.2")

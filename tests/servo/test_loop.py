@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from loop_helpers import FREE, NEVER, SpyPlant, Tampered, desired, run, starts, unequal_starts
+from siame_se3.errors import SiameError
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws.neural import Neural
+from siame_se3.laws.pose import PBVS, TEACHERS
+from siame_se3.laws.types import View
+from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.engines import OpenVinoEngine, TorchEngine
+from siame_se3.networks.siamese import SiameseNetwork
+from siame_se3.plants.flying import HomographyPlant
+from siame_se3.scenes.planar import Scene
+from siame_se3.servo.loop import ServoConfig, adaptive_gain, limited, servo
+from siame_se3.servo.trajectory import Trajectory
+
+SHAPES = [(), (1,), (3, 2)]
+
+
+def assert_run_is(alone: Trajectory, batch: Trajectory, place: Any, k: int, atol: float) -> None:
+    """Run `place` (number k) of the batch is the one served alone."""
+    count = int(alone.iterations)
+    assert int(batch.iterations[place]) == count
+    assert batch.reason[k] == alone.reason[0]
+    whole = (slice(None), *place)
+    for mine, theirs, rows in (
+        (alone.T_wc, batch.T_wc, count + 1),
+        (alone.twist, batch.twist, count),
+        (alone.applied, batch.applied, count),
+    ):
+        theirs = theirs[whole]
+        torch.testing.assert_close(mine.reshape(-1, *theirs.shape[1:])[:rows], theirs[:rows], rtol=0, atol=atol)
+    # What ended stands still.
+    assert bool((batch.T_wc[whole][count:] == batch.T_wc[whole][count]).all())
+    assert not bool(batch.twist[whole][count:].any())
+    assert batch.active[whole].tolist() == [i < count for i in range(len(batch.active))]
+
+
+@pytest.mark.parametrize("law", TEACHERS)
+def test_n_runs_are_n_times_one_run(law: str) -> None:
+    T_wd, T_wc = desired(12), unequal_starts(12)
+    batch = run(TEACHERS[law], T_wd, T_wc, gain_at_rest=8.0)
+    assert len(set(batch.iterations.tolist())) > 6
+    assert set(batch.reason) == {"settled"}
+    # PBVS and 2.5d are exact; IBVS's pseudo-inverse of a batch rounds otherwise than of one.
+    atol = 1e-9 if law == "ibvs" else 0
+    for k in range(12):
+        alone = run(TEACHERS[law], T_wd[k : k + 1], T_wc[k : k + 1], gain_at_rest=8.0)
+        assert_run_is(alone, batch, (k,), k, atol)
+
+
+def test_images_do_not_mix_the_runs(scene: Scene, camera: Camera) -> None:
+    """As above, with the plant that renders."""
+    T_wd, T_wc = desired(6), unequal_starts(6)
+    plant = HomographyPlant(scene, camera)
+    batch = servo(plant, PBVS(), plant.look(T_wd), T_wc, ServoConfig())
+    for k in range(6):
+        alone = servo(plant, PBVS(), plant.look(T_wd[k : k + 1]), T_wc[k : k + 1], ServoConfig())
+        assert_run_is(alone, batch, (k,), k, atol=0)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_any_batch_axes(shape: tuple[int, ...]) -> None:
+    T_wd, T_wc = desired(*shape), starts(*shape)
+    trajectory = run(PBVS(), T_wd, T_wc, max_iterations=300)
+    steps, n = len(trajectory.twist), math.prod(shape)
+    assert trajectory.T_wc.shape == (steps + 1, *shape, 4, 4)
+    assert trajectory.T_wd.shape == (*shape, 4, 4)
+    assert trajectory.twist.shape == trajectory.applied.shape == (steps, *shape, 6)
+    assert trajectory.active.shape == (steps, *shape)
+    assert trajectory.iterations.shape == shape
+    assert trajectory.step_seconds.shape == (steps,)
+    assert trajectory.reason == ["settled"] * n
+    assert torch.equal(trajectory.T_wc[0], T_wc)
+    flat = run(PBVS(), T_wd.reshape(n, 4, 4), T_wc.reshape(n, 4, 4), max_iterations=300)
+    assert torch.equal(trajectory.T_wc.reshape(flat.T_wc.shape), flat.T_wc)
+
+
+@pytest.fixture(scope="module")
+def network(tiny: NetworkConfig) -> SiameseNetwork:
+    """Random weights: it leads nowhere, but every pixel counts."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = SiameseNetwork(tiny).eval()
+        network.head[-1].weight.data *= 30  # type: ignore[operator]  # nn.Sequential is typed as Module
+    return network
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("output", ["velocity", "pose"])
+def test_n_neural_runs_are_n_times_one_run(
+    scene: Scene, camera: Camera, network: SiameseNetwork, engine: str, output: Any
+) -> None:
+    """Convolutions of a batch round otherwise than of one image: by 3e-7 after 25 steps of 1 mm and 2 mrad here."""
+    controller = Neural(TorchEngine(network) if engine == "torch" else OpenVinoEngine(network, "f32", 1), output)
+    plant = HomographyPlant(scene, camera)
+    T_wd, T_wc = desired(3, 2), starts(3, 2)
+    config = ServoConfig(max_iterations=25, **NEVER)
+    batch = servo(plant, controller, plant.look(T_wd), T_wc, config)
+    assert batch.reason == ["iterations"] * 6
+    assert float(batch.twist.norm(dim=-1).min()) > 1e-3
+    for k, place in enumerate((i, j) for i in range(3) for j in range(2)):
+        alone = servo(plant, controller, plant.look(T_wd[place]), T_wc[place], config)
+        assert alone.T_wc.shape == (26, 4, 4)
+        assert_run_is(alone, batch, place, k, atol=2e-6)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_neural_law_settles_at_the_goal(scene: Scene, camera: Camera, network: SiameseNetwork, engine: str) -> None:
+    controller = Neural(TorchEngine(network) if engine == "torch" else OpenVinoEngine(network, "f32", 1))
+    plant = HomographyPlant(scene, camera)
+    trajectory = servo(plant, controller, plant.look(desired(2)), desired(2), ServoConfig(settle_steps=3))
+    assert trajectory.reason == ["settled"] * 2
+    assert trajectory.iterations.tolist() == [3, 3]
+    assert float(trajectory.error_norms[0].max()) < 1e-6
+
+
+def test_pbvs_error_decays_exponentially() -> None:
+    gain, dt, steps = 2.0, 0.002, 1000
+    T_wd, T_wc = desired(20), starts(20)
+    plant = SpyPlant(dt=dt)
+    trajectory = run(PBVS(), T_wd, T_wc, plant, gain=gain, max_iterations=steps, **FREE, **NEVER)
+    t, r = trajectory.error_norms
+    k = torch.arange(steps + 1, dtype=torch.float64)[:, None]
+    # Exactly, a step leaves 1 - gain dt of the rotation; of the translation up to a share gain dt of the rotation's angle.
+    torch.testing.assert_close(r, r[0] * (1 - gain * dt) ** k, rtol=1e-9, atol=1e-12)
+    # (1 - x)^k is exp(-k x) up to a share k x^2 / 2.
+    decay = torch.exp(-gain * dt * k)
+    bound = steps * (gain * dt) ** 2 / 2
+    assert float((r / r[0] / decay - 1).abs().max()) < 1.01 * bound
+    assert float((t / t[0] / decay - 1).abs().max()) < 2 * bound
+
+
+def test_pbvs_moves_on_a_straight_line() -> None:
+    T_wd, T_wc = desired(20), starts(20)
+    trajectory = run(PBVS(), T_wd, T_wc, SpyPlant(dt=0.002), gain=2.0, max_iterations=1000, **FREE, **NEVER)
+    p = trajectory.T_wc[..., :3, 3]
+    chord = torch.nn.functional.normalize(T_wd[:, :3, 3] - p[0], dim=-1)
+    away = p - p[0]
+    off = (away - (away * chord).sum(-1, keepdim=True) * chord).norm(dim=-1)
+    assert float(off.max()) < 1e-3 * float((T_wd[:, :3, 3] - p[0]).norm(dim=-1).max())
+
+
+def test_speed_limits_scale_the_whole_twist() -> None:
+    v = 3 * torch.randn(200, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    v[0] *= 1e-3
+    out = limited(ServoConfig(max_v=0.5, max_w=2.0), v, torch.zeros_like(v), 0.04)
+    speed, turn = out[:, :3].norm(dim=1) / 0.5, out[:, 3:].norm(dim=1) / 2
+    assert float(torch.maximum(speed, turn).max()) <= 1 + 1e-12
+    share = (out / v).amin(1)
+    torch.testing.assert_close(out, share[:, None] * v, rtol=1e-12, atol=0)
+    assert bool((share <= 1).all())
+    limits_reached = (torch.maximum(speed, turn) - 1).abs() < 1e-12
+    assert torch.equal(limits_reached, share < 1)
+    assert torch.equal(out[0], v[0])
+    assert 0 < int((speed > turn)[limits_reached].sum()) < int(limits_reached.sum())
+
+
+def test_acceleration_limits_bound_the_change() -> None:
+    generator = torch.Generator().manual_seed(0)
+    v, previous = (torch.randn(200, 6, generator=generator, dtype=torch.float64) for _ in range(2))
+    config = ServoConfig(max_acceleration_v=5.0, max_acceleration_w=20.0, **FREE)
+    out = limited(config, v, previous, 0.1)
+    for part, bound in ((slice(0, 3), 0.5), (slice(3, 6), 2.0)):
+        wanted, change = (v - previous)[:, part], (out - previous)[:, part]
+        torch.testing.assert_close(change.norm(dim=1), wanted.norm(dim=1).clamp(max=bound), rtol=1e-12, atol=1e-12)
+        aligned = (change * wanted).sum(1) / (change.norm(dim=1) * wanted.norm(dim=1))
+        torch.testing.assert_close(aligned, torch.ones_like(aligned), rtol=0, atol=1e-12)
+        assert 0 < int((wanted.norm(dim=1) > bound).sum()) < 200
+
+
+def test_servo_keeps_the_limits() -> None:
+    trajectory = run(
+        PBVS(),
+        desired(20),
+        starts(20),
+        gain=20.0,
+        max_v=0.2,
+        max_w=0.5,
+        max_acceleration_v=1.0,
+        max_acceleration_w=3.0,
+        max_iterations=80,
+        **NEVER,
+    )
+    v, w = trajectory.twist[..., :3], trajectory.twist[..., 3:]
+    rest = torch.zeros(1, 20, 3, dtype=torch.float64)
+    for part, limit, rate in ((v, 0.2, 1.0), (w, 0.5, 3.0)):
+        assert float(part.norm(dim=-1).max()) == pytest.approx(limit, rel=1e-9)
+        change = torch.diff(torch.cat((rest, part)), dim=0).norm(dim=-1)
+        assert float(change.max()) == pytest.approx(rate * 0.04, rel=1e-9)
+
+
+def test_adaptive_gain_is_visps() -> None:
+    config = ServoConfig(gain=2.0, gain_at_rest=8.0, gain_slope=30.0)
+    size = torch.tensor([0.0, 0.01, 0.1, 1.0, 100.0], dtype=torch.float64)
+    v = torch.zeros(5, 6, dtype=torch.float64)
+    v[:, 4] = size
+    expected = 6 * torch.exp(-30 * size / 6) + 2
+    gain = adaptive_gain(config, v)
+    torch.testing.assert_close(gain[:, 0], expected, rtol=1e-12, atol=0)
+    assert float(gain[0]) == 8
+    assert float(gain[-1]) == 2
+    slope = float(adaptive_gain(config, v[:1] + 1e-6 * torch.eye(6, dtype=torch.float64)[:1]) - gain[0]) / 1e-6
+    assert slope == pytest.approx(-30, rel=1e-4)
+
+
+@pytest.mark.parametrize("gain_at_rest", [0.0, 5.0])
+def test_constant_gain(gain_at_rest: float) -> None:
+    v = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gain = adaptive_gain(ServoConfig(gain=5.0, gain_at_rest=gain_at_rest), v)
+    assert torch.equal(gain, torch.full((4, 1), 5.0, dtype=torch.float64))
+
+
+def test_gain_is_applied_once() -> None:
+    T_wd, T_wc = desired(3), starts(3)
+    trajectory = run(PBVS(), T_wd, T_wc, gain=3.0, max_iterations=1, **FREE)
+    expected = 3 * PBVS().aim(View(T_wc=T_wd))(View(T_wc=T_wc))
+    torch.testing.assert_close(trajectory.twist[0], expected, rtol=1e-14, atol=0)
+
+
+def test_what_the_plant_applied_is_kept() -> None:
+    trajectory = run(PBVS(), desired(3), starts(3), SpyPlant(share=0.5), max_iterations=10)
+    assert torch.equal(trajectory.applied, 0.5 * trajectory.twist)
+    moved = trajectory.T_wc[:-1] @ lie.exp(trajectory.applied * trajectory.dt)
+    torch.testing.assert_close(moved, trajectory.T_wc[1:], rtol=0, atol=1e-14)
+
+
+def test_settings_say_what_was_done() -> None:
+    config = ServoConfig(gain=3.0, max_iterations=2)
+    trajectory = servo(SpyPlant(), PBVS(), View(T_wc=desired(2)), starts(2), config, {"law": "pbvs"})
+    assert trajectory.settings["law"] == "pbvs"
+    assert ServoConfig(**trajectory.settings["servo"]) == config
+    assert trajectory.dt == 0.04
+
+
+def test_report_counts_the_runs_that_move() -> None:
+    told: list[tuple[int, int]] = []
+    trajectory = servo(
+        SpyPlant(),
+        PBVS(),
+        View(T_wc=desired(6)),
+        unequal_starts(6),
+        ServoConfig(),
+        report=lambda iteration, moving: told.append((iteration, moving)),
+    )
+    assert told == [(k + 1, int(active.sum())) for k, active in enumerate(trajectory.active)]
+    assert told[0][1] == 6
+
+
+def test_mismatch_is_refused_before_anything_moves() -> None:
+    plant = SpyPlant(provides=frozenset({"image", "depth"}))
+    with pytest.raises(SiameError, match=r"needs pose.*depth, image") as caught:
+        run(PBVS(), desired(2), starts(2), plant)
+    assert plant.calls == []
+    assert "\n" not in str(caught.value)
+
+
+def test_targets_that_do_not_match_the_starts_are_refused_before_anything_moves() -> None:
+    plant = SpyPlant()
+    with pytest.raises(SiameError):
+        run(PBVS(), desired(2), starts(3), plant)
+    assert "step" not in plant.calls
+
+
+@pytest.mark.parametrize("error", [RuntimeError("law broke"), KeyboardInterrupt()], ids=repr)
+def test_plant_stops_when_the_law_breaks(error: BaseException) -> None:
+    def change(v: Tensor, runs: Tensor, call: int) -> Tensor:
+        if call == 3:
+            raise error
+        return v
+
+    plant = SpyPlant()
+    with pytest.raises(type(error)):
+        run(Tampered(change), desired(2), starts(2), plant)
+    assert plant.calls == ["reset", "step", "step", "stop"]
+
+
+def test_plant_stops_when_a_step_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = SpyPlant()
+
+    def broken(v: Tensor) -> tuple[View, Tensor]:
+        raise RuntimeError("no answer")
+
+    monkeypatch.setattr(plant, "step", broken)
+    with pytest.raises(RuntimeError, match="no answer"):
+        run(PBVS(), desired(2), starts(2), plant)
+    assert plant.calls == ["reset", "stop"]
+
+
+def test_plant_stops_at_the_end() -> None:
+    plant = SpyPlant()
+    run(PBVS(), desired(2), starts(2), plant, max_iterations=3)
+    assert plant.calls == ["reset", "step", "step", "step", "stop"]
+
+
+@pytest.mark.parametrize("name", ["gain", "max_v", "max_w"])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_nonsense_is_refused_by_its_option(name: str, value: float) -> None:
+    with pytest.raises(SiameError, match=f"--{name.replace('_', '-')}"):
+        ServoConfig(**{name: value})
+
+
+def test_no_iteration_is_refused() -> None:
+    with pytest.raises(SiameError, match="--max-iterations"):
+        ServoConfig(max_iterations=0)

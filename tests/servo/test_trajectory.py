@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from siame_se3.errors import SiameError
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws.types import View
+from siame_se3.servo.trajectory import Trajectory
+
+FUZZ = settings(derandomize=True, deadline=None, max_examples=200)
+SETTINGS = {"law": "pbvs", "servo": {"gain": 5.0}, "camera": None, "note": "naïve, 漢字"}
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def trajectory_of(*shape: int, steps: int = 4) -> Trajectory:
+    n = math.prod(shape)
+    return Trajectory(
+        T_wc=lie.exp(randn(steps + 1, *shape, 6)),
+        T_wd=lie.exp(randn(*shape, 6, seed=1)),
+        twist=randn(steps, *shape, 6, seed=2),
+        applied=randn(steps, *shape, 6, seed=3),
+        active=randn(steps, *shape, seed=4) > 0,
+        stage=(randn(steps, *shape, seed=6) > 0).long(),
+        iterations=torch.arange(n).reshape(shape),
+        reason=["settled"] * n,
+        step_seconds=randn(steps, seed=5).abs(),
+        dt=0.04,
+        settings=SETTINGS,
+    )
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("view") / "good.npz"
+    trajectory_of(3).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("view") / "bad.npz"
+
+
+def view_of(*shape: int) -> View:
+    return View(torch.rand(*shape, 3, 4, 5), lie.exp(randn(*shape, 6)), randn(*shape).abs(), Camera.from_focal(5, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("without", "provides"),
+    [((), {"image", "pose", "depth"}), (("image",), {"pose", "depth"}), (("T_wc", "depth"), {"image"}), (("image", "T_wc", "depth"), set())],
+)  # fmt: skip
+def test_view_provides_what_is_there(without: tuple[str, ...], provides: set[str]) -> None:
+    assert dataclasses.replace(view_of(2), **dict.fromkeys(without)).provides == provides
+
+
+@pytest.mark.parametrize(
+    ("index", "shape"),
+    [(0, (2,)), (slice(1, 3), (2, 2)), (torch.tensor([2, 0]), (2, 2)), ((torch.tensor([2, 0]), torch.tensor([1, 1])), (2,))],
+)  # fmt: skip
+def test_index_takes_runs_from_all_parts(index: Any, shape: tuple[int, ...]) -> None:
+    view = view_of(3, 2)
+    part = view[index]
+    assert part.image is not None
+    assert part.T_wc is not None
+    assert part.depth is not None
+    assert view.image is not None
+    assert view.T_wc is not None
+    assert part.image.shape == (*shape, 3, 4, 5)
+    assert part.T_wc.shape == (*shape, 4, 4)
+    assert part.depth.shape == shape
+    assert torch.equal(part.image, view.image[index])
+    assert torch.equal(part.T_wc, view.T_wc[index])
+    assert part.camera is view.camera
+
+
+def test_index_leaves_out_what_is_not_there() -> None:
+    part = View(T_wc=lie.exp(randn(3, 6)))[1:]
+    assert part.provides == {"pose"}
+
+
+def test_error_norms_are_those_of_the_pose_between() -> None:
+    trajectory = trajectory_of(3, 2)
+    t, r = trajectory.error_norms
+    assert t.shape == r.shape == (5, 3, 2)
+    T_dc = torch.linalg.inv(trajectory.T_wd) @ trajectory.T_wc
+    torch.testing.assert_close(t, T_dc[..., :3, 3].norm(dim=-1), rtol=1e-9, atol=0)
+    trace = T_dc[..., 0, 0] + T_dc[..., 1, 1] + T_dc[..., 2, 2]
+    torch.testing.assert_close(r.cos(), (trace - 1) / 2, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 2)], ids=str)
+@pytest.mark.parametrize("steps", [0, 4])
+def test_trajectory_comes_back_as_it_was(tmp_path: Path, shape: tuple[int, ...], steps: int) -> None:
+    trajectory = trajectory_of(*shape, steps=steps)
+    trajectory.save(tmp_path / "runs.npz")
+    again = Trajectory.load(tmp_path / "runs.npz")
+    for f in dataclasses.fields(Trajectory):
+        ours, theirs = getattr(trajectory, f.name), getattr(again, f.name)
+        if isinstance(ours, Tensor):
+            assert ours.dtype == theirs.dtype
+            assert torch.equal(ours, theirs)
+        else:
+            assert ours == theirs
+    assert [p.name for p in tmp_path.iterdir()] == ["runs.npz"]
+
+
+def test_poses_that_are_not_known_come_back(tmp_path: Path) -> None:
+    trajectory = dataclasses.replace(trajectory_of(2), T_wd=torch.full((2, 4, 4), math.nan, dtype=torch.float64))
+    trajectory.save(tmp_path / "runs.npz")
+    assert bool(Trajectory.load(tmp_path / "runs.npz").T_wd.isnan().all())
+
+
+def test_the_name_is_kept_as_given(tmp_path: Path) -> None:
+    trajectory_of(2).save(tmp_path / "runs")
+    assert (tmp_path / "runs").is_file()
+    assert Trajectory.load(tmp_path / "runs").reason == ["settled"] * 2
+
+
+def test_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "runs.npz"
+    trajectory_of(2).save(path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        dataclasses.replace(trajectory_of(2), settings={"tensor": torch.zeros(1)}).save(path)
+    assert path.read_bytes() == before
+
+
+def assert_refused(path: Path) -> None:
+    with pytest.raises(SiameError) as caught:
+        Trajectory.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "none.npz")
+    assert_refused(tmp_path)
+
+
+@given(st.binary(max_size=300))
+@FUZZ
+def test_random_bytes_are_refused(bad: Path, content: bytes) -> None:
+    bad.write_bytes(content)
+    assert_refused(bad)
+
+
+@given(st.binary(max_size=100))
+@FUZZ
+def test_bytes_that_begin_as_a_zip_are_refused(bad: Path, content: bytes) -> None:
+    bad.write_bytes(b"PK\x03\x04" + content)
+    assert_refused(bad)
+
+
+@given(st.binary(max_size=100))
+@FUZZ
+def test_bytes_that_begin_as_an_array_are_refused(bad: Path, content: bytes) -> None:
+    bad.write_bytes(b"\x93NUMPY\x01\x00" + content)
+    assert_refused(bad)
+
+
+@given(st.data())
+@FUZZ
+def test_damaged_files_never_give_another_error(good: Path, bad: Path, data: st.DataObject) -> None:
+    content = bytearray(good.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    bad.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
+    try:
+        Trajectory.load(bad)
+    except SiameError as error:
+        assert str(error).startswith(f"{bad}: ")
+        assert len(str(error).splitlines()) == 1
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return {k: file[k] for k in file.files}
+
+
+@pytest.mark.parametrize("key", ["json", *(f.name for f in dataclasses.fields(Trajectory) if "Tensor" in str(f.type))])
+def test_file_without_a_part_is_refused(good: Path, bad: Path, key: str) -> None:
+    arrays = arrays_of(good)
+    del arrays[key]
+    with bad.open("wb") as stream:
+        np.savez(stream, **arrays)
+    assert_refused(bad)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", "{}", '{"settings": {}, "reason": [], "dt": 1, "more": 2}']
+)
+def test_file_with_other_json_is_refused(good: Path, bad: Path, text: str) -> None:
+    with bad.open("wb") as stream:
+        np.savez(stream, **arrays_of(good) | {"json": np.array(text)})
+    assert_refused(bad)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"T_wc": np.zeros((5, 3, 4))},
+        {"T_wc": np.zeros((4, 3, 4, 4))},
+        {"T_wd": np.zeros((2, 4, 4))},
+        {"twist": np.zeros((4, 3, 5))},
+        {"active": np.zeros((4, 2), dtype=bool)},
+        {"iterations": np.zeros(4, dtype=np.int64)},
+        {"T_wc": np.array(["text"])},
+    ],
+    ids=lambda change: next(f"{k} {v.shape}" for k, v in change.items()),
+)
+def test_parts_that_do_not_fit_are_refused(good: Path, bad: Path, change: dict[str, np.ndarray]) -> None:
+    with bad.open("wb") as stream:
+        np.savez(stream, **arrays_of(good) | change)
+    assert_refused(bad)
+
+
+def test_pickles_are_refused(good: Path, bad: Path) -> None:
+    with bad.open("wb") as stream:
+        np.savez(stream, **arrays_of(good) | {"twist": np.array([json], dtype=object)[:0]})
+    assert_refused(bad)
+
+
+def test_joined_runs_are_a_batch_that_ends_when_the_last_does() -> None:
+    def made(T: int, seed: int, *batch: int) -> Trajectory:
+        g = torch.Generator().manual_seed(seed)
+        T_wc = lie.exp(torch.randn(T + 1, *batch, 6, generator=g, dtype=torch.float64))
+        twist = torch.randn(T, *batch, 6, generator=g, dtype=torch.float64)
+        active, stage = torch.ones(T, *batch, dtype=torch.bool), torch.zeros(T, *batch, dtype=torch.long)
+        iterations = torch.full(batch, T)
+        seconds = torch.full((T,), 0.001 * (seed + 1), dtype=torch.float64)
+        return Trajectory(
+            T_wc, T_wc[-1], twist, twist / 2, active, stage, iterations, [f"run {seed}"], seconds, 0.04, {"a": 1}
+        )
+
+    runs = [made(3, 0), made(5, 1, 1)]
+    both = Trajectory.joined(runs)
+    assert both.T_wc.shape == (6, 2, 4, 4)
+    assert torch.equal(both.T_wc[:4, 0], runs[0].T_wc)
+    assert torch.equal(both.T_wc[4:, 0], runs[0].T_wc[-1:].expand(2, 4, 4))
+    assert torch.equal(both.twist[:, 1], runs[1].twist[:, 0])
+    assert float(both.twist[3:, 0].abs().max()) == 0
+    assert both.active[:, 0].tolist() == [True] * 3 + [False] * 2
+    assert both.stage[:, 0].tolist() == [0] * 3 + [-1] * 2
+    assert both.iterations.tolist() == [3, 5]
+    assert both.reason == ["run 0", "run 1"]
+    torch.testing.assert_close(both.step_seconds, torch.tensor([0.0015] * 3 + [0.002] * 2, dtype=torch.float64))
