@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from siame_se3.geometry import lie
-from siame_se3.laws.pose import PBVS, PBVSLaw
-from siame_se3.laws.types import View
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.laws.pose import PBVS
+from siame_se3.laws.types import Law, Output, State, View
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
 from siame_se3.servo.trajectory import Trajectory
 
 FREE = {"max_v": 1e3, "max_w": 1e3}  # no limit in reach
@@ -20,7 +21,10 @@ NEVER = {"settle_v": 1e-300, "settle_w": 1e-300}  # only zero is settled
 
 
 class SpyPlant:
-    """Free-flying cameras without images; remembers what it was told."""
+    """Free-flying cameras without images; remembers what it was asked to do."""
+
+    camera = None
+    T_tc = None
 
     def __init__(self, provides: frozenset[str] = frozenset({"pose"}), dt: float = 0.04, share: float = 1.0) -> None:
         self.provides, self.dt, self.share = provides, dt, share
@@ -41,6 +45,15 @@ class SpyPlant:
     def stop(self) -> None:
         self.calls.append("stop")
 
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+@dataclass(frozen=True, eq=False)
+class TamperedState(State):
+    goal: Any
+    runs: Tensor
+
 
 @dataclass
 class Tampered:
@@ -48,25 +61,17 @@ class Tampered:
 
     change: Callable[[Tensor, Tensor, int], Tensor]
     needs: frozenset[str] = frozenset({"pose"})
+    calls: int = 0
 
-    def aim(self, target: View) -> TamperedLaw:
-        assert target.T_wc is not None
-        return TamperedLaw(self.change, PBVS().aim(target), torch.arange(len(target.T_wc)))
+    def aim(self, target: View) -> tuple[Law, TamperedState]:
+        law, goal = PBVS().aim(target)
+        self.calls = 0
 
+        def tampered(view: View, state: TamperedState) -> tuple[Output, TamperedState]:
+            self.calls += 1
+            return Output.of(self.change(law(view, state.goal)[0].v, state.runs, self.calls)), state
 
-@dataclass
-class TamperedLaw:
-    change: Callable[[Tensor, Tensor, int], Tensor]
-    law: PBVSLaw
-    runs: Tensor
-    calls: list[int] = field(default_factory=list)
-
-    def __call__(self, view: View) -> Tensor:
-        self.calls.append(1)
-        return self.change(self.law(view), self.runs, len(self.calls))
-
-    def __getitem__(self, index: Any) -> TamperedLaw:
-        return TamperedLaw(self.change, self.law[index], self.runs[index], self.calls)
+        return tampered, TamperedState(goal, torch.arange(*target.batch))
 
 
 def desired(*shape: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from siame_se3.geometry import lie
+from siame_se3.laws.types import Controller, Output, View
 
 
 def above(*shape: int) -> Tensor:
@@ -21,3 +22,14 @@ def near(*shape: int, spread: float = 1.0, seed: int = 0) -> Tensor:
     return above(*shape) @ lie.pose_from_vector(
         torch.randn(*shape, 6, generator=generator, dtype=torch.float64) * sigma
     )
+
+
+def ask(controller: Controller, target: View, view: View) -> Output:
+    """What a law gives at its first iteration, of views with any batch axes, which become one."""
+    law, state = controller.aim(target.flat())
+    return law(view.flat(), state)[0]
+
+
+def velocity(controller: Controller, target: View, view: View) -> Tensor:
+    """Its velocities, with the view's batch axes."""
+    return ask(controller, target, view).v.reshape(*view.batch, 6)

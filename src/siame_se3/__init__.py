@@ -1,6 +1,6 @@
 """siame-se3 moves a robot's camera to where a photo was taken.
 
-    from siame_se3 import Scene, HomographyPlant, Neural, engine_for, load_model, servo
+    from siame_se3 import FlyingCameras, Neural, Scene, load_model, servo
 
 Names are imported when they are used: `import siame_se3` loads nothing heavy.
 """
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from siame_se3.networks.config import NetworkConfig as NetworkConfig
     from siame_se3.networks.engines import engine_for as engine_for
     from siame_se3.networks.siamese import SiameseNetwork as SiameseNetwork
-    from siame_se3.plants.flying import HomographyPlant as HomographyPlant
+    from siame_se3.plants.flying import FlyingCameras as FlyingCameras
+    from siame_se3.plants.flying import FlyingCameras as HomographyPlant  # noqa: F401
     from siame_se3.plants.types import Plant as Plant
     from siame_se3.plants.types import check_plant as check_plant
     from siame_se3.scenes.planar import Scene as Scene
     from siame_se3.scenes.render import render as render
-    from siame_se3.servo.loop import ServoConfig as ServoConfig
+    from siame_se3.servo.config import ServoConfig as ServoConfig
     from siame_se3.servo.loop import servo as servo
     from siame_se3.servo.trajectory import Trajectory as Trajectory
 
@@ -46,7 +47,8 @@ _PLACES = {
     "Controller": "laws.types",
     "DVS": "laws.photometric",
     "Handoff": "laws.handoff",
-    "HomographyPlant": "plants.flying",
+    "FlyingCameras": "plants.flying",
+    "HomographyPlant": "plants.flying:FlyingCameras",
     "Hybrid": "laws.pose",
     "Law": "laws.types",
     "MatchedPoints": "laws.matched",
@@ -57,7 +59,7 @@ _PLACES = {
     "Plant": "plants.types",
     "PointIBVS": "laws.pose",
     "Scene": "scenes.planar",
-    "ServoConfig": "servo.loop",
+    "ServoConfig": "servo.config",
     "SiameError": "errors",
     "SiameseNetwork": "networks.siamese",
     "Trajectory": "servo.trajectory",

@@ -18,9 +18,10 @@ from siame_se3.errors import SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS, PointIBVS
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
 from siame_se3.servo.trajectory import Trajectory
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=100)
@@ -62,7 +63,7 @@ def poses(n: int, spread: float = 0.1, seed: int = 0) -> Tensor:
 
 
 def served(controller: Any, n: int, scene: Scene, **config: Any) -> Trajectory:
-    plant = HomographyPlant(scene, Camera.from_focal(8, 8))
+    plant = FlyingCameras(scene, Camera.from_focal(8, 8))
     T_wd = poses(n, 0.02, seed=1)
     return servo(plant, controller, plant.look(T_wd), poses(n), ServoConfig(**config))
 
@@ -140,7 +141,7 @@ def test_rows_are_the_runs(scene: Scene) -> None:
 
 
 def test_rows_of_more_batch_axes_are_in_order(scene: Scene) -> None:
-    plant = HomographyPlant(scene, Camera.from_focal(8, 8))
+    plant = FlyingCameras(scene, Camera.from_focal(8, 8))
     T_wd, T_wc = poses(6, 0.02, seed=1), poses(6)
     flat = servo(plant, PBVS(), plant.look(T_wd), T_wc)
     nested = servo(plant, PBVS(), plant.look(T_wd.reshape(3, 2, 4, 4)), T_wc.reshape(3, 2, 4, 4))

@@ -17,9 +17,10 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
 from siame_se3.laws.types import View
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
 from siame_se3.servo.trajectory import Trajectory
 
 SIGNATURES = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
@@ -29,7 +30,7 @@ def served(scene: Scene, camera: Camera, n: int, **config: Any) -> tuple[Traject
     T_wd = torch.eye(4, dtype=torch.float64).repeat(n, 1, 1)
     T_wd[:, 2, 3] = -0.6
     p = torch.randn(n, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    plant = HomographyPlant(scene, camera)
+    plant = FlyingCameras(scene, camera)
     desired = plant.look(T_wd)
     trajectory = servo(plant, PBVS(), desired, T_wd @ lie.pose_from_vector(0.1 * p), ServoConfig(**config))
     return trajectory, desired, plant.look(trajectory.T_wc[-1])

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from siame_se3 import cli
-from siame_se3.commissioning import check
+from siame_se3.commissioning import check, diagnosis
 from siame_se3.errors import SiameError
 from siame_se3.files import BUNDLED_PHOTO, bundled
 from siame_se3.geometry import lie
@@ -25,8 +25,9 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
 from siame_se3.laws.types import View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
+from siame_se3.plants.types import WrappedPlant
 from siame_se3.scenes.planar import Scene
-from siame_se3.servo.guard import Safety
+from siame_se3.servo.safety import Safety
 
 if not all(importlib.util.find_spec(name) for name in ("mujoco", "mink", "daqp")):
     pytest.skip("MuJoCo, mink or daqp are not installed", allow_module_level=True)
@@ -43,26 +44,25 @@ def pose(*vector: float) -> Tensor:
     return lie.pose_from_vector(torch.tensor(vector, dtype=torch.float64))
 
 
-class Told:
-    """The arm as a robot that is told: images and twists may be changed on their way."""
+class Altered(WrappedPlant):
+    """The arm as a robot whose images and twists may be changed on their way, and which does not measure its pose."""
+
+    provides = frozenset({"image"})
 
     def __init__(self, arm: ArmPlant, image: Callable[[Tensor], Tensor], twist: Callable[[Tensor], Tensor]) -> None:
-        self.arm, self.image, self.twist = arm, image, twist
-        self.provides, self.dt, self.camera = frozenset({"image"}), arm.dt, arm.camera
+        super().__init__(arm)
+        self.image, self.twist = image, twist
 
     def seen(self, view: View) -> View:
         assert view.image is not None
         return replace(view, image=self.image(view.image), T_wc=None)
 
     def reset(self, start: Tensor | None) -> View:
-        return self.seen(self.arm.reset(start))
+        return self.seen(self.plant.reset(start))
 
     def step(self, v: Tensor) -> tuple[View, Tensor]:
-        view, _ = self.arm.step(self.twist(v))
+        view, _ = self.plant.step(self.twist(v))
         return self.seen(view), v
-
-    def stop(self) -> None:
-        self.arm.stop()
 
 
 def same(x: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def findings(
     config: dict[str, Any] | None = None,
     image: Callable[[Tensor], Tensor] = same,
     twist: Callable[[Tensor], Tensor] = same,
-) -> list[check.Finding]:
+) -> list[diagnosis.Finding]:
     try:
         arm = ArmPlant(Scene.from_photo(PHOTO), CAMERA, ArmConfig(hand_eye=HAND_EYE, gloss=0.2, **(config or {})))
     except SiameError as error:
@@ -81,14 +81,14 @@ def findings(
             pytest.skip(str(error))
         raise
     try:
-        arm.reset(pose(0.02, -0.01, -0.6, 0.05, 0.03, 0.2))
-        plant = Told(arm, image, twist)
-        return check.diagnose(check.move(plant, QUICK, SAFETY), CAMERA, 0.6, arm.T_tc)
+        arm.reset(pose(0.02, -0.01, -0.6, 0.05, 0.03, 0.2)[None])
+        plant = Altered(arm, image, twist)
+        return diagnosis.diagnose(check.move(plant, QUICK, SAFETY), CAMERA, 0.6, arm.T_tc)
     finally:
         arm.close()
 
 
-def wrong(found: list[check.Finding]) -> str:
+def wrong(found: list[diagnosis.Finding]) -> str:
     return "; ".join(finding.text for finding in found if finding.wrong)
 
 
@@ -139,7 +139,7 @@ def test_wrong_units_are_found() -> None:
     assert "size of motions: +" in wrong(findings(twist=lambda v: 1.5 * v))
 
 
-def test_another_motion_is_told_apart_from_known_faults() -> None:
+def test_another_motion_is_distinguished_from_known_faults() -> None:
     turned = lie.adjoint(pose(0, 0, 0, 0.3, 0.4, 0.3))
 
     def twist(v: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ def look(plant_image: Callable[[Tensor], Tensor] = same) -> View:
 
     T = pose(0.03, 0.02, -0.5, 0.1, 0.05, 0.4)
     image, _ = render(Scene.from_photo(COLOURED), CAMERA, T[None])
-    return View(plant_image(image[0]), None, None, CAMERA)
+    return View(plant_image(image[0])[None], None, None, CAMERA)
 
 
 def test_colours(tmp_path: Path) -> None:
@@ -168,26 +168,38 @@ def test_colours(tmp_path: Path) -> None:
         in check.colours(look(lambda image: image.mean(0, keepdim=True).expand(3, -1, -1)), COLOURED).text
     )
     noise = torch.rand(3, 224, 224, generator=torch.Generator().manual_seed(0))
-    assert "does not match the photo" in check.colours(View(noise, camera=CAMERA), COLOURED).text
+    assert "does not match the photo" in check.colours(View(noise[None], camera=CAMERA), COLOURED).text
     with pytest.raises(SiameError, match="no such photo"):
         check.colours(look(), tmp_path / "no.png")
 
 
-def test_stops_and_bare_scenes_are_told() -> None:
-    class Still:
-        provides, dt, camera = frozenset({"image"}), 0.04, CAMERA
-        fault = ""
+class Fake:
+    """A plant that gives one view, whatever is commanded."""
 
-        def reset(self, start: Tensor | None) -> View:
-            return View(torch.full((3, 224, 224), 0.5), None, None, CAMERA)
+    provides, dt, camera, T_tc = frozenset({"image"}), 0.04, CAMERA, None
 
-        def step(self, v: Tensor) -> tuple[View, Tensor]:
-            return replace(self.reset(None), fault=self.fault), v
+    def __init__(self, view: View, at: int = 0) -> None:
+        self.view, self.fault, self.at = view, "", at
+        self.moved: list[Tensor] = []
 
-        def stop(self) -> None:
-            pass
+    def reset(self, start: Tensor | None) -> View:
+        return self.view
 
-    plant = Still()
+    def step(self, v: Tensor) -> tuple[View, Tensor]:
+        self.moved.append(v)
+        if len(self.moved) == self.at:
+            raise KeyboardInterrupt
+        return replace(self.view, fault=self.fault), v
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_stops_and_bare_scenes_are_reported() -> None:
+    plant = Fake(View(torch.full((1, 3, 224, 224), 0.5), None, None, CAMERA))
     with pytest.raises(SiameError, match="stopped while moving x: frozen image"):
         check.move(plant, QUICK, SAFETY)
     with pytest.raises(SiameError, match="do not match; is the scene textured"):
@@ -198,27 +210,11 @@ def test_stops_and_bare_scenes_are_told() -> None:
 
 
 def test_nothing_goes_back_by_itself_after_a_stop() -> None:
-    moved: list[Tensor] = []
-
-    class Stopped:
-        provides, dt, camera = frozenset({"image"}), 0.04, CAMERA
-
-        def reset(self, start: Tensor | None) -> View:
-            return look()
-
-        def step(self, v: Tensor) -> tuple[View, Tensor]:
-            moved.append(v)
-            if len(moved) == 5:
-                raise KeyboardInterrupt
-            return look(), v
-
-        def stop(self) -> None:
-            pass
-
+    plant = Fake(look(), at=5)
     with pytest.raises(SiameError, match="stopped while moving x: Ctrl-C"):
-        check.move(Stopped(), QUICK, SAFETY)
-    assert all(float(v[..., 0]) >= 0 for v in moved)
-    assert float(moved[-1].abs().max()) == 0
+        check.move(plant, QUICK, SAFETY)
+    assert all(float(v[0, 0]) >= 0 for v in plant.moved)
+    assert float(plant.moved[-1].abs().max()) == 0
 
 
 def test_pictures_are_read_with_their_colours(tmp_path: Path) -> None:
@@ -227,7 +223,7 @@ def test_pictures_are_read_with_their_colours(tmp_path: Path) -> None:
     assert "BGR" in check.colours(look(), tmp_path / "swapped.png").text
 
 
-def synthetic(focal: float) -> list[check.Seen]:
+def synthetic(focal: float) -> list[diagnosis.Seen]:
     """The motions of a camera with another focal length, without a robot."""
     told = torch.eye(6, dtype=torch.float64) * torch.tensor([0.03] * 3 + [0.07] * 3)[:, None]
     grid = torch.cartesian_prod(torch.arange(20.0, 210, 30), torch.arange(20.0, 210, 30)).numpy().astype(float)
@@ -237,7 +233,7 @@ def synthetic(focal: float) -> list[check.Seen]:
     for v in told:
         H = homography(true, start @ lie.exp(v), start).numpy()
         after = np.concatenate((grid, np.ones((len(grid), 1))), 1) @ H.T
-        seen.append(check.Seen(v, grid, after[:, :2] / after[:, 2:]))
+        seen.append(diagnosis.Seen(v, grid, after[:, :2] / after[:, 2:]))
     return seen
 
 
@@ -259,7 +255,7 @@ def test_command(
         cli.main()
     out = capsys.readouterr().out
     assert "ok     colours are right" in out
-    assert ("WRONG  focal length: +10.0 % of what was told; it is about 330 px" in out) == bool(status)
+    assert ("WRONG  focal length: +10.0 % of what is assumed; it is about 330 px" in out) == bool(status)
     monkeypatch.setattr(sys, "argv", ["siame", "check", "--rotation", "40"])
     with pytest.raises(SystemExit):
         cli.main()

@@ -23,8 +23,8 @@ from siame_se3.laws.matched import MatchedPoints
 from siame_se3.plants.robots.live import Frame, LivePlant, RobotState
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.render import render
-from siame_se3.servo.guard import Safety
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 PHOTO = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"

@@ -11,16 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from poses_helpers import above, near
+from poses_helpers import above, near, velocity
 from siame_se3.errors import SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.blur import BlurScale
 from siame_se3.laws.light import LightDVS
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.conditions import NONE
 from siame_se3.scenes.planar import Scene
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
 
 OFFSET = lie.pose_from_vector(torch.tensor([0.008, -0.006, 0.01, 0.01, 0.015, 0.03], dtype=torch.float64))
 
@@ -47,7 +48,7 @@ def filtered(image: Tensor, kernel: float, disc: bool) -> Tensor:
     ("kernel", "disc"), [(1.0, False), (2.0, False), (3.0, False), (4.0, False), (4.0, True), (6.0, True)]
 )
 def test_blur_is_told_from_another_view(kernel: float, disc: bool, photo: Scene, lens: Camera) -> None:
-    plant = HomographyPlant(photo, lens)
+    plant = FlyingCameras(photo, lens)
     desired, current = (plant.look(T).image for T in (above(), above() @ OFFSET))
     assert desired is not None
     assert current is not None
@@ -70,8 +71,8 @@ def test_blur_is_told_from_another_view(kernel: float, disc: bool, photo: Scene,
 )
 def test_what_is_no_blur_is_not_taken_for_one(conditions: object, photo: Scene, lens: Camera) -> None:
     goal = above(16)
-    desired = HomographyPlant(photo, lens).look(goal).image
-    current = HomographyPlant(photo, lens, conditions=conditions, seed=4).reset(goal @ OFFSET).image  # type: ignore[arg-type]
+    desired = FlyingCameras(photo, lens).look(goal).image
+    current = FlyingCameras(photo, lens, conditions=conditions, seed=4).reset(goal @ OFFSET).image  # type: ignore[arg-type]
     assert desired is not None
     assert current is not None
     sigma = BlurScale.of(desired.mean(1), 10, 5.0).read(current.mean(1))
@@ -79,16 +80,16 @@ def test_what_is_no_blur_is_not_taken_for_one(conditions: object, photo: Scene, 
 
 
 def test_sharp_images_get_the_law_without_it(photo: Scene, lens: Camera) -> None:
-    plant = HomographyPlant(photo, lens)
+    plant = FlyingCameras(photo, lens)
     target, view = plant.look(above()), plant.look(above() @ OFFSET)
-    assert torch.equal(LightDVS().aim(target)(view), LightDVS(blur=0).aim(target)(view))
+    assert torch.equal(velocity(LightDVS(), target, view), velocity(LightDVS(blur=0), target, view))
 
 
 def test_a_blurred_camera_ends_at_the_sharp_photo(photo: Scene, lens: Camera) -> None:
     goal = above(4)
     starts = goal @ OFFSET @ lie.pose_from_vector(torch.linspace(-0.01, 0.01, 24, dtype=torch.float64).reshape(4, 6))
-    plant = HomographyPlant(photo, lens, conditions=replace(NONE, blur=3.0, least=1.0), seed=1)
-    target = HomographyPlant(photo, lens).look(goal)
+    plant = FlyingCameras(photo, lens, conditions=replace(NONE, blur=3.0, least=1.0), seed=1)
+    target = FlyingCameras(photo, lens).look(goal)
 
     def end(law: LightDVS) -> Tensor:
         run = servo(plant, law, target, starts, ServoConfig(gain=10, max_iterations=100))
@@ -102,17 +103,18 @@ def test_a_blurred_camera_ends_at_the_sharp_photo(photo: Scene, lens: Camera) ->
 
 def test_parts_of_a_batch_are_the_batch(photo: Scene, lens: Camera) -> None:
     goal = near(6, seed=5)
-    target = HomographyPlant(photo, lens).look(goal)
-    view = HomographyPlant(photo, lens, conditions=replace(NONE, blur=4.0, least=0.3), seed=2).reset(goal @ OFFSET)
-    law = LightDVS().aim(target)
-    v = law(view)
-    for k in range(6):
-        torch.testing.assert_close(law[torch.tensor([k])](view[torch.tensor([k])])[0], v[k], rtol=1e-3, atol=1e-6)
+    target = FlyingCameras(photo, lens).look(goal)
+    view = FlyingCameras(photo, lens, conditions=replace(NONE, blur=4.0, least=0.3), seed=2).reset(goal @ OFFSET)
+    law, state = LightDVS().aim(target)
+    v = law(view, state)[0].v
+    for runs in torch.arange(6)[:, None]:
+        torch.testing.assert_close(law(view[runs], state[runs])[0].v, v[runs], rtol=1e-3, atol=1e-6)
 
 
 def test_least_blur_that_is_asked_for_is_no_error(photo: Scene, lens: Camera) -> None:
-    plant = HomographyPlant(photo, lens)
-    assert bool(LightDVS(blur=0.1).aim(plant.look(above()))(plant.look(above() @ OFFSET)).isfinite().all())
+    plant = FlyingCameras(photo, lens)
+    v = velocity(LightDVS(blur=0.1), plant.look(above()), plant.look(above() @ OFFSET))
+    assert bool(v.isfinite().all())
 
 
 @pytest.mark.parametrize("blur", [-1.0, 21.0, math.nan])

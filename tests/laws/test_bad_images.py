@@ -17,11 +17,11 @@ from siame_se3.errors import SiameError
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.neural import Neural
 from siame_se3.laws.registry import LAWS, controller_for
-from siame_se3.laws.types import Controller, Law, View, advise
+from siame_se3.laws.types import Controller, Law, View
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.engines import TorchEngine
 from siame_se3.networks.siamese import SiameseNetwork
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import reference_pose
 
@@ -40,22 +40,22 @@ def controller(name: str) -> Controller:
 
 
 @cache
-def aimed(name: str) -> tuple[Law, View]:
+def aimed(name: str) -> tuple[Law, Any, View]:
     photo = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
-    target = HomographyPlant(Scene.from_photo(photo), Camera.from_focal(300, 224).resized(SIZE)).look(
+    target = FlyingCameras(Scene.from_photo(photo), Camera.from_focal(300, 224).resized(SIZE)).look(
         reference_pose(0.6)[None]
     )
-    return controller(name).aim(target), target
+    return *controller(name).aim(target), target
 
 
-def advice_of(name: str, image: Tensor) -> Any:
-    law, target = aimed(name)
-    return advise(law, View(image[None], target.T_wc, target.depth, target.camera))
+def output_of(name: str, image: Tensor) -> Any:
+    law, state, target = aimed(name)
+    return law(View(image[None], target.T_wc, target.depth, target.camera), state)[0]
 
 
 def spoiled(kind: str, seed: int, share: float) -> Tensor:
     """The desired image with a part of it spoiled; share 1 spoils all."""
-    _, target = aimed("dvs")
+    *_, target = aimed("dvs")
     assert target.image is not None
     image = target.image[0].clone()
     generator = torch.Generator().manual_seed(seed)
@@ -74,39 +74,40 @@ def spoiled(kind: str, seed: int, share: float) -> Tensor:
     share=st.floats(0.0, 1.0),
 )
 def test_velocities_are_finite_and_faults_stand_still(name: str, kind: str, seed: int, share: float) -> None:
-    advice = advice_of(name, spoiled(kind, seed, share))
-    assert advice.v.shape == (1, 6)
-    assert bool(advice.v.isfinite().all())
-    if advice.faults[0]:
-        assert bool((advice.v == 0).all())
+    output = output_of(name, spoiled(kind, seed, share))
+    assert output.v.shape == (1, 6)
+    assert bool(output.v.isfinite().all())
+    if output.faults[0]:
+        assert bool((output.v == 0).all())
 
 
 @each_law
 @pytest.mark.parametrize("kind", ["nan", "inf", "black", "white"])
 def test_an_image_of_nothing_is_a_fault(name: str, kind: str) -> None:
-    fault = advice_of(name, spoiled(kind, 0, 1.0)).faults[0]
+    fault = output_of(name, spoiled(kind, 0, 1.0)).faults[0]
     assert fault != ""
     assert "\n" not in fault
 
 
 @each_law
 def test_a_target_of_nothing_is_refused_or_a_fault(name: str) -> None:
-    _, target = aimed(name)
+    *_, target = aimed(name)
     black = View(torch.zeros(1, 3, SIZE, SIZE), target.T_wc, target.depth, target.camera)
     try:
-        advice = advise(controller(name).aim(black), target)
+        law, state = controller(name).aim(black)
+        output, _ = law(target, state)
     except SiameError as error:
         assert "\n" not in str(error)
     else:
-        assert bool(advice.v.isfinite().all())
-        assert name == "neural" or (advice.faults[0] != "" and bool((advice.v == 0).all()))
+        assert bool(output.v.isfinite().all())
+        assert name == "neural" or (output.faults[0] != "" and bool((output.v == 0).all()))
 
 
 @each_law
 def test_a_wrong_size_is_refused_in_one_line(name: str) -> None:
-    law, target = aimed(name)
+    law, state, target = aimed(name)
     if name == "neural":  # takes any size
         return
     with pytest.raises(SiameError, match="px") as caught:
-        advise(law, View(torch.rand(1, 3, 60, 80), target.T_wc, target.depth, target.camera))
+        law(View(torch.rand(1, 3, 60, 80), target.T_wc, target.depth, target.camera), state)
     assert "\n" not in str(caught.value)

@@ -8,15 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from poses_helpers import ask, velocity
 from siame_se3.errors import SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.pose import pbvs_velocity
-from siame_se3.laws.types import View, advise, check_law
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.laws.types import View, check_law
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
 
 LAWS = {
     "pbvs-sift": MatchedPoints("pbvs", "sift"),
@@ -28,9 +30,9 @@ each_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
 
 
 @pytest.fixture(scope="module")
-def plant() -> HomographyPlant:
+def plant() -> FlyingCameras:
     photo = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
-    return HomographyPlant(Scene.from_photo(photo, 1.0), Camera.from_focal(300, 224))
+    return FlyingCameras(Scene.from_photo(photo, 1.0), Camera.from_focal(300, 224))
 
 
 def above(*shape: int, tilt: float = 0.1) -> Tensor:
@@ -49,15 +51,15 @@ def away(*shape: int, seed: int = 0) -> Tensor:
 
 
 @each_law
-@pytest.mark.parametrize("shape", [(), (1,), (3, 2)], ids=str)
-def test_laws_keep_the_houses_promises(law: MatchedPoints, shape: tuple[int, ...], plant: HomographyPlant) -> None:
+@pytest.mark.parametrize("shape", [(1,), (6,)], ids=str)
+def test_laws_keep_the_houses_promises(law: MatchedPoints, shape: tuple[int, ...], plant: FlyingCameras) -> None:
     check_law(law, plant.look(above(*shape)), plant.look(away(*shape)), zero_at_goal=1e-6)
 
 
 @pytest.mark.parametrize("detector", ["sift", "orb"])
-def test_pbvs_on_matches_is_pbvs(detector: Any, plant: HomographyPlant) -> None:
+def test_pbvs_on_matches_is_pbvs(detector: Any, plant: FlyingCameras) -> None:
     T_wd, T_wc = above(8), away(8)
-    v = MatchedPoints("pbvs", detector).aim(plant.look(T_wd))(plant.look(T_wc))
+    v = velocity(MatchedPoints("pbvs", detector), plant.look(T_wd), plant.look(T_wc))
     expected = pbvs_velocity(lie.inverse(T_wd) @ T_wc)
     assert float(expected[:, :3].norm(dim=1).min()) > 0.03
     bound = {"sift": (0.004, math.radians(0.5)), "orb": (0.04, math.radians(4))}[detector]
@@ -66,7 +68,7 @@ def test_pbvs_on_matches_is_pbvs(detector: Any, plant: HomographyPlant) -> None:
 
 
 @each_law
-def test_laws_converge(law: MatchedPoints, plant: HomographyPlant) -> None:
+def test_laws_converge(law: MatchedPoints, plant: FlyingCameras) -> None:
     trajectory = servo(plant, law, plant.look(above(4)), away(4), ServoConfig(gain=8, max_iterations=40))
     distance, angle = trajectory.error_norms
     assert float(distance[0].max()) > 0.08
@@ -77,26 +79,26 @@ def test_laws_converge(law: MatchedPoints, plant: HomographyPlant) -> None:
 
 @each_law
 @pytest.mark.parametrize("value", [0.5, math.nan, math.inf])
-def test_an_image_without_keypoints_is_a_fault(law: MatchedPoints, value: float, plant: HomographyPlant) -> None:
+def test_an_image_without_keypoints_is_a_fault(law: MatchedPoints, value: float, plant: FlyingCameras) -> None:
     view = plant.look(away(2))
     assert view.image is not None
     view.image[0] = value
-    advice = advise(law.aim(plant.look(above(2))), view)
-    assert "keypoints" in advice.faults[0]
-    assert advice.faults[1] == ""
-    assert bool((advice.v[0] == 0).all())
-    assert float(advice.v[1].norm()) > 0.01
+    output = ask(law, plant.look(above(2)), view)
+    assert "keypoints" in output.faults[0]
+    assert output.faults[1] == ""
+    assert bool((output.v[0] == 0).all())
+    assert float(output.v[1].norm()) > 0.01
 
 
 @each_law
-def test_a_view_of_something_else_is_a_fault(law: MatchedPoints, plant: HomographyPlant) -> None:
+def test_a_view_of_something_else_is_a_fault(law: MatchedPoints, plant: FlyingCameras) -> None:
     noise = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    advice = advise(law.aim(plant.look(above(1))), View(image=noise, camera=plant.camera))
-    assert "too few matches" in advice.faults[0]
-    assert bool((advice.v == 0).all())
+    output = ask(law, plant.look(above(1)), View(image=noise, camera=plant.camera))
+    assert "too few matches" in output.faults[0]
+    assert bool((output.v == 0).all())
 
 
-def test_a_lost_run_ends_and_says_why(plant: HomographyPlant) -> None:
+def test_a_lost_run_ends_and_says_why(plant: FlyingCameras) -> None:
     starts = away(2)
     starts[1, 0, 3] = 3.0
     trajectory = servo(plant, LAWS["pbvs-sift"], plant.look(above(2)), starts, ServoConfig(gain=8, lost_steps=3))
@@ -106,19 +108,20 @@ def test_a_lost_run_ends_and_says_why(plant: HomographyPlant) -> None:
     assert int(trajectory.iterations[1]) == 2
 
 
-def test_without_the_desired_pose_the_plane_is_taken_square_on(plant: HomographyPlant) -> None:
+def test_without_the_desired_pose_the_plane_is_taken_square_on(plant: FlyingCameras) -> None:
     T_wd, T_wc = above(1, tilt=0.0), away(1)
     target = plant.look(T_wd)
     blind = View(image=target.image, depth=target.depth, camera=target.camera)
-    v = LAWS["pbvs-sift"].aim(blind)(plant.look(T_wc))
-    torch.testing.assert_close(v, LAWS["pbvs-sift"].aim(target)(plant.look(T_wc)), rtol=0, atol=1e-6)
+    view = plant.look(T_wc)
+    v, seeing = (velocity(LAWS["pbvs-sift"], goal, view) for goal in (blind, target))
+    torch.testing.assert_close(v, seeing, rtol=0, atol=1e-6)
 
 
-def test_wrong_sizes_and_missing_images_are_refused(plant: HomographyPlant) -> None:
-    law = LAWS["pbvs-sift"].aim(plant.look(above(1)))
+def test_wrong_sizes_and_missing_images_are_refused(plant: FlyingCameras) -> None:
+    law, state = LAWS["pbvs-sift"].aim(plant.look(above(1)))
     with pytest.raises(SiameError, match=r"pbvs-sift.*px"):
-        law(HomographyPlant(plant.scene, plant.camera.resized(112)).look(above(1)))
+        law(FlyingCameras(plant.scene, plant.camera.resized(112)).look(above(1)), state)
     with pytest.raises(SiameError, match=r"pbvs-sift.*no image"):
-        law(View(T_wc=above(1)))
+        law(View(T_wc=above(1)), state)
     with pytest.raises(SiameError, match=r"pbvs-sift.*no image"):
         LAWS["pbvs-sift"].aim(View(T_wc=above(1)))

@@ -14,7 +14,7 @@ from siame_se3.experiments import photos
 from siame_se3.files import BUNDLED_MODELS, bundled, model_file
 from siame_se3.laws.registry import controller_for
 from siame_se3.networks import checkpoint
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import run_servo
 from siame_se3.servo.trajectory import Trajectory
 

@@ -25,7 +25,8 @@ from siame_se3.plants.arm import ArmConfig, ArmPlant
 from siame_se3.plants.types import check_plant
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.render import render
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
 from siame_se3.servo.simulation import run_arm
 from siame_se3.servo.trajectory import Trajectory
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from siame_se3.errors import SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.plants.types import check_plant
 from siame_se3.scenes.conditions import NONE
@@ -36,7 +36,7 @@ def above(n: int, seed: int = 0, spread: float = 0.05) -> Tensor:
 
 
 def seen(scene: Scene, camera: Camera, mismatch: Mismatch | None, T_wc: Tensor, **options: int) -> Tensor:
-    image = HomographyPlant(scene, camera, mismatch=mismatch, **options).look(T_wc).image
+    image = FlyingCameras(scene, camera, mismatch=mismatch, **options).look(T_wc).image
     assert image is not None
     return image
 
@@ -47,16 +47,16 @@ def test_plants_that_differ_keep_the_promises(
     scene: Scene, camera: Camera, mismatch: Mismatch, shape: tuple[int, ...]
 ) -> None:
     start = above(6)[: math.prod(shape)].reshape(*shape, 4, 4)
-    check_plant(HomographyPlant(scene, camera, mismatch=mismatch), start)
+    check_plant(FlyingCameras(scene, camera, mismatch=mismatch), start)
 
 
 @each_kind
 def test_a_run_alone_is_the_one_of_the_batch(scene: Scene, camera: Camera, mismatch: Mismatch) -> None:
     start, v = above(4), 0.3 * torch.ones(4, 6, dtype=torch.float64)
-    batch = HomographyPlant(scene, camera, mismatch=mismatch, seed=3)
+    batch = FlyingCameras(scene, camera, mismatch=mismatch, seed=3)
     batch.reset(start)
     together = batch.step(v)[0].image
-    alone = HomographyPlant(scene, camera, mismatch=mismatch, seed=3, first_run=2)
+    alone = FlyingCameras(scene, camera, mismatch=mismatch, seed=3, first_run=2)
     alone.reset(start[2:3])
     single = alone.step(v[2:3])[0].image
     assert together is not None
@@ -69,7 +69,7 @@ def test_no_difference_is_none(scene: Scene, camera: Camera) -> None:
 
 
 def test_the_true_focal_length_makes_the_image_and_the_told_one_the_view(scene: Scene, camera: Camera) -> None:
-    plant = HomographyPlant(scene, camera, mismatch=KINDS["focal"])
+    plant = FlyingCameras(scene, camera, mismatch=KINDS["focal"])
     view = plant.look(above(2))
     true = replace(camera, fx=1.05 * camera.fx, fy=1.05 * camera.fy)
     assert view.camera == camera
@@ -78,7 +78,7 @@ def test_the_true_focal_length_makes_the_image_and_the_told_one_the_view(scene: 
 
 
 def test_in_a_larger_scene_the_camera_gets_less_far(scene: Scene, camera: Camera) -> None:
-    plant = HomographyPlant(scene, camera, dt=0.1, mismatch=Mismatch(size=1.25))
+    plant = FlyingCameras(scene, camera, dt=0.1, mismatch=Mismatch(size=1.25))
     plant.reset(above(1))
     v = torch.tensor([[0.5, -0.25, 0.1, 0.2, 0.1, -0.3]], dtype=torch.float64)
     view, applied = plant.step(v)
@@ -127,7 +127,7 @@ def test_the_card_stands_out_and_the_rest_is_as_it_was(scene: Scene, camera: Cam
 
 
 def test_motion_blurs_and_rest_does_not(scene: Scene, camera: Camera) -> None:
-    plant = HomographyPlant(scene, camera, dt=0.04, mismatch=Mismatch(exposure=0.02))
+    plant = FlyingCameras(scene, camera, dt=0.04, mismatch=Mismatch(exposure=0.02))
     at_rest = plant.reset(above(2)).image
     assert at_rest is not None
     assert torch.equal(at_rest, seen(scene, camera, None, above(2)))
@@ -162,7 +162,7 @@ def test_highlights_are_where_the_print_mirrors_the_lamps(camera: Camera) -> Non
 def test_highlights_move_over_the_print_with_the_camera(scene: Scene, camera: Camera) -> None:
     T = above(1, spread=0.0).repeat(2, 1, 1)
     T[1, 0, 3] = 0.1
-    plant = [HomographyPlant(scene, camera, mismatch=Mismatch(gloss=g)) for g in (0.5, 0.0)]
+    plant = [FlyingCameras(scene, camera, mismatch=Mismatch(gloss=g)) for g in (0.5, 0.0)]
     shining, plain = (p.look(T[k : k + 1]).image for k in (0, 1) for p in plant[:1]), plant[1].look(T[:1]).image
     first, second = shining
     assert first is not None
@@ -175,7 +175,7 @@ def test_highlights_move_over_the_print_with_the_camera(scene: Scene, camera: Ca
 
 def test_a_patch_a_frame_moves_from_frame_to_frame(scene: Scene, camera: Camera) -> None:
     conditions = replace(NONE, occlusion=0.3, occlusion_rate=0.5, least=0.1, each_frame=True)
-    plant = HomographyPlant(scene, camera, conditions=conditions)
+    plant = FlyingCameras(scene, camera, conditions=conditions)
     start, still = above(20), above(20)
     plant.reset(start)
     covered = []

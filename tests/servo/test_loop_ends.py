@@ -14,7 +14,7 @@ from torch import Tensor
 from loop_helpers import FREE, SpyPlant, Tampered, desired, run, starts
 from siame_se3.geometry import lie
 from siame_se3.laws.pose import PBVS
-from siame_se3.laws.types import Advice, View
+from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.servo.trajectory import Trajectory
 
 
@@ -83,6 +83,13 @@ def test_a_law_that_turns_around_has_not_settled() -> None:
     assert min(trajectory.iterations.tolist()) >= 40
 
 
+@dataclass(frozen=True, eq=False)
+class LostState(State):
+    goal: Any
+    runs: Tensor
+    turn: Tensor
+
+
 @dataclass(frozen=True)
 class Lost:
     """PBVS that finds a fault in run 1 at some iterations."""
@@ -90,31 +97,17 @@ class Lost:
     at: tuple[int, ...]
     needs = frozenset({"pose"})
 
-    def aim(self, target: View) -> Any:
-        return LostLaw(self.at, PBVS().aim(target), torch.arange(len(target.T_wc)), 0)  # type: ignore[arg-type]  # it has poses
+    def aim(self, target: View) -> tuple[Law, LostState]:
+        law, goal = PBVS().aim(target)
 
+        def lost(view: View, state: LostState) -> tuple[Output, LostState]:
+            turns = zip(state.runs.tolist(), state.turn.tolist(), strict=True)
+            faults = tuple("no matches" if k == 1 and turn in self.at else "" for k, turn in turns)
+            v = law(view, state.goal)[0].v
+            return Output.of(v, faults), LostState(state.goal, state.runs, state.turn + 1)
 
-@dataclass(frozen=True)
-class LostLaw:
-    at: tuple[int, ...]
-    law: Any
-    runs: Tensor
-    turn: int
-
-    def __call__(self, view: View) -> Tensor:
-        return self.advise(view).v
-
-    def advise(self, view: View) -> Advice:
-        faults = tuple("no matches" if k == 1 and self.turn in self.at else "" for k in self.runs.tolist())
-        v = self.law(view)
-        law = LostLaw(self.at, self.law, self.runs, self.turn + 1)
-        return Advice(v, faults, law, torch.zeros(len(v), dtype=torch.long))
-
-    def updated(self, runs: Tensor, part: Any) -> LostLaw:
-        return self
-
-    def __getitem__(self, index: Any) -> LostLaw:
-        return LostLaw(self.at, self.law[index], self.runs[index], self.turn)
+        runs = torch.arange(*target.batch)
+        return lost, LostState(goal, runs, torch.zeros_like(runs))
 
 
 def test_a_run_stands_still_while_its_law_has_a_fault_and_goes_on_after_it() -> None:
@@ -156,9 +149,9 @@ def test_no_time_at_all() -> None:
     trajectory = run(PBVS(), desired(3, 2), starts(3, 2), plant, timeout=1e-9)
     assert plant.calls == ["reset", "stop"]
     assert trajectory.reason == ["timeout"] * 6
-    assert trajectory.T_wc.shape == (1, 3, 2, 4, 4)
-    assert trajectory.twist.shape == trajectory.applied.shape == (0, 3, 2, 6)
-    assert trajectory.active.shape == (0, 3, 2)
+    assert trajectory.T_wc.shape == (1, 6, 4, 4)
+    assert trajectory.twist.shape == trajectory.applied.shape == (0, 6, 6)
+    assert trajectory.active.shape == (0, 6)
     assert trajectory.step_seconds.shape == (0,)
 
 

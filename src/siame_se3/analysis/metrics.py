@@ -11,15 +11,19 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from siame_se3.errors import SiameError
+from siame_se3.files import from_dict
 from siame_se3.geometry import lie
 from siame_se3.laws.pose import pbvs_velocity
-from siame_se3.servo.loop import ServoConfig, adaptive_gain, limited
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.limits import Limit, adaptive_gain, limited
+from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 
@@ -48,21 +52,31 @@ def converged(start_t: Tensor, start_r: Tensor, end_t: Tensor, end_r: Tensor) ->
     return t & r
 
 
-def path_errors(trajectory: Trajectory) -> tuple[Float[Tensor, "*B"], Float[Tensor, "*B"]]:
+def _followed(settings: dict[str, Any]) -> tuple[ServoConfig, tuple[Limit, ...]]:
+    """How the commands of a trajectory were made: its servo settings, and all limits that they were under."""
+    config = ServoConfig(**settings.get("servo", {}))
+    if not (kept := settings.get("safety")):
+        return config, config.limits
+    T_tc = settings.get("T_tc")
+    safety = from_dict(Safety, kept, "the trajectory's settings")
+    return config, (*config.limits, *safety.limits(None if T_tc is None else torch.tensor(T_tc, dtype=torch.float64)))
+
+
+def path_errors(trajectory: Trajectory) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
     """Mean distance [m] and angle [rad] over a run between the camera and PBVS's, started alike, at the same gain and limits.
 
     The paper's 'trajectory absolute error': the reference follows Eq. 3 from the same start, iteration by iteration.
     """
-    values = trajectory.settings.get("servo", {})
-    config = ServoConfig(**values)
+    config, limits = _followed(trajectory.settings)
     T = trajectory.T_wc[0].clone()
     T_dw = lie.inverse(trajectory.T_wd)
-    sum_t = torch.zeros(T.shape[:-2], dtype=T.dtype)
+    sum_t = torch.zeros(len(T), dtype=T.dtype)
     sum_r = torch.zeros_like(sum_t)
-    previous = torch.zeros(*T.shape[:-2], 6, dtype=T.dtype)
+    previous = torch.zeros(len(T), 6, dtype=T.dtype)
     for k in range(len(trajectory.twist)):
         v = pbvs_velocity(T_dw @ T)
-        previous = limited(config, adaptive_gain(config, v) * v, previous, trajectory.dt)
+        gain = adaptive_gain(v, config.gain, config.gain_at_rest, config.gain_slope)
+        previous = limited(limits, gain * v, previous, trajectory.dt)
         T = T @ lie.exp(previous * trajectory.dt)
         actual = trajectory.T_wc[k + 1]
         t = (actual[..., :3, 3] - T[..., :3, 3]).norm(dim=-1)
@@ -75,10 +89,10 @@ def path_errors(trajectory: Trajectory) -> tuple[Float[Tensor, "*B"], Float[Tens
 
 def rows(trajectory: Trajectory) -> list[Row]:
     """One row a run, in order."""
-    t, r = (x.reshape(len(x), -1) for x in trajectory.error_norms)
-    path_t, path_r = (x.reshape(-1) for x in path_errors(trajectory))
+    t, r = trajectory.error_norms
+    path_t, path_r = path_errors(trajectory)
     done = converged(t[0], r[0], t[-1], r[-1])
-    switches = switch_iterations(trajectory.stage.reshape(len(trajectory.stage), t.shape[1]))
+    switches = switch_iterations(trajectory.stage)
     step = float(trajectory.step_seconds.median()) * 1e3 if len(trajectory.step_seconds) else 0.0
     return [
         Row(
@@ -89,7 +103,7 @@ def rows(trajectory: Trajectory) -> list[Row]:
             math.degrees(float(r[-1, k])),
             float(path_t[k]),
             math.degrees(float(path_r[k])),
-            int(trajectory.iterations.reshape(-1)[k]),
+            int(trajectory.iterations[k]),
             int(done[k]),
             step,
             trajectory.reason[k],

@@ -15,7 +15,7 @@ from siame_se3.cli.options import check_writable
 from siame_se3.cli.robot import Robot
 from siame_se3.commissioning.calibration import Board
 from siame_se3.errors import SiameError
-from siame_se3.servo.guard import Safety
+from siame_se3.servo.safety import Safety
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ class Check:
 
     def __call__(self) -> None:
         from siame_se3.commissioning import check
+        from siame_se3.commissioning.diagnosis import diagnose
 
         if self.robot.robot == "none":
             raise SiameError("check: it has to move the robot; give --robot ros2 or ur")
@@ -137,7 +138,7 @@ class Check:
             motions = check.Motions(self.translation, math.radians(self.rotation))
             seen = check.move(plant, motions, self.safety, lambda line: print(line, flush=True))
             T_tc = self.robot.hand_eye_pose()
-            findings += check.diagnose(seen, plant.eye.camera, self.depth, T_tc)
+            findings += diagnose(seen, plant.eye.camera, self.depth, T_tc)
         for finding in findings:
             print(("WRONG  " if finding.wrong else "ok     ") + finding.text)
         if any(finding.wrong for finding in findings):

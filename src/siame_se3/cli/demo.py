@@ -8,7 +8,7 @@ from pathlib import Path
 from siame_se3.cli.options import check_writable
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware
 from siame_se3.laws.registry import controller_for
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import run_servo
 
 

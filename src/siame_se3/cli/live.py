@@ -18,8 +18,8 @@ from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import LAWS, controller_for
 from siame_se3.plants.arm import ArmConfig
-from siame_se3.servo.guard import Safety
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.safety import Safety
 
 if TYPE_CHECKING:
     from siame_se3.servo.trajectory import Trajectory

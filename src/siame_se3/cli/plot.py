@@ -28,7 +28,7 @@ class Plot:
         from siame_se3.analysis import plots
         from siame_se3.files import from_dict
         from siame_se3.geometry.camera import Camera
-        from siame_se3.plants.flying import HomographyPlant
+        from siame_se3.plants.flying import FlyingCameras
         from siame_se3.scenes.planar import Scene
         from siame_se3.servo.trajectory import Trajectory
 
@@ -45,7 +45,7 @@ class Plot:
         count = trajectory.T_wc.shape[1]
         if self.run is not None and not 0 <= self.run < count:
             raise SiameError(f"--run {self.run}: the trajectory has runs 0 to {count - 1}")
-        plant = HomographyPlant(scene, camera)
+        plant = FlyingCameras(scene, camera)
         desired, last = plant.look(trajectory.T_wd), plant.look(trajectory.T_wc[-1])
         plots.save(plots.overview(trajectory, scene, camera, desired, last, self.run), self.out)
         print(f"figure: {self.out}")

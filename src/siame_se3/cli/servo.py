@@ -21,8 +21,8 @@ from siame_se3.laws.photometric import DVS
 from siame_se3.laws.registry import LAWS, controller_for
 from siame_se3.plants.arm import ArmConfig
 from siame_se3.scenes.conditions import Augmentation
-from siame_se3.servo.guard import Safety
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.safety import Safety
 from siame_se3.servo.simulation import run_arm, run_servo
 
 

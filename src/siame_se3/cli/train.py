@@ -22,7 +22,7 @@ from siame_se3.laws.registry import controller_for
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.poses import Workspace
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import run_servo
 from siame_se3.training.batches import DataConfig
 from siame_se3.training.trainer import TrainConfig

@@ -18,8 +18,9 @@ import torch
 from siame_se3.errors import SiameError
 from siame_se3.laws.types import Controller, View
 from siame_se3.plants.robots.live import LivePlant
-from siame_se3.servo.guard import Safety
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
+from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 COMMANDS = ("start", "stop", "target", "quit")

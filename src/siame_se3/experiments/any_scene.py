@@ -20,7 +20,7 @@ from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import controller_for
 from siame_se3.networks import checkpoint
 from siame_se3.scenes.conditions import Augmentation
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import run_servo
 
 DISTURBED = Augmentation(occlusion_rate=1.0)  # as `siame servo --perturb`

@@ -18,7 +18,7 @@ from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.types import Controller
 from siame_se3.scenes.planar import Scene
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import run_servo
 
 PHOTOMETRIC = {

@@ -21,10 +21,11 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.registry import controller_for
 from siame_se3.networks import checkpoint
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.planar import Scene
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
 
 DISTANCES = (1, 2, 4, 8, 12, 16, 24, 32, 48)  # cm
 DEGREES_PER_CM = 1.4
@@ -58,7 +59,7 @@ def main() -> None:
     model = checkpoint.load(bundled(BUNDLED_MODEL))
     scene = Scene.from_photo(bundled(BUNDLED_PHOTO), model.scene_width)
     camera = Camera.from_focal(300, 224)
-    plant = HomographyPlant(scene, camera)
+    plant = FlyingCameras(scene, camera)
     table, curves = [], {}
     for law in options.laws:
         controller = controller_for(law, model)

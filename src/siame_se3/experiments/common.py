@@ -15,12 +15,13 @@ from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.laws.neural import Neural
 from siame_se3.networks.engines import engine_for
 from siame_se3.networks.siamese import SiameseNetwork
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
 
 __all__ = ["closed_loop", "header", "markdown", "skimage_photo"]
 
@@ -49,7 +50,7 @@ def closed_loop(
     """Table I starts, network alone, gain 0.4 a step; under conditions drawn once a run, if given."""
     camera = camera or default_camera(network.config.image_size)
     T_wd, T_wc = sampling.draw_starts("table1", runs, scene, camera, Workspace(), seed)
-    plant = HomographyPlant(scene, camera, conditions=conditions, seed=seed)
+    plant = FlyingCameras(scene, camera, conditions=conditions, seed=seed)
     controller = Neural(engine_for(network), network.config.output)
     config = ServoConfig(gain=10.0, max_iterations=iterations)
     with torch.no_grad():

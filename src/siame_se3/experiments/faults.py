@@ -42,8 +42,9 @@ from siame_se3.plants.robots.ros2 import DdsBus, Publisher
 from siame_se3.plants.robots.served import ArmServer
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts, reference_pose
-from siame_se3.servo.guard import Safety
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
+from siame_se3.servo.safety import Safety
 
 TICK = 0.008
 DOMAIN = 77  # ROS_DOMAIN_ID of the served trials

@@ -10,7 +10,7 @@ from siame_se3.laws.photometric import DVS
 from siame_se3.laws.registry import controller_for
 from siame_se3.laws.types import Controller
 from siame_se3.networks.checkpoint import Model
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
 
 
 @dataclass(frozen=True)

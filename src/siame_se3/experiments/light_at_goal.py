@@ -18,7 +18,7 @@ from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.types import Controller
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.conditions import NONE, Augmentation
 from siame_se3.scenes.planar import Scene
@@ -52,7 +52,7 @@ def main() -> None:
     for name, controller in LAWS.items():
         row = {"law": name}
         for kind, conditions in KINDS.items():
-            plant = HomographyPlant(scene, camera, conditions=conditions, seed=options.seed)
+            plant = FlyingCameras(scene, camera, conditions=conditions, seed=options.seed)
             asked = 1e3 * controller.aim(plant.look(T_wd))(plant.reset(T_wd))[:, :3].norm(dim=1)
             row[kind] = f"{float(asked.mean()):.3f} mm (median {float(torch.median(asked)):.3f})"
         table.append(row)

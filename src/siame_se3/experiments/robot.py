@@ -22,12 +22,14 @@ from siame_se3.laws.pose import PBVS
 from siame_se3.laws.registry import controller_for
 from siame_se3.laws.types import Controller, View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.mismatch import Mismatch
+from siame_se3.plants.types import Plant, WrappedPlant
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import reference_pose
-from siame_se3.servo.guard import Safety
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
+from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 GAIN = 2.5  # the paper's lambda of 0.1 an iteration, at 25 frames a second
@@ -86,19 +88,19 @@ def _scene(setup: Setup, run: RobotRun) -> Scene:
     return photos.resized(photos.scenes("train", 1, setup.photos, setup.root)[0], recipe.width)
 
 
-def _plant(setup: Setup, run: RobotRun, kind: str) -> HomographyPlant | ArmPlant:
+def _plant(setup: Setup, run: RobotRun, kind: str) -> FlyingCameras | ArmPlant:
     """What moves, over the run's print."""
     camera = obtain(setup, run.network).camera
     if kind == "arm":
         return ArmPlant(_scene(setup, run), camera, ArmConfig(base=run.base, gloss=GLOSS))
-    return HomographyPlant(_scene(setup, run), camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
+    return FlyingCameras(_scene(setup, run), camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
 
 
-class _Recorded:
+class _Recorded(WrappedPlant):
     """A plant whose images are kept."""
 
-    def __init__(self, plant: HomographyPlant | ArmPlant) -> None:
-        self.plant, self.provides, self.dt = plant, plant.provides, plant.dt
+    def __init__(self, plant: Plant) -> None:
+        super().__init__(plant)
         self.images: list[Tensor] = []
 
     def _kept(self, view: View) -> View:
@@ -112,9 +114,6 @@ class _Recorded:
     def step(self, v: Tensor) -> tuple[View, Tensor]:
         view, applied = self.plant.step(v)
         return self._kept(view), applied
-
-    def stop(self) -> None:
-        self.plant.stop()
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,11 +34,11 @@ def step_time(network: SiameseNetwork, precision: str, calls: int = 300) -> floa
     engine = OpenVinoEngine(network, precision)  # type: ignore[arg-type]  # precision is one of the two literals
     size = network.config.image_size
     view = View(torch.rand(1, 3, size, size))
-    law = Neural(engine).aim(view)
+    law, state = Neural(engine).aim(view)
     times = []
     for _ in range(calls):
         t0 = time.perf_counter()
-        law(view)
+        law(view, state)
         times.append(time.perf_counter() - t0)
     return 1e3 * statistics.median(times[calls // 10 :])
 

@@ -22,7 +22,7 @@ from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, training_views
 from siame_se3.scenes.render import render
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import run_servo
 from siame_se3.training.batches import BatchSource, DataConfig
 from siame_se3.training.trainer import TrainConfig, Trainer, steps_in

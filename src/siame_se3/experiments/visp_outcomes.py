@@ -21,17 +21,18 @@ from siame_se3.experiments.common import header, markdown
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.photometric import DVS
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, starts_from_csv
 from siame_se3.scenes.render import render
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
 
 LAWS = {"gn": DVS("gauss-newton", "current"), "lm": DVS()}
 CONFIG = ServoConfig(gain=30.0, max_iterations=200, max_v=1.0, max_w=math.radians(90), settle_v=1e-12, settle_w=1e-12)
 
 
-class ViSPCamera(HomographyPlant):
+class ViSPCamera(FlyingCameras):
     """Plain bilinear, whole grey levels, truncated, as ViSP's simulator has them."""
 
     def _render(

@@ -23,7 +23,7 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.types import Controller
-from siame_se3.plants.flying import HomographyPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, reference_pose, starts_from_csv
 
@@ -59,7 +59,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(header())
     camera = Camera(240.0, 240.0, 111.5, 111.5, 224, 224)
-    plant = HomographyPlant(Scene.from_photo(options.scene, 1.2, extent="centres").grey(), camera)
+    plant = FlyingCameras(Scene.from_photo(options.scene, 1.2, extent="centres").grey(), camera)
     T_wd = reference_pose(0.6)
     T_wc = starts_from_csv(options.starts, Workspace())[1][0] if options.starts else T_wd.clone()
     if not options.starts:

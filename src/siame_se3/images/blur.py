@@ -74,7 +74,7 @@ class BlurScale:
     def read(self, grey: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
         """How much more blurred than its desired image each current one is [px]; 0 where that is less than LEAST, and less than it is up to FULL."""
         r = detail(grey, self.border)
-        table = self.r.expand(len(grey), -1)
+        table = self.r
         place = (table > r[:, None]).sum(1).clamp(1, table.shape[1] - 1)  # the first that is not above r
         low, high = (table.gather(1, k[:, None])[:, 0] for k in (place - 1, place))
         share = ((low - r) / (low - high).clamp(min=1e-6)).clamp(0, 1)

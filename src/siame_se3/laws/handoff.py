@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from siame_se3.errors import SiameError
-from siame_se3.laws.types import Advice, Controller, Law, StatefulLaw, View, advise
+from siame_se3.errors import LawError
+from siame_se3.laws.types import Controller, Law, Output, State, View
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Handoff:
     A run goes over to the fine law when the coarse one has settled: the motion that it still asks for is a twentieth of
     `near_t` and `near_r`, or is below them and has not become a tenth smaller for `patience` iterations; noise may keep it from
     ever being zero. It comes back when the fine law has a fault, or when its cost has risen to `rise` times what it was at the
-    hand-off, `returns` times at most; after that it stays with the coarse law.
+    hand-off, `returns` times at most; after that it stays with the coarse law (with `returns` 0 with the fine one).
 
     Attributes:
         coarse, fine: controllers; the fine one gives a cost (photometric laws do).
@@ -44,119 +44,140 @@ class Handoff:
         """What either law needs."""
         return self.coarse.needs | self.fine.needs
 
-    def aim(self, target: View) -> HandoffLaw:
-        """Both laws, and every run in the coarse one."""
-        anchor = target.image if target.image is not None else None
-        if anchor is None:
-            raise SiameError("handoff: the target has no image; give the desired photo")
-        batch = anchor.shape[:-3]
-        n = math.prod(batch)
-        many = View(
-            anchor.reshape(n, *anchor.shape[-3:]),
-            None if target.T_wc is None else target.T_wc.reshape(n, 4, 4),
-            None if target.depth is None else target.depth.reshape(n),
-            target.camera,
-        )
-        memory = _Memory(
+    def aim(self, target: View) -> tuple[Law, HandoffState]:
+        """Both laws, and every run in the coarse one.
+
+        Raises:
+            LawError: the target has no image.
+        """
+        if target.image is None:
+            raise LawError("handoff: the target has no image; give the goal image")
+        n = len(target.image)
+        (coarse, coarse_state), (fine, fine_state) = self.coarse.aim(target), self.fine.aim(target)
+        state = HandoffState(
+            coarse=coarse_state,
+            fine=fine_state,
             stage=torch.zeros(n, dtype=torch.long),
             least=torch.full((n,), math.inf, dtype=torch.float64),
             waited=torch.zeros(n, dtype=torch.long),
             reference=torch.full((n,), math.inf, dtype=torch.float64),
             returned=torch.zeros(n, dtype=torch.long),
         )
-        return HandoffLaw(self, self.coarse.aim(many), self.fine.aim(many), batch, memory)
+        return _HandoffLaw(self, (coarse, fine)), state
+
+
+_Part = tuple[Tensor, Any]  # runs, and their state
 
 
 @dataclass(frozen=True, eq=False)
-class _Memory:
-    """Of each run."""
+class HandoffState(State):
+    """Of each run: both laws' states, and how far it is with them.
 
-    stage: Tensor  # 0 coarse, 1 fine
-    least: Tensor  # smallest motion asked for by the coarse law since it began, in units of (near_t, near_r)
-    waited: Tensor  # iterations since that became a tenth smaller
-    reference: Tensor  # cost of the fine law when it took over, infinite before
-    returned: Tensor  # how often it came back
+    Attributes:
+        stage: 0 coarse, 1 fine.
+        least: smallest motion asked for by the coarse law since it began, in units of (near_t, near_r).
+        waited: iterations since that became a tenth smaller.
+        reference: cost of the fine law when it took over, infinite before.
+        returned: how often the run came back.
+        parts: of each stage the runs that were in it last, and their state: not cut out again while they stay the same.
+    """
 
-    def map(self, change: Any) -> _Memory:
-        return _Memory(**{name: change(name, value) for name, value in vars(self).items()})
+    coarse: Any
+    fine: Any
+    stage: Int[Tensor, "n"]
+    least: Float[Tensor, "n"]
+    waited: Int[Tensor, "n"]
+    reference: Float[Tensor, "n"]
+    returned: Int[Tensor, "n"]
+    parts: tuple[_Part | None, _Part | None] | None = None
+    CACHED: ClassVar[frozenset[str]] = frozenset({"parts"})
 
 
-@dataclass(frozen=True, eq=False)
-class HandoffLaw:
+@dataclass(frozen=True)
+class _HandoffLaw:
     """See `Handoff`."""
 
     controller: Handoff
-    coarse: Law
-    fine: Law
-    batch: torch.Size
-    memory: _Memory
-    # The runs that were in each stage last, and their law: not cut out anew while they stay the same.
-    parts: tuple[tuple[Tensor, Law] | None, tuple[Tensor, Law] | None] = (None, None)
+    laws: tuple[Law, Law]
 
-    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
-        return self.advise(view).v
-
-    def advise(self, view: View) -> Advice:
-        """The stage's velocity of each run, and the stage that it goes on in."""
-        c, m = self.controller, self.memory.map(lambda _, x: x.clone())
-        n = len(m.stage)
-        image = None if view.image is None else view.image.reshape(n, *view.image.shape[-3:])
-        T_wc = None if view.T_wc is None else view.T_wc.reshape(n, 4, 4)
-        flat = View(image, T_wc, None if view.depth is None else view.depth.reshape(n), view.camera)
-        v = torch.zeros(n, 6, dtype=torch.float64)
-        faults = [""] * n
-        laws: list[Law] = [self.coarse, self.fine]
-        parts: list[tuple[Tensor, Law] | None] = [None, None]
-        used = torch.zeros(n, dtype=torch.long)
-
-        def ask(stage: int, runs: Tensor) -> Advice:
-            known = self.parts[stage]
-            part = known[1] if known is not None and torch.equal(known[0], runs) else laws[stage][runs]
-            advice = advise(part, flat[runs])
-            parts[stage] = (runs, advice.law)
-            v[runs] = advice.v.double().cpu()
-            used[runs] = stage
-            for k, fault in zip(runs.tolist(), advice.faults, strict=True):
-                faults[k] = fault
-            law = laws[stage]
-            laws[stage] = law.updated(runs, advice.law) if isinstance(law, StatefulLaw) else law
-            return advice
-
-        fine = (m.stage == 1).nonzero()[:, 0]
+    def __call__(self, view: View, state: HandoffState) -> tuple[Output, HandoffState]:
+        """Each run's velocity by the law of its stage, and the stage that it goes on in."""
+        turn = _Turn(self.laws, view, state)
+        fine = (turn.stage == 1).nonzero()[:, 0]
         if len(fine):
-            advice = ask(1, fine)
-            cost = torch.zeros(len(fine)) if advice.cost is None else advice.cost.double().cpu()
-            m.reference[fine] = torch.where(m.reference[fine].isinf(), cost, m.reference[fine])
-            bad = torch.tensor([faults[k] != "" for k in fine.tolist()])
-            back = fine[bad | (cost > c.rise * m.reference[fine] + 1e-12)]
-            m.stage[back] = 0
-            m.least[back] = math.inf
-            m.reference[back] = math.inf
-            m.waited[back] = 0
-            m.returned[back] += 1
-        coarse = (m.stage == 0).nonzero()[:, 0]
+            self._refine(turn, fine)
+        coarse = (turn.stage == 0).nonzero()[:, 0]
         if len(coarse):
-            ask(0, coarse)
-            asked = torch.maximum(v[coarse, :3].norm(dim=1) / c.near_t, v[coarse, 3:].norm(dim=1) / c.near_r)
-            smaller = asked < 0.9 * m.least[coarse]
-            m.least[coarse] = torch.where(smaller, asked, m.least[coarse])
-            m.waited[coarse] = torch.where(smaller, 0, m.waited[coarse] + 1)
-            valid = torch.tensor([faults[k] == "" for k in coarse.tolist()])
-            settled = valid & (asked < 1) & ((m.waited[coarse] >= c.patience) | (asked < 0.05))
-            over = coarse[settled & (m.returned[coarse] <= c.returns)]
-            m.stage[over] = 1
-        law = HandoffLaw(c, laws[0], laws[1], self.batch, m, (parts[0], parts[1]))
-        return Advice(v.reshape(*self.batch, 6), tuple(faults), law, used)
+            self._approach(turn, coarse)
+        return Output(turn.v, tuple(turn.faults), turn.used), turn.state()
 
-    def updated(self, runs: Tensor, part: HandoffLaw) -> HandoffLaw:
-        """With what the law of some runs remembers."""
-        memory = self.memory.map(lambda name, x: x.index_put((runs,), getattr(part.memory, name)))
-        coarse = self.coarse.updated(runs, part.coarse) if isinstance(self.coarse, StatefulLaw) else self.coarse
-        fine = self.fine.updated(runs, part.fine) if isinstance(self.fine, StatefulLaw) else self.fine
-        return replace(self, coarse=coarse, fine=fine, memory=memory, parts=(None, None))
+    def _refine(self, turn: _Turn, runs: Int[Tensor, "k"]) -> None:
+        """The fine law's runs; those with a fault or a rising cost go back, and are asked again as coarse ones."""
+        c = self.controller
+        output = turn.ask(1, runs)
+        cost = torch.zeros(len(runs)) if output.cost is None else output.cost.double().cpu()
+        turn.reference[runs] = torch.where(turn.reference[runs].isinf(), cost, turn.reference[runs])
+        bad = torch.tensor([fault != "" for fault in output.faults])
+        leaves = (bad | (cost > c.rise * turn.reference[runs] + 1e-12)) & (turn.returned[runs] < c.returns)
+        back = runs[leaves]
+        turn.stage[back] = 0
+        turn.least[back] = math.inf
+        turn.reference[back] = math.inf
+        turn.waited[back] = 0
+        turn.returned[back] += 1
 
-    def __getitem__(self, index: Any) -> HandoffLaw:
-        places = torch.arange(len(self.memory.stage)).reshape(self.batch)[index]
-        flat = places.reshape(-1)
-        memory = self.memory.map(lambda _, x: x[flat])
-        return HandoffLaw(self.controller, self.coarse[flat], self.fine[flat], places.shape, memory)
+    def _approach(self, turn: _Turn, runs: Int[Tensor, "k"]) -> None:
+        """The coarse law's runs; those that have settled go over."""
+        c = self.controller
+        output = turn.ask(0, runs)
+        asked = torch.maximum(turn.v[runs, :3].norm(dim=1) / c.near_t, turn.v[runs, 3:].norm(dim=1) / c.near_r)
+        smaller = asked < 0.9 * turn.least[runs]
+        turn.least[runs] = torch.where(smaller, asked, turn.least[runs])
+        turn.waited[runs] = torch.where(smaller, 0, turn.waited[runs] + 1)
+        valid = torch.tensor([fault == "" for fault in output.faults])
+        settled = valid & (asked < 1) & ((turn.waited[runs] >= c.patience) | (asked < 0.05))
+        turn.stage[runs[settled & (turn.returned[runs] < max(c.returns, 1))]] = 1
+
+
+class _Turn:
+    """One iteration of a hand-off: what is being found out, on copies of the state's numbers."""
+
+    def __init__(self, laws: tuple[Law, Law], view: View, state: HandoffState) -> None:
+        n = len(state.stage)
+        self._laws, self._view, self._before = laws, view, state
+        self._states = [state.coarse, state.fine]
+        self._parts: list[_Part | None] = [None, None]
+        self.stage, self.least, self.waited = state.stage.clone(), state.least.clone(), state.waited.clone()
+        self.reference, self.returned = state.reference.clone(), state.returned.clone()
+        self.v = torch.zeros(n, 6, dtype=torch.float64)
+        self.faults = [""] * n
+        self.used = torch.zeros(n, dtype=torch.long)
+
+    def ask(self, stage: int, runs: Int[Tensor, "k"]) -> Output:
+        """One law for some runs: velocities and faults are kept, its state goes on."""
+        known = None if self._before.parts is None else self._before.parts[stage]
+        same = known is not None and torch.equal(known[0], runs)
+        part = known[1] if known is not None and same else self._states[stage][runs]
+        output, part = self._laws[stage](self._view[runs], part)
+        self._parts[stage] = (runs, part)
+        self._states[stage] = self._states[stage].put(runs, part)
+        self.v[runs] = output.v.double().cpu()
+        self.used[runs] = stage
+        for k, fault in zip(runs.tolist(), output.faults, strict=True):
+            self.faults[k] = fault
+        return output
+
+    def state(self) -> HandoffState:
+        """After this iteration."""
+        coarse, fine = self._states
+        return replace(
+            self._before,
+            coarse=coarse,
+            fine=fine,
+            stage=self.stage,
+            least=self.least,
+            waited=self.waited,
+            reference=self.reference,
+            returned=self.returned,
+            parts=(self._parts[0], self._parts[1]),
+        )

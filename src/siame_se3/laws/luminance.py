@@ -17,47 +17,36 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import LawError
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.gradients import gradient
-from siame_se3.laws.types import View, image_faults, images_of
+from siame_se3.laws.types import View
+from siame_se3.laws.validity import image_faults, images_of
 
 _SINGULAR = 1e-7  # least eigenvalue of the scaled normal equations that still gives a velocity
 
 
 def desired_images(
     target: View, name: str, border: int
-) -> tuple[Camera, Float[Tensor, "n 3 h w"], torch.Size, Float[Tensor, "n"] | None]:
-    """Of a desired view, what every photometric law starts from: its camera, images, batch axes, and the plane's depth where known.
+) -> tuple[Camera, Float[Tensor, "n 3 h w"], Float[Tensor, "n"] | None]:
+    """Of desired views, what every photometric law starts from: their camera, images, and the plane's depth where known.
 
     Args:
         name: of the law, for the error.
         border: pixels that the law leaves out on each side.
 
     Raises:
-        SiameError: no image or camera, an image of little more than the border, without contrast, or not finite.
+        LawError: no image or camera, an image of little more than the border, without contrast, or not finite.
     """
     camera = target.camera
     if target.image is None or camera is None:
-        raise SiameError(f"{name}: the target has no image, or no camera; give the desired photo and --camera")
+        raise LawError(f"{name}: the target has no image or no camera; give the goal image and its camera", "camera")
     if min(camera.size) <= 2 * border:
-        raise SiameError(f"{name}: images of {camera.width} x {camera.height} px; they need more than the border")
-    images, batch = images_of(target, name, camera)
+        raise LawError(f"{name}: images of {camera.width} x {camera.height} px; they need more than the border")
+    images = images_of(target, name, camera)
     if faults := [fault for fault in image_faults(images) if fault]:
-        raise SiameError(f"{name}: the desired image: {faults[0]}; give a photo of the scene")
-    return camera, images, batch, None if target.depth is None else target.depth.reshape(len(images)).cpu()
-
-
-def current_images(view: View, name: str, camera: Camera, desired: int) -> tuple[Float[Tensor, "n 3 h w"], torch.Size]:
-    """A view's images with one batch axis, for so many desired ones; and the axes that they had.
-
-    Raises:
-        SiameError: no images, of another size than the desired ones, or of another number (one desired image fits any).
-    """
-    images, batch = images_of(view, name, camera)
-    if desired not in (1, len(images)):
-        raise SiameError(f"{name}: {len(images)} images for {desired} desired ones; give one, or as many")
-    return images, batch
+        raise LawError(f"{name}: the goal image: {faults[0]}; give a photo of the scene")
+    return camera, images, None if target.depth is None else target.depth.cpu()
 
 
 @lru_cache(maxsize=8)

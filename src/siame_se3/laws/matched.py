@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -17,11 +17,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import LawError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import point_interaction_matrix
-from siame_se3.laws.types import Advice, View, images_of
+from siame_se3.laws.types import Law, Output, State, View
+from siame_se3.laws.validity import images_of
 
 _RANSAC_PIXELS = 2.0
 
@@ -54,25 +55,31 @@ class MatchedPoints:
         """For messages."""
         return f"{self.law}-{self.detector}"
 
-    def aim(self, target: View) -> MatchedLaw:
-        """Keypoints of the desired images, and where each lies in space."""
+    def aim(self, target: View) -> tuple[Law, MatchedState]:
+        """Keypoints of the desired images, and where each lies in space: on the scene's plane where the target knows its pose in the
+        scene's frame, else on a plane square to the desired view at the known depth.
+
+        Raises:
+            LawError: no image or no camera.
+        """
         camera = target.camera
         if target.image is None or camera is None:
-            raise SiameError(f"{self.name}: the target has no image, or no camera; give the desired photo and --camera")
-        batch = target.image.shape[:-3]
-        images = _grey(target.image.reshape(-1, *target.image.shape[-3:]))
+            raise LawError(
+                f"{self.name}: the target has no image or no camera; give the goal image and its camera", "camera"
+            )
+        images = _grey(target.image)
         n = len(images)
         if target.T_wc is not None:
-            T_wd = target.T_wc.reshape(n, 4, 4).double().cpu().numpy()
+            T_wd = target.T_wc.double().cpu().numpy()
         else:  # square on to the plane
-            Z = torch.full((n,), self.Z) if target.depth is None else target.depth.reshape(n).cpu()
+            Z = torch.full((n,), self.Z) if target.depth is None else target.depth.cpu()
             T_wd = np.tile(np.eye(4), (n, 1, 1))
             T_wd[:, 2, 3] = -Z.double().numpy()
         found = _parallel(lambda image: _keypoints(self, image), images)
         goals = []
         for (pixels, descriptors), T in zip(found, T_wd, strict=True):
             goals.append(_Goal(pixels, descriptors, _on_plane(camera, T, pixels)))
-        return MatchedLaw(self, camera, batch, tuple(goals))
+        return _MatchedLaw(self, camera), MatchedState(tuple(goals))
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,18 +209,35 @@ def _pose(camera: Camera, points: np.ndarray, pixels: np.ndarray) -> np.ndarray 
 
 
 @dataclass(frozen=True, eq=False)
-class MatchedLaw:
+class MatchedState(State):
+    """Of each run: the keypoints of its goal image."""
+
+    goals: tuple[_Goal, ...]
+    FIXED: ClassVar[frozenset[str]] = frozenset({"goals"})
+
+
+@dataclass(frozen=True)
+class _MatchedLaw:
     """See `MatchedPoints`."""
 
     controller: MatchedPoints
     camera: Camera
-    batch: torch.Size
-    goals: tuple[_Goal, ...]
 
-    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
-        return self.advise(view).v
+    def __call__(self, view: View, state: MatchedState) -> tuple[Output, MatchedState]:
+        """v at gain 1; a fault where an image has too few matches."""
+        images = images_of(view, self.controller.name, self.camera)
+        found = _parallel(self._velocity, state.goals, _grey(images))
+        faults = tuple(
+            x if isinstance(x, str) else "" if np.isfinite(x).all() else "the matches give no pose" for x in found
+        )
+        v = [
+            torch.zeros(6).double() if fault else torch.from_numpy(np.asarray(x))
+            for x, fault in zip(found, faults, strict=True)
+        ]
+        return Output.of(torch.stack(v), faults), state
 
     def _velocity(self, goal: _Goal, image: np.ndarray) -> np.ndarray | str:
+        """Of one image; or why there is none."""
         c = self.controller
         pixels, descriptors = _keypoints(c, image)
         pairs = _matches(c, goal, pixels, descriptors)
@@ -237,33 +261,6 @@ class MatchedLaw:
         }[c.interaction]()
         v, _, rank, _ = np.linalg.lstsq(L, -(s_c - s_d).ravel(), rcond=1e-6)
         return v if rank == 6 else "the matches do not tell the motion"
-
-    def advise(self, view: View) -> Advice:
-        """v at gain 1; a fault where an image has too few matches."""
-        c = self.controller
-        images, batch = images_of(view, c.name, self.camera)
-        said = _parallel(self._velocity, self.goals, _grey(images))
-        faults = tuple(
-            x if isinstance(x, str) else "" if np.isfinite(x).all() else "the matches give no pose" for x in said
-        )
-        v = torch.stack(
-            [
-                torch.zeros(6).double() if fault else torch.from_numpy(np.asarray(x))
-                for x, fault in zip(said, faults, strict=True)
-            ]
-        )
-        stage = torch.zeros(len(faults), dtype=torch.long)
-        return Advice(v.reshape(*batch, 6), faults, self, stage)
-
-    def updated(self, runs: Tensor, part: Any) -> MatchedLaw:
-        """Nothing to remember."""
-        return self
-
-    def __getitem__(self, index: Any) -> MatchedLaw:
-        places = torch.arange(len(self.goals)).reshape(self.batch)[index]
-        return MatchedLaw(
-            self.controller, self.camera, places.shape, tuple(self.goals[k] for k in places.reshape(-1).tolist())
-        )
 
 
 def _L(s: np.ndarray, Z: Tensor) -> np.ndarray:

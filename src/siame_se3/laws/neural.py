@@ -1,88 +1,101 @@
-"""The learned law: v = f(S(I) - S(I*)), S(I*) computed once in `aim`.
-
-The network is run by an engine: PyTorch (GPUs, and where OpenVINO is missing) or OpenVINO (CPUs). `engine_for` chooses.
-"""
+"""The learned law: v = f(S(I) - S(I*)), S(I*) computed once in `aim`. The network is run by an engine (see `networks.engines`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import LawError
 from siame_se3.geometry import lie
 from siame_se3.images.contrast import contrast
 from siame_se3.images.crop import network_images
 from siame_se3.laws.pose import pbvs_velocity
-from siame_se3.laws.types import Advice, View, image_faults, images_of, standing_still
+from siame_se3.laws.types import Law, Output, State, View
+from siame_se3.laws.validity import image_faults, images_of, standing_still
+from siame_se3.networks import engines
+from siame_se3.networks.checkpoint import Model
 from siame_se3.networks.engines import Engine
 
 
 @dataclass(frozen=True)
 class Neural:
-    """Controller of a trained network.
+    """Controller of a trained network; `from_model` is the way to one.
 
     Attributes:
         engine: what runs it.
-        output: 'velocity', or 'pose' for Siame-SE(3) with PBVS on top.
+        output: what the network gives: 'velocity' (Siame-se(3)), or 'pose' (Siame-SE(3)), with PBVS on top.
         focal_ratio: focal length / image side of the camera it was trained for, checked against the view's (0: not known).
+        unit_distance: for a network of many scenes, whose translation goes with the distance of the scene: the distance that it was
+            trained at [m]. Its translation is scaled by the goal's depth over this, where that depth is known. 0 for a network of
+            its own scene, whose size it knows.
     """
 
     engine: Engine
     output: Literal["velocity", "pose"] = "velocity"
     focal_ratio: float = 0.0
+    unit_distance: float = 0.0
     needs = frozenset({"image"})
 
-    def aim(self, target: View) -> NeuralLaw:
-        """Compute and keep S(I*)."""
-        if target.image is None:
-            raise SiameError("neural: the target has no image; give the desired photo")
+    @staticmethod
+    def from_model(model: Model, engine: str = "auto") -> Neural:
+        """The controller of a model, with all that the model says of its output and camera.
+
+        Args:
+            model: as `load_model` gives it.
+            engine: see `engines.engine_for`.
+        """
+        config = model.network.config
+        return Neural(
+            engines.engine_for(model.network, engine),
+            config.output,
+            model.camera.fx / model.camera.width,
+            model.distance if config.fusion == "matching" else 0.0,
+        )
+
+    def aim(self, target: View) -> tuple[Law, NeuralState]:
+        """Compute and keep S(I*).
+
+        Raises:
+            LawError: no image, or another field of view than the network was trained for.
+        """
+        images = images_of(target, "neural")
         camera = target.camera
         if camera is not None and self.focal_ratio:
             ratio = camera.fx / min(camera.width, camera.height)
             if not 0.8 < ratio / self.focal_ratio < 1.25:
-                raise SiameError(
+                raise LawError(
                     f"camera: focal length / image side is {ratio:.2f}, the model was trained for {self.focal_ratio:.2f}; "
-                    "train one for this camera (siame train --camera or --fov)"
+                    "train one for this camera",
+                    *("camera", "fov"),
                 )
-        images = network_images(target.image, self.engine.image_size)
-        return NeuralLaw(self, self.engine.embed(images), contrast(images), target.image.shape[:-3])
+        images = network_images(images, self.engine.image_size)
+        scale = torch.ones(len(images), dtype=torch.float64)
+        if self.unit_distance and target.depth is not None:
+            scale = target.depth.double().cpu() / self.unit_distance
+        return self.law, NeuralState(self.engine.embed(images), contrast(images), scale)
 
-
-@dataclass(frozen=True)
-class NeuralLaw:
-    """See `Neural`."""
-
-    controller: Neural
-    s_desired: Float[Tensor, "n d"]
-    contrast: Float[Tensor, "n"]  # of the desired images
-    batch: torch.Size
-
-    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
-        return self.advise(view).v
-
-    def advise(self, view: View) -> Advice:
-        """Velocity; a fault where the image is not finite, or has no contrast beside the desired one's."""
-        engine = self.controller.engine
-        images, batch = images_of(view, "neural")
-        images = network_images(images, engine.image_size)
-        faults = image_faults(images, desired=self.contrast.reshape(self.batch).expand(batch).reshape(-1))
-        s = self.s_desired.reshape(*self.batch, -1).expand(*batch, -1).reshape(len(images), -1)
+    def law(self, view: View, state: NeuralState) -> tuple[Output, NeuralState]:
+        """Velocity; a fault where the image is not finite, or has no contrast beside the goal image's."""
+        images = network_images(images_of(view, "neural"), self.engine.image_size)
+        faults = image_faults(images, desired=state.contrast)
         if any(faults):
             images = images.nan_to_num(0.0)
-        y = engine.step(images, s).double().cpu()
-        v = pbvs_velocity(lie.pose_from_vector(y)) if self.controller.output == "pose" else y
+        y = self.engine.step(images, state.s_desired).double().cpu()
+        v = pbvs_velocity(lie.pose_from_vector(y)) if self.output == "pose" else y
+        v = torch.cat((v[:, :3] * state.scale[:, None], v[:, 3:]), 1)
         v, faults = standing_still(v, faults)
-        return Advice(v.reshape(*batch, 6), faults, self, torch.zeros(len(faults), dtype=torch.long))
+        return Output.of(v, faults), state
 
-    def updated(self, runs: Tensor, part: Any) -> NeuralLaw:
-        """Nothing to remember."""
-        return self
 
-    def __getitem__(self, index: Any) -> NeuralLaw:
-        s = self.s_desired.reshape(*self.batch, -1)[index]
-        contrast = self.contrast.reshape(self.batch)[index]
-        return NeuralLaw(self.controller, s.reshape(-1, s.shape[-1]), contrast.reshape(-1), s.shape[:-1])
+@dataclass(frozen=True, eq=False)
+class NeuralState(State):
+    """Of each run: S(I*), the contrast of I*, and the scale of the translation."""
+
+    s_desired: Float[Tensor, "n d"]
+    contrast: Float[Tensor, "n"]
+    scale: Float[Tensor, "n"]
+    FIXED: ClassVar[frozenset[str]] = frozenset({"s_desired", "contrast", "scale"})

@@ -11,19 +11,18 @@ Both by their 6 x 6 normal equations. Grey levels are 0 to 255, as in ViSP.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, LawError
 from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.plane import depth
 from siame_se3.images.gradients import gradient
 from siame_se3.images.luma import luma
 from siame_se3.laws.luminance import (
-    current_images,
     dct_basis,
     dct_interaction,
     desired_images,
@@ -33,17 +32,11 @@ from siame_se3.laws.luminance import (
     tukey,
     zigzag,
 )
-from siame_se3.laws.types import Advice, View, image_faults, standing_still
+from siame_se3.laws.normalise import globally_normalised, locally_normalised
+from siame_se3.laws.types import Law, Output, State, View
+from siame_se3.laws.validity import image_faults, images_of, standing_still
 
 _TOGETHER = 2  # runs
-
-
-@lru_cache(maxsize=8)
-def _box(n: int, side: int, dtype: torch.dtype) -> Float[Tensor, "n n"]:
-    """Means over `side` of n samples, fewer at the ends, as a matrix."""
-    k = torch.arange(n)
-    inside = ((k[:, None] - k).abs() <= side // 2).double()
-    return (inside / inside.sum(1, keepdim=True)).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -83,44 +76,47 @@ class DVS:
 
     def __post_init__(self) -> None:
         if self.border < 3:
-            raise SiameError(f"dvs: a border of {self.border} px; the gradient needs 3 or more")
+            raise InputError(f"dvs: a border of {self.border} px; the gradient needs 3 or more", "dvs.border")
         if self.coefficients and (self.robust or self.normalise != "none"):
-            raise SiameError("dct: 'robust' and 'normalise' are of the pixels; use dvs for them")
+            raise InputError("dct: 'robust' and 'normalise' are of the pixels; use dvs for them", "law")
 
     @property
     def name(self) -> str:
         """For messages."""
         return "dct" if self.coefficients else "dvs"
 
-    def aim(self, target: View) -> DVSLaw:
+    def aim(self, target: View) -> tuple[Law, DVSState]:
         """Desired features, and what of their interaction matrix the law needs: its gradients or itself, and its solved normal
-        equations where it is the only one."""
-        camera, images, batch, depth_known = desired_images(target, self.name, self.border)
+        equations where it is the only one.
+
+        Raises:
+            LawError: a target without image or camera, or without the pose that per-pixel depth needs.
+        """
+        camera, images, depth_known = desired_images(target, self.name, self.border)
         n = len(images)
         Z = torch.full((n, 1), self.Z) if depth_known is None else depth_known[:, None]
         inverse_Z = 1 / Z.clamp(min=1e-3)
         if self.per_pixel_depth:
-            from siame_se3.geometry.plane import depth
-
             if target.T_wc is None:
-                raise SiameError("dvs: per-pixel depth needs the desired pose; leave it out, or use a plant with poses")
+                raise LawError("dvs: per-pixel depth needs the desired pose; leave it out, or use a plant with poses")
             b = self.border
-            inner = depth(camera, target.T_wc.reshape(n, 4, 4))[:, b : camera.height - b, b : camera.width - b]
+            inner = depth(camera, target.T_wc)[:, b : camera.height - b, b : camera.width - b]
             inverse_Z = 1 / inner.flatten(1).clamp(min=1e-3)
-        count = torch.zeros(n, dtype=torch.long)
         grey = self.luma(images)
         desired_too = self.interaction != "current"
         s, L = self._features(grey, camera, inverse_Z, desired_too and not self.by_moments)
         gradients = s.new_zeros(n, 0)
         if desired_too and self.by_moments:
             gradients = torch.stack(gradient(self.seen(grey), self.border), 1)
-        law = DVSLaw(self, camera, batch, inverse_Z, s, L, gradients, None, count)
+        law = _DVSLaw(self, camera)
+        state = DVSState(inverse_Z, s, L, gradients, None, torch.zeros(n, dtype=torch.long))
         if self.interaction == "desired" and not self.robust:
-            H, _ = law.equations(torch.zeros_like(s), L, gradients, None)
+            H, _ = law.equations(state, torch.zeros_like(s), L, gradients, None)
             assert H is not None
             factors = self.factors(H)
-            law = replace(law, factors=factors * law.scale()[:, None, None] if self.by_moments else factors)
-        return law
+            factors = factors * _scale(inverse_Z)[:, None, None] if self.by_moments else factors
+            state = replace(state, factors=factors)
+        return law, state
 
     @property
     def by_moments(self) -> bool:
@@ -143,7 +139,7 @@ class DVS:
 
     def seen(self, grey: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
         """What the law looks at: grey levels, of local contrast if asked for."""
-        return self._local(grey) if self.normalise == "local" else grey
+        return locally_normalised(grey, self.window) if self.normalise == "local" else grey
 
     def features(
         self, images: Float[Tensor, "n 3 h w"], camera: Camera, inverse_Z: Tensor, with_L: bool = True
@@ -159,13 +155,7 @@ class DVS:
         short = self.coefficients > 0 and not self.per_pixel_depth
         L = luminance_interaction(grey, camera, inverse_Z, b) if with_L and not short else s.new_zeros(len(s), 6, 0)
         if self.normalise == "global":
-            # n = 100 (I - mean) / std; dn = (100 / std) (I - m - n n^T / (10^4 N)) dI
-            mean, std = s.mean(1, keepdim=True), s.std(1, correction=0, keepdim=True).clamp(min=1e-6)
-            s = (s - mean) * (100 / std)
-            if with_L:
-                L = L - L.mean(2, keepdim=True)
-                along = (L @ s[..., None]) / (1e4 * s.shape[1])
-                L = (L - along * s[:, None]) * (100 / std)[..., None]
+            s, L = globally_normalised(s, L)
         if self.coefficients:
             row, column = zigzag(self.coefficients)
             rows, columns = int(row.max()) + 1, int(column.max()) + 1
@@ -179,83 +169,63 @@ class DVS:
                 L = (D @ L.reshape(len(L), 6, *inner.shape[1:]) @ A.mT)[:, :, row, column]
         return s, L
 
-    def _local(self, grey: Tensor) -> Tensor:
-        """50 (I - mean) / deviation, both over the window; deviations under 2 % of the range count as that."""
-        side = 2 * max(2, round(self.window * grey.shape[-1] / 2)) + 1
-        down, along = (_box(n, side, grey.dtype) for n in grey.shape[-2:])
-
-        def mean(z: Tensor) -> Tensor:
-            return down @ z @ along.T
-
-        middle = grey - mean(grey)
-        return middle * (50 * torch.rsqrt(mean(middle.square()) + 5.1**2))
-
 
 @dataclass(frozen=True, eq=False)
-class DVSLaw:
-    """See `DVS`. `iteration` counts how often each run has been advised."""
+class DVSState(State):
+    """Of each run: the desired features and what their interaction matrix gives, and how often the law has been asked.
+
+    Attributes:
+        inverse_Z: 1/Z, one number a run or one a pixel [1/m].
+        s_desired: s*.
+        L_desired: L^T of the desired view (n, 6, N), empty where the normal equations come from moments...
+        gradients: ...of the desired image's gradients (n, 2, y, x), which are empty elsewhere.
+        factors: with L of the desired image alone: from L^T e (with moments, that at Z = 1) to v, for the early and the late mu.
+        iteration: count.
+    """
+
+    inverse_Z: Tensor
+    s_desired: Float[Tensor, "n N"]
+    L_desired: Tensor
+    gradients: Tensor
+    factors: Float[Tensor, "n 2 6 6"] | None
+    iteration: Tensor
+    FIXED: ClassVar[frozenset[str]] = frozenset({"inverse_Z", "s_desired", "L_desired", "gradients", "factors"})
+
+
+@dataclass(frozen=True)
+class _DVSLaw:
+    """See `DVS`."""
 
     controller: DVS
     camera: Camera
-    batch: torch.Size
-    inverse_Z: Tensor
-    s_desired: Float[Tensor, "n N"]
-    L_desired: Tensor  # L^T (n, 6, N), empty where the normal equations come from moments...
-    gradients: Tensor  # ...of the desired image's gradients (n, 2, y, x), which are empty elsewhere
-    # With L of the desired image alone: from L^T e (with moments, that at Z = 1) to v, for the early and the late mu.
-    factors: Float[Tensor, "n 2 6 6"] | None
-    iteration: Tensor
 
-    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
-        return self.advise(view).v
-
-    def advise(self, view: View) -> Advice:
-        """v at gain 1; faults where an image is constant or not finite, or where its pixels do not tell the motion."""
-        c = self.controller
-        images, batch = current_images(view, c.name, self.camera, len(self.s_desired))
-        v, cost, faults = self._few(images, slice(None)) if len(images) <= _TOGETHER else self._many(images)
-        v, faults = standing_still(v, faults)
-        law = replace(self, iteration=self.iteration + 1)
-        return Advice(v.reshape(*batch, 6), faults, law, torch.zeros(len(v), dtype=torch.long), cost)
-
-    def _many(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-        """As `_few`, a few at a time: their numbers then stay in the processor's caches."""
+    def __call__(self, view: View, state: DVSState) -> tuple[Output, DVSState]:
+        """v at gain 1; faults where an image is constant or not finite, or where its pixels do not tell the motion. A few runs at a time:
+        their numbers then stay in the processor's caches."""
+        images = images_of(view, self.controller.name, self.camera)
         starts = range(0, len(images), _TOGETHER)
-        parts = [self._few(images[k : k + _TOGETHER], slice(k, k + _TOGETHER)) for k in starts]
+        parts = [self._some(images[k : k + _TOGETHER], state[k : k + _TOGETHER]) for k in starts]
         v, cost = (torch.cat(x) for x in zip(*((v, cost) for v, cost, _ in parts), strict=True))
-        return v, cost, tuple(fault for _, _, faults in parts for fault in faults)
+        v, faults = standing_still(v, tuple(fault for *_, faults in parts for fault in faults))
+        return Output.of(v, faults, cost), replace(state, iteration=state.iteration + 1)
 
-    def _few(self, images: Tensor, runs: slice) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-        """Velocity, cost and faults of some runs' images."""
+    def _some(self, images: Tensor, state: DVSState) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """Velocity, cost and faults of some runs."""
         c = self.controller
         grey = c.luma(images)
         faults = image_faults(grey[:, None], 255)
         if any(faults):
             grey = grey.nan_to_num(0.0, 0.0, 0.0)
-        of = slice(None) if len(self.s_desired) == 1 else runs
-        current = c.interaction != "desired"
-        L, gradients = self.L_desired[of], self.gradients[of]
-        if c.by_moments:
-            grey = c.seen(grey)
-            b, (h, w) = c.border, grey.shape[1:]
-            s = grey[:, b : h - b, b : w - b].flatten(1)
-            if current:
-                ours = torch.stack(gradient(grey, b), 1)
-                gradients = ours if c.interaction == "current" else (ours + gradients) / 2
-        else:
-            Z = self.inverse_Z if len(self.inverse_Z) == 1 else self.inverse_Z[runs]
-            s, ours = c._features(grey, self.camera, Z, current)
-            if current:
-                L = ours if c.interaction == "current" else (ours + L) / 2
-        e = s - self.s_desired[of]
+        s, L, gradients = self._current(grey, state)
+        e = s - state.s_desired
         weight = tukey(e) if c.robust else None
-        H, g = self.equations(e, L, gradients, weight, of)
-        late = self.iteration[of if len(self.iteration) == 1 else runs] >= c.late
-        if self.factors is not None:
-            early, later = self.factors[of].unbind(1)
+        H, g = self.equations(state, e, L, gradients, weight)
+        late = state.iteration >= c.late
+        if state.factors is not None:
+            early, later = state.factors.unbind(1)
             factor = torch.where(late[:, None, None], later, early) if bool(late.any()) else early
             v = (factor @ g[..., None]).squeeze(-1)
-            singular = (factor[:, 0, 0] == 0).expand(len(v))
+            singular = factor[:, 0, 0] == 0
         else:
             assert H is not None
             damped = c.method == "levenberg-marquardt"
@@ -270,39 +240,45 @@ class DVSLaw:
         )
         return v, cost, faults
 
+    def _current(self, grey: Tensor, state: DVSState) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of the current images, and L^T or the gradients that the law takes: theirs, the desired ones, or their mean."""
+        c = self.controller
+        L, gradients = state.L_desired, state.gradients
+        of_current = c.interaction != "desired"
+        if not c.by_moments:
+            s, ours = c._features(grey, self.camera, state.inverse_Z, of_current)
+            if of_current:
+                L = ours if c.interaction == "current" else (ours + L) / 2
+            return s, L, gradients
+        grey = c.seen(grey)
+        b, (h, w) = c.border, grey.shape[1:]
+        if of_current:
+            ours = torch.stack(gradient(grey, b), 1)
+            gradients = ours if c.interaction == "current" else (ours + gradients) / 2
+        return grey[:, b : h - b, b : w - b].flatten(1), L, gradients
+
     def equations(
-        self, e: Tensor, L: Tensor, gradients: Tensor, weight: Tensor | None, of: slice = slice(None)
+        self, state: DVSState, e: Tensor, L: Tensor, gradients: Tensor, weight: Tensor | None
     ) -> tuple[Float[Tensor, "n 6 6"] | None, Float[Tensor, "n 6"]]:
-        """L^T W L (None where `factors` stand for it) and L^T W e, from moments or from L. With moments and `factors`, L^T W e is
-        that at Z = 1, as `factors` take it."""
+        """L^T W L (None where the state's `factors` stand for it) and L^T W e, from moments or from L. With moments and `factors`,
+        L^T W e is that at Z = 1, as `factors` take it."""
         if not self.controller.by_moments:
             we = e if weight is None else weight * e
             wL = L if weight is None else L * weight[:, None]
             # in float64: L^T L of pixels far from Z = 1 is conditioned like 1e6
-            H = None if self.factors is not None else wL.double() @ L.double().mT
+            H = None if state.factors is not None else wL.double() @ L.double().mT
             return H, (L.double() @ we.double()[..., None]).squeeze(-1)
         h, w = gradients.shape[2:]
         by_pixel = None if weight is None else weight.reshape(-1, h, w)
-        with_H = self.factors is None
+        with_H = state.factors is None
         H, g = normal_equations(gradients, e.reshape(-1, h, w), by_pixel, self.camera, self.controller.border, with_H)
         if H is None:
             return None, g
-        scale = self.scale(of)
+        scale = _scale(state.inverse_Z)
         return H * scale[:, :, None] * scale[:, None], g * scale
 
-    def scale(self, of: slice = slice(None)) -> Float[Tensor, "n 6"]:
-        """What L at Z = 1 lacks: its first three columns go with 1/Z."""
-        q = self.inverse_Z[of if len(self.inverse_Z) > 1 else slice(None)].double()
-        return torch.cat((q, q, q, torch.ones_like(q).expand(-1, 3)), 1)
 
-    def updated(self, runs: Tensor, part: DVSLaw) -> DVSLaw:
-        """With the iteration counts of some runs."""
-        return replace(self, iteration=self.iteration.index_put((runs,), part.iteration))
-
-    def __getitem__(self, index: Any) -> DVSLaw:
-        places = torch.arange(len(self.s_desired)).reshape(self.batch)[index]
-        flat = places.reshape(-1)
-        one_Z = self.inverse_Z if len(self.inverse_Z) == 1 else self.inverse_Z[flat]
-        parts = (self.s_desired[flat], self.L_desired[flat], self.gradients[flat])
-        factors = None if self.factors is None else self.factors[flat]
-        return DVSLaw(self.controller, self.camera, places.shape, one_Z, *parts, factors, self.iteration[flat])
+def _scale(inverse_Z: Float[Tensor, "n 1"]) -> Float[Tensor, "n 6"]:
+    """What L at Z = 1 lacks: its first three columns go with 1/Z."""
+    q = inverse_Z.double()
+    return torch.cat((q, q, q, torch.ones_like(q).expand(-1, 3)), 1)

@@ -6,15 +6,15 @@ All at gain 1, in the current camera frame. With x = X/Z, y = Y/Z in the current
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import LawError
 from siame_se3.geometry import lie
-from siame_se3.laws.types import Controller, View
+from siame_se3.laws.types import Controller, Law, Output, State, View
 
 
 def pbvs_velocity(T_dc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 6"]:
@@ -33,9 +33,9 @@ def point_interaction_matrix(
     return torch.stack((row_x, row_y), -2)
 
 
-def _pose_of(view: View, law: str) -> Tensor:
+def _pose_of(view: View, law: str) -> Float[Tensor, "n 4 4"]:
     if view.T_wc is None:
-        raise SiameError(f"{law}: the view has no pose; use a plant that provides poses")
+        raise LawError(f"{law}: the view has no pose in the scene's frame; use a plant that provides poses")
     return view.T_wc
 
 
@@ -45,22 +45,22 @@ class PBVS:
 
     needs = frozenset({"pose"})
 
-    def aim(self, target: View) -> PBVSLaw:
-        """Law towards the target's pose."""
-        return PBVSLaw(lie.inverse(_pose_of(target, "pbvs")))
+    def aim(self, target: View) -> tuple[Law, PBVSState]:
+        """Towards the target's pose."""
+        return self.law, PBVSState(lie.inverse(_pose_of(target, "pbvs")))
+
+    @staticmethod
+    def law(view: View, state: PBVSState) -> tuple[Output, PBVSState]:
+        """v of Eq. 3."""
+        return Output.of(pbvs_velocity(state.T_dw @ _pose_of(view, "pbvs"))), state
 
 
-@dataclass(frozen=True)
-class PBVSLaw:
+@dataclass(frozen=True, eq=False)
+class PBVSState(State):
     """See `PBVS`."""
 
-    T_dw: Float[Tensor, "*B 4 4"]
-
-    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
-        return pbvs_velocity(self.T_dw @ _pose_of(view, "pbvs"))
-
-    def __getitem__(self, index: Any) -> PBVSLaw:
-        return PBVSLaw(self.T_dw[index])
+    T_dw: Float[Tensor, "n 4 4"]
+    FIXED: ClassVar[frozenset[str]] = frozenset({"T_dw"})
 
 
 def _desired_points(T_wd: Tensor, half: float) -> Tensor:
@@ -84,39 +84,38 @@ class PointIBVS:
     interaction: Literal["current", "desired", "mean"] = "current"
     needs = frozenset({"pose"})
 
-    def aim(self, target: View) -> PointIBVSLaw:
+    def aim(self, target: View) -> tuple[Law, PointState]:
         """Points and interaction matrix of the desired view."""
         T_wd = _pose_of(target, "ibvs")
         points = _desired_points(T_wd, self.half)
         seen = (points - T_wd[..., None, :3, 3]) @ T_wd[..., :3, :3]
         x, y, Z = seen.unbind(-1)
         s = torch.stack((x / Z, y / Z), -1) / 1.0
-        return PointIBVSLaw(points, s, point_interaction_matrix(x / Z, y / Z, Z), self.interaction)
+        return self.law, PointState(points, s, point_interaction_matrix(x / Z, y / Z, Z))
 
-
-@dataclass(frozen=True)
-class PointIBVSLaw:
-    """See `PointIBVS`."""
-
-    points: Float[Tensor, "*B 4 3"]
-    s_desired: Float[Tensor, "*B 4 2"]
-    L_desired: Float[Tensor, "*B 4 2 6"]
-    interaction: str
-
-    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
+    def law(self, view: View, state: PointState) -> tuple[Output, PointState]:
+        """v = -L^+ (s - s*)."""
         T_wc = _pose_of(view, "ibvs")
-        x, y, Z = ((self.points - T_wc[..., None, :3, 3]) @ T_wc[..., :3, :3]).unbind(-1)
+        x, y, Z = ((state.points - T_wc[..., None, :3, 3]) @ T_wc[..., :3, :3]).unbind(-1)
         Z = Z.clamp(min=1e-3)  # a point behind the camera: out of the method's reach, but finite
         s = torch.stack((x / Z, y / Z), -1)
-        L = self.L_desired
+        L = state.L_desired
         if self.interaction != "desired":
             current = point_interaction_matrix(s[..., 0], s[..., 1], Z)
             L = current if self.interaction == "current" else (current + L) / 2
-        e = (s - self.s_desired).flatten(-2)
-        return -(torch.linalg.pinv(L.flatten(-3, -2).expand(*e.shape, 6)) @ e[..., None]).squeeze(-1)
+        e = (s - state.s_desired).flatten(-2)
+        v = -(torch.linalg.pinv(L.flatten(-3, -2).expand(*e.shape, 6)) @ e[..., None]).squeeze(-1)
+        return Output.of(v), state
 
-    def __getitem__(self, index: Any) -> PointIBVSLaw:
-        return PointIBVSLaw(self.points[index], self.s_desired[index], self.L_desired[index], self.interaction)
+
+@dataclass(frozen=True, eq=False)
+class PointState(State):
+    """See `PointIBVS`: the four points [m], where the desired view has them at f = 1, and its interaction matrix."""
+
+    points: Float[Tensor, "n 4 3"]
+    s_desired: Float[Tensor, "n 4 2"]
+    L_desired: Float[Tensor, "n 4 2 6"]
+    FIXED: ClassVar[frozenset[str]] = frozenset({"points", "s_desired", "L_desired"})
 
 
 @dataclass(frozen=True)
@@ -129,30 +128,23 @@ class Hybrid:
 
     needs = frozenset({"pose"})
 
-    def aim(self, target: View) -> HybridLaw:
+    def aim(self, target: View) -> tuple[Law, HybridState]:
         """Reference point and rotation of the desired view."""
         T_wd = _pose_of(target, "2.5d")
         points = _desired_points(T_wd, 0.0)[..., 0, :]
         Z = ((points - T_wd[..., :3, 3])[..., None, :] @ T_wd[..., :3, :3]).squeeze(-2)[..., 2]
-        return HybridLaw(points, Z, T_wd[..., :3, :3])
+        return self.law, HybridState(points, Z, T_wd[..., :3, :3])
 
-
-@dataclass(frozen=True)
-class HybridLaw:
-    """See `Hybrid`."""
-
-    point: Float[Tensor, "*B 3"]
-    Z_desired: Float[Tensor, "*B"]
-    R_wd: Float[Tensor, "*B 3 3"]
-
-    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
+    @staticmethod
+    def law(view: View, state: HybridState) -> tuple[Output, HybridState]:
+        """omega, then v, as `Hybrid` says."""
         T_wc = _pose_of(view, "2.5d")
         R = T_wc[..., :3, :3]
-        X, Y, Z = ((self.point - T_wc[..., :3, 3])[..., None, :] @ R).squeeze(-2).unbind(-1)
+        X, Y, Z = ((state.point - T_wc[..., :3, 3])[..., None, :] @ R).squeeze(-2).unbind(-1)
         Z = Z.clamp(min=1e-3)
         x, y = X / Z, Y / Z
-        e = torch.stack((x, y, torch.log(Z / self.Z_desired)), -1)
-        omega = -lie.so3_log(self.R_wd.mT @ R)
+        e = torch.stack((x, y, torch.log(Z / state.Z_desired)), -1)
+        omega = -lie.so3_log(state.R_wd.mT @ R)
         L_w = torch.stack(
             (
                 torch.stack((x * y, -(1 + x * x), y), -1),
@@ -166,10 +158,23 @@ class HybridLaw:
         vz = Z * rhs[..., 2]
         vx = Z * rhs[..., 0] + x * vz
         vy = Z * rhs[..., 1] + y * vz
-        return torch.cat((torch.stack((vx, vy, vz), -1), omega), -1)
+        return Output.of(torch.cat((torch.stack((vx, vy, vz), -1), omega), -1)), state
 
-    def __getitem__(self, index: Any) -> HybridLaw:
-        return HybridLaw(self.point[index], self.Z_desired[index], self.R_wd[index])
+
+@dataclass(frozen=True, eq=False)
+class HybridState(State):
+    """See `Hybrid`: the point on the desired optical axis [m], its depth there [m], and the desired rotation."""
+
+    point: Float[Tensor, "n 3"]
+    Z_desired: Float[Tensor, "n"]
+    R_wd: Float[Tensor, "n 3 3"]
+    FIXED: ClassVar[frozenset[str]] = frozenset({"point", "Z_desired", "R_wd"})
 
 
 TEACHERS: dict[str, Controller] = {"pbvs": PBVS(), "ibvs": PointIBVS(), "2.5d": Hybrid()}
+
+
+def teacher_velocity(name: str, T_wd: Float[Tensor, "n 4 4"], T_wc: Float[Tensor, "n 4 4"]) -> Float[Tensor, "n 6"]:
+    """The velocity at gain 1 of a law that knows the poses (one of TEACHERS), from cameras T_wc to T_wd [m/s, rad/s]."""
+    law, state = TEACHERS[name].aim(View(T_wc=T_wd))
+    return law(View(T_wc=T_wc), state)[0].v

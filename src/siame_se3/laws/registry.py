@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import LawError
 
 if TYPE_CHECKING:
     from siame_se3.laws.light import LightDVS
@@ -37,15 +37,13 @@ def controller_for(
     from siame_se3.laws.neural import Neural
     from siame_se3.laws.photometric import DVS
     from siame_se3.laws.pose import TEACHERS
-    from siame_se3.networks.engines import engine_for
 
     if law in TEACHERS:
         return TEACHERS[law]
     if law == "neural":
         if model is None:
-            raise SiameError("--law neural: it needs a model; give --model, or --law handoff")
-        ratio = model.camera.fx / model.camera.width
-        return Neural(engine_for(model.network, engine), model.network.config.output, ratio)
+            raise LawError("law 'neural' needs a model; give one, or take the law 'handoff'", "model", "law")
+        return Neural.from_model(model, engine)
     if law == "handoff":
         coarse = controller_for("neural" if model else "pbvs-sift", model, engine, points=points)
         return Handoff(coarse, light or LightDVS())
@@ -57,4 +55,4 @@ def controller_for(
     kind, _, detector = law.partition("-")
     if (kind, detector) in {(k, d) for k in ("pbvs", "ibvs") for d in ("sift", "orb")}:
         return replace(points or MatchedPoints(), law=kind, detector=detector)  # type: ignore[arg-type]  # checked above
-    raise SiameError(f"unknown law '{law}'; use one of {', '.join(LAWS)}")
+    raise LawError(f"unknown law '{law}'; use one of {', '.join(LAWS)}", "law")

@@ -45,7 +45,7 @@ _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 class ArmPlant:
-    """One camera at the tool of an arm over a print; batch axes () or (1,).
+    """One camera at the tool of an arm over a print: a plant with n = 1.
 
     Views have the image, the true pose (for reports and laws that ask for it) and the true depth in the middle; the applied
     twists are those that the camera made, from pose to pose.
@@ -102,7 +102,7 @@ class ArmPlant:
         self._noise = torch.Generator().manual_seed(self.config.seed)
         self._frames: deque[Tensor] = deque()
         self._ticks = 0
-        self._batch: torch.Size | None = None
+        self._placed = False
 
     @property
     def joints(self) -> Float[Tensor, "6"]:
@@ -158,15 +158,11 @@ class ArmPlant:
         self._data.qpos[:] = self._ik.q
         self._mujoco.mj_forward(self._model, self._data)
 
-    def look(self, T_wc: Float[Tensor, "*B 4 4"]) -> View:
-        """What the camera sees at T_wc, at rest; the arm goes back to where it was.
-
-        Raises:
-            RobotError: T_wc is out of reach.
-        """
+    def look(self, T_wc: Float[Tensor, "1 4 4"]) -> View:
+        """What the camera sees at T_wc, at rest; the arm goes back to where it was."""
         qpos, qvel, ctrl = self._data.qpos.copy(), self._data.qvel.copy(), self._data.ctrl.copy()
-        self._reach(T_wc.reshape(-1, 4, 4)[0].double())
-        view = self._view(self._shoot(), T_wc.shape[:-2])
+        self._reach(T_wc[0].double())
+        view = self._view(self._shoot())
         self._data.qpos[:], self._data.qvel[:], self._data.ctrl[:] = qpos, qvel, ctrl
         self._mujoco.mj_forward(self._model, self._data)
         return view
@@ -184,42 +180,33 @@ class ArmPlant:
             image = image + c.noise * torch.randn(image.shape, generator=self._noise)
         return image.clamp_(0, 1)
 
-    def _view(self, image: Tensor, batch: torch.Size) -> View:
+    def _view(self, image: Float[Tensor, "3 h w"]) -> View:
         T = self._T_wc()
         Z = -T[2, 3] / T[2, 2]
         near = [k for k in range(6) if abs(float(self._data.qpos[k])) > JOINT_LIMITS[k] - _NEAR]
         fault = f"joint {near[0]} is within 2 deg of its limit" if near else ""
         late = self._late * TICK
-        return View(
-            image.expand(*batch, *image.shape),
-            T.expand(*batch, 4, 4).clone(),
-            Z.expand(batch),
-            self.camera,
-            late,
-            fault,
-        )
+        return View(image[None], T[None].clone(), Z[None], self.camera, late, fault)
 
-    def reset(self, start: Float[Tensor, "*B 4 4"] | None) -> View:
+    def reset(self, start: Float[Tensor, "1 4 4"] | None) -> View:
         """Put the camera at its start (None: where it is), at rest, and look.
 
         Raises:
-            InputError: several starts, or none at first.
-            RobotError: the start is out of reach.
+            InputError: several starts, none for an arm that was never put anywhere, or one out of reach.
         """
         if start is not None:
-            if start.shape[:-2] not in ((), (1,)):
-                raise InputError(f"arm: {tuple(start.shape[:-2])} starts; one arm takes one")
-            self._reach(start.reshape(4, 4).double())
-        elif self._batch is None:
+            if len(start) != 1:
+                raise InputError(f"arm: {len(start)} starts; one arm takes one")
+            self._reach(start[0].double())
+        elif not self._placed:
             raise InputError("arm: no start pose; give a camera pose T_wc")
-        self._batch = start.shape[:-2] if start is not None else self._batch
-        assert self._batch is not None
+        self._placed = True
         self._data.qvel[:], self._data.ctrl[:] = 0, 0
         self._noise.manual_seed(self.config.seed)
         self._ticks = 0
         image = self._shoot()
         self._frames = deque([image] * (1 + -(-self._late // self._per_frame)))
-        return self._view(image, self._batch)
+        return self._view(image)
 
     @property
     def _late(self) -> int:
@@ -229,13 +216,13 @@ class ArmPlant:
     def _per_frame(self) -> int:
         return round(self.dt / TICK)
 
-    def step(self, v: Float[Tensor, "*B 6"]) -> tuple[View, Float[Tensor, "*B 6"]]:
+    def step(self, v: Float[Tensor, "1 6"]) -> tuple[View, Float[Tensor, "1 6"]]:
         """Follow a camera-frame twist [m/s, rad/s] for one frame; the latest image that has arrived, and the motion that was made.
 
         Raises:
             InputError: before the first reset.
         """
-        if self._batch is None:
+        if not self._placed:
             raise InputError("arm: step before reset; call reset(start) first")
         before = self._T_wc()
         twist = v.double().cpu().reshape(6)
@@ -252,7 +239,7 @@ class ArmPlant:
         if len(self._frames) > 1:
             self._frames.popleft()
         applied = lie.log(lie.inverse(before) @ self._T_wc()) / self.dt
-        return self._view(self._frames[0], self._batch), applied.reshape(v.shape)
+        return self._view(self._frames[0]), applied[None]
 
     def _joint_velocities(self, twist: Tensor) -> np.ndarray:
         """Joint velocities for a twist of the assumed camera [rad/s]: a step of the tool towards where that would bring it, within the limits."""

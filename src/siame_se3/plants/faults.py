@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from siame_se3.errors import SiameError
-from siame_se3.laws.types import Advice, Controller, Law, View, advise
-from siame_se3.plants.types import Plant
+from siame_se3.errors import InputError
+from siame_se3.laws.types import Controller, Law, Output, State, View
+from siame_se3.plants.types import Plant, WrappedPlant
 
 CAMERA_FAULTS = ("stops", "freezes", "black", "late", "hand")
 
 
-class FaultyCamera:
+class FaultyCamera(WrappedPlant):
     """A plant whose camera fails at a moment.
 
     Args:
@@ -37,27 +37,23 @@ class FaultyCamera:
         covered: float = 0.6,
     ) -> None:
         if kind not in CAMERA_FAULTS:
-            raise SiameError(f"fault '{kind}': use one of {', '.join(CAMERA_FAULTS)}")
-        self.plant, self.kind, self.at, self.late, self.covered = plant, kind, at, late, covered
-        self.provides, self.dt = plant.provides, plant.dt
+            raise InputError(f"fault '{kind}': use one of {', '.join(CAMERA_FAULTS)}")
+        super().__init__(plant)
+        self.kind, self.at, self.late, self.covered = kind, at, late, covered
         self.time = 0.0
         self._past: deque[View] = deque(maxlen=round(late / plant.dt) + 1)
 
-    def reset(self, start: Float[Tensor, "*B 4 4"] | None) -> View:
-        """See Plant."""
+    def reset(self, start: Float[Tensor, "n 4 4"] | None) -> View:
+        """See `Plant`."""
         self.time = 0.0
         self._past.clear()
         return self._seen(self.plant.reset(start))
 
-    def step(self, v: Float[Tensor, "*B 6"]) -> tuple[View, Float[Tensor, "*B 6"]]:
-        """See Plant."""
+    def step(self, v: Float[Tensor, "n 6"]) -> tuple[View, Float[Tensor, "n 6"]]:
+        """See `Plant`."""
         view, applied = self.plant.step(v)
         self.time += self.dt
         return self._seen(view), applied
-
-    def stop(self) -> None:
-        """See Plant."""
-        self.plant.stop()
 
     def _seen(self, view: View) -> View:
         assert view.image is not None
@@ -91,31 +87,30 @@ class FaultyLaw:
 
     @property
     def needs(self) -> frozenset[str]:
-        """See Controller."""
+        """See `Controller`."""
         return self.controller.needs
 
-    def aim(self, target: View) -> _NotANumber:
-        """See Controller."""
-        return _NotANumber(self.controller.aim(target), self.at)
+    def aim(self, target: View) -> tuple[Law, FaultyState]:
+        """See `Controller`."""
+        law, state = self.controller.aim(target)
+        (n,) = target.batch
+        return _FaultyLaw(law), FaultyState(state, torch.full((n,), self.at))
+
+
+@dataclass(frozen=True, eq=False)
+class FaultyState(State):
+    """The sound law's state, and how many sound iterations are left, of each run."""
+
+    state: Any
+    left: Int[Tensor, "n"]
 
 
 @dataclass(frozen=True)
-class _NotANumber:
+class _FaultyLaw:
     law: Law
-    left: int
 
-    def __call__(self, view: View) -> Float[Tensor, "*B 6"]:
-        return self.advise(view).v
-
-    def advise(self, view: View) -> Advice:
+    def __call__(self, view: View, state: FaultyState) -> tuple[Output, FaultyState]:
         """The law's, or NaN."""
-        said = advise(self.law, view)
-        v = said.v if self.left > 0 else torch.full_like(said.v, torch.nan)
-        return replace(said, v=v, law=_NotANumber(said.law, self.left - 1))
-
-    def updated(self, runs: Tensor, part: Any) -> Law:
-        """Of one camera there is nothing to put together."""
-        return self
-
-    def __getitem__(self, index: Any) -> _NotANumber:
-        return _NotANumber(self.law[index], self.left)
+        output, after = self.law(view, state.state)
+        v = torch.where(state.left[:, None] > 0, output.v, torch.nan)
+        return replace(output, v=v), FaultyState(after, state.left - 1)

@@ -6,20 +6,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.types import View
 from siame_se3.plants import mismatch as mismatches
 from siame_se3.plants.mismatch import Mismatch
-from siame_se3.scenes import conditions as augment
-from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.conditions import Augmentation, Conditions, apply, draw, draw_patches
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.render import render
 
 
-class HomographyPlant:
+class FlyingCameras:
     """Cameras over a plane; T_wc <- T_wc exp(v dt), then render.
 
     Args:
@@ -35,6 +34,7 @@ class HomographyPlant:
     """
 
     provides = frozenset({"image", "pose", "depth"})
+    T_tc = None
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class HomographyPlant:
         self._mismatch = mismatch
         self._T_wc: Tensor | None = None
         self._images: Tensor | None = None
-        self._conditions: augment.Conditions | None = None
+        self._conditions: Conditions | None = None
         self._generators: list[torch.Generator] = []
 
     def look(self, T_wc: Float[Tensor, "*B 4 4"]) -> View:
@@ -74,57 +74,63 @@ class HomographyPlant:
         Z = -T_wc[..., 2, 3] / T_wc[..., 2, 2]
         return View(images, T_wc, Z, self.camera)
 
-    def reset(self, start: Float[Tensor, "*B 4 4"] | None) -> View:
-        """Put one camera at each start pose and look."""
+    def reset(self, start: Float[Tensor, "n 4 4"] | None) -> View:
+        """Put one camera at each start pose and look.
+
+        Raises:
+            InputError: no start poses.
+        """
         if start is None:
-            raise SiameError("homography plant: no start pose; give camera poses T_wc")
+            raise InputError("flying cameras: no start pose; give camera poses T_wc")
         self._T_wc = start.clone()
-        flat = start.reshape(-1, 4, 4)
         if self._augmentation is not None:
             generators = [
-                torch.Generator().manual_seed(self._seed * 1_000_003 + self._first + k) for k in range(len(flat))
+                torch.Generator().manual_seed(self._seed * 1_000_003 + self._first + k) for k in range(len(start))
             ]
             size = (self.scene.width, self.scene.height)
-            drawn = [augment.draw(1, self._augmentation, size, g) for g in generators]
-            self._conditions = augment.Conditions(
+            drawn = [draw(1, self._augmentation, size, g) for g in generators]
+            self._conditions = Conditions(
                 **{name: torch.cat([getattr(d, name) for d in drawn]) for name in vars(drawn[0])}
             ).to(self._device)
             self._generators = generators
-        self._images = self._look_at(flat, torch.arange(len(flat)), None)
-        return self._view(self._images.reshape(*start.shape[:-2], *self._images.shape[1:]), self._T_wc)
+        self._images = self._look_at(start, torch.arange(len(start)), None)
+        return self._view(self._images, self._T_wc)
 
     def _look_at(self, T_wc: Tensor, runs: Tensor, twist: Tensor | None) -> Tensor:
         images, homographies = self._render(T_wc.to(self._device), runs, twist)
         if self._conditions is None or self._augmentation is None:
             return images
         if self._augmentation.each_frame:
-            drawn = [augment.draw_patches(1, self._augmentation, self._generators[int(r)]) for r in runs]
+            drawn = [draw_patches(1, self._augmentation, self._generators[int(r)]) for r in runs]
             self._conditions.patch[runs] = torch.cat(drawn).to(self._device)
         parts = [
-            augment.apply(
-                images[k], self._conditions[runs[k]], homographies[k], [self._generators[int(r)] for r in runs[k]]
-            )
+            apply(images[k], self._conditions[runs[k]], homographies[k], [self._generators[int(r)] for r in runs[k]])
             for k in torch.arange(len(runs)).split(128)
         ]
         return torch.cat(parts) if parts else images
 
-    def step(self, v: Float[Tensor, "*B 6"]) -> tuple[View, Float[Tensor, "*B 6"]]:
-        """Move and look; cameras with a zero twist keep their pose and image."""
+    def step(self, v: Float[Tensor, "n 6"]) -> tuple[View, Float[Tensor, "n 6"]]:
+        """Move and look; cameras with a zero twist keep their pose and image.
+
+        Raises:
+            InputError: before `reset`.
+        """
         if self._T_wc is None or self._images is None:
-            raise SiameError("homography plant: step before reset; call reset(start) first")
-        batch = self._T_wc.shape[:-2]
+            raise InputError("flying cameras: step before reset; call reset(start) first")
         v = v.double().cpu()
         if self._mismatch is not None and self._mismatch.size != 1:
             v = v / v.new_tensor([self._mismatch.size] * 3 + [1.0] * 3)
-        moving = (v.reshape(-1, 6) != 0).any(1).nonzero()[:, 0]
+        moving = (v != 0).any(1).nonzero()[:, 0]
         if len(moving):
-            flat = self._T_wc.reshape(-1, 4, 4).clone()
-            twist = v.reshape(-1, 6)[moving]
-            flat[moving] = flat[moving] @ lie.exp(twist * self.dt)
-            self._T_wc = flat.reshape(*batch, 4, 4)
-            self._images = self._images.clone()
-            self._images[moving] = self._look_at(flat[moving], moving, twist)
-        return self._view(self._images.reshape(*batch, *self._images.shape[1:]), self._T_wc), v
+            twist = v[moving]
+            T_wc, images = self._T_wc.clone(), self._images.clone()
+            T_wc[moving] = T_wc[moving] @ lie.exp(twist * self.dt)
+            images[moving] = self._look_at(T_wc[moving], moving, twist)
+            self._T_wc, self._images = T_wc, images
+        return self._view(self._images, self._T_wc), v
 
     def stop(self) -> None:
         """Cameras here have no inertia: nothing to do."""
+
+    def close(self) -> None:
+        """Nothing is held."""

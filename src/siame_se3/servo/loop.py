@@ -1,6 +1,6 @@
 """servo(plant, controller, target) -> Trajectory: the only place where laws and plants meet.
 
-Gain, limits, stop rules and safety live here. A run that gets no valid law stands still.
+Each iteration: look, law, settle, limit, act, log. Gain and limits are applied here, once. A run that gets no valid law stands still.
 """
 
 from __future__ import annotations
@@ -14,83 +14,24 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from siame_se3.errors import SiameError
-from siame_se3.laws.types import Controller, Law, View, advise
+from siame_se3.errors import InputError, LawError, SiameError
+from siame_se3.laws.types import Controller, Law, View
 from siame_se3.plants.types import Plant
-from siame_se3.servo.guard import Guard, Halt, Safety
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.guard import Guard, Unguarded
+from siame_se3.servo.limits import adaptive_gain, limited
+from siame_se3.servo.recorder import Recorder
+from siame_se3.servo.runs import Runs
+from siame_se3.servo.safety import Halt, Safety
+from siame_se3.servo.settling import Settling
 from siame_se3.servo.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class ServoConfig:
-    """How a law is followed.
-
-    Attributes:
-        gain: lambda far from the goal [1/s].
-        gain_at_rest: lambda near it [1/s], reached as the commanded motion fades (adaptive gain, ViSP's form
-            (g0 - ginf) exp(-slope |v| / (g0 - ginf)) + ginf); 0 for a constant gain.
-        gain_slope: the adaptive gain's slope at zero motion.
-        max_iterations: a run ends after this many.
-        timeout: and after this much wall time [s]; 0 for none.
-        settle_v: the motion has settled when the law's velocity at gain 1, averaged over the last `settle_steps` iterations
-            (so that what only trembles counts as still), is below this [m/s]...
-        settle_w: ...and this [rad/s], for more than half as many iterations in a row (a law whose velocity turns around is not still).
-        settle_steps: how many.
-        lost_steps: a run whose law finds a fault (too few matches, an image that is not one) stands still, and ends after
-            this many such iterations in a row.
-        max_v: limit of the commanded speed [m/s]; the whole twist is scaled, so that its direction stays.
-        max_w: and of the commanded rotation [rad/s].
-        max_acceleration_v: limit of the speed's change [m/s^2]; 0 for none.
-        max_acceleration_w: and of the rotation's [rad/s^2]; 0 for none.
-    """
-
-    gain: float = 5.0
-    gain_at_rest: float = 0.0
-    gain_slope: float = 30.0
-    max_iterations: int = 500
-    timeout: float = 0.0
-    settle_v: float = 2e-4
-    settle_w: float = math.radians(0.02)
-    settle_steps: int = 8
-    lost_steps: int = 5
-    max_v: float = 0.5
-    max_w: float = math.radians(90)
-    max_acceleration_v: float = 0.0
-    max_acceleration_w: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("gain", "max_v", "max_w"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise SiameError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give a number above 0")
-        for name in ("max_iterations", "settle_steps", "lost_steps"):
-            if getattr(self, name) < 1:
-                raise SiameError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give 1 or more")
-
-
-def adaptive_gain(config: ServoConfig, v: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 1"]:
-    """lambda(|v|): `gain` far away, `gain_at_rest` as |v| goes to zero (ViSP's vpAdaptiveGain)."""
-    size = v.norm(dim=-1, keepdim=True)
-    span = config.gain_at_rest - config.gain
-    if config.gain_at_rest <= 0 or span == 0:
-        return torch.full_like(size, config.gain)
-    return span * torch.exp(-config.gain_slope * size / abs(span)) + config.gain
-
-
-def limited(config: ServoConfig, v: Tensor, previous: Tensor, dt: float) -> Tensor:
-    """The twist within the speed limits (scaled as a whole, so that the direction stays) and the acceleration limits."""
-    speed = torch.stack((v[..., :3].norm(dim=-1) / config.max_v, v[..., 3:].norm(dim=-1) / config.max_w), -1).amax(-1)
-    v = v / speed.clamp(min=1)[..., None]
-    change = v - previous
-    for part, limit in ((slice(0, 3), config.max_acceleration_v), (slice(3, 6), config.max_acceleration_w)):
-        if limit > 0:
-            size = change[..., part].norm(dim=-1, keepdim=True)
-            change[..., part] *= (limit * dt / size.clamp(min=1e-12)).clamp(max=1)
-    return previous + change
+_STOPS = 5  # how often a stop that Ctrl-C interrupts is tried again
 
 
 def servo(
@@ -106,176 +47,172 @@ def servo(
     """Close the loop until every run has settled or run out of iterations or time.
 
     Args:
-        plant: what moves. controller: what aims. target: the desired view(s), batch axes *B.
-        start: start poses T_wc of a simulated plant, or None for a robot that stays where it is.
+        plant: what moves. controller: what aims. target: the desired view(s); their batch axes are flattened to n runs.
+        start: start poses T_wc of a simulated plant, one a run, or None for a robot that stays where it is.
         config: gain, limits and stop rules.
         settings: kept in the trajectory, for the report.
-        report: told at each iteration how many have passed and how many runs still move.
+        report: called at each iteration with the number of iterations and of runs that still move.
         safety: of a robot, one camera: limits, and reasons to stand still. The trajectory is kept when one ends the run, when the plant
             is lost (OSError, or a SiameError of its own), and at Ctrl-C.
 
     Raises:
-        SiameError: before anything moves, if the law needs what the plant does not provide.
+        SiameError: before anything moves, if the law needs what the plant does not provide, or targets and starts do not match.
     """
     config = config or ServoConfig()
     if missing := controller.needs - plant.provides:
-        raise SiameError(
-            f"law needs {', '.join(sorted(missing))}, which this plant does not provide (it has {', '.join(sorted(plant.provides))})"
+        raise LawError(
+            f"the law needs {', '.join(sorted(missing))}, which this plant does not provide (it has {', '.join(sorted(plant.provides))})"
         )
-    law = controller.aim(target)
-    view = plant.reset(start)
-    anchor = next(x for x in (view.image, view.T_wc) if x is not None)
-    batch = anchor.shape[:-3] if view.image is not None else anchor.shape[:-2]
-    n = math.prod(batch)
-    aimed = (
-        target.image.shape[:-3]
-        if target.image is not None
-        else target.T_wc.shape[:-2]
-        if target.T_wc is not None
-        else batch
-    )
-    if aimed != batch:
+    target = target.flat()
+    law, state = controller.aim(target)
+    view = plant.reset(None if start is None else start.reshape(-1, 4, 4))
+    (n,) = view.batch
+    if target.batch != (n,):
         plant.stop()
-        raise SiameError(f"{tuple(aimed)} targets for {tuple(batch)} cameras; give each camera a target of its own")
-
-    def flat(v: View) -> View:
-        image = None if v.image is None else v.image.reshape(n, *v.image.shape[-3:])
-        T_wc = None if v.T_wc is None else v.T_wc.reshape(n, 4, 4)
-        return View(image, T_wc, None if v.depth is None else v.depth.reshape(n), v.camera)
-
-    unknown = torch.full((n, 4, 4), torch.nan, dtype=torch.float64)
-
-    def pose_of(v: View) -> Tensor:
-        return unknown if v.T_wc is None else v.T_wc.reshape(n, 4, 4).double().cpu().clone()
-
-    state = flat(view)
-    poses, twists, applied_log, active_log, stages, seconds = [pose_of(view)], [], [], [], [], []
-    active = torch.ones(n, dtype=torch.bool)
-    iterations = torch.zeros(n, dtype=torch.long)
-    valid = torch.zeros(n, dtype=torch.long)  # iterations since the last fault
-    recent = torch.zeros(config.settle_steps, n, 6, dtype=torch.float64)
-    still = torch.zeros(n, dtype=torch.long)  # iterations in a row that the mean of those has been small
-    reason = ["iterations"] * n
-    previous = torch.zeros(n, 6, dtype=torch.float64)
-    lost = torch.zeros(n, dtype=torch.long)
-    runs: Tensor = torch.arange(n)
-    # The law of the runs that still move. Laws are indexed by run: with several batch axes by the run's place in them.
-    sub: Law = law[torch.unravel_index(runs, batch)] if batch else law
-
-    def act(command: Tensor, stage: Tensor) -> None:
-        nonlocal view, state, previous
-        view, applied = plant.step(command.reshape(*batch, 6))
-        state = flat(view)
-        previous = command
-        iterations.add_(active)
-        poses.append(pose_of(view))
-        twists.append(command)
-        applied_log.append(applied.double().cpu().reshape(n, 6))
-        active_log.append(active.clone())
-        stages.append(stage)
-
-    guard = Guard(safety, plant.dt, view, getattr(plant, "T_tc", None)) if safety else None
-    halt: Halt | None = guard.seen(view) if guard else None
-    began = time.perf_counter()
-    try:
-        for _ in range(config.max_iterations):
-            if halt:
+        raise InputError(f"{target.batch[0]} targets for {n} cameras; give each camera a target of its own")
+    guard: Guard | Unguarded = Guard(safety, plant, view) if safety else Unguarded()
+    follow, record = _Follow(law, state, config, guard, plant.dt, n), Recorder(view, target, plant.dt)
+    with _Stop(plant, guard, record, follow.runs) as stop:
+        stop.halt = guard.seen(view)
+        while not stop.halt and len(record) < config.max_iterations:
+            step = follow.step(view)
+            if not isinstance(step, _Step):
+                stop.halt = step
                 break
-            # Settled runs leave the law's batch when a tenth of it has.
-            if batch and int(active[runs].sum()) <= 0.9 * len(runs):
-                sub, runs = sub[active[runs].nonzero()[:, 0]], runs[active[runs]]
-            t0 = time.perf_counter()
-            advice = advise(sub, state[runs] if batch else view)
-            seconds.append((time.perf_counter() - t0) / len(runs))
-            sub = advice.law
-            raw = torch.zeros(n, 6, dtype=torch.float64)
-            raw[runs] = advice.v.double().cpu().reshape(len(runs), 6)
-            raw[~active] = 0
-            stage = torch.full((n,), -1)
-            stage[runs] = advice.stage.cpu()
-            faulty = torch.zeros(n, dtype=torch.bool)
-            for k, fault in zip(runs.tolist(), advice.faults, strict=True):
-                faulty[k] = fault != ""
-                if fault and active[k] and int(lost[k]) + 1 >= config.lost_steps:
-                    reason[k] = fault
-            lost = torch.where(faulty, lost + 1, 0)
-            raw[faulty] = 0
-            if guard and not bool(faulty.any()) and (halt := guard.judged(raw)):
-                break
-            active = active & (lost < config.lost_steps)
-            bad = active & ~torch.isfinite(raw).all(1)
-            for k in bad.nonzero()[:, 0].tolist():
-                reason[k] = "law not finite"
-            active = active & ~bad
-            raw[bad] = 0
-            recent = torch.cat((recent[1:], raw[None]))
-            valid = torch.where(faulty, 0, valid + 1)
-            mean = recent.mean(0)
-            small = (mean[:, :3].norm(dim=1) < config.settle_v) & (mean[:, 3:].norm(dim=1) < config.settle_w)
-            still = torch.where(small & (valid >= config.settle_steps), still + 1, 0)
-            settled = active & (still > config.settle_steps // 2)
-            for k in settled.nonzero()[:, 0].tolist():
-                reason[k] = "settled"
-            active = active & ~settled
-            if config.timeout > 0 and time.perf_counter() - began > config.timeout:
-                for k in active.nonzero()[:, 0].tolist():
-                    reason[k] = "timeout"
-                active = torch.zeros_like(active)
-            stage[~active] = -1
-            if not bool(active.any()):
-                seconds.pop()
-                break
-            command = limited(config, adaptive_gain(config, raw) * raw, previous, plant.dt)
-            if guard:
-                command = guard.limited(command, previous)
-            command[faulty | ~active] = 0
-            act(command, stage)
-            report(len(twists), int(active.sum()))
-            if guard:
-                halt = guard.seen(view, applied_log[-1])
-    except (OSError, SiameError, KeyboardInterrupt) as error:
-        if guard is None:
-            raise
+            view, applied = plant.step(step.command)
+            stop.moving = step.command
+            record.add(view, step.command, applied, follow.runs, step.stage, step.seconds)
+            report(len(record), int(follow.runs.active.sum()))
+            stop.halt = guard.seen(view, applied, step.command)
+    if stop.halt:
+        log.warning("stopped: %s", stop.halt.reason)
+        follow.runs.reason = [stop.halt.reason]
+    kept: dict[str, Any] = {"servo": asdict(config)}
+    if safety:
+        kept |= {"safety": asdict(safety), "T_tc": None if plant.T_tc is None else plant.T_tc.tolist()}
+    return record.trajectory(follow.runs, kept | (settings or {}))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What an iteration commands (n, 6), the stage that each run's law is in, and the law's wall time a run [s]."""
+
+    command: Float[Tensor, "n 6"]
+    stage: Int[Tensor, "n"]
+    seconds: float
+
+
+class _Follow:
+    """n runs as they follow their law: law, settle, limit."""
+
+    def __init__(self, law: Law, state: Any, config: ServoConfig, guard: Guard | Unguarded, dt: float, n: int) -> None:
+        self._law, self._state, self._config, self._guard, self._dt = law, state, config, guard, dt
+        self._limits = (*config.limits, *guard.limits)
+        self._settling = Settling(config, n)
+        self._command = torch.zeros(n, 6, dtype=torch.float64)
+        self._began = time.perf_counter()
+        self.runs = Runs(n, config.lost_steps)
+
+    def step(self, view: View) -> _Step | Halt | None:
+        """The next commands; a reason to halt; or None where no run moves any more."""
+        c, runs, guard = self._config, self.runs, self._guard
+        raw, stage, faults, seconds = self._ask(view)
+        faulty = runs.faults(faults)
+        raw[faulty] = 0
+        if not bool(faulty.any()) and (halt := guard.judged(raw)):
+            return halt
+        infinite = ~torch.isfinite(raw).all(1)
+        runs.end(infinite, "law not finite")
+        raw[infinite] = 0
+        runs.end(self._settling.update(raw, faulty), "settled")
+        if c.timeout > 0 and time.perf_counter() - self._began > c.timeout:
+            runs.end(torch.ones_like(runs.active), "timeout")
+        if not bool(runs.active.any()):
+            return None
+        stage[~runs.active] = -1
+        gain = adaptive_gain(raw, c.gain, c.gain_at_rest, c.gain_slope)
+        command = limited(self._limits, gain * raw, self._command, self._dt)
+        command[faulty | ~runs.active] = 0
+        if halt := guard.sent(command):
+            return halt
+        self._command = command
+        return _Step(command, stage, seconds)
+
+    def _ask(self, view: View) -> tuple[Float[Tensor, "n 6"], Int[Tensor, "n"], tuple[str, ...], float]:
+        """Of all runs the law's velocities at gain 1 and stages, zero and -1 where a run has ended; of the runs asked for, their faults;
+        and the wall time a run [s]."""
+        runs = self.runs
+        if (kept := runs.shrink()) is not None:
+            self._state = self._state[kept]
+        asked = time.perf_counter()
+        output, self._state = self._law(view[runs.asked], self._state)
+        seconds = (time.perf_counter() - asked) / len(runs.asked)
+        n = len(runs.active)
+        raw = torch.zeros(n, 6, dtype=torch.float64)
+        raw[runs.asked] = output.v.double().cpu()
+        raw[~runs.active] = 0
+        stage = torch.full((n,), -1)
+        stage[runs.asked] = output.stage.cpu()
+        return raw, stage, output.faults, seconds
+
+
+class _Stop:
+    """Brings the plant to rest, whatever ends the loop: over the guard's ramp where a halt can wait, and in every path by `plant.stop()`.
+
+    With a guard, a lost plant (OSError, SiameError) and Ctrl-C are halts, and the loop ends as usual; other errors go on after the stop.
+
+    Attributes:
+        halt: why the robot is to stand still; None while nothing is wrong.
+        moving: the last command.
+    """
+
+    def __init__(self, plant: Plant, guard: Guard | Unguarded, record: Recorder, runs: Runs) -> None:
+        self._plant, self._guard, self._record, self._runs = plant, guard, record, runs
+        self.halt: Halt | None = None
+        self.moving = torch.zeros(record.n, 6, dtype=torch.float64)
+
+    def __enter__(self) -> _Stop:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        guarded = isinstance(self._guard, Guard)
+        known = guarded and self._known(error)
+        if error is not None and not known:
+            self.halt = Halt("an error of the program", True)
+        try:
+            if guarded and bool(self.moving.any()) and not (self.halt and self.halt.at_once):
+                self._ramp()
+        except (KeyboardInterrupt, OSError, SiameError):
+            log.warning("the ramp to zero was interrupted; stopping at once")
+        finally:
+            self._stop()
+        return known
+
+    def _known(self, error: BaseException | None) -> bool:
+        """Whether the error is one that ends a guarded run in order."""
         if isinstance(error, KeyboardInterrupt):
-            halt = Halt("Ctrl-C", False)
-        else:
-            halt = Halt(f"plant lost: {error}" if isinstance(error, OSError) else str(error), True)
-    except BaseException:
-        halt = Halt("an error of the program", True)
-        raise
-    finally:
-        if guard and bool(previous.any()) and not (halt and halt.at_once):
-            moving, active = previous, torch.zeros(n, dtype=torch.bool)
-            steps = math.ceil(guard.safety.ramp / plant.dt)
-            with contextlib.suppress(OSError, SiameError):
-                for k in range(1, steps + 1):
-                    seconds = [*seconds[: len(twists)], 0.0]
-                    act(moving * (1 - k / steps), torch.full((n,), -1))
-        with contextlib.suppress(*((OSError, SiameError) if halt else ())):
-            plant.stop()
-    if halt:
-        log.warning("stopped: %s", halt.reason)
-        reason = [halt.reason]
-    T = len(twists)
-    T_wd = unknown if target.T_wc is None else target.T_wc.double().cpu().expand(*batch, 4, 4).reshape(n, 4, 4)
+            self.halt = Halt("Ctrl-C", False)
+        elif isinstance(error, OSError):
+            self.halt = Halt(f"plant lost: {error}", True)
+        elif isinstance(error, SiameError):
+            self.halt = Halt(str(error), True)
+        return isinstance(error, KeyboardInterrupt | OSError | SiameError)
 
-    def stacked(parts: list[Tensor], tail: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        return (
-            torch.stack(parts).reshape(len(parts), *batch, *tail)
-            if parts
-            else torch.zeros(0, *batch, *tail, dtype=dtype)
-        )
+    def _ramp(self) -> None:
+        """The last command, ever less of it, down to zero."""
+        self._runs.active = torch.zeros_like(self._runs.active)
+        steps = math.ceil(self._guard.ramp / self._plant.dt)
+        for k in range(1, steps + 1):
+            command = self.moving * (1 - k / steps)
+            view, applied = self._plant.step(command)
+            self._record.add(view, command, applied, self._runs)
 
-    return Trajectory(
-        T_wc=stacked(poses, (4, 4), torch.float64),
-        T_wd=T_wd.reshape(*batch, 4, 4),
-        twist=stacked(twists, (6,), torch.float64),
-        applied=stacked(applied_log, (6,), torch.float64),
-        active=stacked(active_log, (), torch.bool),
-        stage=stacked(stages, (), torch.long),
-        iterations=iterations.reshape(batch),
-        reason=reason,
-        step_seconds=torch.tensor(seconds[:T], dtype=torch.float64),
-        dt=plant.dt,
-        settings={"servo": asdict(config), **(settings or {})},
-    )
+    def _stop(self) -> None:
+        """`plant.stop()`, again where Ctrl-C interrupts it; that a lost plant cannot stop is known."""
+        for _ in range(_STOPS):
+            try:
+                with contextlib.suppress(*((OSError, SiameError) if self.halt else ())):
+                    self._plant.stop()
+                return
+            except KeyboardInterrupt:
+                continue

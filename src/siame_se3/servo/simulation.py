@@ -14,7 +14,7 @@ from siame_se3.errors import SiameError
 from siame_se3.files import hardware
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.poses import Workspace
-from siame_se3.servo.loop import ServoConfig
+from siame_se3.servo.config import ServoConfig
 
 if TYPE_CHECKING:
     from siame_se3.geometry.camera import Camera
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from siame_se3.plants.arm import ArmConfig
     from siame_se3.plants.mismatch import Mismatch
     from siame_se3.scenes.planar import Scene
-    from siame_se3.servo.guard import Safety
+    from siame_se3.servo.safety import Safety
     from siame_se3.servo.trajectory import Trajectory
 
 
@@ -43,13 +43,13 @@ def run_servo(
     """Simulated runs of a law; the trajectory, the desired views, and the last ones."""
     from tqdm import tqdm
 
-    from siame_se3.plants.flying import HomographyPlant
+    from siame_se3.plants.flying import FlyingCameras
     from siame_se3.scenes import poses as sampling
     from siame_se3.servo.loop import servo
 
     workspace = Workspace(distance=distance)
     T_wd, T_wc = sampling.draw_starts(starts, runs, scene, camera, workspace, seed)
-    plant = HomographyPlant(scene, camera, conditions=conditions, seed=seed, mismatch=mismatch)
+    plant = FlyingCameras(scene, camera, conditions=conditions, seed=seed, mismatch=mismatch)
     desired = plant.look(T_wd)
     assert desired.image is not None
     contrast = desired.image.flatten(-3).std(-1)
@@ -115,12 +115,12 @@ def run_arm(
             if len(done) == min(runs, len(T_wc)):
                 break
             try:
-                target = plant.look(goal)
-                plant.reset(start)
+                target = plant.look(goal[None])
+                plant.reset(start[None])
             except SiameError:
                 passed += 1
                 continue
-            done.append(servo(plant, controller, target, start, config, settings, safety=safety))
+            done.append(servo(plant, controller, target, start[None], config, settings, safety=safety))
             desired.append(target)
             last.append(plant.look(done[-1].T_wc[-1]))
     finally:
@@ -132,7 +132,7 @@ def run_arm(
 
     def batch(views: list[View]) -> View:
         images = [view.image for view in views if view.image is not None]
-        return View(torch.stack(images), camera=camera)
+        return View(torch.cat(images), camera=camera)
 
     trajectory = Trajectory.joined(done)
     trajectory.settings["seconds"] = round(time.perf_counter() - began, 2)

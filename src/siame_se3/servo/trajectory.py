@@ -1,9 +1,8 @@
-"""The nouns passed between rooms: View (what a camera gives) and Trajectory (what a servo run leaves)."""
+"""Trajectory: what a batch of servo runs leaves, and its file."""
 
 from __future__ import annotations
 
 import json
-import math
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -25,8 +24,9 @@ class Trajectory:
     """T iterations of a batch of runs.
 
     Attributes:
-        T_wc: camera poses before each iteration's motion and one after the last; NaN when the plant does not know them.
-        T_wd: desired poses.
+        T_wc: camera poses before each iteration's motion and one after the last; NaN when the plant does not know them. They are in the
+            scene's frame, or in that of the robot's base where settings['poses'] is 'base'.
+        T_wd: desired poses, in the same frame.
         twist: v commanded, camera frame [m/s, rad/s].
         applied: v that the plant made of it.
         active: runs that were still moving at that iteration.
@@ -38,20 +38,20 @@ class Trajectory:
         settings: what made it: all options, for the report.
     """
 
-    T_wc: Float[Tensor, "T1 *B 4 4"]
-    T_wd: Float[Tensor, "*B 4 4"]
-    twist: Float[Tensor, "T *B 6"]
-    applied: Float[Tensor, "T *B 6"]
-    active: Bool[Tensor, "T *B"]
-    stage: Int[Tensor, "T *B"]
-    iterations: Tensor
+    T_wc: Float[Tensor, "T1 n 4 4"]
+    T_wd: Float[Tensor, "n 4 4"]
+    twist: Float[Tensor, "T n 6"]
+    applied: Float[Tensor, "T n 6"]
+    active: Bool[Tensor, "T n"]
+    stage: Int[Tensor, "T n"]
+    iterations: Int[Tensor, "n"]
     reason: list[str]
     step_seconds: Float[Tensor, "T"]
     dt: float
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def error_norms(self) -> tuple[Float[Tensor, "T1 *B"], Float[Tensor, "T1 *B"]]:
+    def error_norms(self) -> tuple[Float[Tensor, "T1 n"], Float[Tensor, "T1 n"]]:
         """Distance [m] and angle [rad] between current and desired camera over time."""
         return lie.error_norms(lie.inverse(self.T_wd) @ self.T_wc)
 
@@ -67,23 +67,19 @@ class Trajectory:
             for x in values:
                 tail = x[-1:] if fill is None else torch.full((1, *x.shape[1:]), fill, dtype=x.dtype)
                 parts.append(torch.cat((x, tail.expand(length - len(x), *x.shape[1:]))))
-            return torch.stack(parts, 1)
-
-        def flat(name: str) -> list[Tensor]:
-            event = {"T_wc": 2, "twist": 1, "applied": 1, "active": 0, "stage": 0}[name]
-            return [(x := getattr(run, name)).reshape(len(x), *x.shape[x.ndim - event :]) for run in runs]
+            return torch.cat(parts, 1)
 
         seconds = torch.zeros(T, dtype=torch.float64)
         for k in range(T):
             seconds[k] = torch.stack([run.step_seconds[k] for run in runs if k < len(run.step_seconds)]).mean()
         return Trajectory(
-            T_wc=padded(flat("T_wc"), None),
-            T_wd=torch.stack([run.T_wd.reshape(4, 4) for run in runs]),
-            twist=padded(flat("twist"), 0),
-            applied=padded(flat("applied"), 0),
-            active=padded(flat("active"), False),
-            stage=padded(flat("stage"), -1),
-            iterations=torch.cat([run.iterations.reshape(1) for run in runs]),
+            T_wc=padded([run.T_wc for run in runs], None),
+            T_wd=torch.cat([run.T_wd for run in runs]),
+            twist=padded([run.twist for run in runs], 0),
+            applied=padded([run.applied for run in runs], 0),
+            active=padded([run.active for run in runs], False),
+            stage=padded([run.stage for run in runs], -1),
+            iterations=torch.cat([run.iterations for run in runs]),
             reason=[reason for run in runs for reason in run.reason],
             step_seconds=seconds,
             dt=runs[0].dt,
@@ -116,19 +112,19 @@ class Trajectory:
                 meta = json.loads(str(file["json"]))
                 tensors: dict[str, Any] = {k: torch.from_numpy(file[k]) for k in file.files if k != "json"}
             trajectory = Trajectory(**tensors, **meta)
-            T, batch = len(trajectory.twist), trajectory.T_wd.shape[:-2]
+            T, n = len(trajectory.twist), len(trajectory.T_wd)
             shapes = {
-                "T_wc": (T + 1, *batch, 4, 4),
-                "T_wd": (*batch, 4, 4),
-                "twist": (T, *batch, 6),
-                "applied": (T, *batch, 6),
-                "active": (T, *batch),
-                "stage": (T, *batch),
-                "iterations": batch,
+                "T_wc": (T + 1, n, 4, 4),
+                "T_wd": (n, 4, 4),
+                "twist": (T, n, 6),
+                "applied": (T, n, 6),
+                "active": (T, n),
+                "stage": (T, n),
+                "iterations": (n,),
                 "step_seconds": (T,),
             }
             fits = all(getattr(trajectory, name).shape == shape for name, shape in shapes.items())
-            if not fits or len(trajectory.reason) != math.prod(batch) or not isinstance(trajectory.settings, dict):
+            if not fits or len(trajectory.reason) != n or not isinstance(trajectory.settings, dict):
                 raise broken
             return trajectory
         except (

@@ -14,8 +14,7 @@ from siame_se3.errors import SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
-from siame_se3.laws.pose import TEACHERS
-from siame_se3.laws.types import View
+from siame_se3.laws.pose import teacher_velocity
 from siame_se3.scenes import conditions as augment
 from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.conditions import Augmentation
@@ -238,7 +237,7 @@ class BatchSource:
         if self.output == "pose":
             target = lie.vector_from_pose(lie.inverse(T_wc[desired]) @ T_wc[current])
         else:
-            target = TEACHERS[c.teacher].aim(View(T_wc=T_wc[desired]))(View(T_wc=T_wc[current]))
+            target = teacher_velocity(c.teacher, T_wc[desired], T_wc[current])
         t4 = time.perf_counter()
         seconds = {"sample": t1 - t0, "render": t2 - t1, "augment": t3 - t2, "teacher": t4 - t3}
         device = self.device
