@@ -15,6 +15,9 @@ HOUSE = Path(spec.origin).parent
 EXPORTED = {
     "networks.siamese",
     "networks.pooling",
+    "networks.homography",
+    "networks.fusion",
+    "networks.resnet",
     "geometry.plane",
     "images.contrast",
 }  # run on tensors whose shapes are tensors

@@ -199,7 +199,7 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("servo", "--law", "neural", "--scene", "photo.png"), ("--scene photo.png", "--model")),
         (("servo", "--law", "dvs", "--scene", "photo.png", "--dvs.border", "1"), ("dvs", "border")),
         (("servo", "--model", "no.safetensors", "--scene", "photo.png"), ("no.safetensors", "no such file")),
-        (("servo", "--model", "text.png", "--scene", "photo.png"), ("text.png", "siame train")),
+        (("servo", "--model", "text.png", "--scene", "photo.png"), ("text.png", "not a safetensors file")),
         (
             ("servo", "--model", "other.safetensors", "--scene", "photo.png"),
             ("other.safetensors", "not a siame-se3 model"),
@@ -215,7 +215,7 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--gain", "0"), ("--gain",)),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--runs", "0"), ("--runs",)),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--figure", "x.bmp", "--runs", "1"), ("x.bmp", ".png")),
-        (("export", "text.png"), ("text.png", "siame train")),
+        (("export", "text.png"), ("text.png", "not a safetensors file")),
         (("plot", "text.png"), ("text.png", "siame servo")),
     ],
 )

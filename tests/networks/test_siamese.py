@@ -13,7 +13,7 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.images.contrast import local_contrast
 from siame_se3.laws.pose import pbvs_velocity
-from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.config import FitConfig, NetworkConfig
 from siame_se3.networks.pooling import HomographyPool
 from siame_se3.networks.siamese import SiameseNetwork
 
@@ -181,7 +181,7 @@ def test_absolute_pairs_are_regressed_and_differentiated_as_one_by_one(tiny: Net
 
 
 def test_absolute_fusion_gives_poses_only(tiny: NetworkConfig) -> None:
-    with pytest.raises(SiameError, match="output pose too"):
+    with pytest.raises(SiameError, match="gives no velocity; give output pose"):
         replace(tiny, fusion="absolute")
 
 
@@ -237,9 +237,9 @@ def test_homography_pool_solves_the_weighted_normal_equations() -> None:
     row_y = torch.stack((zero, zero, zero, u, v, one, -u * Y, -v * Y), -1)
     A, b = torch.cat((row_x, row_y)), torch.cat((X, Y))
     weight = torch.exp(-2 * log_scale.flatten()).repeat(2)
-    first, last = pool.STIFFNESS
+    first, last = FitConfig().stiffness
     damping = torch.tensor([first] * 6 + [last] * 2).double()
-    prior = pool.PRIOR * torch.tensor([1, 0, 0, 0, 1, 0, 0, 0]).double()
+    prior = FitConfig().prior * torch.tensor([1, 0, 0, 0, 1, 0, 0, 0]).double()
     h = torch.linalg.solve((A.mT * weight) @ A + damping.diag(), (A.mT * weight) @ b + damping * prior)
     torch.testing.assert_close(pool(torch.zeros(1, 4, 7, 7))[0] / pool.units, h, rtol=0, atol=1e-7)
 
@@ -255,7 +255,7 @@ def test_homography_pool_weighs_down_cells_that_are_sure_and_wrong() -> None:
 def test_homography_pool_without_knowledge_is_the_prior() -> None:
     pool, _, points = homography_of_cells()
     pool.points = Told(0 * points, torch.full((1, 7, 7), 9.0))  # type: ignore[assignment]  # as above
-    prior = pool.PRIOR * pool.units * torch.tensor([1, 0, 0, 0, 1, 0, 0, 0])
+    prior = FitConfig().prior * pool.units * torch.tensor([1, 0, 0, 0, 1, 0, 0, 0])
     torch.testing.assert_close(pool(torch.zeros(1, 4, 7, 7))[0], prior, rtol=0, atol=1e-5)
 
 
@@ -371,5 +371,5 @@ def test_poses_of_homographies_with_errors_are_rotations_near_the_true_ones() ->
 
 
 def test_geometric_fusion_needs_homographies(tiny: NetworkConfig) -> None:
-    with pytest.raises(SiameError, match="reads homographies"):
+    with pytest.raises(SiameError, match="does not read pooling 'spatial'; give pooling homography"):
         replace(tiny, fusion="geometric")

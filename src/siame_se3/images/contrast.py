@@ -15,18 +15,26 @@ def contrast(image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n"]:
     return some.std(2, correction=0).amax(1).cpu()
 
 
-def local_contrast(x: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "n c h w"]:
-    """Each pixel less the mean of its neighbourhood (about side x side), over the contrast there (all channels' together).
+def local_contrast(
+    x: Float[Tensor, "n c h w"], side: int, floor: float = 0.02, cells: int = 5
+) -> Float[Tensor, "n c h w"]:
+    """Each pixel less the mean of its neighbourhood, over the contrast there (all channels' together).
 
-    A slow gain and bias, as lamps and exposure make them, cancel; contrasts under 2 % of the range, which are noise, stay
-    small. Means are taken on a fifth of the neighbourhood's resolution and interpolated: they are smooth, and it is quick.
+    A slow gain and bias, as lamps and exposure make them, cancel. Means are taken on a coarse grid and interpolated: they are smooth,
+    and it is quick.
+
+    Args:
+        x: images in [0, 1].
+        side: of the neighbourhood, about [px].
+        floor: contrasts under it, which are noise, stay small [share of the range].
+        cells: of the coarse grid, along a neighbourhood's side.
     """
-    k = max(1, round(side / 5))
+    k = max(1, round(side / cells))
 
     def mean(z: Tensor) -> Tensor:
-        cells = F.avg_pool2d(F.avg_pool2d(z, k, ceil_mode=True), 5, 1, 2, count_include_pad=False)
-        smooth = F.interpolate(cells, scale_factor=float(k), mode="bilinear", align_corners=False)
+        coarse = F.avg_pool2d(F.avg_pool2d(z, k, ceil_mode=True), cells, 1, cells // 2, count_include_pad=False)
+        smooth = F.interpolate(coarse, scale_factor=float(k), mode="bilinear", align_corners=False)
         return smooth[..., : z.shape[-2], : z.shape[-1]]
 
     x = x - mean(x)
-    return x * torch.rsqrt(mean(x.square().mean(1, keepdim=True)) + 0.02**2)
+    return x * torch.rsqrt(mean(x.square().mean(1, keepdim=True)) + floor**2)

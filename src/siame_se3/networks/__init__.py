@@ -1,5 +1,5 @@
 """What is the network?
 
-config, siamese, pooling, matching, losses, engines (what runs it), checkpoint and export (files).
+config, backbone, pooling, fusion, matching, losses, engines (what runs it), checkpoint and export (files).
 A new pooling, fusion or engine belongs here; it knows no plant.
 """

@@ -1,20 +1,119 @@
-"""What a network is: `NetworkConfig`, saved in its checkpoint."""
+"""What a network is: `NetworkConfig`. All that changes what a network says is here, and so in its checkpoint."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NoReturn, get_args
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import ModelError
 from siame_se3.geometry.camera import Camera
 
-POOLINGS = ("average", "spatial", "homography", "descriptors")
+PoolingName = Literal["average", "spatial", "homography", "descriptors"]
+FusionName = Literal["geometric", "matching", "difference", "concatenation", "relative", "absolute"]
+OutputName = Literal["velocity", "pose"]
+Range = tuple[float, float]
+
+LARGEST_IMAGE, MOST_CELLS, LARGEST_LAYER = 2048, 256, 1 << 16  # [px], along a side, numbers of one layer
 
 
-FUSIONS = ("geometric", "matching", "difference", "concatenation", "relative", "absolute")
+@dataclass(frozen=True)
+class InputConfig:
+    """How an image becomes what the backbone sees.
+
+    Attributes:
+        luma: weights of red, green and blue where the input is grey.
+        mean: of red, green and blue, taken off without local contrast (ImageNet's).
+        std: of red, green and blue, divided by without local contrast (ImageNet's).
+        contrast_floor: with local contrast, the contrast that counts as noise [share of the range].
+        contrast_cells: with local contrast, cells along a neighbourhood's side from which its mean is taken.
+    """
+
+    luma: tuple[float, float, float] = (0.299, 0.587, 0.114)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    contrast_floor: float = 0.02
+    contrast_cells: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("luma", "mean", "std"):
+            _numbers(self, "network.input", name, 3, 1e-6 if name == "std" else 0.0, 1.0)
+        _number(self, "network.input", "contrast_floor", 1e-6, 1.0)
+        _whole(self, "network.input", "contrast_cells", 1, 99)
 
 
-OUTPUTS = ("velocity", "pose")
+@dataclass(frozen=True)
+class FitConfig:
+    """How a homography is fitted to the points that cells see (see `HomographyFit`).
+
+    Attributes:
+        rounds: of the re-weighting that weighs down cells which are sure and wrong; not in training.
+        kernel: square of the kernel's scale, over the mean square of the image's own residuals.
+        prior: h11 = h22 of the homography that holds what no cell knows; its h33 is 1, the others are 0.
+        stiffness: of the prior, on the first two rows and on h31 and h32.
+        units: S(I) is the first two rows, and h31 and h32, times these: a training's views spread by about 1.
+    """
+
+    rounds: int = 5
+    kernel: float = 5.0
+    prior: float = 0.55
+    stiffness: Range = (1.0, 100.0)
+    units: Range = (2.0, 10.0)
+
+    def __post_init__(self) -> None:
+        _whole(self, "fit of homographies", "rounds", 0, 100)
+        for name in ("kernel", "prior"):
+            _number(self, "fit of homographies", name, 1e-6, 1e6)
+        for name in ("stiffness", "units"):
+            _numbers(self, "fit of homographies", name, 2, 1e-6, 1e6)
+
+
+@dataclass(frozen=True)
+class HomographyConfig:
+    """Pooling 'homography' (see `HomographyPool`).
+
+    Attributes:
+        hidden: channels between the feature map and the cells' points.
+        log_scale: least and largest log of a cell's scale of error [log half scene widths].
+        fit: of the homography from the image to the scene; its prior is a camera straight above.
+    """
+
+    hidden: int = 128
+    log_scale: Range = (-4.0, 1.0)
+    fit: FitConfig = field(default_factory=FitConfig)
+
+    def __post_init__(self) -> None:
+        _whole(self, "network.homography", "hidden", 1, LARGEST_LAYER)
+        _numbers(self, "network.homography", "log_scale", 2, -20.0, 20.0)
+        _part(self, "network.homography", "fit", FitConfig)
+
+
+@dataclass(frozen=True)
+class MatchingConfig:
+    """Fusion 'matching' (see `Matching`).
+
+    Attributes:
+        hidden: channels of the layers that refine the matches.
+        sharpness: log of what the correlations are multiplied by before their softmax, at the start.
+        sharpness_rate: its learning rate over the others'.
+        step: how far one unit of the refining layers' output moves a match [half images].
+        log_scale: least and largest log of a match's scale of error [log half images].
+        fit: of the homography between the two images; its prior is no motion.
+    """
+
+    hidden: int = 64
+    sharpness: float = 3.0
+    sharpness_rate: float = 10.0
+    step: float = 0.1
+    log_scale: Range = (-6.0, 2.0)
+    fit: FitConfig = field(default_factory=lambda: FitConfig(prior=1.0, stiffness=(1.0, 10.0)))
+
+    def __post_init__(self) -> None:
+        _whole(self, "network.matching", "hidden", 1, LARGEST_LAYER)
+        _number(self, "network.matching", "sharpness", -20.0, 20.0)
+        _number(self, "network.matching", "sharpness_rate", 1e-3, 1e3)
+        _number(self, "network.matching", "step", 0.0, 10.0)
+        _numbers(self, "network.matching", "log_scale", 2, -20.0, 20.0)
+        _part(self, "network.matching", "fit", FitConfig)
 
 
 @dataclass(frozen=True)
@@ -22,26 +121,27 @@ class NetworkConfig:
     """What a network is; saved in its checkpoint.
 
     Attributes:
-        backbone: any timm model that gives feature maps; 'efficientnet_b3' is the paper's, 'resnet10t' fits a CPU.
+        backbone: any timm model that gives feature maps; 'efficientnet_b3' is the paper's, 'resnet10t' fits a CPU and needs no timm.
         image_size: side of the square input [px].
         colour: False makes the input grey (luma).
         local_contrast: side of the neighbourhood, as a share of the image, over which the input is made zero-mean and
             unit-contrast, so that lamps, gain and bias are gone before the first layer; 0 for the image as it is.
-        pooling: 'average' over the last map (the paper's); 'spatial': the map keeps its places (squeezed to `squeeze`
-            channels, flattened, projected to `embedding`), which tells where things are, not only what; 'homography':
-            each cell says which point of the scene it sees and how surely, and S(I) is the homography that fits them
-            (see `HomographyPool`), so that cells that are covered or off the print do not count; 'descriptors': each cell's own vector
-            (of length `squeeze`), for fusion 'matching'.
+        pooling: how the feature map becomes S(I). 'average' over the last map (the paper's); 'spatial': the map keeps its places
+            (squeezed to `squeeze` channels, flattened, projected to `embedding`), which tells where things are, not only what;
+            'homography': each cell says which point of the scene it sees and how surely, and S(I) is the homography that fits them
+            (see `HomographyPool`), so that cells that are covered or off the print do not count; 'descriptors': each cell's own
+            vector (of length `squeeze`), for fusion 'matching'.
         stride: with all poolings but 'average', which feature map [px of input per cell]. Cells of a small stride see
             less of the image, and so err independently.
         squeeze: with spatial pooling, channels kept; with descriptors, their length (each cell has half as many numbers
             more, on what moves within it).
         embedding: with spatial pooling, length of S(I).
-        fusion: 'geometric': no layers at all; the camera's pose is read from each of the homographies S(I) and S(I*) (see
-            `pose_from_homography`), and the output follows from the two by Eq. 3; 'matching': the two images' cells are matched by their
-            descriptors, and the head sees the homography between them (see `matching`), for many scenes and unseen ones; 'difference' S(I) - S(I*) (the paper's); 'concatenation' (its ablation); 'relative': the difference
-            with S(I*) beside it, so that the velocity can depend on where the goal is; 'absolute': not siamese, the head says the pose
-            of one image in the scene, and the output is the pose between two of them (Bateux et al. 2018).
+        fusion: how S(I) and S(I*) become the output. 'geometric': no layers at all; the camera's pose is read from each of the
+            homographies S(I) and S(I*) (see `pose_from_homography`), and the output follows from the two by Eq. 3; 'matching': the
+            two images' cells are matched by their descriptors, and the head sees the homography between them (see `matching`), for
+            many scenes and unseen ones; 'difference': S(I) - S(I*) (the paper's); 'concatenation': its ablation; 'relative': the
+            difference with S(I*) beside it, so that the velocity can depend on where the goal is; 'absolute': not siamese, the head
+            says the pose of one image in the scene, and the output is the pose between two of them (Bateux et al. 2018).
         head: hidden layers of the regressor; the paper's are (1024, 256).
         output: 'velocity' (Siame-se(3)), or 'pose' (Siame-SE(3)): c*Tc as (t, theta u), with PBVS on top.
         zero_at_goal: head(e) - head(0), so that equal images command exactly zero.
@@ -50,71 +150,71 @@ class NetworkConfig:
             the trainer sets both from its camera and scenes.
         half_width: of the scene [m].
         pretrained: start from timm's ImageNet weights (downloaded by timm).
+        input: how an image becomes what the backbone sees.
+        homography: of pooling 'homography'.
+        matching: of fusion 'matching'.
+
+    Raises:
+        ModelError: a value out of its range, or a pooling and a fusion that do not go together.
     """
 
     backbone: str = "resnet10t"
     image_size: int = 112
     colour: bool = True
     local_contrast: float = 0.15
-    pooling: Literal["average", "spatial", "homography", "descriptors"] = "homography"
+    pooling: PoolingName = "homography"
     stride: int = 8
     squeeze: int = 64
     embedding: int = 256
-    fusion: Literal["geometric", "matching", "difference", "concatenation", "relative", "absolute"] = "relative"
+    fusion: FusionName = "relative"
     head: tuple[int, ...] = (512, 256)
-    output: Literal["velocity", "pose"] = "velocity"
+    output: OutputName = "velocity"
     zero_at_goal: bool = True
     output_scale: tuple[float, ...] = (0.1, 0.1, 0.1, 0.2, 0.2, 0.2)
     rays: tuple[float, ...] = (112 / 300, 0.0, 112 / 300, 0.0)
     half_width: float = 0.4
     pretrained: bool = False
+    input: InputConfig = field(default_factory=InputConfig)
+    homography: HomographyConfig = field(default_factory=HomographyConfig)
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
 
     def __post_init__(self) -> None:
-        def refuse(name: str, wanted: str) -> None:
-            raise SiameError(f"network: {name} is {getattr(self, name)!r}; give {wanted}")
-
         if not isinstance(self.backbone, str) or ":" in self.backbone:
-            refuse("backbone", "the name of a timm model ('timm.list_models()' has them)")
-        for name in ("image_size", "stride", "squeeze", "embedding"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                refuse(name, "a whole number above 0")
-        for name, choices in (("pooling", POOLINGS), ("fusion", FUSIONS), ("output", OUTPUTS)):
-            if getattr(self, name) not in choices:
-                refuse(name, " or ".join(choices))
-        if self.fusion == "absolute" and self.output != "pose":
-            raise SiameError("network: fusion 'absolute' gives poses; give --network.output pose too")
-        if self.fusion == "geometric" and self.pooling != "homography":
-            raise SiameError("network: fusion 'geometric' reads homographies; give --network.pooling homography")
-        if (self.fusion == "matching") != (self.pooling == "descriptors"):
-            raise SiameError(
-                "network: fusion 'matching' and pooling 'descriptors' belong together; give --network.fusion matching --network.pooling descriptors"
-            )
-        if self.pooling == "descriptors" and self.squeeze < 2:
-            refuse("squeeze", "2 or more with descriptors")
-        if (
-            not isinstance(self.rays, tuple)
-            or len(self.rays) != 4
-            or not all(isinstance(x, (int, float)) for x in self.rays)
-        ):
-            refuse("rays", "four numbers")
-        if not isinstance(self.half_width, (int, float)) or not 0 < self.half_width < 1e6:
-            refuse("half_width", "metres above 0")
+            _refuse(self, "network", "backbone", "the name of a timm model ('timm.list_models()' has them)")
+        _whole(self, "network", "image_size", 1, LARGEST_IMAGE)
+        for name in ("stride", "squeeze", "embedding"):
+            _whole(self, "network", name, 1, LARGEST_LAYER)
+        for name, choices in (("pooling", PoolingName), ("fusion", FusionName), ("output", OutputName)):
+            if getattr(self, name) not in get_args(choices):
+                _refuse(self, "network", name, " or ".join(get_args(choices)))
         for name in ("colour", "zero_at_goal", "pretrained"):
             if not isinstance(getattr(self, name), bool):
-                refuse(name, "true or false")
-        if not isinstance(self.head, tuple) or not all(isinstance(n, int) and n > 0 for n in self.head):
-            refuse("head", "whole numbers above 0")
-        share = self.local_contrast
-        if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 <= share <= 1:
-            refuse("local_contrast", "a share of the image from 0 (off) to 1")
-        scale = self.output_scale
-        if (
-            not isinstance(scale, tuple)
-            or len(scale) != 6
-            or not all(isinstance(x, (int, float)) and 0 < x < 1e6 for x in scale)
-        ):
-            refuse("output_scale", "six numbers above 0")
+                _refuse(self, "network", name, "true or false")
+        if not isinstance(self.head, tuple) or not all(_is_whole(n, 1, LARGEST_LAYER) for n in self.head):
+            _refuse(self, "network", "head", f"whole numbers from 1 to {LARGEST_LAYER}")
+        _number(self, "network", "local_contrast", 0.0, 1.0)
+        _numbers(self, "network", "rays", 4, -1e3, 1e3)
+        _number(self, "network", "half_width", 1e-6, 1e6)
+        _numbers(self, "network", "output_scale", 6, 1e-9, 1e4)
+        for name, kind in (("input", InputConfig), ("homography", HomographyConfig), ("matching", MatchingConfig)):
+            _part(self, "network", name, kind)
+        from siame_se3.networks.fusion import FUSIONS
+        from siame_se3.networks.pooling import POOLINGS
+
+        POOLINGS[self.pooling].check(self)
+        FUSIONS[self.fusion].check(self)
+
+    @property
+    def side(self) -> int:
+        """Cells along a side of the feature map, with all poolings but 'average'."""
+        return -(-self.image_size // self.stride)
+
+    @property
+    def scales_with_distance(self) -> bool:
+        """Whether the translation is in units of the training's distance to the scene: at D m it is distance / D of the true one."""
+        from siame_se3.networks.fusion import FUSIONS
+
+        return FUSIONS[self.fusion].scales_with_distance
 
     def seen_by(self, camera: Camera, width: float) -> NetworkConfig:
         """The same for a camera and scenes of this width [m]."""
@@ -156,3 +256,37 @@ class NetworkConfig:
             output_scale=(1.0,) * 6,
             pretrained=True,
         )
+
+
+def _refuse(config: Any, where: str, name: str, wanted: str) -> NoReturn:
+    settings = (f"{where}.{name}",) if where.startswith("network") else ()
+    raise ModelError(f"{where}: {name} is {getattr(config, name)!r}; give {wanted}", *settings)
+
+
+def _is_whole(value: Any, least: int, largest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= largest
+
+
+def _is_number(value: Any, least: float, largest: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= largest
+
+
+def _whole(config: Any, where: str, name: str, least: int, largest: int) -> None:
+    if not _is_whole(getattr(config, name), least, largest):
+        _refuse(config, where, name, f"a whole number from {least} to {largest}")
+
+
+def _number(config: Any, where: str, name: str, least: float, largest: float) -> None:
+    if not _is_number(getattr(config, name), least, largest):
+        _refuse(config, where, name, f"a number from {least:g} to {largest:g}")
+
+
+def _numbers(config: Any, where: str, name: str, count: int, least: float, largest: float) -> None:
+    values = getattr(config, name)
+    if not isinstance(values, tuple) or len(values) != count or not all(_is_number(x, least, largest) for x in values):
+        _refuse(config, where, name, f"{count} numbers from {least:g} to {largest:g}")
+
+
+def _part(config: Any, where: str, name: str, kind: type) -> None:
+    if not isinstance(getattr(config, name), kind):
+        _refuse(config, where, name, f"a {kind.__name__}")

@@ -1,14 +1,24 @@
-"""What runs a siamese network: PyTorch (GPUs, and where OpenVINO is missing) or OpenVINO (CPUs). `engine_for` chooses."""
+"""What runs a siamese network: PyTorch (GPUs, and where OpenVINO is missing) or OpenVINO (CPUs). `engine_for` chooses.
+
+An engine works on a copy: the network that it is made from stays on its device, in its mode, and may be trained on. Later changes of its
+weights do not reach the engine.
+"""
 
 from __future__ import annotations
 
+import copy
+import sys
+import warnings
+from types import ModuleType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import ModelError
+
+ENGINES = ("auto", "torch", "cuda", "openvino", "openvino-bf16")
 
 
 @runtime_checkable
@@ -25,12 +35,37 @@ class Engine(Protocol):
         """The network's output in m and rad."""
 
 
-class TorchEngine:
-    """PyTorch, on the network's own device, in float32 or under autocast."""
+class Embedding(nn.Module):
+    """`network.embed` as a module of its own, for exporters (which trace it: sizes are traced numbers there)."""
 
-    def __init__(self, network: Any, autocast: torch.dtype | None = None) -> None:
-        self.network = network.eval()
-        self.device = next(network.parameters()).device
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.embed(images)  # type: ignore[operator]  # a method, not a submodule
+
+
+def frozen(network: Any, device: torch.device | str | None = None) -> Any:
+    """A copy for inference: in eval mode, without gradients, on `device` (None: where the network is)."""
+    own = copy.deepcopy(network).eval().requires_grad_(False)
+    return own if device is None else own.to(device)
+
+
+class TorchEngine:
+    """PyTorch, in float32 or under autocast.
+
+    Args:
+        network: a SiameseNetwork; a copy of it is run.
+        autocast: the type of the backbone's arithmetic, None for float32.
+        device: None for the network's own.
+    """
+
+    def __init__(
+        self, network: Any, autocast: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> None:
+        self.network = frozen(network, device)
+        self.device = next(self.network.parameters()).device
         self.autocast = autocast
         self.image_size: int = network.config.image_size
         self.name = f"torch-{self.device.type}"
@@ -51,56 +86,64 @@ class TorchEngine:
             return self.network(images.to(self.device), s_desired)
 
 
-class Embedding(nn.Module):
-    """`network.embed` as a module of its own, for exporters."""
+def import_openvino() -> ModuleType:
+    """OpenVINO, silent: all imports of it go through here.
 
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
+    Without this it looks up an analytics host and writes an identifier into the home folder, at its import and at each conversion.
+    It has a stub for where its telemetry package is missing; so that package is said to be missing. Where the caller's program has
+    imported OpenVINO before, the stub takes the package's place in the modules that convert.
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network.embed(images)
+    Raises:
+        ImportError: it is not installed.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Python's way to say: cannot be imported
+    import openvino
+    from openvino.tools.ovc import telemetry_stub
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("openvino.tools.ovc.") and hasattr(module, "tm"):
+            module.tm = telemetry_stub  # type: ignore[attr-defined]  # hasattr says so
+    return openvino
 
 
 def to_openvino(module: nn.Module, inputs: dict[str, Tensor]) -> Any:
     """An OpenVINO model of a module; the first axis of each input is the batch, of any length."""
-    import warnings
-
-    import openvino as ov
-
     shapes = [(name, [-1, *value.shape[1:]]) for name, value in inputs.items()]
     with warnings.catch_warnings():
         for category in (FutureWarning, DeprecationWarning):  # OpenVINO traces with torch.jit
             warnings.filterwarnings("ignore", "`torch.jit", category)
-        return ov.convert_model(module, example_input=tuple(inputs.values()), input=shapes)
+        return import_openvino().convert_model(module, example_input=tuple(inputs.values()), input=shapes)
 
 
 class OpenVinoEngine:
     """OpenVINO on the CPU.
 
     Args:
-        network: a SiameseNetwork.
+        network: a SiameseNetwork; its weights are copied.
         precision: 'f32' (servo(N) equals N times servo(1) to rounding) or 'bf16' where the CPU has it (faster).
         threads: CPU threads, 0 for OpenVINO's choice.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
     """
 
     def __init__(self, network: Any, precision: Literal["f32", "bf16"] = "f32", threads: int = 0) -> None:
-        import openvino as ov
-
-        network = network.eval().cpu()
-        self.image_size: int = network.config.image_size
+        openvino = import_openvino()
+        own = frozen(network, "cpu")
+        self.image_size: int = own.config.image_size
         self.name = f"openvino-{precision}"
-        size = self.image_size
-        images = torch.zeros(2, 3, size, size)
+        images = torch.zeros(2, 3, self.image_size, self.image_size)
         with torch.no_grad():
-            s = network.embed(images)
-        core = ov.Core()
-        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+            s = own.embed(images)
+        self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
         if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
-        embed = to_openvino(Embedding(network), {"images": images})
-        self._models = {"embed": embed, "step": to_openvino(network, {"images": images, "s_desired": s})}
-        self._core, self._options = core, options
+            self._options["INFERENCE_NUM_THREADS"] = threads
+        self._core = openvino.Core()
+        self._models = {
+            "embed": to_openvino(Embedding(own), {"images": images}),
+            "step": to_openvino(own, {"images": images, "s_desired": s}),
+        }
         self._requests: dict[tuple[str, int], Any] = {}
 
     def _run(self, name: str, *inputs: Tensor) -> Tensor:
@@ -129,24 +172,28 @@ class OpenVinoEngine:
 
 
 def engine_for(network: Any, engine: str = "auto") -> Engine:
-    """'auto': PyTorch on a GPU if there is one, else OpenVINO if it is installed, else PyTorch; or a name:
-    torch, cuda, openvino, openvino-bf16."""
-    if engine == "auto":
-        if torch.cuda.is_available():
-            return TorchEngine(network.cuda())
-        try:
-            return OpenVinoEngine(network)
-        except ImportError:
-            return TorchEngine(network)
+    """The one way from a network to what runs it; the network itself stays as it is.
+
+    Args:
+        network: a SiameseNetwork.
+        engine: 'auto' (PyTorch on a GPU if there is one, else OpenVINO if it is installed, else PyTorch), 'torch' (on the network's
+            device), 'cuda', 'openvino' or 'openvino-bf16'.
+
+    Raises:
+        ModelError: an unknown name, no GPU, or OpenVINO is not installed.
+    """
+    if engine not in ENGINES:
+        raise ModelError(f"unknown engine '{engine}'; use {', '.join(ENGINES[:-1])} or {ENGINES[-1]}", "engine")
+    gpu = torch.cuda.is_available()
+    if engine == "cuda" and not gpu:
+        raise ModelError("engine 'cuda': no CUDA GPU here; use auto, torch or openvino", "engine")
+    if engine == "cuda" or (engine == "auto" and gpu):
+        return TorchEngine(network, device="cuda")
     if engine == "torch":
         return TorchEngine(network)
-    if engine == "cuda":
-        if not torch.cuda.is_available():
-            raise SiameError("engine 'cuda': no CUDA GPU here; use --engine auto, torch or openvino")
-        return TorchEngine(network.cuda())
-    if engine in ("openvino", "openvino-bf16"):
-        try:
-            return OpenVinoEngine(network, "bf16" if engine.endswith("bf16") else "f32")
-        except ImportError:
-            raise SiameError(f"engine '{engine}': OpenVINO is not installed; pip install openvino") from None
-    raise SiameError(f"unknown engine '{engine}'; use auto, torch, cuda, openvino or openvino-bf16")
+    try:
+        return OpenVinoEngine(network, "bf16" if engine.endswith("bf16") else "f32")
+    except ImportError:
+        if engine == "auto":
+            return TorchEngine(network)
+        raise ModelError(f"engine '{engine}': OpenVINO is not installed; pip install openvino", "engine") from None

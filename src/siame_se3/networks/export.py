@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import ModelError
 from siame_se3.networks.checkpoint import Model
-from siame_se3.networks.engines import Embedding, to_openvino
+from siame_se3.networks.engines import Embedding, frozen, import_openvino, to_openvino
 from siame_se3.networks.siamese import SiameseNetwork
 
+Inputs = dict[str, Tensor]
 
-def example_inputs(network: SiameseNetwork, n: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+
+def example_inputs(network: SiameseNetwork, n: int = 2) -> tuple[Tensor, Tensor]:
     """Random images and the S(I*) of others, seeded."""
     size = network.config.image_size
     generator = torch.Generator().manual_seed(0)
@@ -25,17 +28,24 @@ def example_inputs(network: SiameseNetwork, n: int = 2) -> tuple[torch.Tensor, t
 def export(model: Model, path: str | Path, kind: str) -> dict[str, float]:
     """Write `embed` (images -> S(I)) and `step` (images, S(I*) -> output) in another format and check them.
 
+    The model's network stays as it is.
+
     Args:
         path: stem of the files: PATH-embed.onnx, PATH-step.onnx (or .xml and .bin).
         kind: 'onnx' or 'openvino'.
 
     Returns:
         Largest difference to PyTorch, relative to the largest value, of each file as read back and run.
-    """
-    network = model.network.eval()
-    images, s = example_inputs(network)
 
-    parts: dict[str, tuple[nn.Module, dict[str, torch.Tensor]]] = {
+    Raises:
+        ModelError: an unknown kind, or its packages are not installed.
+    """
+    if kind not in WRITERS:
+        raise ModelError(f"unknown export format '{kind}'; use {' or '.join(WRITERS)}", "format")
+    write = WRITERS[kind]
+    network = frozen(model.network, "cpu")
+    images, s = example_inputs(network)
+    parts: dict[str, tuple[nn.Module, Inputs]] = {
         "embed": (Embedding(network).eval(), {"images": images}),
         "step": (network, {"images": images, "s_desired": s}),
     }
@@ -45,36 +55,47 @@ def export(model: Model, path: str | Path, kind: str) -> dict[str, float]:
     for name, (module, inputs) in parts.items():
         with torch.no_grad():
             expected = module(*inputs.values())
-        if kind == "onnx":
-            try:
-                import onnx  # noqa: F401
-                import onnxruntime
-            except ImportError:
-                raise SiameError("export to ONNX needs more packages; pip install 'siame-se3[export]'") from None
-            file = path.with_name(f"{path.name}-{name}.onnx")
-            program = torch.onnx.export(
-                module,
-                tuple(inputs.values()),
-                input_names=list(inputs),
-                output_names=["s" if name == "embed" else "output"],
-                dynamic_shapes=tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs),
-                dynamo=True,
-                verbose=False,
-            )
-            assert program is not None
-            program.save(str(file))
-            session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-            got = session.run(None, {k: v.numpy() for k, v in inputs.items()})[0]
-        elif kind == "openvino":
-            try:
-                import openvino as ov
-            except ImportError:
-                raise SiameError("export to OpenVINO needs it; pip install openvino") from None
-            file = path.with_name(f"{path.name}-{name}.xml")
-            ov.save_model(to_openvino(module, inputs), str(file), compress_to_fp16=False)
-            compiled = ov.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-            got = compiled([v.numpy() for v in inputs.values()])[0]
-        else:
-            raise SiameError(f"unknown export format '{kind}'; use onnx or openvino")
-        differences[file.name] = float((torch.from_numpy(got) - expected).abs().max() / expected.abs().max())
+        file, got = write(path.with_name(f"{path.name}-{name}"), module, inputs, "s" if name == "embed" else "output")
+        differences[file.name] = float((got - expected).abs().max() / expected.abs().max())
     return differences
+
+
+def _onnx(stem: Path, module: nn.Module, inputs: Inputs, output: str) -> tuple[Path, Tensor]:
+    """Write STEM.onnx; the file, and what it says of the inputs."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except ImportError:
+        raise ModelError("export to ONNX needs more packages; pip install 'siame-se3[export]'") from None
+    file = stem.with_name(f"{stem.name}.onnx")
+    program = torch.onnx.export(
+        module,
+        tuple(inputs.values()),
+        input_names=list(inputs),
+        output_names=[output],
+        dynamic_shapes=tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(str(file))
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return file, torch.from_numpy(session.run(None, {k: v.numpy() for k, v in inputs.items()})[0])
+
+
+def _openvino(stem: Path, module: nn.Module, inputs: Inputs, output: str) -> tuple[Path, Tensor]:
+    """Write STEM.xml and STEM.bin; the first, and what it says of the inputs."""
+    try:
+        openvino = import_openvino()
+    except ImportError:
+        raise ModelError("export to OpenVINO needs it; pip install openvino") from None
+    file = stem.with_name(f"{stem.name}.xml")
+    openvino.save_model(to_openvino(module, inputs), str(file), compress_to_fp16=False)
+    compiled = openvino.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return file, torch.from_numpy(compiled([v.numpy() for v in inputs.values()])[0])
+
+
+WRITERS: dict[str, Callable[[Path, nn.Module, Inputs, str], tuple[Path, Tensor]]] = {
+    "onnx": _onnx,
+    "openvino": _openvino,
+}

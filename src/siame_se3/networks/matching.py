@@ -10,26 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siame_se3.networks.pooling import HomographyFit
-
-_QUICK = 10.0  # the temperature's learning rate over the others', as a power
-
-
-class CellDescriptors(nn.Module):
-    """S(I) = for each cell of the feature map a unit vector that tells it from others, and half as many numbers on what moves within it;
-    (3 length / 2, y, x) flattened."""
-
-    def __init__(self, channels: int, length: int) -> None:
-        super().__init__()
-        self.length = length
-        self.project = nn.Conv2d(channels, length + length // 2, 1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        x = self.project(features)
-        return torch.cat((F.normalize(x[:, : self.length], dim=1), x[:, self.length :]), 1).flatten(1)
+from siame_se3.networks.config import MatchingConfig
+from siame_se3.networks.homography import HomographyFit
 
 
 @dataclass(frozen=True)
@@ -51,21 +35,23 @@ class Matching(HomographyFit):
     """The homography between two images from their cells' descriptors, less that between the desired one and itself.
 
     Each cell's point is the mean of the desired image's cells under its correlations' softmax. Near the goal that hardly changes with the
-    motion: each cell looks most like itself. So a few layers mend it, which see the probabilities and what is in the cell beside what is in those
+    motion: each cell looks most like itself. So a few layers refine it, which see the probabilities and what is in the cell beside what is in those
     that it was matched with, of its neighbours too (5 x 5 cells); they also say how sure it is. The prior is no motion.
     """
 
-    def __init__(self, length: int, side: int, hidden: int = 64) -> None:
-        super().__init__(side)
+    def __init__(self, length: int, side: int, config: MatchingConfig | None = None) -> None:
+        config = config or MatchingConfig()
+        super().__init__(side, config.fit)
+        self.config, hidden = config, config.hidden
         self.length, self.more, self.side = length, length // 2, side
-        self.temperature = nn.Parameter(torch.tensor(3.0 / _QUICK))  # log of it, over _QUICK
+        self.temperature = nn.Parameter(torch.tensor(config.sharpness / config.sharpness_rate))
         self.place = nn.Conv2d(side * side, hidden, 1)
         self.within = nn.Conv2d(2 * self.more, hidden, 1)
-        self.mend = nn.Sequential(
+        self.refine = nn.Sequential(
             *(nn.ReLU(), nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU()),
             nn.Conv2d(hidden, 3, 3, padding=1),
         )
-        last = self.mend[-1]
+        last = self.refine[-1]
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
         nn.init.zeros_(last.weight)
@@ -75,14 +61,14 @@ class Matching(HomographyFit):
         """Where the cells of current images (n, d) are in the desired ones (n, d)."""
         a, b = (x.unflatten(1, (self.length + self.more, self.side * self.side)) for x in (s, s_desired))
         alike = a[:, : self.length].transpose(1, 2) @ b[:, : self.length]
-        log_p = (alike * torch.exp(_QUICK * self.temperature)).log_softmax(2)
+        log_p = (alike * torch.exp(self.config.sharpness_rate * self.temperature)).log_softmax(2)
         p = log_p.exp()
         mean = (p @ self.uv[:2].T).transpose(1, 2).unflatten(2, (self.side, self.side))
         matched = (p @ b[:, self.length :].transpose(1, 2)).transpose(1, 2)
         within = torch.cat((a[:, self.length :], matched), 1).unflatten(2, (self.side, self.side))
         # (cell, its probabilities) is the memory layout that convolutions like best: channels last
-        more = self.mend(self.place(p.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)) + self.within(within))
-        return Matches(mean + 0.1 * more[:, :2], more[:, 2].clamp(-6, 2), log_p)
+        more = self.refine(self.place(p.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)) + self.within(within))
+        return Matches(mean + self.config.step * more[:, :2], more[:, 2].clamp(*self.config.log_scale), log_p)
 
     def still(self, s_desired: Tensor) -> Tensor:
         """(n, 8): the homography between an image and itself: next to none, and what is not none is the cells' bias."""
@@ -90,5 +76,6 @@ class Matching(HomographyFit):
         return self.fit(found.points, found.log_scale)
 
     def forward(self, s: Tensor, s_desired: Tensor) -> Tensor:
+        """(n, 8): H - 1 of the homography from the current image to the desired one, in `units`; zero for equal images."""
         found = self.match(s, s_desired)
         return self.fit(found.points, found.log_scale) - self.still(s_desired)

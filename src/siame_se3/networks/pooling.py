@@ -1,18 +1,103 @@
-"""S(I) as a homography: the one that a feature map's cells agree on, and the poses in it. In operations that every exporter knows."""
+"""Poolings: how a feature map becomes S(I). A class each; `Pooling.of` builds one from a config.
+
+A new pooling is a class here, its name in `POOLINGS` and in `config.PoolingName`.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import ClassVar, Self
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from siame_se3.errors import ModelError
+from siame_se3.networks.config import MOST_CELLS, HomographyConfig, NetworkConfig
+from siame_se3.networks.homography import HomographyFit
+
+
+class Pooling(nn.Module, ABC):
+    """Features of an image -> S(I).
+
+    Attributes:
+        size: numbers of S(I).
+        takes_map: whether it takes the feature map of a stride; else the backbone's own pooled vector.
+    """
+
+    size: int
+    takes_map: ClassVar[bool] = True
+
+    @classmethod
+    @abstractmethod
+    def of(cls, config: NetworkConfig, channels: int) -> Self:
+        """The pooling of a network whose feature maps have so many channels."""
+
+    @classmethod
+    def check(cls, config: NetworkConfig) -> None:
+        """Refuse what it cannot use.
+
+        Raises:
+            ModelError: more cells than memory is for.
+        """
+        if cls.takes_map and config.side > MOST_CELLS:
+            raise ModelError(
+                f"network: {config.side} x {config.side} cells; give a stride of {-(-config.image_size // MOST_CELLS)} px or more",
+                "network.stride",
+            )
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """S(I), (n, size)."""
+
+
+class VectorPooling(Pooling, ABC):
+    """S(I) is one vector, which the layers of a head can read."""
+
+
+class AveragePool(VectorPooling):
+    """The mean over the last map (the paper's); the backbone takes it itself."""
+
+    takes_map = False
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.size = channels
+
+    @classmethod
+    def of(cls, config: NetworkConfig, channels: int) -> Self:
+        return cls(channels)
+
+    def forward(self, features: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+        return features
+
+
+class SpatialPool(VectorPooling):
+    """A vector that keeps the places: 1x1 convolution, flatten, linear."""
+
+    def __init__(self, channels: int, side: int, squeeze: int, embedding: int) -> None:
+        super().__init__()
+        self.size = embedding
+        self.squeeze = nn.Conv2d(channels, squeeze, 1)
+        self.project = nn.Linear(squeeze * side * side, embedding)
+
+    @classmethod
+    def of(cls, config: NetworkConfig, channels: int) -> Self:
+        return cls(channels, config.side, config.squeeze, config.embedding)
+
+    def forward(self, features: Float[Tensor, "n c y x"]) -> Float[Tensor, "n d"]:
+        return self.project(torch.relu(self.squeeze(features)).flatten(1))
 
 
 class CellPoints(nn.Module):
     """Scene coordinates of each cell of a feature map: x, y in half widths of the scene, and the log of their scale of error."""
 
-    def __init__(self, channels: int, hidden: int = 128) -> None:
+    def __init__(self, channels: int, config: HomographyConfig | None = None) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, 3, 1))
+        config = config or HomographyConfig()
+        self.log_scale = config.log_scale
+        self.layers = nn.Sequential(nn.Conv2d(channels, config.hidden, 1), nn.ReLU(), nn.Conv2d(config.hidden, 3, 1))
         last = self.layers[-1]
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
@@ -21,115 +106,58 @@ class CellPoints(nn.Module):
             last.weight[2].zero_()
 
     def forward(self, features: Float[Tensor, "n c y x"]) -> tuple[Float[Tensor, "n 2 y x"], Float[Tensor, "n y x"]]:
-        """Points, and log b of their Laplace scale b, kept between 0.02 and 2.7 half widths."""
+        """Points, and log b of their Laplace scale b (by default kept between 0.02 and 2.7 half widths)."""
         y = self.layers(features)
-        return y[:, :2], y[:, 2].clamp(-4, 1)
+        return y[:, :2], y[:, 2].clamp(*self.log_scale)
 
 
-class HomographyFit(nn.Module):
-    """The homography that takes cells at (u, v) in [-1, 1]^2 to the points that they see.
-
-    Weighted linear least squares (DLT with h33 = 1; Hartley and Zisserman 2004, Sec. 4.1): each cell at (u, v) in
-    [-1, 1]^2 that sees the point (X, Y) with an error of scale b asks with weight 1 / b^2
-    that X (h31 u + h32 v + 1) = h11 u + h12 v + h13, and likewise Y. A weak prior holds what
-    no cell knows. Cells of a covered or black part say so by a large b; the others still give the whole pose. Those that are
-    sure and wrong are weighed down by a few rounds of re-weighting (Geman and McClure) at run time; not in training, where it
-    would hide from the cells what they got wrong. What is wrong is told from the image's own residuals, of which the kernel's
-    scale is a multiple: the cells of a network that has trained for five minutes are less sure than they say.
-
-    The normal equations are written with few, large operations, and solved by blocks: ONNX and OpenVINO have no solver.
-    """
-
-    uv: Tensor
-    products: Tensor
-    prior: Tensor
-    cycle: Tensor
-    units: Tensor
-
-    SIZE = 8
-    ROUNDS, KERNEL = 5, 5.0  # of the re-weighting; square of the kernel's scale over the mean square of residuals
-    PRIOR = 1.0  # h11 = h22 of what is held; h33 is 1, the others 0
-    STIFFNESS = 1.0, 10.0  # of the prior: on the first two rows, on h31 and h32
-
-    def __init__(self, side: int) -> None:
-        super().__init__()
-        axis = (torch.arange(side) + 0.5) / side * 2 - 1
-        v, u = torch.meshgrid(axis, axis, indexing="ij")
-        uv = torch.stack((u, v, torch.ones_like(u))).flatten(1)
-        self.register_buffer("uv", uv, persistent=False)
-        # Moments of uv uv^T, and before them the same in the four orders that its cofactors are made of (see `_cofactors`).
-        i, j = torch.arange(3)[:, None], torch.arange(3)[None]
-        orders = torch.cat([(3 * ((i + r) % 3) + (j + c) % 3).flatten() for r, c in _ORDERS])
-        products = (uv[:, None] * uv[None]).flatten(0, 1).T
-        self.register_buffer("products", products[:, orders].contiguous(), persistent=False)
-        first, last = self.STIFFNESS
-        held = torch.zeros(4, 3, 3)
-        held[0] = first * torch.eye(3)
-        held[1, 0, 2] = held[2, 1, 2] = first * self.PRIOR
-        held[3, :2, :2] = last * torch.eye(2)
-        self.register_buffer("prior", held.flatten(1)[:, orders].contiguous(), persistent=False)
-        eye = torch.eye(3)
-        self.register_buffer("cycle", torch.cat((eye.roll(1, 0), eye.roll(2, 0)), 1), persistent=False)
-        # so that the spread of a training's views is of the order of 1 in each number
-        self.register_buffer("units", torch.tensor([2.0] * 6 + [10.0] * 2), persistent=False)
-
-    def fit(self, points: Tensor, log_scale: Tensor) -> Tensor:
-        """h11 ... h32 (n, 8), in `units`, from the points (n, 2, y, x) that the cells see and the log of their scale of error (n, y, x)."""
-        XY = points.flatten(2)
-        sure = torch.exp(-2 * log_scale.flatten(1))[:, None]
-        known = torch.cat((torch.ones_like(sure), XY, XY.square().sum(1, keepdim=True)), 1) * sure
-        H = self._fit(known)
-        weight = torch.ones_like(sure)
-        for _ in range(0 if self.training else self.ROUNDS):
-            seen = H @ self.uv
-            residual = seen[:, :2] - XY * seen[:, 2:]
-            scaled = residual.square().sum(1, keepdim=True) * sure
-            inliers = (scaled * weight).sum(2, keepdim=True) / weight.sum(2, keepdim=True)  # their mean square
-            weight = (scaled / (self.KERNEL * inliers + 1e-12) + 1).square().reciprocal()
-            H = self._fit(known * weight)
-        return H.flatten(1)[:, :8] * self.units
-
-    def _fit(self, weighted: Float[Tensor, "n 4 cells"]) -> Float[Tensor, "n 3 3"]:
-        """The homography (h33 = 1) from w, wX, wY and w(X^2 + Y^2) of each cell.
-
-        Its first two rows share their 3 x 3 block M; eliminating them leaves two equations for (h31, h32, 1), whose
-        direction is the cross product of the two.
-        """
-        moments = weighted @ self.products + self.prior
-        cofactors = _cofactors(moments[:, 0])
-        determinant = (moments[:, 0, 36:39] * cofactors[:, :3]).sum(1, keepdim=True)
-        inverse = (cofactors / determinant).unflatten(1, (1, 3, 3))
-        ask = moments[:, 1:3, 36:].unflatten(
-            2, (3, 3)
-        )  # of each row: its two columns against (h31, h32), its right hand side
-        solved = (inverse @ ask).flatten(1, 2)
-        coupling = ask.flatten(1, 2)[..., :2].transpose(-1, -2) @ solved
-        left = (moments[:, 3, 36:42].unflatten(1, (2, 3)) - coupling) @ self.cycle
-        last = left[:, 0, :3] * left[:, 1, 3:] - left[:, 0, 3:] * left[:, 1, :3]
-        last = (last / last[:, 2:])[..., None]
-        return torch.cat((solved @ last, last), 1).unflatten(1, (3, 3)).squeeze(-1)
-
-
-class HomographyPool(HomographyFit):
+class HomographyPool(HomographyFit, VectorPooling):
     """S(I) = the homography from the image to the scene that fits the cells' points best: 8 numbers.
 
     Points are in half widths of the scene. The prior is a camera straight above.
     """
 
-    PRIOR = 0.55
-    STIFFNESS = 1.0, 100.0
+    def __init__(self, channels: int, side: int, config: HomographyConfig | None = None) -> None:
+        config = config or HomographyConfig()
+        super().__init__(side, config.fit)
+        self.points = CellPoints(channels, config)
 
-    def __init__(self, channels: int, side: int) -> None:
-        super().__init__(side)
-        self.points = CellPoints(channels)
+    @classmethod
+    def of(cls, config: NetworkConfig, channels: int) -> Self:
+        return cls(channels, config.side, config.homography)
 
     def forward(self, features: Float[Tensor, "n c y x"]) -> Float[Tensor, "n 8"]:
         return self.fit(*self.points(features))
 
 
-_ORDERS = ((1, 1), (2, 2), (1, 2), (2, 1), (0, 0))
+class DescriptorPool(Pooling):
+    """S(I) = for each cell of the feature map a unit vector that tells it from others, and half as many numbers on what moves within it;
+    (3 length / 2, y, x) flattened. For fusion 'matching'."""
+
+    def __init__(self, channels: int, side: int, length: int) -> None:
+        super().__init__()
+        self.length = length
+        self.size = (length + length // 2) * side * side
+        self.project = nn.Conv2d(channels, length + length // 2, 1)
+
+    @classmethod
+    def of(cls, config: NetworkConfig, channels: int) -> Self:
+        return cls(channels, config.side, config.squeeze)
+
+    @classmethod
+    def check(cls, config: NetworkConfig) -> None:
+        super().check(config)
+        if config.squeeze < 2:
+            raise ModelError("network: squeeze is 1; give 2 or more with descriptors", "network.squeeze")
+
+    def forward(self, features: Float[Tensor, "n c y x"]) -> Float[Tensor, "n d"]:
+        x = self.project(features)
+        return torch.cat((F.normalize(x[:, : self.length], dim=1), x[:, self.length :]), 1).flatten(1)
 
 
-def _cofactors(m: Float[Tensor, "n 45"]) -> Float[Tensor, "n 9"]:
-    """Of 3 x 3 matrices: M[i+1, j+1] M[i+2, j+2] - M[i+1, j+2] M[i+2, j+1], indices modulo 3, from M in these four orders."""
-    return m[:, :9] * m[:, 9:18] - m[:, 18:27] * m[:, 27:36]
+POOLINGS: dict[str, type[Pooling]] = {
+    "average": AveragePool,
+    "spatial": SpatialPool,
+    "homography": HomographyPool,
+    "descriptors": DescriptorPool,
+}
