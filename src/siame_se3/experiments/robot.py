@@ -3,7 +3,6 @@ print."""
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from dataclasses import dataclass, replace
@@ -12,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from siame_se3.analysis import plots
-from siame_se3.experiments import networks, photos
-from siame_se3.experiments.cells import Setup, obtain
+from siame_se3.analysis import plots, report
+from siame_se3.experiments.pages import training_note
+from siame_se3.experiments.runner import Setup, obtain, scenes_of
 from siame_se3.files import hardware
 from siame_se3.geometry import lie
 from siame_se3.laws.light import LightDVS
@@ -24,7 +23,6 @@ from siame_se3.laws.types import Controller, View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
 from siame_se3.plants.flying import HomographyPlant
 from siame_se3.plants.mismatch import Mismatch
-from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import reference_pose
 from siame_se3.servo.guard import Safety
 from siame_se3.servo.loop import ServoConfig, servo
@@ -78,27 +76,19 @@ RUNS = {
 }
 
 
-def _scene(setup: Setup, run: RobotRun) -> Scene:
-    """The benchmark's print, or the first of the network's scenes."""
-    recipe = networks.recipe_of(run.network)
-    if not recipe.scenes:
-        return setup.scene
-    return photos.resized(photos.scenes("train", 1, setup.photos, setup.root)[0], recipe.width)
-
-
 def _plant(setup: Setup, run: RobotRun, kind: str) -> HomographyPlant | ArmPlant:
     """What moves, over the run's print."""
-    camera = obtain(setup, run.network).camera
+    camera, scene = obtain(setup, run.network).camera, scenes_of(setup, run.network)[0]
     if kind == "arm":
-        return ArmPlant(_scene(setup, run), camera, ArmConfig(base=run.base, gloss=GLOSS))
-    return HomographyPlant(_scene(setup, run), camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
+        return ArmPlant(scene, camera, ArmConfig(base=run.base, gloss=GLOSS))
+    return HomographyPlant(scene, camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
 
 
 class _Recorded:
     """A plant whose images are kept."""
 
     def __init__(self, plant: HomographyPlant | ArmPlant) -> None:
-        self.plant, self.provides, self.dt = plant, plant.provides, plant.dt
+        self.plant, self.provides, self.dt, self.camera = plant, plant.provides, plant.dt, plant.camera
         self.images: list[Tensor] = []
 
     def _kept(self, view: View) -> View:
@@ -115,6 +105,13 @@ class _Recorded:
 
     def stop(self) -> None:
         self.plant.stop()
+
+    def close(self) -> None:
+        self.plant.close()  # type: ignore[union-attr]  # of the protocol
+
+    @property
+    def T_tc(self) -> Tensor | None:
+        return self.plant.T_tc  # type: ignore[union-attr]  # of the protocol
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,14 +176,13 @@ def _errors(trajectory: Trajectory) -> Tensor:
 def run(setup: Setup, name: str, command: str, kind: str = "homography") -> str:
     """Drive, and write NAME.csv, the figure and the report page (in NAME-arm for the arm); the page's text."""
     spec, folder = RUNS[name], setup.folder / (name if kind == "homography" else f"{name}-{kind}")
-    folder.mkdir(parents=True, exist_ok=True)
     obtain(setup, spec.network)
     began = time.perf_counter()
     driven = drive(setup, spec, kind)
     trajectories, codes, ssd = driven.trajectories, driven.codes, driven.ssd
     seconds = time.perf_counter() - began
-    told = _errors(trajectories[0])
-    stages = [told, *(_errors(t) for t in trajectories[1:-1])]
+    first = _errors(trajectories[0])
+    stages = [first, *(_errors(t) for t in trajectories[1:-1])]
     _write(stages, [t.twist[:, 0] for t in trajectories[:-1]], folder / f"{name}.csv")
     together = correlation(codes, ssd)
     plots.save(plots.robot_run(trajectories, driven.pictures, codes, ssd, together), folder / f"{name}.png")
@@ -201,31 +197,29 @@ def run(setup: Setup, name: str, command: str, kind: str = "homography") -> str:
     path = (trajectories[0].T_wc[:, 0, :3, 3].diff(dim=0)).norm(dim=1).sum()
     straight = (trajectories[0].T_wc[-1, 0, :3, 3] - trajectories[0].T_wc[0, 0, :3, 3]).norm()
     lines = [
-        f"start: {words(told[0])} ({sizes(told[0])})",
-        f"after {len(trajectories[0].twist)} iterations of the network: {words(told[-1])} ({sizes(told[-1])})",
+        f"start: {words(first[0])} ({sizes(first[0])})",
+        f"after {len(trajectories[0].twist)} iterations of the network: {words(first[-1])} ({sizes(first[-1])})",
         *(f"after photometric: {words(p[-1])} ({sizes(p[-1])})" for p in stages[1:]),
         f"paper: {spec.theirs}",
         f"length of the path over the straight line's: {float(path / straight):.3f}",
         f"correlation of ||S(I) - S(I*)|| with the SSD: {together:.3f}",
     ]
     origin = (
-        f"`{command}`; {hardware()}; seed {setup.seed}; {seconds:.0f} s, the network not counted ({setup.minutes:g} min of training where it was "
-        f"missing); {time.strftime('%Y-%m-%d')}. {'Homography simulator' if kind == 'homography' else 'Arm in MuJoCo'}, two lamps' highlights of "
+        f"`{command}`; {hardware()}; seed {setup.seed}; {seconds:.0f} s, the network not counted {training_note(setup)}; "
+        f"{time.strftime('%Y-%m-%d')}. {'Homography simulator' if kind == 'homography' else 'Arm in MuJoCo'}, two lamps' highlights of "
         f"{100 * GLOSS:g} % of the range on the print, lambda {GAIN * 0.04:g} an iteration."
     )
     text = "\n".join(f"- {line}" for line in lines)
-    pieces = [f"# {spec.title}", origin, text, f"![the run]({name}.png)"]
-    (folder / "report.md").write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
+    report.write_report(folder / "report.md", spec.title, [origin, text, f"![the run]({name}.png)"])
     return text
 
 
 def _write(stages: list[Tensor], twists: list[Tensor], path: Path) -> None:
     """Pose errors and commanded twists, a line an iteration."""
     names = ["tx_cm", "ty_cm", "tz_cm", "tux_deg", "tuy_deg", "tuz_deg", "vx", "vy", "vz", "wx", "wy", "wz"]
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["stage", "iteration", *names])
-        for k, (errors, twist) in enumerate(zip(stages, twists, strict=True)):
-            for i, error in enumerate(errors.tolist()):
-                v = twist[i].tolist() if i < len(twist) else [math.nan] * 6
-                writer.writerow([k, i, *(f"{x:.6g}" for x in (*error, *v))])
+    lines = []
+    for k, (errors, twist) in enumerate(zip(stages, twists, strict=True)):
+        for i, error in enumerate(errors.tolist()):
+            v = twist[i].tolist() if i < len(twist) else [math.nan] * 6
+            lines.append([k, i, *(f"{x:.6g}" for x in (*error, *v))])
+    report.write_lines(["stage", "iteration", *names], lines, path)

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import torch
 
-from siame_se3.experiments.common import header, markdown, skimage_photo
+from siame_se3.analysis.report import markdown
+from siame_se3.experiments.pages import header
+from siame_se3.experiments.script import skimage_photo
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.photometric import DVS
@@ -60,7 +62,7 @@ def main() -> None:
     print(header())
     camera = Camera(240.0, 240.0, 111.5, 111.5, 224, 224)
     plant = HomographyPlant(Scene.from_photo(options.scene, 1.2, extent="centres").grey(), camera)
-    T_wd = reference_pose(0.6)
+    T_wd = reference_pose(Workspace.distance)
     T_wc = starts_from_csv(options.starts, Workspace())[1][0] if options.starts else T_wd.clone()
     if not options.starts:
         T_wc[0, 3] += 0.02
