@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from siame_se3.experiments.cells import Cell, Setup
 
 from siame_se3.analysis import metrics
 from siame_se3.analysis.metrics import Row
 from siame_se3.cli.bench import Bench
 from siame_se3.errors import SiameError
 from siame_se3.experiments import cells, laws, networks, perturb, report, table1, wide
-from siame_se3.experiments.cells import Cell, Setup
 from siame_se3.experiments.laws import LAWS, BenchLaw
 from siame_se3.networks import checkpoint, engines
 from siame_se3.networks.config import NetworkConfig

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from siame_se3.experiments.cells import Cell, Setup
 
 from conftest import smooth_scene
 from siame_se3.analysis import metrics
 from siame_se3.cli.bench import Bench
 from siame_se3.errors import SiameError
 from siame_se3.experiments import cells, fig3, laws, networks, photos, robot, training
-from siame_se3.experiments.cells import Cell, Setup
 from siame_se3.experiments.laws import LAWS
 from siame_se3.networks import engines
 from siame_se3.networks.config import NetworkConfig

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import shutil
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
 from siame_se3.cli.options import check_writable
-from siame_se3.errors import SiameError
-from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled
+from siame_se3.errors import InputError
+from siame_se3.files import BUNDLED_MODEL, atomically, bundled
+from siame_se3.training.recipe import MINUTES
+
+if TYPE_CHECKING:
+    from siame_se3.experiments.runner import Setup
 
 EXPERIMENTS = ("table1", "wide", "perturb", "fig3", "fig4", "fig5", "training")
+RUNS = {
+    "table1": 1000,
+    "wide": 500,
+    "perturb": 200,
+    "fig3": 200,
+}  # starts a row of the experiments that are made of cells
 
 
 @dataclass(frozen=True)
@@ -37,8 +50,9 @@ class Bench:
     """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb and fig3 (24 with --quick)."""
     seed: int = 42
     """Of starts, conditions and trainings."""
-    minutes: float = 5.0
-    """Training budget of each network that is missing."""
+    minutes: float = MINUTES
+    """Training budget of each network that is missing. A training that was stopped goes on with the budget that it began with, and
+    refuses another."""
     laws: tuple[str, ...] = ()
     """Only these rows. table1, wide, perturb: dvs, dct20, dct100, dvs-light, ibvs-orb, ibvs-sift, pbvs-orb, pbvs-sift, absolute-pose,
     'siame-SE(3)', 'siame-se(3)-two', 'siame-se(3)', handoff, 'siame-se(3)-robust', handoff-robust, 'siame-se(3)-wide', handoff-wide; fig3: colour, grey, handoff, dvs."""
@@ -58,66 +72,75 @@ class Bench:
     makes the report of all."""
 
     def __call__(self) -> None:
-        from siame_se3.experiments import cells, fig3, networks, perturb, robot, table1, training, wide
-        from siame_se3.scenes.planar import Scene
-
-        rooms: dict[str, tuple[Any, int]] = {
-            "table1": (table1, 1000),
-            "wide": (wide, 500),
-            "perturb": (perturb, 200),
-            "fig3": (fig3, 200),
-        }
         chosen = EXPERIMENTS if self.experiment == "all" else (self.experiment.replace("fig2", "table1"),)
-        check_writable(self.out / "report.md", "--out")
-        known = dict.fromkeys(
-            row for name in chosen if name in rooms for row in (*rooms[name][0].ROWS, *rooms[name][0].OTHERS)
-        )
-        if unknown := [row for row in self.laws if row not in known]:
-            raise SiameError(f"--laws {unknown[0]}: no such row; use some of {', '.join(known)}")
-        if self.runs is not None and self.runs < 1:
-            raise SiameError(f"--runs {self.runs}: give 1 or more")
-        if not self.minutes > 0:
-            raise SiameError(f"--minutes {self.minutes}: give a number above 0")
-        if not self.counts or min(self.counts) < 1:
-            raise SiameError("--counts: give numbers of scenes, 1 or more")
+        self._check(chosen)
         shard = self._shard()
         scenes = self._scenes() if "fig3" in chosen else ()
-        if self.quick or self.bundled_model:
-            place = networks.path_of(self.out, "siame-se(3)")
-            if not place.is_file():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(bundled(BUNDLED_MODEL), place)
-        command = " ".join(["siame", *sys.argv[1:]])
-        scene = Scene.from_photo(bundled(BUNDLED_PHOTO), 0.8)
-        minutes = min(self.minutes, 0.5) if self.quick else self.minutes
-        setup = cells.Setup(
-            *(self.out, scene, minutes, self.seed, lambda text: print(text, flush=True)), self.scenes, self.photos_root
-        )
+        self._place_model()
+        command, setup = " ".join(["siame", *sys.argv[1:]]), self._setup()
         for name in chosen:
-            if name in robot.RUNS:
-                if shard[0] == 0:
-                    print(robot.run(setup, name, command, self.plant))
-                    where = name if self.plant == "homography" else f"{name}-{self.plant}"
-                    print(f"report: {self.out / where / 'report.md'}")
-                continue
-            if name == "training":
-                if shard[0] == 0:
-                    print(
-                        training.run(setup, self.runs or (24 if self.quick else 192), 2 if self.quick else 10, command)
-                    )
-                    print(f"report: {self.out / name / 'report.md'}")
-                continue
-            room, usual = rooms[name]
-            usable = (*room.ROWS, *room.OTHERS)
-            rows = tuple(row for row in self.laws if row in usable)
-            if self.laws and not rows:
-                continue
-            rows = rows or (room.QUICK if self.quick else room.ROWS)
-            more = scenes if name == "fig3" else ()
-            wanted = room.cells(self.runs or (24 if self.quick else usual), self.seed, rows, *more)
-            cells.run(setup, name, wanted, shard)
-            print(room.page(setup, wanted, command))
-            print(f"report: {self.out / name / 'report.md'}")
+            text, where = None, name
+            if name in RUNS:
+                text = self._cells(setup, name, scenes if name == "fig3" else (), shard, command)
+            elif shard[0] == 0:
+                where = f"{name}-{self.plant}" if name.startswith("fig") and self.plant != "homography" else name
+                text = self._single(setup, name, command)
+            if text is not None:
+                print(text)
+                print(f"report: {self.out / where / 'report.md'}")
+
+    def _check(self, chosen: tuple[str, ...]) -> None:
+        check_writable(self.out / "report.md", "--out")
+        rooms = [_room(name) for name in chosen if name in RUNS]
+        known = dict.fromkeys(row for room in rooms for row in (*room.ROWS, *room.OTHERS))
+        if unknown := [row for row in self.laws if row not in known]:
+            raise InputError(f"--laws {unknown[0]}: no such row; use some of {', '.join(known)}")
+        if self.runs is not None and self.runs < 1:
+            raise InputError(f"--runs {self.runs}: give 1 or more")
+        if not 0 < self.minutes < math.inf:
+            raise InputError(f"--minutes {self.minutes}: give a finite number above 0")
+        if not self.counts or min(self.counts) < 1:
+            raise InputError("--counts: give numbers of scenes, 1 or more")
+
+    def _setup(self) -> Setup:
+        from siame_se3.experiments.runner import Setup
+        from siame_se3.experiments.script import bundled_print
+
+        minutes = min(self.minutes, 0.5) if self.quick else self.minutes
+        told = functools.partial(print, flush=True)
+        return Setup(self.out, bundled_print(), minutes, self.seed, told, self.scenes, self.photos_root)
+
+    def _place_model(self) -> None:
+        """Put the bundled model where the network of the row 'siame-se(3)' is sought, if that is asked for."""
+        from siame_se3.experiments import networks
+
+        place = networks.path_of(self.out, "siame-se(3)")
+        if (self.quick or self.bundled_model) and not place.is_file():
+            atomically(place, lambda partial: shutil.copyfile(bundled(BUNDLED_MODEL), partial))
+
+    def _cells(
+        self, setup: Setup, name: str, scenes: tuple[Any, ...], shard: tuple[int, int], command: str
+    ) -> str | None:
+        """Run an experiment's cells, and write its page; its table as text, None where none of its rows is asked for."""
+        from siame_se3.experiments import runner
+
+        room = _room(name)
+        rows = tuple(row for row in self.laws if row in (*room.ROWS, *room.OTHERS))
+        if self.laws and not rows:
+            return None
+        rows = rows or (room.QUICK if self.quick else room.ROWS)
+        wanted = room.cells(self.runs or (24 if self.quick else RUNS[name]), self.seed, rows, *scenes)
+        runner.run(setup, name, wanted, shard)
+        text: str = room.page(setup, wanted, command)
+        return text
+
+    def _single(self, setup: Setup, name: str, command: str) -> str:
+        """Run an experiment that is not made of cells."""
+        from siame_se3.experiments import robot, training
+
+        if name in robot.RUNS:
+            return robot.run(setup, name, command, self.plant)
+        return training.run(setup, self.runs or (24 if self.quick else 192), 2 if self.quick else 10, command)
 
     def _scenes(self) -> tuple[tuple[int, ...], int]:
         """Of fig3: the numbers of scenes, and how many unseen ones there are. What is missing is said now, not after hours of training."""
@@ -127,15 +150,19 @@ class Bench:
         known = len(photos.names("train", self.scenes))
         if max(counts) > known:
             whose = "the list" if self.scenes is None else f"--scenes {self.scenes}"
-            mend = "add photos" if self.quick else "add photos, or give smaller --counts"
-            raise SiameError(f"a network for {max(counts)} scenes: {whose} has {known} photos to train on; {mend}")
+            advice = "add photos" if self.quick else "add photos, or give smaller --counts"
+            raise InputError(f"a network for {max(counts)} scenes: {whose} has {known} photos to train on; {advice}")
         if self.scenes is None:
             for photo in (*photos.listed("train")[: max(counts)], *photos.listed("unseen")):
                 photo.file(self.photos_root)
         return counts, len(photos.names("unseen", self.scenes))
 
     def _shard(self) -> tuple[int, int]:
-        k, _, n = self.shard.partition("/")
-        if not (k.isdecimal() and n.isdecimal() and int(k) < int(n)):
-            raise SiameError(f"--shard {self.shard}: give k/n with k from 0 to n - 1, such as 0/4")
-        return int(k), int(n)
+        from siame_se3.experiments.runner import shard_of
+
+        return shard_of(self.shard)
+
+
+def _room(name: str) -> Any:
+    """The module of an experiment that is made of cells."""
+    return import_module(f"siame_se3.experiments.{name}")

@@ -9,7 +9,7 @@ from siame_se3.cli.options import check_writable
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware
 from siame_se3.laws.registry import controller_for
 from siame_se3.servo.config import ServoConfig
-from siame_se3.servo.simulation import run_servo
+from siame_se3.servo.simulation import Task, simulate
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,8 @@ class Demo:
         print("photometric servoing takes the last millimetre.")
         settings = {"command": "siame demo", "law": "handoff", "scene": scene.name, "seed": self.seed}
         config = ServoConfig(gain=8.0, max_iterations=150)
-        trajectory, desired, last = run_servo(
-            controller_for("handoff", model),
-            scene,
-            model.camera,
-            "table1",
-            self.runs,
-            self.seed,
-            model.distance,
-            config,
-            settings=settings,
-        )
+        task = Task(scene, model.camera, runs=self.runs, seed=self.seed, distance=model.distance)
+        trajectory, desired, last = simulate(controller_for("handoff", model), task, config, settings)
         table = metrics.rows(trajectory)
         print(
             metrics.format_summary(

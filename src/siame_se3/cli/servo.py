@@ -23,7 +23,7 @@ from siame_se3.plants.arm import ArmConfig
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.safety import Safety
-from siame_se3.servo.simulation import run_arm, run_servo
+from siame_se3.servo.simulation import Task, simulate, simulate_on_arm
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,14 @@ class Servo:
             "conditions": dataclasses.asdict(conditions) if conditions else None,
         }
         controller = controller_for(self.law, model, self.engine, self.dvs, self.light, self.points)
-        where = (controller, scene, camera, self.starts_from, self.runs, self.seed, distance, self.servo)
+        task = Task(scene, camera, self.starts_from, self.runs, self.seed, distance, conditions)
         if self.plant == "arm":
             if self.perturb:
                 raise SiameError(
                     "--perturb: of the homography plant; the arm has --arm.lamps, --arm.gloss, --arm.noise"
                 )
             settings |= {"plant": "arm", "arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
-            trajectory, desired, last = run_arm(*where, self.arm, settings=settings, safety=self.safety)
+            trajectory, desired, last = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings)
             if passed := trajectory.settings["out_of_reach"]:
                 print(f"{passed} starts were out of the arm's reach and passed over")
             most = (trajectory.twist.abs() / trajectory.twist.new_tensor(self.safety.max_twist)).max()
@@ -140,7 +140,7 @@ class Servo:
             print(f"runs ended: {', '.join(f'{reason} ({n})' for reason, n in ends.most_common())}; ", end="")
             print(f"the largest twist was {100 * float(most):.0f} % of its limit")
         else:
-            trajectory, desired, last = run_servo(*where, conditions, settings=settings)
+            trajectory, desired, last = simulate(controller, task, self.servo, settings)
         table = metrics.rows(trajectory)
         title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {trajectory.settings['seconds']} s, {hardware()}"
         print(metrics.format_summary(metrics.summary(table), title))

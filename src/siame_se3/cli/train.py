@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,20 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from siame_se3.cli.options import camera_of, check_writable, fill_of
-from siame_se3.errors import SiameError
-from siame_se3.files import hardware, model_file
+from siame_se3.errors import InputError
+from siame_se3.files import model_file
 from siame_se3.geometry.camera import default_camera
-from siame_se3.laws.registry import controller_for
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.poses import Workspace
-from siame_se3.servo.config import ServoConfig
-from siame_se3.servo.simulation import run_servo
 from siame_se3.training.batches import DataConfig
-from siame_se3.training.trainer import TrainConfig
+from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig
 
 if TYPE_CHECKING:
-    from siame_se3.geometry.camera import Camera
+    import torch
+
+    from siame_se3.networks.siamese import SiameseNetwork
+    from siame_se3.scenes.planar import Scene
+    from siame_se3.training.driver import Progress
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,11 @@ class Train:
     """Where to save the model; the training state stands beside it until the end."""
     width: float = 0.8
     """Width of the scene that the photo shows [m]."""
-    distance: float = 0.6
+    distance: float = Workspace.distance
     """Distance of the camera from the scene at the desired pose [m]; a tenth is allowed for by itself."""
     minutes: float | None = None
-    """Train for about this long; the number of steps is measured at the start. 5 when --steps is not given."""
+    """Train for about this long; the number of steps is measured at the start. 5 when --steps is not given. An interrupted
+    training goes on with the number of steps that it began with, and refuses another --minutes."""
     steps: int | None = None
     """Train for this many steps instead."""
     seed: int = 0
@@ -75,76 +75,75 @@ class Train:
     workspace: Workspace = field(default_factory=Workspace)
 
     def __call__(self) -> None:
-        import torch
-
-        from siame_se3.networks import checkpoint
         from siame_se3.scenes.planar import load_scenes
-        from siame_se3.training.batches import BatchSource
-        from siame_se3.training.trainer import Trainer, process_group, steps_in, train, world
+        from siame_se3.training.driver import fit
+        from siame_se3.training.processes import process_group, world
 
-        if self.minutes is not None and self.steps is not None:
-            raise SiameError("--minutes and --steps: give one of them")
-        if (self.minutes is not None and not 0 < self.minutes < math.inf) or (
-            self.steps is not None and self.steps < 1
-        ):
-            raise SiameError("--minutes and --steps: give a number above 0")
-        if self.train.steps != TrainConfig().steps:
-            raise SiameError("--train.steps: give the number of steps as --steps")
-        if self.workspace.distance != Workspace().distance:
-            raise SiameError("--workspace.distance: give the distance as --distance")
-        if not self.photos:
-            raise SiameError("no photo given; siame train PHOTO --width 0.8 --distance 0.6 --out model.safetensors")
-        check_writable(self.out, "--out")
-        device = torch.device(
-            "cuda" if self.device == "auto" and torch.cuda.is_available() else self.device.replace("auto", "cpu")
-        )
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise SiameError("--device cuda: no CUDA GPU here; use --device cpu")
+        recipe, given = self.recipe()
+        device = self._device()
         scenes = load_scenes(list(self.photos), self.width, fill_of(self.fill))
-        full = camera_of(self.camera, self.fov, default_camera(224))
-        camera = full.square(self.network.image_size)
-        scale = self.distance / 0.6  # the set-up's offsets belong to 0.6 m: the same views at another distance
-        workspace = self.workspace.at(self.distance)
-        unit = self.network.output_scale
-        network = dataclasses.replace(self.network, output_scale=(*(s * scale for s in unit[:3]), *unit[3:]))
+        recipe = dataclasses.replace(recipe, scenes=len(scenes))
         with process_group(device):
             if device.type == "cuda" and world()[1] > 1:
-                device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-            source = BatchSource(scenes, camera, workspace, self.data, self.seed, network.output, device)
-            state = self.out.with_name(self.out.name + ".state")
-            steps = self.steps or self._steps_of(state)
-            if steps is None:
-                steps = steps_in(self.minutes or 5.0, network, self.loss, source, self.train)
-            config = dataclasses.replace(self.train, steps=steps)
-            trainer = Trainer(network, self.loss, source, config, self._initial(network))
-            log = _TrainLog(self, trainer, camera, workspace) if world()[0] == 0 else None
-            result = train(trainer, state, log.report if log else lambda p: None, log.evaluate if log else None)
-            if log is None:
-                return
+                device = type(device)("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            log = _TrainLog(self, scenes, recipe)
+            fitted = fit(recipe, scenes, self.out, log.callbacks(), self._initial(recipe.network), device, given)
             log.close()
-            card = {
-                "photo": [s.name for s in scenes],
-                "command": " ".join(["siame", *sys.argv[1:]]),
-                "seed": self.seed,
-                "steps": steps,
-                "images": steps * self.data.groups * self.data.views,
-                "seconds": round(trainer.seconds, 1),
-                "hardware": hardware(),
-                "date": time.strftime("%Y-%m-%d"),
-                "closed_loop": log.results,
-                "train": dataclasses.asdict(trainer.config),
-                "data": dataclasses.asdict(self.data),
-                "loss": dataclasses.asdict(self.loss),
-            }
-            checkpoint.save(checkpoint.Model(result.float().cpu(), camera, self.distance, self.width, card), self.out)
-            state.unlink(missing_ok=True)
-            photo = self.photos[0]
-            print(
-                f"saved {self.out} ({self.out.stat().st_size / 1e6:.1f} MB) after {steps} steps, {trainer.seconds:.0f} s"
+            if world()[0] > 0:
+                return
+        print(
+            f"saved {self.out} ({self.out.stat().st_size / 1e6:.1f} MB) after {fitted.steps} steps, {fitted.seconds:.0f} s"
+        )
+        print(
+            f"next: siame servo --model {self.out} --scene {self.photos[0]} --width {self.width} --distance {self.distance}"
+        )
+
+    def recipe(self) -> tuple[Recipe, bool]:
+        """What is to be trained, and whether a budget was given.
+
+        Raises:
+            InputError: options that do not go together.
+        """
+        steps = self.steps
+        if self.train.steps is not None:
+            print("siame: --train.steps: give the number of steps as --steps", file=sys.stderr)
+            if steps not in (None, self.train.steps):
+                raise InputError(f"--steps {steps} and --train.steps {self.train.steps}: give one of them")
+            steps = self.train.steps
+        if self.minutes is not None and steps is not None:
+            raise InputError("--minutes and --steps: give one of them")
+        if (self.minutes is not None and not 0 < self.minutes < math.inf) or (steps is not None and steps < 1):
+            raise InputError("--minutes and --steps: give a number above 0")
+        if self.workspace.distance != Workspace.distance:
+            raise InputError("--workspace.distance: give the distance as --distance")
+        if not self.photos:
+            raise InputError(
+                f"no photo given; siame train PHOTO --width 0.8 --distance {Workspace.distance} --out model.safetensors"
             )
-            print(
-                f"next: siame servo --model {self.out} --scene {photo} --width {self.width} --distance {self.distance}"
-            )
+        check_writable(self.out, "--out")
+        full = camera_of(self.camera, self.fov, default_camera())
+        scale = self.distance / Workspace.distance  # the offsets belong to that: the same views at another distance
+        unit = self.network.output_scale
+        recipe = Recipe(
+            network=dataclasses.replace(self.network, output_scale=(*(s * scale for s in unit[:3]), *unit[3:])),
+            loss=self.loss,
+            data=self.data,
+            workspace=self.workspace.at(self.distance),
+            width=self.width,
+            init=str(self.init or ""),
+            camera=full.square(self.network.image_size),
+            train=dataclasses.replace(self.train, steps=steps),
+            minutes=MINUTES if self.minutes is None else self.minutes,
+            seed=self.seed,
+        )
+        return recipe, steps is not None or self.minutes is not None
+
+    def _device(self) -> torch.device:
+        import torch
+
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("--device cuda: no CUDA GPU here; use --device cpu")
+        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
 
     def _initial(self, network: NetworkConfig) -> dict[str, Any] | None:
         """Weights of --init."""
@@ -159,22 +158,10 @@ class Train:
             mine.pop(name), other.pop(name)
         if differing := [name for name in mine if mine[name] != other[name]]:
             name = differing[0]
-            raise SiameError(
+            raise InputError(
                 f"--init {self.init}: its {name} is {other[name]}; give --network.{name.replace('_', '-')} {other[name]}, or leave --init out"
             )
         return theirs.weights_for(network)
-
-    def _steps_of(self, state: Path) -> int | None:
-        """How many steps an interrupted training was to make."""
-        if not state.is_file():
-            return None
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(state), framework="pt") as file:
-                return int(json.loads((file.metadata() or {})["identity"])["train"]["steps"])
-        except (SafetensorError, KeyError, ValueError, OSError):
-            raise SiameError(f"{state}: a damaged training state; remove it to start anew") from None
 
 
 def _reading(name: str, value: float, width: float) -> str:
@@ -189,78 +176,84 @@ def _reading(name: str, value: float, width: float) -> str:
 class _TrainLog:
     """Progress bar, TensorBoard, closed-loop evaluations of a training."""
 
-    def __init__(self, command: Train, trainer: Any, camera: Camera, workspace: Workspace) -> None:
-        from tqdm import tqdm
-
-        self.command, self.trainer, self.camera, self.workspace = command, trainer, camera, workspace
+    def __init__(self, command: Train, scenes: list[Scene], recipe: Recipe) -> None:
+        self.command, self.scenes, self.recipe = command, scenes, recipe
         self.results: list[dict[str, float]] = []
-        self.bar = tqdm(total=trainer.config.steps, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty())
+        self.bar: Any = None
         self.writer: Any = None
-        if command.tensorboard is not None:
+
+    def callbacks(self) -> Any:
+        from siame_se3.training.driver import Callbacks
+        from siame_se3.training.processes import world
+
+        if self.command.tensorboard is not None and world()[0] == 0:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(command.tensorboard))
+            self.writer = SummaryWriter(str(self.command.tensorboard))
+        return Callbacks(self.report, self.evaluate if self.command.eval_runs > 0 else None, card=self.card)
 
-    def report(self, p: Any) -> None:
+    def card(self) -> dict[str, Any]:
+        return {
+            "photo": [scene.name for scene in self.scenes],
+            "command": " ".join(["siame", *sys.argv[1:]]),
+            "closed_loop": self.results,
+        }
+
+    def _open(self, steps: int) -> None:
+        """The bar, once the number of steps is known."""
+        from tqdm import tqdm
+
+        if self.bar is None:
+            self.bar = tqdm(total=steps, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty())
+
+    def report(self, p: Progress) -> None:
+        self._open(p.steps)
         self.bar.update(p.step - self.bar.n)
         errors = " ".join(_reading(name, value, self.command.width) for name, value in p.groups.items())
         self.bar.set_postfix_str(f"loss {p.loss:.3f} {errors}")
-        if not sys.stderr.isatty() and (
-            p.step % max(1, p.steps // 20) < self.trainer.config.log_every or p.step == p.steps
-        ):
+        every = self.recipe.train.log_every
+        if not sys.stderr.isatty() and (p.step % max(1, p.steps // 20) < every or p.step == p.steps):
             left = p.seconds / p.step * (p.steps - p.step)
             print(
                 f"step {p.step}/{p.steps}  loss {p.loss:.3f}  {errors}  {p.images / p.seconds:.0f} images/s  {left:.0f} s left",
                 flush=True,
             )
-        if self.writer is not None:
-            self.writer.add_scalar("loss", p.loss, p.step)
-            self.writer.add_scalar("lr", p.lr, p.step)
-            self.writer.add_scalar("images_per_second", p.images / p.seconds, p.step)
-            for name, value in p.groups.items():
-                self.writer.add_scalar(f"error/{name}", value, p.step)
-            for name, value in p.shares.items():
-                self.writer.add_scalar(f"share_of_time/{name}", value, p.step)
+        scalars = {"loss": p.loss, "lr": p.lr, "images_per_second": p.images / p.seconds}
+        scalars |= {f"error/{name}": value for name, value in p.groups.items()}
+        scalars |= {f"share_of_time/{name}": value for name, value in p.shares.items()}
+        self._log(scalars, p.step)
 
-    def evaluate(self, network: Any, step: int) -> None:
-        from siame_se3.analysis import metrics
-        from siame_se3.networks import checkpoint
+    def evaluate(self, network: SiameseNetwork, p: Progress) -> None:
+        """Runs of the network as it would be kept, on each scene in turn."""
+        from siame_se3.experiments.evaluation import closed_loop
+        from siame_se3.servo.simulation import Task
 
-        if self.command.eval_runs < 1:
-            return
-        engine = "cuda" if next(network.parameters()).is_cuda else "auto"
-        scene = self.trainer.data.scenes[len(self.results) % len(self.trainer.data.scenes)]
-        model = checkpoint.Model(network, self.camera, self.workspace.distance, scene.width)
-        config = ServoConfig(gain=10.0, max_iterations=60)
-        trajectory, _, _ = run_servo(
-            controller_for("neural", model, engine),
-            scene,
-            self.camera,
-            "table1",
-            self.command.eval_runs,
-            step,
-            self.workspace.distance,
-            config,
-            quiet=True,
-        )
-        s = metrics.summary(metrics.rows(trajectory))
+        self._open(p.steps)
+        scene = self.scenes[len(self.results) % len(self.scenes)]
+        runs, distance = self.command.eval_runs, self.recipe.workspace.distance
+        task = Task(scene, self.recipe.seen_by, runs=runs, seed=p.step, distance=distance)
+        s = closed_loop(network, task, iterations=60)
         result = {
-            "step": step,
-            "seconds": round(self.trainer.seconds, 1),
+            "step": p.step,
+            "seconds": round(p.seconds, 1),
             "converged_percent": s.converged_percent,
             "end_t_m": s.end_t_m[0],
             "end_r_deg": s.end_r_deg[0],
         }
         self.results.append(result)
         self.bar.write(
-            f"closed loop at step {step}: {s.converged_percent:.0f} % of {s.runs} converged, end error "
-            f"{100 * s.end_t_m[0]:.2f} cm {s.end_r_deg[0]:.2f} deg ({self.trainer.seconds:.0f} s of training)",
+            f"closed loop at step {p.step}: {s.converged_percent:.0f} % of {s.runs} converged, end error "
+            f"{100 * s.end_t_m[0]:.2f} cm {s.end_r_deg[0]:.2f} deg ({p.seconds:.0f} s of training)",
         )
+        self._log({f"closed_loop/{name}": value for name, value in result.items()}, p.step)
+
+    def _log(self, scalars: dict[str, float], step: int) -> None:
         if self.writer is not None:
-            for name, value in result.items():
-                self.writer.add_scalar(f"closed_loop/{name}", value, step)
+            for name, value in scalars.items():
+                self.writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        self.bar.close()
-        if self.writer is not None:
-            self.writer.close()
+        """Close the bar and the logs."""
+        for opened in (self.bar, self.writer):
+            if opened is not None:
+                opened.close()

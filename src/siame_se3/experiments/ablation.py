@@ -8,22 +8,24 @@ OMP_NUM_THREADS=1, share the rows out to two processes; a run without --shard th
 
 from __future__ import annotations
 
-import argparse
-import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from siame_se3.experiments.common import closed_loop, header, markdown, skimage_photo
-from siame_se3.geometry.camera import default_camera
+from siame_se3.experiments.evaluation import closed_loop
+from siame_se3.experiments.script import parser, skimage_photo, table
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace
-from siame_se3.training.batches import BatchSource, DataConfig
-from siame_se3.training.trainer import TrainConfig, Trainer
+from siame_se3.servo.simulation import Task
+from siame_se3.training.batches import DataConfig
+from siame_se3.training.driver import fit
+from siame_se3.training.recipe import Recipe, TrainConfig
 
-N, L, D, T = NetworkConfig(), LossConfig(), DataConfig(), TrainConfig()
+N, L, D, T = NetworkConfig(), LossConfig(), DataConfig(), TrainConfig(evaluations=0)
 VARIANTS: dict[str, tuple[NetworkConfig, LossConfig, DataConfig, TrainConfig]] = {
     "default": (N, L, D, T),
     "pairs: the paper's (32 of 64 views)": (N, L, replace(D, pairs="paper", near=0.0), T),
@@ -46,55 +48,43 @@ VARIANTS: dict[str, tuple[NetworkConfig, LossConfig, DataConfig, TrainConfig]] =
 }
 
 
+def row(name: str, recipe: Recipe, scene: Scene, runs: int) -> dict[str, Any]:
+    """One variant: train, and measure on plain starts and under disturbances."""
+    fitted = fit(recipe, [scene])
+    task = Task(scene, recipe.seen_by, runs=runs, seed=1000 + recipe.seed)
+    disturbance = Augmentation(occlusion_rate=1.0)
+    s = closed_loop(fitted.model.network, task)
+    disturbed = closed_loop(
+        fitted.model.network, replace(task, runs=runs // 2, seed=2000 + recipe.seed, disturbance=disturbance)
+    )
+    return {
+        "variant": name,
+        "images": fitted.steps * recipe.data.views,
+        "converged [%]": round(s.converged_percent, 1),
+        "end mean [cm]": round(100 * s.end_t_m[0], 2),
+        "end mean [deg]": round(s.end_r_deg[0], 2),
+        "end median [cm]": round(100 * s.median_end_t_m, 2),
+        "end median [deg]": round(s.median_end_r_deg, 2),
+        "disturbed: converged [%]": round(disturbed.converged_percent, 1),
+        "disturbed: median [cm]": round(100 * disturbed.median_end_t_m, 2),
+        "training [s]": round(fitted.seconds),
+    }
+
+
 def main() -> None:
     """All variants, then the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photo", nargs="?", type=Path, default=None)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--runs", type=int, default=128)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("ablation.jsonl"))
-    parser.add_argument("--shard", default="0/1")
-    options = parser.parse_args()
-    mine, shards = map(int, options.shard.split("/"))
-    scene = Scene.from_photo(options.photo or skimage_photo("coffee.png"))
-    print(header(), flush=True)
-    done = {}
-    if options.out.is_file():
-        done = {row["variant"]: row for row in map(json.loads, options.out.read_text(encoding="utf-8").splitlines())}
-    for k, (name, (network, loss, data, train)) in enumerate(VARIANTS.items()):
-        if name in done or k % shards != mine:
-            continue
-        source = BatchSource(
-            [scene], default_camera(network.image_size), Workspace(), data, options.seed, network.output
-        )
-        trainer = Trainer(network, loss, source, replace(train, steps=options.steps))
-        while trainer.step < options.steps:
-            trainer.advance()
-        s = closed_loop(trainer.result(), scene, options.runs, seed=1000 + options.seed)
-        disturbed = closed_loop(
-            trainer.result(),
-            scene,
-            options.runs // 2,
-            seed=2000 + options.seed,
-            conditions=Augmentation(occlusion_rate=1.0),
-        )
-        done[name] = {
-            "variant": name,
-            "images": options.steps * data.views,
-            "converged [%]": round(s.converged_percent, 1),
-            "end mean [cm]": round(100 * s.end_t_m[0], 2),
-            "end mean [deg]": round(s.end_r_deg[0], 2),
-            "end median [cm]": round(100 * s.median_end_t_m, 2),
-            "end median [deg]": round(s.median_end_r_deg, 2),
-            "disturbed: converged [%]": round(disturbed.converged_percent, 1),
-            "disturbed: median [cm]": round(100 * disturbed.median_end_t_m, 2),
-            "training [s]": round(trainer.seconds),
-        }
-        with options.out.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(done[name]) + "\n")
-        print(json.dumps(done[name]), flush=True)
-    print(markdown([done[name] for name in VARIANTS if name in done]))
+    options = parser(__doc__, keep="--out", default=Path("ablation.jsonl"))
+    options.add_argument("photo", nargs="?", type=Path, default=None)
+    options.add_argument("--steps", type=int, default=300)
+    options.add_argument("--runs", type=int, default=128)
+    options.add_argument("--seed", type=int, default=0)
+    given = options.parse_args()
+    scene = Scene.from_photo(given.photo or skimage_photo("coffee.png"))
+    rows: dict[str, Callable[[], dict[str, Any]]] = {
+        name: partial(row, name, Recipe(*what, train=train, seed=given.seed).of_steps(given.steps), scene, given.runs)
+        for name, (*what, train) in VARIANTS.items()
+    }
+    table(given, rows)
 
 
 if __name__ == "__main__":

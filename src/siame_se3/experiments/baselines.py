@@ -8,18 +8,17 @@ straight line to the desired camera (which knows no lag).
 
 from __future__ import annotations
 
-import argparse
+from functools import partial
+from typing import Any
 
 from siame_se3.analysis import metrics
-from siame_se3.experiments.common import header, markdown
-from siame_se3.files import BUNDLED_PHOTO, bundled
+from siame_se3.experiments.script import bundled_print, parser, table
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.types import Controller
-from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig
-from siame_se3.servo.simulation import run_servo
+from siame_se3.servo.simulation import Task, simulate
 
 PHOTOMETRIC = {
     "DVS": (DVS(), 300),
@@ -38,12 +37,12 @@ ORB = {
 }
 
 
-def line(name: str, law: Controller, size: int, gain: float, iterations: int, runs: int) -> dict[str, str]:
+def line(name: str, law: Controller, size: int, gain: float, iterations: int, runs: int) -> dict[str, Any]:
     """One variant."""
-    scene, config = Scene.from_photo(bundled(BUNDLED_PHOTO), 0.8), ServoConfig(gain=gain, max_iterations=iterations)
-    trajectory, _, _ = run_servo(law, scene, default_camera(size), "table1", runs, 42, 0.6, config)
-    table = metrics.rows(trajectory)
-    s, good = metrics.summary(table), [row.run for row in table if row.converged]
+    task = Task(bundled_print(), default_camera(size), runs=runs, seed=42)
+    trajectory, _, _ = simulate(law, task, ServoConfig(gain=gain, max_iterations=iterations))
+    rows = metrics.rows(trajectory)
+    s, good = metrics.summary(rows), [row.run for row in rows if row.converged]
     p = trajectory.T_wc[..., :3, 3]
     way = trajectory.T_wd[:, :3, 3] - p[0]
     share = (((p - p[0]) * way).sum(-1) / way.square().sum(-1)).clamp(0, 1)
@@ -61,15 +60,15 @@ def line(name: str, law: Controller, size: int, gain: float, iterations: int, ru
 
 def main() -> None:
     """Both tables as one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--orb-runs", type=int, default=40)
-    options = parser.parse_args()
-    print(header(), flush=True)
-    table = [line(name, law, 112, 15.0, its, options.runs) for name, (law, its) in PHOTOMETRIC.items()]
-    table += [line(name, law, 224, 10.0, 150, options.orb_runs) for name, law in ORB.items()]
-    table.append(line("ORB, 112 px", MatchedPoints("ibvs", "orb"), 112, 10.0, 150, options.orb_runs))
-    print(markdown(table))
+    options = parser(__doc__)
+    options.add_argument("--runs", type=int, default=100)
+    options.add_argument("--orb-runs", type=int, default=40)
+    given = options.parse_args()
+    rows = {name: partial(line, name, law, 112, 15.0, its, given.runs) for name, (law, its) in PHOTOMETRIC.items()}
+    rows |= {name: partial(line, name, law, 224, 10.0, 150, given.orb_runs) for name, law in ORB.items()}
+    small = "ORB, 112 px"
+    rows[small] = partial(line, small, MatchedPoints("ibvs", "orb"), 112, 10.0, 150, given.orb_runs)
+    table(given, rows)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,25 @@ proportion of Table I) about a random axis; both cameras see at least a third of
 
 from __future__ import annotations
 
-import argparse
 import math
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from siame_se3.analysis import metrics, plots
-from siame_se3.experiments.common import header, markdown
-from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled
+from siame_se3.experiments.script import bundled_print, parser, table
+from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry import lie
-from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.laws.registry import controller_for
 from siame_se3.networks import checkpoint
+from siame_se3.networks.checkpoint import Model
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import Workspace
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
 
@@ -35,7 +38,7 @@ LAWS = ("handoff", "neural", "dvs", "dvs-light", "dct", "pbvs-sift", "pbvs-orb",
 def starts(n: int, distance: float, scene: Scene, camera: Camera, seed: int) -> torch.Tensor:
     """n poses T_wc at one distance [cm] from the reference pose."""
     generator = torch.Generator().manual_seed(seed)
-    T_wd, kept = sampling.reference_pose(0.6), torch.zeros(0, 4, 4, dtype=torch.float64)
+    T_wd, kept = sampling.reference_pose(Workspace.distance), torch.zeros(0, 4, 4, dtype=torch.float64)
     for _ in range(1000):
         t, u = torch.randn(2, 4 * n, 3, generator=generator, dtype=torch.float64)
         t = t / t.norm(dim=1, keepdim=True) * distance / 100
@@ -48,33 +51,33 @@ def starts(n: int, distance: float, scene: Scene, camera: Camera, seed: int) -> 
     return kept[:n]
 
 
+def row(law: str, model: Model, runs: int) -> dict[str, Any]:
+    """One law at all distances."""
+    scene, camera = bundled_print(), default_camera()
+    plant, controller = FlyingCameras(scene, camera), controller_for(law, model)
+    config = ServoConfig(gain=15.0 if law in ("dvs", "dct") else 8.0, max_iterations=150)
+    found: dict[str, Any] = {"law": law}
+    for distance in DISTANCES:
+        T_wc = starts(runs, distance, scene, camera, seed=distance)
+        T_wd = sampling.reference_pose(Workspace.distance).repeat(len(T_wc), 1, 1)
+        trajectory = servo(plant, controller, plant.look(T_wd), T_wc, config)
+        share = metrics.summary(metrics.rows(trajectory)).converged_percent
+        print(law, distance, "cm", share, "%", flush=True)
+        found[f"{distance} cm"] = f"{share:.0f} %"
+    return found
+
+
 def main() -> None:
     """All laws at all distances, then the table and the figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=60)
-    parser.add_argument("--laws", nargs="+", default=list(LAWS))
-    parser.add_argument("--out", type=Path, default=Path("basins.png"))
-    options = parser.parse_args()
-    print(header(), flush=True)
+    options = parser(__doc__)
+    options.add_argument("--runs", type=int, default=60)
+    options.add_argument("--laws", nargs="+", default=list(LAWS))
+    options.add_argument("--out", type=Path, default=Path("basins.png"))
+    given = options.parse_args()
     model = checkpoint.load(bundled(BUNDLED_MODEL))
-    scene = Scene.from_photo(bundled(BUNDLED_PHOTO), model.scene_width)
-    camera = Camera.from_focal(300, 224)
-    plant = FlyingCameras(scene, camera)
-    table, curves = [], {}
-    for law in options.laws:
-        controller = controller_for(law, model)
-        gain = 15.0 if law in ("dvs", "dct") else 8.0
-        shares = []
-        for distance in DISTANCES:
-            T_wc = starts(options.runs, distance, scene, camera, seed=distance)
-            T_wd = sampling.reference_pose(0.6).repeat(len(T_wc), 1, 1)
-            trajectory = servo(plant, controller, plant.look(T_wd), T_wc, ServoConfig(gain=gain, max_iterations=150))
-            shares.append(metrics.summary(metrics.rows(trajectory)).converged_percent)
-            print(law, distance, "cm", shares[-1], "%", flush=True)
-        curves[law] = shares
-        table.append({"law": law, **{f"{d} cm": f"{s:.0f} %" for d, s in zip(DISTANCES, shares, strict=True)}})
-    print(markdown(table))
-    plots.save(plots.basins(DISTANCES, curves, DEGREES_PER_CM), options.out)
+    rows = table(given, {law: partial(row, law, model, given.runs) for law in given.laws}, ("laws", "out"))
+    curves = {line["law"]: [float(line[f"{d} cm"].split()[0]) for d in DISTANCES] for line in rows}
+    plots.save(plots.basins(DISTANCES, curves, DEGREES_PER_CM), given.out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ side of it is closed, and opened again half a second later).
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import math
 import queue
@@ -21,7 +20,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ import cv2
 import torch
 from torch import Tensor
 
-from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware
+from siame_se3.errors import SiameError
+from siame_se3.experiments.script import bundled_print, parser, table
+from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import default_camera
 from siame_se3.images.decode import as_pixels
@@ -40,7 +44,6 @@ from siame_se3.plants.faults import CAMERA_FAULTS, FaultyCamera, FaultyLaw
 from siame_se3.plants.robots.live import WATCHDOG
 from siame_se3.plants.robots.ros2 import DdsBus, Publisher
 from siame_se3.plants.robots.served import ArmServer
-from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts, reference_pose
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
@@ -94,26 +97,49 @@ def converged(T_wc: Tensor, goal: Tensor) -> bool:
     return float(t) < 1e-3 and math.degrees(float(r)) < 0.1
 
 
-def simulated(kind: str, times: int, scene: Scene, rng: random.Random) -> None:
+@dataclass
+class Outcome:
+    """Of the trials with one fault: time until the camera stood still [s], reasons given, and how many restarts converged."""
+
+    stopped: list[float] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    restarted: int = 0
+
+    def restart(self, T_wc: Tensor, goal: Tensor, said: str) -> None:
+        """Note where the restart ended."""
+        self.restarted += converged(T_wc, goal)
+        if not converged(T_wc, goal):
+            print(f"  restart ended at {error_of(T_wc, goal)}: {said}", flush=True)
+
+    def row(self, kind: str) -> dict[str, Any]:
+        """A line of the table."""
+        limit, n = LIMITS[kind], len(self.stopped)
+        in_time = sum(t <= limit + 0.1 + 1e-9 for t in self.stopped)
+        return {
+            "fault": kind,
+            "limit": f"{1e3 * limit:.0f} ms",
+            "standing still after, median / most": f"{1e3 * statistics.median(self.stopped):.0f} / {1e3 * max(self.stopped):.0f} ms",
+            "within limit + 100 ms": f"{in_time} of {n}",
+            "restart converges (1 mm, 0.1 deg)": f"{self.restarted} of {n}",
+            "reason given": "; ".join(f"{reason} ({count})" for reason, count in self.reasons.items()),
+        }
+
+
+def simulated(kind: str, times: int, seed: int) -> dict[str, Any]:
     """In one process."""
-    speeds = Speeds()
+    rng, scene, speeds, outcome = random.Random(f"{seed} {kind}"), bundled_print(), Speeds(), Outcome()
     model = checkpoint.load(bundled(BUNDLED_MODEL))
-    camera = model.camera
-    arm = ArmPlant(scene, camera, ArmConfig(), speeds)
+    arm = ArmPlant(scene, model.camera, ArmConfig(), speeds)
     controller = controller_for("handoff", model)
-    T_wd, T_wc = draw_starts("table1", 4 * times, scene, camera, Workspace(), rng.randrange(10**6))
-    stopped: list[float] = []
-    reasons: dict[str, int] = {}
-    restarted = done = 0
+    T_wd, T_wc = draw_starts("table1", 4 * times, scene, model.camera, Workspace(), rng.randrange(10**6))
     for goal, start in zip(T_wd, T_wc, strict=True):
-        if done == times:
+        if len(outcome.stopped) == times:
             break
         target = arm.look(goal)
         try:
             arm.reset(start)
-        except Exception:  # out of reach
+        except SiameError:  # out of reach
             continue
-        done += 1
         speeds.log.clear()
         speeds.last = None
         frames = rng.randrange(8, 50)
@@ -121,30 +147,14 @@ def simulated(kind: str, times: int, scene: Scene, rng: random.Random) -> None:
         plant = FaultyCamera(arm, kind, at) if kind in CAMERA_FAULTS else arm  # type: ignore[arg-type]  # is one of them
         law = FaultyLaw(controller, frames) if kind == "NaN" else controller
         run = servo(plant, law, target, start, CONFIG, safety=SAFETY)
-        reasons[run.reason[0].split(":")[0].split(",")[0]] = (
-            reasons.get(run.reason[0].split(":")[0].split(",")[0], 0) + 1
-        )
+        outcome.reasons[run.reason[0].split(":")[0].split(",")[0]] += 1
         for _ in range(25):
             arm.step(torch.zeros(1, 6) if target.image is not None and target.image.ndim == 4 else torch.zeros(6))
-        late = speeds.still_after(at)
-        stopped.append(late)
+        outcome.stopped.append(speeds.still_after(at))
         again = servo(arm, controller, target, None, CONFIG, safety=SAFETY)
-        restarted += converged(arm.T_wc, goal)
-        if not converged(arm.T_wc, goal):
-            print(f"  restart ended at {error_of(arm.T_wc, goal)}: {again.reason[0]}", flush=True)
+        outcome.restart(arm.T_wc, goal, again.reason[0])
     arm.close()
-    line(kind, stopped, restarted, reasons)
-
-
-def line(kind: str, stopped: list[float], restarted: int, reasons: dict[str, int]) -> None:
-    limit = LIMITS[kind]
-    in_time = sum(t <= limit + 0.1 + 1e-9 for t in stopped)
-    said = "; ".join(f"{reason} ({n})" for reason, n in reasons.items())
-    print(
-        f"| {kind} | {1e3 * limit:.0f} ms | {1e3 * statistics.median(stopped):.0f} / {1e3 * max(stopped):.0f} ms | "
-        f"{in_time} of {len(stopped)} | {restarted} of {len(stopped)} | {said} |",
-        flush=True,
-    )
+    return outcome.row(kind)
 
 
 class CutBus(DdsBus):
@@ -181,13 +191,73 @@ def driver(target: Path) -> subprocess.Popen[str]:
     raise SystemExit("siame live ended before it moved")
 
 
-def served(kind: str, times: int, scene: Scene, rng: random.Random) -> None:
-    """Two processes. The arm is served by the main thread, which its renderer belongs to; trials are run by another."""
-    speeds = Speeds()
+@dataclass
+class Trials:
+    """`siame live` and a fault, one start after the other; run by a thread, as the arm is served by the main one (its renderer's)."""
+
+    kind: str
+    rng: random.Random
+    arm: ArmPlant
+    bus: CutBus
+    speeds: Speeds
+    goal: Tensor
+    target: Path
+    starts: list[Tensor]
+    outcome: Outcome = field(default_factory=Outcome)
+    todo: queue.Queue[tuple[Tensor, threading.Event]] = field(default_factory=queue.Queue)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self) -> None:
+        try:
+            for start in self.starts:
+                self._trial(start)
+        finally:
+            self.ended.set()
+
+    def _trial(self, start: Tensor) -> None:
+        placed = threading.Event()
+        self.todo.put((start, placed))
+        placed.wait()
+        process = driver(self.target)
+        assert process.stdout is not None
+        while not self.speeds.log or self.speeds.log[-1][1] < 0.01:  # until the arm moves
+            time.sleep(0.01)
+        time.sleep(self.rng.uniform(0.1, 1.2))
+        self.speeds.log.clear()
+        at = time.monotonic()
+        if self.kind == "killed":
+            process.send_signal(signal.SIGKILL)
+            reason = "the arm's watchdog"
+        else:
+            self.bus.cut = True
+            time.sleep(0.5)
+            self.bus.cut = False
+            last = [text for text in process.stdout if text.startswith("stands still")]
+            reason = last[-1].split(": ", 1)[1].split(":")[0].strip() if last else "none given"
+        process.wait()
+        time.sleep(0.8)
+        self.outcome.stopped.append(self.speeds.still_after(at))
+        self.outcome.reasons[reason] += 1
+        said = driver(self.target).communicate(timeout=120)[0]
+        self.outcome.restart(self.arm.T_wc, self.goal, said.splitlines()[-1] if said else "nothing said")
+
+    def running(self) -> bool:
+        """Called by the arm's server between steps: put the arm where the next trial starts; False at the end."""
+        with contextlib.suppress(queue.Empty):
+            start, placed = self.todo.get_nowait()
+            self.arm.reset(start)
+            self.speeds.last = None
+            placed.set()
+        return not self.ended.is_set()
+
+
+def served(kind: str, times: int, seed: int) -> dict[str, Any]:
+    """Two processes."""
+    rng, speeds = random.Random(f"{seed} {kind}"), Speeds()
     speeds.wall = True
-    arm = ArmPlant(scene, default_camera(224), ArmConfig(), speeds)
+    arm = ArmPlant(bundled_print(), default_camera(), ArmConfig(), speeds)
     target = Path(tempfile.mkdtemp()) / "target.png"
-    goal = reference_pose(0.6)
+    goal = reference_pose(Workspace.distance)
     desired = arm.look(goal).image
     assert desired is not None
     cv2.imwrite(str(target), as_pixels(desired)[..., ::-1])
@@ -199,79 +269,28 @@ def served(kind: str, times: int, scene: Scene, rng: random.Random) -> None:
     ]
     arm.reset(starts[0])
     bus = CutBus(DOMAIN)
-    todo: queue.Queue[tuple[Tensor, threading.Event]] = queue.Queue()
-    ended = threading.Event()
-    stopped: list[float] = []
-    reasons: dict[str, int] = {}
-    restarted = 0
-
-    def trials() -> None:
-        nonlocal restarted
-        try:
-            for start in starts:
-                placed = threading.Event()
-                todo.put((start, placed))
-                placed.wait()
-                process = driver(target)
-                assert process.stdout is not None
-                while not speeds.log or speeds.log[-1][1] < 0.01:  # until the arm moves
-                    time.sleep(0.01)
-                time.sleep(rng.uniform(0.1, 1.2))
-                speeds.log.clear()
-                at = time.monotonic()
-                if kind == "killed":
-                    process.send_signal(signal.SIGKILL)
-                    reason = "the arm's watchdog"
-                else:
-                    bus.cut = True
-                    time.sleep(0.5)
-                    bus.cut = False
-                    last = [text for text in process.stdout if text.startswith("stands still")]
-                    reason = last[-1].split(": ", 1)[1].split(":")[0].strip() if last else "none told"
-                process.wait()
-                time.sleep(0.8)
-                stopped.append(speeds.still_after(at))
-                reasons[reason] = reasons.get(reason, 0) + 1
-                again = driver(target)
-                said = again.communicate(timeout=120)[0]
-                restarted += converged(arm.T_wc, goal)
-                if not converged(arm.T_wc, goal):
-                    print(f"  restart ended at {error_of(arm.T_wc, goal)}: {said.splitlines()[-1]}", flush=True)
-        finally:
-            ended.set()
-
-    def running() -> bool:
-        with contextlib.suppress(queue.Empty):
-            start, placed = todo.get_nowait()
-            arm.reset(start)
-            speeds.last = None
-            placed.set()
-        return not ended.is_set()
-
+    trials = Trials(kind, rng, arm, bus, speeds, goal, target, starts)
     worker = threading.Thread(target=trials)
     worker.start()
-    ArmServer(bus, arm).run(running)
+    ArmServer(bus, arm).run(trials.running)
     worker.join()
     bus.close()
     arm.close()
-    line(kind, stopped, restarted, reasons)
+    return trials.outcome.row(kind)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--only", nargs="*", choices=list(LIMITS), default=list(LIMITS))
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    print(f"{' '.join(sys.argv)}   {hardware()}\n")
-    print(
-        "| fault | limit | standing still after, median / most | within limit + 100 ms | restart converges (1 mm, 0.1 deg) | reason told |"
-    )
-    print("|---|---|---|---|---|---|")
-    scene = Scene.from_photo(bundled(BUNDLED_PHOTO), 0.8)
-    for kind in options.only:
-        rng = random.Random(f"{options.seed} {kind}")
-        (served if kind in ("killed", "cut") else simulated)(kind, options.times, scene, rng)
+    """All faults."""
+    options = parser(__doc__)
+    options.add_argument("--times", type=int, default=20)
+    options.add_argument("--only", nargs="*", choices=list(LIMITS), default=list(LIMITS))
+    options.add_argument("--seed", type=int, default=1)
+    given = options.parse_args()
+    rows = {
+        kind: partial(served if kind in ("killed", "cut") else simulated, kind, given.times, given.seed)
+        for kind in given.only
+    }
+    table(given, rows, choices=("only",))
 
 
 if __name__ == "__main__":

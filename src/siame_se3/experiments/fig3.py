@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from siame_se3.analysis import plots
+from siame_se3.analysis import plots, report
 from siame_se3.analysis.metrics import Row
-from siame_se3.experiments import photos, report
-from siame_se3.experiments.cells import Cell, Setup, csv_of, results, scene_runs
+from siame_se3.experiments import pages, photos
 from siame_se3.experiments.photos import UNSEEN
+from siame_se3.experiments.runner import Cell, Setup, csv_of, results, scene_runs
 
 NAME = "fig3"
 COUNTS = (2, 5, 10, 50, 100)
@@ -36,7 +36,7 @@ def cells(
     return wanted
 
 
-def _told(rows: Sequence[Row]) -> str:
+def _reading(rows: Sequence[Row]) -> str:
     """converged [%], end error of the converged [cm/deg], as the paper prints them."""
     good = [r for r in rows if r.converged]
     if not good:
@@ -71,7 +71,7 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     table = [
         {
             "scenes": str(count),
-            **{titles[kind]: _told(rows) if (rows := rows_of(kind[0], count, kind[1])) else "-" for kind in kinds},
+            **{titles[kind]: _reading(rows) if (rows := rows_of(kind[0], count, kind[1])) else "-" for kind in kinds},
         }
         for count in counts
     ]
@@ -89,7 +89,7 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     ]
     if singly := _by_scene(setup, found, counts[-1], titles):
         notes += [f"## The unseen scenes one by one, networks for {counts[-1]}", report.markdown(singly)]
-    return report.write_page(setup, NAME, "Fig. 3: several scenes", list(found), table, notes, command)
+    return pages.write_page(setup, NAME, "Fig. 3: several scenes", list(found), table, notes, command)
 
 
 def _by_scene(
@@ -108,5 +108,5 @@ def _by_scene(
         ]
         for cell in unseen
     }
-    of = photos.names("unseen", setup.photos)[: unseen[0].scenes]
-    return [{"scene": name, **{title: told[k] for title, told in shares.items()}} for k, name in enumerate(of)]
+    scenes = photos.names("unseen", setup.photos)[: unseen[0].scenes]
+    return [{"scene": name, **{title: share[k] for title, share in shares.items()}} for k, name in enumerate(scenes)]

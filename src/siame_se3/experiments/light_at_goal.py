@@ -7,22 +7,20 @@ The bundled scene; each draw has a desired pose, lamps, gain, bias, white balanc
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 
-from siame_se3.experiments.common import header, markdown
-from siame_se3.files import BUNDLED_PHOTO, bundled
+from siame_se3.experiments.script import bundled_print, parser, table
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.types import Controller
 from siame_se3.plants.flying import FlyingCameras
-from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.conditions import NONE, Augmentation
-from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace
+from siame_se3.servo.simulation import Task
 
 USUAL = Augmentation(occlusion=0.0)
 KINDS = {
@@ -38,25 +36,27 @@ LAWS: dict[str, Controller] = {
 }
 
 
+def row(name: str, task: Task) -> dict[str, Any]:
+    """What one law asks for under each kind of light."""
+    T_wd, _ = task.draw()
+    found: dict[str, Any] = {"law": name}
+    for kind, conditions in KINDS.items():
+        plant = FlyingCameras(task.scene, task.camera, conditions=conditions, seed=task.seed)
+        law, state = LAWS[name].aim(plant.look(T_wd))
+        asked = 1e3 * law(plant.reset(T_wd), state)[0].v[:, :3].norm(dim=1)
+        found[kind] = f"{float(asked.mean()):.3f} mm (median {float(torch.median(asked)):.3f})"
+    return found
+
+
 def main() -> None:
     """The table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=23)
-    parser.add_argument("--size", type=int, default=112)
-    options = parser.parse_args()
-    print(header(), flush=True)
-    scene, camera = Scene.from_photo(bundled(BUNDLED_PHOTO), 0.8), default_camera(options.size)
-    T_wd, _ = sampling.draw_starts("table1", options.draws, scene, camera, Workspace(), options.seed)
-    table = []
-    for name, controller in LAWS.items():
-        row = {"law": name}
-        for kind, conditions in KINDS.items():
-            plant = FlyingCameras(scene, camera, conditions=conditions, seed=options.seed)
-            asked = 1e3 * controller.aim(plant.look(T_wd))(plant.reset(T_wd))[:, :3].norm(dim=1)
-            row[kind] = f"{float(asked.mean()):.3f} mm (median {float(torch.median(asked)):.3f})"
-        table.append(row)
-    print(markdown(table))
+    options = parser(__doc__)
+    options.add_argument("--draws", type=int, default=100)
+    options.add_argument("--seed", type=int, default=23)
+    options.add_argument("--size", type=int, default=112)
+    given = options.parse_args()
+    task = Task(bundled_print(), default_camera(given.size), runs=given.draws, seed=given.seed)
+    table(given, {name: partial(row, name, task) for name in LAWS})
 
 
 if __name__ == "__main__":

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from siame_se3.errors import SiameError
-from siame_se3.experiments import photos
-from siame_se3.files import hardware
-from siame_se3.geometry.camera import default_camera
+from siame_se3.errors import InputError
 from siame_se3.networks import checkpoint
 from siame_se3.networks.checkpoint import Model
 from siame_se3.networks.config import NetworkConfig
@@ -20,30 +14,9 @@ from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
-from siame_se3.training.batches import BatchSource, DataConfig
-from siame_se3.training.trainer import Progress, TrainConfig, Trainer, steps_in, train
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a row's network is made.
-
-    Attributes:
-        scenes: how many photos of the list it is for; 0 for the benchmark's one scene.
-        width: of each of these prints [m]; their height follows.
-        init: the network whose weights it starts from, '' for random ones.
-        times: its budget over the others'.
-    """
-
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    workspace: Workspace = field(default_factory=Workspace)
-    scenes: int = 0
-    width: float = photos.WIDTH
-    init: str = ""
-    times: float = 1.0
-
+from siame_se3.training.batches import DataConfig
+from siame_se3.training.driver import Callbacks, Progress, fit
+from siame_se3.training.recipe import Recipe, difference
 
 RECIPES = {
     "siame-se(3)": Recipe(),
@@ -67,7 +40,7 @@ RECIPES = {
         ),
         init="siame-se(3)",
         times=4.0,
-    ),
+    ).tuned(),
     # of the robot runs
     "wide-0.8m": Recipe(
         NetworkConfig(fusion="geometric"), data=DataConfig(starts="wide"), workspace=Workspace().at(0.8)
@@ -88,7 +61,7 @@ def recipe_of(name: str) -> Recipe:
     if not name.startswith("many-"):
         return RECIPES[name]
     _, count, colour = name.split("-")
-    # Four scenes a step, so that its gradient is not that of one of them; cells are matched, not learned by heart, so that the number of
+    # Four scenes a step, so that its gradient is not that of one of them; cells are matched, not remembered, so that the number of
     # scenes costs nothing.
     network = NetworkConfig(colour=colour == "colour", pooling="descriptors", fusion="matching", head=(256, 256))
     data = DataConfig(views=16, groups=4, near=0.25, near_weight=4.0, most_pairs=48)
@@ -100,29 +73,6 @@ def path_of(folder: Path, name: str) -> Path:
     return folder / "networks" / f"{name.replace('(', '').replace(')', '')}.safetensors"
 
 
-def in_card(recipe: Recipe) -> dict[str, Any]:
-    """As it is in a model's card."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
-    return plain
-
-
-def difference(kept: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """The first option that a kept recipe has otherwise than the wanted one, '' for none. One that did not exist when the kept one was
-    written had what is now its default."""
-    return _difference(kept, wanted, in_card(Recipe()), "")
-
-
-def _difference(kept: dict[str, Any], wanted: dict[str, Any], usual: dict[str, Any], above: str) -> str:
-    for name in {**wanted, **kept}:
-        was, now = kept.get(name, usual.get(name)), wanted.get(name)
-        if isinstance(was, dict) and isinstance(now, dict):
-            if inner := _difference(was, now, usual.get(name, {}), f"{above}{name}."):
-                return inner
-        elif was != now:
-            return f"{above}{name} {was}, now {now}"
-    return ""
-
-
 def obtain(
     name: str,
     scenes: Sequence[Scene],
@@ -131,51 +81,32 @@ def obtain(
     seed: int,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Model:
-    """A network by its name, trained for `minutes` if it is not there; an interrupted training goes on."""
-    path = path_of(folder, name)
-    recipe = recipe_of(name)
+    """A network by its name, trained for `minutes` if it is not there; an interrupted training goes on.
+
+    Raises:
+        InputError: the one that is there was trained by another recipe, or on other scenes.
+    """
+    path, recipe = path_of(folder, name), recipe_of(name)
     if path.is_file():
-        model = checkpoint.load(path)
-        if "recipe" in model.card and (field := difference(model.card["recipe"], in_card(recipe))):
-            raise SiameError(f"{path}: trained by another recipe ({field}); remove it, or give another --out")
-        names = [scene.name for scene in scenes]
-        if recipe.scenes and model.card.get("scenes", names) != names:
-            raise SiameError(f"{path}: trained on other scenes; remove it, or give another --out")
-        return model
+        return _kept(path, recipe, scenes)
+    recipe = replace(recipe, minutes=minutes, seed=seed, train=replace(recipe.train, evaluations=0))
     initial = None
     if recipe.init:
         initial = obtain(recipe.init, scenes, folder, minutes, seed, tell).network.weights_for(recipe.network)
-    camera = default_camera(recipe.network.image_size)
-    source = BatchSource(list(scenes), camera, recipe.workspace, recipe.data, seed, recipe.network.output)
-    state = path.with_name(path.name + ".state")
-    budget = path.with_name(path.name + ".steps")  # so that a training goes on with the number of steps it began with
-    if not budget.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        budget.write_text(
-            str(steps_in(minutes * recipe.times, recipe.network, recipe.loss, source, TrainConfig())), encoding="utf-8"
-        )
-    config = TrainConfig(steps=int(budget.read_text(encoding="utf-8")), evaluations=0)
-    if initial is not None:  # to go on from a network, a third of the learning rates
-        config = replace(config, lr=config.lr / 3, lr_muon=config.lr_muon / 3)
-    trainer = Trainer(recipe.network, recipe.loss, source, config, initial)
 
     def report(p: Progress) -> None:
-        if p.step % max(1, p.steps // 5) < config.log_every or p.step == p.steps:
+        if p.step % max(1, p.steps // 5) < recipe.train.log_every or p.step == p.steps:
             tell(f"  training {name}: step {p.step} of {p.steps}, loss {p.loss:.3f}, {p.seconds:.0f} s")
 
-    network = train(trainer, state, report)
-    card = {
-        "recipe": in_card(recipe),
-        "scenes": [scene.name for scene in scenes],
-        "seed": seed,
-        "steps": config.steps,
-        "images": config.steps * recipe.data.views * recipe.data.groups,
-        "seconds": round(trainer.seconds, 1),
-        "hardware": hardware(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-    model = Model(network.float().cpu(), camera, recipe.workspace.distance, scenes[0].width, card)
-    checkpoint.save(model, path)
-    for done in (state, budget):
-        done.unlink(missing_ok=True)
+    return fit(recipe, scenes, path, Callbacks(report), initial).model
+
+
+def _kept(path: Path, recipe: Recipe, scenes: Sequence[Scene]) -> Model:
+    """A network that is there, if it is the one that is wanted."""
+    model = checkpoint.load(path)
+    if "recipe" in model.card and (field := difference(model.card["recipe"], recipe.in_card())):
+        raise InputError(f"{path}: trained by another recipe ({field}); remove it, or write to another place", "out")
+    names = [scene.name for scene in scenes]
+    if recipe.scenes and model.card.get("scenes", names) != names:
+        raise InputError(f"{path}: trained on other scenes; remove it, or write to another place", "out")
     return model

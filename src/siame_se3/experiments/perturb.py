@@ -1,14 +1,15 @@
-"""One disturbance at a time, from Table I's starts: of the images, and of what the law was told of camera and scene."""
+"""One disturbance at a time, from Table I's starts: of the images, and of what the law assumes of camera and scene."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from siame_se3.analysis import report
 from siame_se3.analysis.metrics import Row
-from siame_se3.experiments import report
-from siame_se3.experiments.cells import Cell, Setup, results
+from siame_se3.experiments import pages
 from siame_se3.experiments.laws import LAWS
+from siame_se3.experiments.runner import Cell, Setup, results
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.scenes.conditions import NONE, Augmentation
 
@@ -90,9 +91,9 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         "scene is so for both views. Lamps: up to four Gaussian spots. Jitter: brightness and contrast by up to 60 %, saturation by up to 40 %, drawn "
         "once a run. Patches: in half of the frames, a new one in each. Noise and blur: standard deviations, of the range and in px of the law's "
         "image (112 px for photometric laws and networks, 224 px for matched points). Motion blur: the shutter is open for 20 of the 40 ms of a frame. Depth: the "
-        "scene is that much nearer and smaller, or farther and larger, than told; end errors in told units. Object: a part of 20 x 15 cm of the print stands out by 3 cm. "
+        "scene is that much nearer and smaller, or farther and larger, than assumed; end errors in assumed units. Object: a part of 20 x 15 cm of the print stands out by 3 cm. "
         "All light: lamps, gain, bias, white balance, noise up to 0.02, and one patch of up to 15 % that stays.",
         "## Which law when",
         report.markdown(advice(found)),
     ]
-    return report.write_page(setup, NAME, "Disturbances", list(found), table, notes, command)
+    return pages.write_page(setup, NAME, "Disturbances", list(found), table, notes, command)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch.nn.functional as F
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError
 from siame_se3.scenes.planar import Scene, photos_in
 
 WIDTH, HEIGHT, TEXELS = 0.8, 0.6, 800  # of every scene: size [m], and pixels along the width
@@ -36,20 +36,22 @@ class Photo:
         """Where it is.
 
         Raises:
-            SiameError: its package is not installed.
+            InputError: its package is not installed.
         """
         if self.package in ON_PYPI:
             spec = importlib.util.find_spec(ON_PYPI[self.package])
             if spec is None or spec.origin is None:
-                raise SiameError(
-                    f"photos of '{self.package}' are missing; pip install {self.package}, or give --scenes DIR"
+                raise InputError(
+                    f"photos of '{self.package}' are missing; pip install {self.package}, or give a folder of your own",
+                    "scenes",
                 )
             return Path(spec.origin).parent.parent / self.path
         path = root / self.path
         if not path.is_file():
-            raise SiameError(
-                f"{path}: no such file; apt install {self.package} (or 'apt download' it, 'dpkg -x' it to a folder, and give that as "
-                "--photos-root), or give --scenes DIR"
+            raise InputError(
+                f"{path}: no such file; apt install {self.package} (or 'apt download' it, 'dpkg -x' it to a folder, and give that as the "
+                "photos' root), or give a folder of your own",
+                *("photos_root", "scenes"),
             )
         return path
 
@@ -102,18 +104,24 @@ def scenes(split: str, count: int, folder: Path | None = None, root: Path = Path
         root: where Debian's packages are unpacked.
 
     Raises:
-        SiameError: there are not as many, or a package is missing.
+        InputError: there are not as many, or a package is missing.
     """
     if folder is None:
         found = listed(split)
         if count > len(found):
-            raise SiameError(f"{count} '{split}' scenes: the list has {len(found)}; give fewer, or --scenes DIR")
+            raise InputError(
+                f"{count} '{split}' scenes: the list has {len(found)}; give fewer, or a folder of your own",
+                "counts",
+                "scenes",
+            )
         return [
             replace(as_print(Scene.from_photo(photo.file(root), WIDTH)), name=photo.name) for photo in found[:count]
         ]
     mine = _own(split, folder)
     if count > len(mine):
-        raise SiameError(
-            f"--scenes {folder}: {len(mine)} '{split}' photos in it, {count} wanted; add some, or give smaller --counts"
+        raise InputError(
+            f"{folder}: {len(mine)} '{split}' photos in it, {count} wanted; add some, or give smaller counts",
+            "scenes",
+            "counts",
         )
     return [as_print(Scene.from_photo(path, WIDTH)) for path in mine[:count]]

@@ -12,9 +12,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from siame_se3.experiments.report import markdown
+from siame_se3.analysis.report import markdown
+from siame_se3.errors import InputError
+from siame_se3.files import atomically
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]  # of the checkout
 BEGIN, END = "<!-- table1: by python -m siame_se3.experiments.readme_table -->", "<!-- end of table1 -->"
 
 
@@ -52,11 +54,18 @@ def filled(readme: str, text: str) -> str:
 
 
 def main() -> None:
-    """See above."""
+    """Copy the CSV if one is given, and write the README's table.
+
+    Raises:
+        InputError: this is no checkout with a README.
+    """
     kept, readme = ROOT / "docs" / "table1.csv", ROOT / "README.md"
+    if not readme.is_file():
+        raise InputError(f"{readme}: no such file; run this in a checkout of the project")
     if len(sys.argv) > 1:
-        shutil.copyfile(sys.argv[1], kept)
-    readme.write_text(filled(readme.read_text(encoding="utf-8"), table(kept)), encoding="utf-8")
+        atomically(kept, lambda partial: shutil.copyfile(sys.argv[1], partial))
+    text = filled(readme.read_text(encoding="utf-8"), table(kept))
+    atomically(readme, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@ print."""
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from dataclasses import dataclass, replace
@@ -12,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from siame_se3.analysis import plots
-from siame_se3.experiments import networks, photos
-from siame_se3.experiments.cells import Setup, obtain
+from siame_se3.analysis import plots, report
+from siame_se3.experiments.pages import training_note
+from siame_se3.experiments.runner import Setup, obtain, scenes_of
 from siame_se3.files import hardware
 from siame_se3.geometry import lie
 from siame_se3.laws.light import LightDVS
@@ -25,7 +24,6 @@ from siame_se3.plants.arm import ArmConfig, ArmPlant
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.plants.types import Plant, WrappedPlant
-from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import reference_pose
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
@@ -80,20 +78,12 @@ RUNS = {
 }
 
 
-def _scene(setup: Setup, run: RobotRun) -> Scene:
-    """The benchmark's print, or the first of the network's scenes."""
-    recipe = networks.recipe_of(run.network)
-    if not recipe.scenes:
-        return setup.scene
-    return photos.resized(photos.scenes("train", 1, setup.photos, setup.root)[0], recipe.width)
-
-
 def _plant(setup: Setup, run: RobotRun, kind: str) -> FlyingCameras | ArmPlant:
     """What moves, over the run's print."""
-    camera = obtain(setup, run.network).camera
+    camera, scene = obtain(setup, run.network).camera, scenes_of(setup, run.network)[0]
     if kind == "arm":
-        return ArmPlant(_scene(setup, run), camera, ArmConfig(base=run.base, gloss=GLOSS))
-    return FlyingCameras(_scene(setup, run), camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
+        return ArmPlant(scene, camera, ArmConfig(base=run.base, gloss=GLOSS))
+    return FlyingCameras(scene, camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
 
 
 class _Recorded(WrappedPlant):
@@ -158,8 +148,7 @@ def drive(setup: Setup, run: RobotRun, kind: str = "homography") -> Driven:
             codes.append(float((model.network.embed(image) - goal).norm()))
             ssd.append(float((image - target.image).square().sum()))
     runs.append(follow(PBVS(), T_wc, never)[0])
-    if isinstance(plant, ArmPlant):
-        plant.close()
+    plant.close()
     return Driven(runs, codes, ssd, pictures)
 
 
@@ -178,14 +167,13 @@ def _errors(trajectory: Trajectory) -> Tensor:
 def run(setup: Setup, name: str, command: str, kind: str = "homography") -> str:
     """Drive, and write NAME.csv, the figure and the report page (in NAME-arm for the arm); the page's text."""
     spec, folder = RUNS[name], setup.folder / (name if kind == "homography" else f"{name}-{kind}")
-    folder.mkdir(parents=True, exist_ok=True)
     obtain(setup, spec.network)
     began = time.perf_counter()
     driven = drive(setup, spec, kind)
     trajectories, codes, ssd = driven.trajectories, driven.codes, driven.ssd
     seconds = time.perf_counter() - began
-    told = _errors(trajectories[0])
-    stages = [told, *(_errors(t) for t in trajectories[1:-1])]
+    first = _errors(trajectories[0])
+    stages = [first, *(_errors(t) for t in trajectories[1:-1])]
     _write(stages, [t.twist[:, 0] for t in trajectories[:-1]], folder / f"{name}.csv")
     together = correlation(codes, ssd)
     plots.save(plots.robot_run(trajectories, driven.pictures, codes, ssd, together), folder / f"{name}.png")
@@ -200,31 +188,29 @@ def run(setup: Setup, name: str, command: str, kind: str = "homography") -> str:
     path = (trajectories[0].T_wc[:, 0, :3, 3].diff(dim=0)).norm(dim=1).sum()
     straight = (trajectories[0].T_wc[-1, 0, :3, 3] - trajectories[0].T_wc[0, 0, :3, 3]).norm()
     lines = [
-        f"start: {words(told[0])} ({sizes(told[0])})",
-        f"after {len(trajectories[0].twist)} iterations of the network: {words(told[-1])} ({sizes(told[-1])})",
+        f"start: {words(first[0])} ({sizes(first[0])})",
+        f"after {len(trajectories[0].twist)} iterations of the network: {words(first[-1])} ({sizes(first[-1])})",
         *(f"after photometric: {words(p[-1])} ({sizes(p[-1])})" for p in stages[1:]),
         f"paper: {spec.theirs}",
         f"length of the path over the straight line's: {float(path / straight):.3f}",
         f"correlation of ||S(I) - S(I*)|| with the SSD: {together:.3f}",
     ]
     origin = (
-        f"`{command}`; {hardware()}; seed {setup.seed}; {seconds:.0f} s, the network not counted ({setup.minutes:g} min of training where it was "
-        f"missing); {time.strftime('%Y-%m-%d')}. {'Homography simulator' if kind == 'homography' else 'Arm in MuJoCo'}, two lamps' highlights of "
+        f"`{command}`; {hardware()}; seed {setup.seed}; {seconds:.0f} s, the network not counted {training_note(setup)}; "
+        f"{time.strftime('%Y-%m-%d')}. {'Homography simulator' if kind == 'homography' else 'Arm in MuJoCo'}, two lamps' highlights of "
         f"{100 * GLOSS:g} % of the range on the print, lambda {GAIN * 0.04:g} an iteration."
     )
     text = "\n".join(f"- {line}" for line in lines)
-    pieces = [f"# {spec.title}", origin, text, f"![the run]({name}.png)"]
-    (folder / "report.md").write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
+    report.write_report(folder / "report.md", spec.title, [origin, text, f"![the run]({name}.png)"])
     return text
 
 
 def _write(stages: list[Tensor], twists: list[Tensor], path: Path) -> None:
     """Pose errors and commanded twists, a line an iteration."""
     names = ["tx_cm", "ty_cm", "tz_cm", "tux_deg", "tuy_deg", "tuz_deg", "vx", "vy", "vz", "wx", "wy", "wz"]
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["stage", "iteration", *names])
-        for k, (errors, twist) in enumerate(zip(stages, twists, strict=True)):
-            for i, error in enumerate(errors.tolist()):
-                v = twist[i].tolist() if i < len(twist) else [math.nan] * 6
-                writer.writerow([k, i, *(f"{x:.6g}" for x in (*error, *v))])
+    lines = []
+    for k, (errors, twist) in enumerate(zip(stages, twists, strict=True)):
+        for i, error in enumerate(errors.tolist()):
+            v = twist[i].tolist() if i < len(twist) else [math.nan] * 6
+            lines.append([k, i, *(f"{x:.6g}" for x in (*error, *v))])
+    report.write_lines(["stage", "iteration", *names], lines, path)

@@ -13,8 +13,10 @@ import time
 
 import torch
 
-from siame_se3.experiments.common import header, markdown
-from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled
+from siame_se3.analysis.report import markdown
+from siame_se3.experiments.pages import header
+from siame_se3.experiments.script import bundled_print
+from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.neural import Neural
 from siame_se3.laws.types import View
@@ -23,10 +25,10 @@ from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.engines import OpenVinoEngine
 from siame_se3.networks.losses import LossConfig
 from siame_se3.networks.siamese import SiameseNetwork
-from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training.batches import BatchSource, DataConfig
-from siame_se3.training.trainer import TrainConfig, Trainer
+from siame_se3.training.recipe import TrainConfig
+from siame_se3.training.trainer import Trainer
 
 
 def step_time(network: SiameseNetwork, precision: str, calls: int = 300) -> float:
@@ -54,8 +56,7 @@ def main() -> None:
         for precision in ("f32", "bf16")
     ]
     print(markdown(rows))
-    scene = Scene.from_photo(bundled(BUNDLED_PHOTO))
-    source = BatchSource([scene], default_camera(112), Workspace(), DataConfig(), 0)
+    source = BatchSource([bundled_print()], default_camera(112), Workspace(), DataConfig(), 0)
     trainer = Trainer(NetworkConfig(), LossConfig(), source, TrainConfig(steps=100))
     for _ in range(10):
         trainer.advance()

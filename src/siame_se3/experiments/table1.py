@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from siame_se3.analysis import plots
+from siame_se3.analysis import plots, report
 from siame_se3.analysis.metrics import Row
-from siame_se3.experiments import report
-from siame_se3.experiments.cells import Cell, Setup, csv_of, facts_of, results
+from siame_se3.experiments import pages
 from siame_se3.experiments.laws import LAWS
+from siame_se3.experiments.runner import Cell, Setup, csv_of, facts_of, results
 from siame_se3.geometry.camera import default_camera
 from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.poses import Workspace
@@ -52,7 +52,7 @@ def line(cell: Cell, rows: Sequence[Row]) -> dict[str, str]:
 
 def overlaps(setup: Setup, runs: int, seed: int) -> list[float]:
     """Of each start: the share of the current view that the desired one shows too."""
-    camera = default_camera(224)
+    camera = default_camera()
     T_wd, T_wc = sampling.draw_starts("table1", runs, setup.scene, camera, Workspace(), seed)
     return [float(x) for x in sampling.overlap(camera, T_wd, T_wc, setup.scene)]
 
@@ -102,4 +102,4 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         + ", ".join(f"{LAWS[c.law].title} {facts_of(setup, NAME, c)['seconds']}" for c in found)
         + ".",
     ]
-    return report.write_page(setup, NAME, "Table I and Fig. 2", list(found), table, notes, command)
+    return pages.write_page(setup, NAME, "Table I and Fig. 2", list(found), table, notes, command)

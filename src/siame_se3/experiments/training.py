@@ -5,29 +5,31 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from siame_se3.analysis import metrics
+from siame_se3.analysis import report
 from siame_se3.analysis.metrics import Summary
-from siame_se3.experiments import report
-from siame_se3.experiments.cells import Setup
+from siame_se3.experiments.evaluation import closed_loop
+from siame_se3.experiments.runner import Setup, write_facts
 from siame_se3.files import hardware
 from siame_se3.geometry.camera import default_camera
-from siame_se3.laws.neural import Neural
 from siame_se3.networks.config import NetworkConfig
-from siame_se3.networks.engines import engine_for
 from siame_se3.networks.losses import LossConfig
+from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, training_views
 from siame_se3.scenes.render import render
-from siame_se3.servo.config import ServoConfig
-from siame_se3.servo.simulation import run_servo
+from siame_se3.servo.simulation import Task
 from siame_se3.training.batches import BatchSource, DataConfig
-from siame_se3.training.trainer import TrainConfig, Trainer, steps_in
+from siame_se3.training.driver import Callbacks, Progress, fit
+from siame_se3.training.recipe import Recipe, TrainConfig
+from siame_se3.training.trainer import Trainer
 
 PAPER_IMAGES = 10_000_000  # 5 million pairs
+_CYCLE = 1000  # steps of the learning rate's cycle while rates are measured, which do not depend on it
 
 
 def paper_reached(s: Summary) -> bool:
@@ -48,25 +50,17 @@ class Reach:
 def reach(scene: Scene, minutes: float, runs: int, seed: int, device: str = "cpu") -> Reach:
     """Train the default network from random weights for `minutes`; checked in closed loop, network alone, from 70 % of the training on,
     on starts that no other part uses, until the paper's accuracy is there. Seconds are those of training, without the checks."""
-    network = NetworkConfig()
-    camera = default_camera(network.image_size)
-    source = BatchSource([scene], camera, Workspace(), DataConfig(), seed, device=device)
-    steps = steps_in(minutes, network, LossConfig(), source, TrainConfig())
-    trainer = Trainer(network, LossConfig(), source, TrainConfig(steps=steps))
-    checks = {round(steps * share) for share in (0.7, 0.8, 0.9, 1.0)}
-    last: Reach | None = None
-    while trainer.step < steps:
-        trainer.advance()
-        if trainer.step in checks:
-            law = Neural(engine_for(trainer.result().float()), network.output)
-            config = ServoConfig(gain=10.0, max_iterations=100)
-            trajectory, _, _ = run_servo(law, scene, camera, "table1", runs, 1000 + seed, 0.6, config, quiet=True)
-            s = metrics.summary(metrics.rows(trajectory))
-            last = Reach(paper_reached(s), trainer.seconds, trainer.step * source.config.views, s)
-            if last.reached:
-                break
-    assert last is not None
-    return last
+    recipe = Recipe(minutes=minutes, seed=seed)
+    task = Task(scene, recipe.seen_by, runs=runs, seed=1000 + seed)
+    reached: list[Reach] = []
+
+    def check(network: SiameseNetwork, p: Progress) -> bool:
+        s = closed_loop(network.float(), task)
+        reached.append(Reach(paper_reached(s), p.seconds, p.images, s))
+        return reached[-1].reached
+
+    fit(recipe, [scene], callbacks=Callbacks(evaluate=check, at=(0.7, 0.8, 0.9, 1.0)), device=device)
+    return reached[-1]
 
 
 def _seconds(device: torch.device) -> float:
@@ -89,7 +83,8 @@ def rates(
         render(scene, camera, poses)
     rendering = 64 * steps / (_seconds(where) - began)
     loss = LossConfig(where=0.0) if network.pooling == "average" else LossConfig()
-    trainer = Trainer(network, loss, BatchSource([scene], camera, Workspace(), data, 0, device=where), config)
+    source = BatchSource([scene], camera, Workspace(), data, 0, device=where)
+    trainer = Trainer(network, loss, source, replace(config, steps=_CYCLE))
     for _ in range(max(3, steps // 4)):
         trainer.advance()
     trainer.seconds, trainer.shares = 0.0, {}
@@ -104,10 +99,33 @@ def rates(
     return {"rendering": rendering, "training": steps * data.views / seconds, "share": 100 * share}
 
 
+def _measured(setup: Setup, device: str, place: Path, kind: tuple[Any, ...], runs: int) -> dict[str, Any]:
+    """A row's figures, from its file if they are there."""
+    if place.is_file():
+        kept: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        return kept
+    network, data, config, count = kind
+    found: dict[str, Any] = dict(rates(setup.scene, network, data, config, device, count))
+    if network == NetworkConfig():
+        r = reach(setup.scene, setup.minutes, runs, setup.seed, device)
+        t, angle = r.summary.end_t_converged_m[0], r.summary.end_r_converged_deg[0]
+        figures = f"{r.summary.converged_percent:.1f} %, {100 * t:.2f} cm {angle:.2f} deg"
+        found["reached"] = (
+            f"{r.seconds:.0f} s, {r.images} images ({figures})"
+            if r.reached
+            else f"not in {r.seconds:.0f} s ({figures})"
+        )
+    else:
+        hours = PAPER_IMAGES / found["training"] / 3600
+        found["reached"] = f"not run; the paper's {PAPER_IMAGES // 1_000_000} million images would take {hours:.0f} h"
+    found["hardware"] = hardware(device)
+    write_facts(place, found)
+    return found
+
+
 def run(setup: Setup, runs: int, steps: int, command: str) -> str:
     """Measure on the CPU, and on a GPU if there is one; training.csv and the report page; the table as text."""
     folder = setup.folder / "training"
-    folder.mkdir(parents=True, exist_ok=True)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     paper = replace(NetworkConfig.paper(), pretrained=False)
     kinds = {
@@ -119,39 +137,22 @@ def run(setup: Setup, runs: int, steps: int, command: str) -> str:
     }
     table = []
     for device in devices:
-        for title, (network, data, config, count) in kinds.items():
+        for title, kind in kinds.items():
             setup.tell(f"training: {title}, {device}")
-            place = folder / f"{device}-{network.backbone}.json"
-            kept: dict[str, Any] = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
-            if not kept:
-                kept = dict(rates(setup.scene, network, data, config, device, count))
-                if network == NetworkConfig():
-                    r = reach(setup.scene, setup.minutes, runs, setup.seed, device)
-                    told = f"{r.summary.converged_percent:.1f} %, {100 * r.summary.end_t_converged_m[0]:.2f} cm {r.summary.end_r_converged_deg[0]:.2f} deg"
-                    kept |= {
-                        "reached": f"{r.seconds:.0f} s, {r.images} images ({told})"
-                        if r.reached
-                        else f"not in {r.seconds:.0f} s ({told})"
-                    }
-                else:
-                    kept |= {
-                        "reached": f"not run; the paper's {PAPER_IMAGES // 1_000_000} million images would take {PAPER_IMAGES / kept['training'] / 3600:.0f} h"
-                    }
-                kept["hardware"] = hardware(device)
-                place.write_text(json.dumps(kept), encoding="utf-8")
+            found = _measured(setup, device, folder / f"{device}-{kind[0].backbone}.json", kind, runs)
             table.append(
                 {
                     "network": title,
-                    "on": str(kept["hardware"]),
-                    "rendering [images/s]": f"{float(kept['rendering']):.0f}",
-                    "training [images/s]": f"{float(kept['training']):.1f}",
-                    "rendering's share [%]": f"{float(kept['share']):.1f}",
-                    "time to 98.9 %, 1.0 cm, 0.75 deg": str(kept["reached"]),
+                    "on": str(found["hardware"]),
+                    "rendering [images/s]": f"{float(found['rendering']):.0f}",
+                    "training [images/s]": f"{float(found['training']):.1f}",
+                    "rendering's share [%]": f"{float(found['share']):.1f}",
+                    "time to 98.9 %, 1.0 cm, 0.75 deg": str(found["reached"]),
                 }
             )
     text = report.markdown(table)
     report.write_table(table, folder / "training.csv")
     gpu = "" if len(devices) > 1 else " No GPU could be had where this was run."
     origin = f"`{command}`; {hardware()}; scene {setup.scene.name}, seed {setup.seed}, checks on {runs} starts; {time.strftime('%Y-%m-%d')}.{gpu}"
-    (folder / "report.md").write_text(f"# What training costs\n\n{origin}\n\n{text}\n", encoding="utf-8")
+    report.write_report(folder / "report.md", "What training costs", [origin, text])
     return text

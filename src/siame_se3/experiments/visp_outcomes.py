@@ -9,15 +9,16 @@ The folder has the scenes (coffee.png, astronaut.png), the starts (small.csv, me
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import statistics
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from siame_se3.experiments.common import header, markdown
+from siame_se3.experiments.script import parser, table
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.photometric import DVS
@@ -44,42 +45,39 @@ class ViSPCamera(FlyingCameras):
 
 def outcomes(scene: Scene, starts: Path, law: DVS) -> list[int | None]:
     """Of each start, the first iteration below 1 mm and 0.1 deg, or None."""
-    T_wd, T_wc = starts_from_csv(starts, Workspace(distance=0.6))
+    T_wd, T_wc = starts_from_csv(starts, Workspace())
     plant = ViSPCamera(scene, Camera(240.0, 240.0, 111.5, 111.5, 224, 224))
     t, r = servo(plant, law, plant.look(T_wd), T_wc, CONFIG).error_norms
     good = (t < 1e-3) & (r < math.radians(0.1))
     return [int(run.nonzero()[0]) if run.any() else None for run in good.T]
 
 
+def row(folder: Path, name: str, starts: str, law: str) -> dict[str, Any]:
+    """One scene, set of starts and law, beside ViSP's outcomes."""
+    scene = Scene.from_photo(folder / f"{name}.png", 1.2, extent="centres")
+    ours = outcomes(scene, folder / f"{starts}.csv", LAWS[law])
+    with (folder / f"out-{name}-{starts}-{law}.csv").open(encoding="utf-8") as stream:
+        visp = [int(x["iters"]) if int(x["converged"]) else None for x in csv.DictReader(stream)]
+    found: dict[str, Any] = {"scene": name, "starts": starts, "law": law}
+    for who, runs in (("ours", ours), ("ViSP", visp)):
+        done = [k for k in runs if k is not None]
+        found[f"{who}: converged"] = f"{len(done)} of {len(runs)}"
+        found[f"{who}: median iterations"] = statistics.median(done) if done else "-"
+    both = [(a, b) for a, b in zip(ours, visp, strict=True) if a is not None and b is not None]
+    found["same outcome"] = sum((a is None) == (b is None) for a, b in zip(ours, visp, strict=True))
+    ratios = [a / b for a, b in both if b > 0]
+    found["iterations, ours / ViSP, median over runs of both"] = f"{statistics.median(ratios):.2f}" if ratios else "-"
+    return found
+
+
 def main() -> None:
     """All cells, then the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    options = parser(__doc__)
+    options.add_argument("folder", type=Path)
+    given = options.parse_args()
     torch.set_num_threads(2)
-    print(header(), flush=True)
-    rows = []
-    for name in ("coffee", "astronaut"):
-        scene = Scene.from_photo(folder / f"{name}.png", 1.2, extent="centres")
-        for starts in ("small", "medium", "large"):
-            for law, controller in LAWS.items():
-                ours = outcomes(scene, folder / f"{starts}.csv", controller)
-                with (folder / f"out-{name}-{starts}-{law}.csv").open(encoding="utf-8") as stream:
-                    visp = [int(x["iters"]) if int(x["converged"]) else None for x in csv.DictReader(stream)]
-                row: dict[str, object] = {"scene": name, "starts": starts, "law": law}
-                for who, runs in (("ours", ours), ("ViSP", visp)):
-                    done = [k for k in runs if k is not None]
-                    row[f"{who}: converged"] = f"{len(done)} of {len(runs)}"
-                    row[f"{who}: median iterations"] = statistics.median(done) if done else "-"
-                both = [(a, b) for a, b in zip(ours, visp, strict=True) if a is not None and b is not None]
-                row["same outcome"] = sum((a is None) == (b is None) for a, b in zip(ours, visp, strict=True))
-                ratios = [a / b for a, b in both if b > 0]
-                row["iterations, ours / ViSP, median over runs of both"] = (
-                    f"{statistics.median(ratios):.2f}" if ratios else "-"
-                )
-                rows.append(row)
-                print(row, flush=True)
-    print(markdown(rows))
+    cells = [(n, s, law) for n in ("coffee", "astronaut") for s in ("small", "medium", "large") for law in LAWS]
+    table(given, {", ".join(cell): partial(row, given.folder, *cell) for cell in cells})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import torch
 
-from siame_se3.experiments.common import header, markdown, skimage_photo
+from siame_se3.analysis.report import markdown
+from siame_se3.experiments.pages import header
+from siame_se3.experiments.script import skimage_photo
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.photometric import DVS
@@ -60,7 +62,7 @@ def main() -> None:
     print(header())
     camera = Camera(240.0, 240.0, 111.5, 111.5, 224, 224)
     plant = FlyingCameras(Scene.from_photo(options.scene, 1.2, extent="centres").grey(), camera)
-    T_wd = reference_pose(0.6)
+    T_wd = reference_pose(Workspace.distance)
     T_wc = starts_from_csv(options.starts, Workspace())[1][0] if options.starts else T_wd.clone()
     if not options.starts:
         T_wc[0, 3] += 0.02
@@ -73,16 +75,16 @@ def main() -> None:
     features = visp.get("buildFrom", 0.0) + visp.get("error", 0.0)
     table = []
     for name, (controller, part) in LAWS.items():
-        law, view = controller.aim(plant.look(T_wd)), plant.look(T_wc)
-        many, views = controller.aim(plant.look(T_wd.repeat(64, 1, 1))), plant.look(T_wc.repeat(64, 1, 1))
+        (law, state), view = controller.aim(plant.look(T_wd[None])), plant.look(T_wc[None])
+        (_, states), views = controller.aim(plant.look(T_wd.repeat(64, 1, 1))), plant.look(T_wc.repeat(64, 1, 1))
         single, batch = [], []
         for _ in range(options.repeats):
             began = time.perf_counter()
-            law(view)
+            law(view, state)
             single.append(time.perf_counter() - began)
         for _ in range(max(5, options.repeats // 30)):
             began = time.perf_counter()
-            many(views)
+            law(views, states)
             batch.append((time.perf_counter() - began) / 64)
         ours = 1e3 * statistics.median(single)
         # ViSP's whole step: vpServo's total has the interaction matrix and the error in it, the LM parts have not.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from siame_se3.experiments import report, table1
-from siame_se3.experiments.cells import Cell, Setup, results
+from siame_se3.experiments import pages, table1
 from siame_se3.experiments.laws import LAWS
+from siame_se3.experiments.runner import Cell, Setup, results
 
 NAME = "wide"
 ROWS = tuple(name for name in LAWS if not name.endswith("-robust"))
@@ -27,4 +27,4 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         "Public figures on a poster of the same size, converged being both errors below 10 % of their start: SIFT-IBVS 89.6 %, 1.2 mm and "
         "0.09 deg; ORB-IBVS 98.6 %, 3.3 mm and 0.25 deg; a metric-learning network trained on the scene 100 %; ViT-VS, untrained, 100 %, 18.6 mm and 1.5 deg."
     )
-    return report.write_page(setup, NAME, "Wide starts", list(found), table, [note], command)
+    return pages.write_page(setup, NAME, "Wide starts", list(found), table, [note], command)

@@ -224,6 +224,6 @@ def _rectification(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     return undistort.initUndistortRectifyMap(K, d, np.eye(3), K, size, cv2.CV_32FC1)
 
 
-def default_camera(size: int) -> Camera:
+def default_camera(size: int = 224) -> Camera:
     """The paper's: 224 px, f = 300 px, at another number of pixels."""
     return Camera.from_focal(300, 224).resized(size)

@@ -1,61 +1,86 @@
-"""Simulated runs of a law, whole: starts, plant, controller, loop. What commands and benchmarks share.
-
-Also the bundled photo and model, the paper's camera, and the line that says what machine this is.
-"""
+"""Simulated runs of a law, whole: starts, plant, controller, loop. What the commands and the experiments share."""
 
 from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from siame_se3.errors import SiameError
+import torch
+from torch import Tensor
+
+from siame_se3.errors import RobotError, SceneError, SiameError
 from siame_se3.files import hardware
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws.types import Controller, View
+from siame_se3.plants.arm import ArmConfig, ArmPlant
+from siame_se3.plants.flying import FlyingCameras
+from siame_se3.plants.mismatch import Mismatch
 from siame_se3.scenes.conditions import Augmentation
-from siame_se3.scenes.poses import Workspace
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
+from siame_se3.servo.safety import Safety
+from siame_se3.servo.trajectory import Trajectory
 
-if TYPE_CHECKING:
-    from siame_se3.geometry.camera import Camera
-    from siame_se3.laws.types import Controller, View
-    from siame_se3.plants.arm import ArmConfig
-    from siame_se3.plants.mismatch import Mismatch
-    from siame_se3.scenes.planar import Scene
-    from siame_se3.servo.safety import Safety
-    from siame_se3.servo.trajectory import Trajectory
+_LEAST_CONTRAST = 1e-3  # of a goal image that shows something, of the range
 
 
-def run_servo(
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What simulated runs have to do: from each start pose to its desired pose.
+
+    Attributes:
+        scene: what there is to see.
+        camera: intrinsics of the images.
+        starts: 'table1', 'wide', or a CSV file of starts (see `draw_starts`).
+        runs: how many starts.
+        seed: of the starts, the disturbance and the model error.
+        distance: of the desired cameras to the scene [m].
+        disturbance: of the current images, drawn once a run; None for none.
+        mismatch: how camera and scene differ from what the law is given; None for not at all.
+    """
+
+    scene: Scene
+    camera: Camera
+    starts: str = "table1"
+    runs: int = 1
+    seed: int = 0
+    distance: float = Workspace.distance
+    disturbance: Augmentation | None = None
+    mismatch: Mismatch | None = None
+
+    def draw(self, runs: int | None = None) -> tuple[Tensor, Tensor]:
+        """Desired and start poses (T_wd, T_wc), (N, 4, 4); N is `runs`, or fewer where a file has fewer."""
+        workspace = Workspace(distance=self.distance)
+        return draw_starts(self.starts, runs or self.runs, self.scene, self.camera, workspace, self.seed)
+
+
+def simulate(
     controller: Controller,
-    scene: Scene,
-    camera: Camera,
-    starts: str,
-    runs: int,
-    seed: int,
-    distance: float,
+    task: Task,
     config: ServoConfig,
-    conditions: Augmentation | None = None,
-    quiet: bool = False,
     settings: dict[str, Any] | None = None,
-    mismatch: Mismatch | None = None,
+    quiet: bool = False,
 ) -> tuple[Trajectory, View, View]:
-    """Simulated runs of a law; the trajectory, the desired views, and the last ones."""
+    """All runs of a task in one batch, by flying cameras; the trajectory, the desired views, and the last ones.
+
+    Raises:
+        SceneError: a desired camera sees nothing of the scene.
+    """
     from tqdm import tqdm
 
-    from siame_se3.plants.flying import FlyingCameras
-    from siame_se3.scenes import poses as sampling
-    from siame_se3.servo.loop import servo
-
-    workspace = Workspace(distance=distance)
-    T_wd, T_wc = sampling.draw_starts(starts, runs, scene, camera, workspace, seed)
-    plant = FlyingCameras(scene, camera, conditions=conditions, seed=seed, mismatch=mismatch)
+    T_wd, T_wc = task.draw()
+    plant = FlyingCameras(task.scene, task.camera, conditions=task.disturbance, seed=task.seed, mismatch=task.mismatch)
     desired = plant.look(T_wd)
     assert desired.image is not None
-    contrast = desired.image.flatten(-3).std(-1)
-    if float(contrast.min()) < 1e-3:
-        raise SiameError(
-            f"{scene.name}: the desired camera sees nothing of the scene; check --width, --distance and the camera"
+    if float(desired.image.flatten(-3).std(-1).min()) < _LEAST_CONTRAST:
+        raise SceneError(
+            f"{task.scene.name}: the desired camera sees nothing of the scene; check its width, the camera's distance and its field of view",
+            *("width", "distance"),
         )
     began = time.perf_counter()
     with tqdm(total=len(T_wc), desc="settled runs", unit="run", disable=quiet or not sys.stderr.isatty()) as bar:
@@ -66,76 +91,69 @@ def run_servo(
 
         trajectory = servo(plant, controller, desired, T_wc, config, settings, report)
         bar.update(len(T_wc) - bar.n)
-    trajectory.settings["seconds"] = round(time.perf_counter() - began, 2)
-    trajectory.settings["hardware"] = hardware()
+    _note(trajectory, began)
     return trajectory, desired, plant.look(trajectory.T_wc[-1])
 
 
-def run_arm(
+def simulate_on_arm(
     controller: Controller,
-    scene: Scene,
-    camera: Camera,
-    starts: str,
-    runs: int,
-    seed: int,
-    distance: float,
+    task: Task,
     config: ServoConfig,
     arm: ArmConfig | None = None,
-    quiet: bool = False,
-    settings: dict[str, Any] | None = None,
     safety: Safety | None = None,
+    settings: dict[str, Any] | None = None,
+    quiet: bool = False,
 ) -> tuple[Trajectory, View, View]:
-    """As `run_servo`, with an arm in MuJoCo, one run after the other, within the limits of `safety`. Starts that the arm cannot reach are passed over, and counted in the
-    trajectory's settings as 'out_of_reach'.
+    """As `simulate`, with an arm in MuJoCo, one run after the other, within the limits of `safety`.
+
+    Starts that the arm cannot reach are passed over, and counted in the trajectory's settings as 'out_of_reach'. A disturbance or model
+    error of the task is not for the arm, which has its own (`ArmConfig`).
 
     Raises:
-        SiameError: MuJoCo is missing, or nine of ten starts are out of reach.
+        RobotError: MuJoCo is missing, or nine of ten starts are out of reach.
     """
-    import torch
     from tqdm import tqdm
 
-    from siame_se3.laws.types import View
-    from siame_se3.plants.arm import ArmPlant
-    from siame_se3.scenes import poses as sampling
-    from siame_se3.servo.loop import servo
-    from siame_se3.servo.trajectory import Trajectory
-
-    more = runs if Path(starts).suffix else 10 * runs  # a file's starts are what they are
-    T_wd, T_wc = sampling.draw_starts(starts, more, scene, camera, Workspace(distance=distance), seed)
-    plant = ArmPlant(scene, camera, arm)
+    exact = bool(Path(task.starts).suffix)  # a file's starts are what they are
+    T_wd, T_wc = task.draw(task.runs if exact else 10 * task.runs)
+    plant = ArmPlant(task.scene, task.camera, arm)
     done: list[Trajectory] = []
     desired: list[View] = []
     last: list[View] = []
     passed = 0
     began = time.perf_counter()
     try:
-        for goal, start in tqdm(
-            zip(T_wd, T_wc, strict=True), desc="runs", total=runs, disable=quiet or not sys.stderr.isatty()
-        ):
-            if len(done) == min(runs, len(T_wc)):
+        pairs = zip(T_wd.split(1), T_wc.split(1), strict=True)
+        for goal, start in tqdm(pairs, desc="runs", total=task.runs, disable=quiet or not sys.stderr.isatty()):
+            if len(done) == min(task.runs, len(T_wc)):
                 break
             try:
-                target = plant.look(goal[None])
-                plant.reset(start[None])
-            except SiameError:
+                target = plant.look(goal)
+                plant.reset(start)
+            except SiameError:  # out of reach
                 passed += 1
                 continue
-            done.append(servo(plant, controller, target, start[None], config, settings, safety=safety))
+            done.append(servo(plant, controller, target, start, config, settings, safety=safety))
             desired.append(target)
             last.append(plant.look(done[-1].T_wc[-1]))
     finally:
         plant.close()
-    if not done or (len(done) < runs and not Path(starts).suffix):
-        raise SiameError(
-            f"arm: {passed} of {passed + len(done)} starts are out of reach; give nearer ones (--starts-from), or move the base (--arm.base)"
+    if not done or (len(done) < task.runs and not exact):
+        raise RobotError(
+            f"arm: {passed} of {passed + len(done)} starts are out of reach; give nearer ones, or move the arm's base",
+            *("starts_from", "arm.base"),
         )
-
-    def batch(views: list[View]) -> View:
-        images = [view.image for view in views if view.image is not None]
-        return View(torch.cat(images), camera=camera)
-
     trajectory = Trajectory.joined(done)
+    _note(trajectory, began)
+    trajectory.settings["out_of_reach"] = passed
+    return trajectory, _batch(desired, task.camera), _batch(last, task.camera)
+
+
+def _note(trajectory: Trajectory, began: float) -> None:
+    """Seconds and machine, into the trajectory's settings."""
     trajectory.settings["seconds"] = round(time.perf_counter() - began, 2)
     trajectory.settings["hardware"] = hardware()
-    trajectory.settings["out_of_reach"] = passed
-    return trajectory, batch(desired), batch(last)
+
+
+def _batch(views: list[View], camera: Camera) -> View:
+    return View(torch.cat([view.image for view in views if view.image is not None]), camera=camera)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, SceneError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
@@ -48,6 +48,9 @@ class DataConfig:
         augmentation: at full strength.
         curriculum: share of the training over which the augmentation's strength (and, with several scenes, their
             number) ramps up.
+
+    Raises:
+        InputError: options that make no batch.
     """
 
     views: int = 64
@@ -68,23 +71,29 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.views < 2 or self.groups < 1:
-            raise SiameError(
-                f"--data.views {self.views}, --data.groups {self.groups}: give at least 2 views and 1 group"
+            raise InputError(
+                f"data: {self.views} views, {self.groups} groups; give at least 2 views and 1 group",
+                *("data.views", "data.groups"),
             )
         if not 0 <= self.near <= 0.5:
-            raise SiameError(
-                f"--data.near {self.near}: give a share from 0 to 0.5 (each neighbour needs a view of its own)"
+            raise InputError(
+                f"data: near {self.near}; give a share from 0 to 0.5 (each neighbour needs a view of its own)",
+                "data.near",
             )
         if self.starts == "wide" and self.pairs == "paper":
-            raise SiameError("--data.starts wide needs --data.pairs all")
+            raise InputError("data: starts 'wide' are for pairs 'all'; give these", "data.pairs", "data.starts")
         if self.starts == "wide" and self.near > 1 / 3:
-            raise SiameError(f"--data.starts wide with --data.near {self.near}: give a third at most")
+            raise InputError(f"data: starts 'wide' with near {self.near}; give a third at most", "data.near")
         if self.most_pairs < 0 or (self.most_pairs and self.pairs == "paper"):
-            raise SiameError(
-                f"--data.most-pairs {self.most_pairs}: give a number of --data.pairs all, or 0 for all of them"
+            raise InputError(
+                f"data: most_pairs {self.most_pairs}; give a number of pairs 'all', or 0 for all of them",
+                "data.most_pairs",
             )
         if not 0 < self.near_smallest <= self.near_largest:
-            raise SiameError("--data.near-smallest and --data.near-largest: give shares above 0, the smallest first")
+            raise InputError(
+                f"data: near_smallest {self.near_smallest}, near_largest {self.near_largest}; give shares above 0, the smallest first",
+                *("data.near_smallest", "data.near_largest"),
+            )
 
 
 @dataclass(frozen=True)
@@ -101,15 +110,20 @@ class Batch:
     seconds: dict[str, float]
 
 
+def _cell_pixels(batch: Batch, rows: int, columns: int, dtype: torch.dtype) -> Float[Tensor, "cells 3"]:
+    """Homogeneous pixels (u, v, 1) of the middle of each cell of a feature map, row by row."""
+    (h, w), device = batch.images.shape[-2:], batch.images.device
+    v = (torch.arange(rows, device=device, dtype=dtype) + 0.5) * (h / rows) - 0.5
+    u = (torch.arange(columns, device=device, dtype=dtype) + 0.5) * (w / columns) - 0.5
+    v, u = torch.meshgrid(v, u, indexing="ij")
+    return torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3)
+
+
 def cell_points(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "n 2 y x"], Float[Tensor, "n y x"]]:
     """Plane point seen at the middle of each cell of a feature map, in half widths of the scene, and 1 where it is less
     than two half widths from the middle (beyond, a point says nothing)."""
-    h, w = batch.images.shape[-2:]
     H = batch.homography.float()
-    v = (torch.arange(rows, device=H.device) + 0.5) * (h / rows) - 0.5
-    u = (torch.arange(columns, device=H.device) + 0.5) * (w / columns) - 0.5
-    v, u = torch.meshgrid(v, u, indexing="ij")
-    mapped = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3) @ H.mT
+    mapped = _cell_pixels(batch, rows, columns, H.dtype) @ H.mT
     z = mapped[..., 2]
     points = mapped[..., :2] / torch.where(z > 1e-6, z, 1.0)[..., None] / (batch.scene.width / 2)
     known = (z > 1e-6) & (points.abs() < 2).all(-1)
@@ -123,12 +137,9 @@ def cell_matches(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "
     h, w = batch.images.shape[-2:]
     H = batch.homography.double()
     G = torch.linalg.inv(H)[batch.desired] @ H[batch.current]
-    v = (torch.arange(rows, device=H.device, dtype=H.dtype) + 0.5) * (h / rows) - 0.5
-    u = (torch.arange(columns, device=H.device, dtype=H.dtype) + 0.5) * (w / columns) - 0.5
-    v, u = torch.meshgrid(v, u, indexing="ij")
-    pixels = torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3)
+    pixels = _cell_pixels(batch, rows, columns, H.dtype)
     mapped = pixels @ G.mT
-    # In front of the desired camera, where the ray from the current one meets the plane at all (see `render.plane_from_pixel`).
+    # In front of the desired camera, where the ray from the current one meets the plane at all (see `plane.plane_from_pixel`).
     z = torch.minimum(mapped[..., 2], (pixels @ H[batch.current].mT)[..., 2])
     size = torch.tensor([w, h], device=H.device, dtype=H.dtype)
     points = 2 * (mapped[..., :2] / torch.where(z > 1e-6, mapped[..., 2], 1.0)[..., None] + 0.5) / size - 1
@@ -151,7 +162,7 @@ class BatchSource:
         device: torch.device | str = "cpu",
     ) -> None:
         if not scenes:
-            raise SiameError("no scene to train on; give at least one photo")
+            raise SceneError("no scene to train on; give at least one photo", "photos")
         self.scenes, self.camera, self.workspace, self.config = scenes, camera, workspace, config
         self.seed, self.output, self.device = seed, output, torch.device(device)
 
@@ -181,8 +192,9 @@ class BatchSource:
                 T_wc[todo[ok]] = start[ok]
                 todo = todo[~ok]
             if len(todo):
-                raise SiameError(
-                    f"{scene.name}: starts see too little of the scene; check --width, --distance and the camera"
+                raise SceneError(
+                    f"{scene.name}: starts see too little of the scene; check its width, the camera's distance and its field of view",
+                    *("width", "distance"),
                 )
             index = torch.arange(half)
             return torch.cat((T_wd, T_wc)), index + half, index, torch.ones(half)

@@ -6,22 +6,25 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from siame_se3.analysis import metrics
 from siame_se3.analysis.metrics import Row
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError
 from siame_se3.experiments import networks, photos
 from siame_se3.experiments.laws import LAWS
-from siame_se3.files import hardware
+from siame_se3.files import atomically, hardware
 from siame_se3.laws.types import Controller
 from siame_se3.networks.checkpoint import Model
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
-from siame_se3.servo.simulation import run_servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.simulation import Task, simulate
+from siame_se3.training.recipe import difference
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Cell:
         starts: 'table1', 'wide' or a CSV.
         runs, seed: of the starts and the conditions.
         disturbance: of the current images; None for none.
-        mismatch: how camera and scene differ from what the law is told; None for not at all.
+        mismatch: how camera and scene differ from what the law assumes; None for not at all.
         split, scenes: the runs are shared out to this many photos of 'train' or 'unseen' (see `photos`); '' for the setup's scene.
         network: instead of the law's own (see `networks`).
     """
@@ -89,6 +92,22 @@ class Setup:
     photos: Path | None = None
     root: Path = Path("/")
 
+    def photos_of(self, split: str, count: int) -> list[Scene]:
+        """The first `count` photos of a split."""
+        return photos.scenes(split, count, self.photos, self.root)
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """'k/n' as (k, n): the k-th (from 0) of n shares.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    k, _, n = text.partition("/")
+    if not (k.isdecimal() and n.isdecimal() and int(k) < int(n)):
+        raise InputError(f"shard {text}: give k/n with k from 0 to n - 1, such as 0/4", "shard")
+    return int(k), int(n)
+
 
 def csv_of(setup: Setup, experiment: str, cell: Cell) -> Path:
     """Where a cell's runs are kept."""
@@ -108,19 +127,16 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
             _check(path, cell, setup)
             setup.tell(f"{experiment} {cell.name}: there already")
             continue
-        law = LAWS[cell.law]
         model = obtain(setup, cell.needs) if cell.needs else None
         began = time.perf_counter()
-        table = _rows(setup, cell, law.make(model))
+        table = _rows(setup, cell, LAWS[cell.law].make(model))
         facts = {
             "what": _what(cell, setup),
             "seconds": round(time.perf_counter() - began, 1),
             "hardware": hardware(),
             "date": time.strftime("%Y-%m-%d"),
         }
-        facts_path = path.with_suffix(".json")
-        facts_path.parent.mkdir(parents=True, exist_ok=True)
-        facts_path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        write_facts(path.with_suffix(".json"), facts)
         metrics.write_csv(table, path)  # last: a cell is there when its CSV is
         s = metrics.summary(table)
         setup.tell(
@@ -129,13 +145,23 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
         )
 
 
+def write_facts(path: Path, facts: dict[str, Any]) -> None:
+    """A JSON file, whole or not at all."""
+    text = json.dumps(facts, indent=1) + "\n"
+    atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
 def obtain(setup: Setup, name: str) -> Model:
     """A network by its name, trained on its scenes if it is not there."""
-    recipe, scenes = networks.recipe_of(name), [setup.scene]
-    if recipe.scenes:
-        listed = photos.scenes("train", recipe.scenes, setup.photos, setup.root)
-        scenes = [photos.resized(scene, recipe.width) for scene in listed]
-    return networks.obtain(name, scenes, setup.folder, setup.minutes, setup.seed, setup.tell)
+    return networks.obtain(name, scenes_of(setup, name), setup.folder, setup.minutes, setup.seed, setup.tell)
+
+
+def scenes_of(setup: Setup, network: str) -> list[Scene]:
+    """What a network is for: the setup's print, or photos of the list as prints of the recipe's width."""
+    recipe = networks.recipe_of(network)
+    if not recipe.scenes:
+        return [setup.scene]
+    return [photos.resized(scene, recipe.width) for scene in setup.photos_of("train", recipe.scenes)]
 
 
 def scene_runs(runs: int, scenes: int) -> list[range]:
@@ -143,20 +169,29 @@ def scene_runs(runs: int, scenes: int) -> list[range]:
     return [range(k * runs // scenes, (k + 1) * runs // scenes) for k in range(scenes)]
 
 
-def _rows(setup: Setup, cell: Cell, controller: Controller) -> list[Row]:
-    """All runs of a cell, scene by scene."""
-    law = LAWS[cell.law]
-    scenes = photos.scenes(cell.split, cell.scenes, setup.photos, setup.root) if cell.split else [setup.scene]
+def shared_out(controller: Controller, tasks: Iterable[Task], config: ServoConfig, quiet: bool = False) -> list[Row]:
+    """All runs of several tasks, numbered through."""
     table: list[Row] = []
-    for k, (scene, part) in enumerate(zip(scenes, scene_runs(cell.runs, len(scenes)), strict=True)):
-        if runs := len(part):
-            trajectory, _, _ = run_servo(
-                *(controller, scene, law.camera, cell.starts, runs, cell.seed + k, 0.6, law.config),
-                conditions=cell.disturbance,
-                mismatch=cell.mismatch,
-            )
-            table += [replace(row, run=len(table) + row.run) for row in metrics.rows(trajectory)]
+    for task in tasks:
+        trajectory, _, _ = simulate(controller, task, config, quiet=quiet)
+        table += [replace(row, run=len(table) + row.run) for row in metrics.rows(trajectory)]
     return table
+
+
+def _rows(setup: Setup, cell: Cell, controller: Controller) -> list[Row]:
+    """All runs of a cell, scene by scene, each with a seed of its own."""
+    law = LAWS[cell.law]
+    scenes = setup.photos_of(cell.split, cell.scenes) if cell.split else [setup.scene]
+    tasks = [
+        Task(
+            *(scene, law.camera, cell.starts, len(part), cell.seed + k),
+            disturbance=cell.disturbance,
+            mismatch=cell.mismatch,
+        )
+        for k, (scene, part) in enumerate(zip(scenes, scene_runs(cell.runs, len(scenes)), strict=True))
+        if len(part)
+    ]
+    return shared_out(controller, tasks, law.config)
 
 
 def _what(cell: Cell, setup: Setup) -> dict[str, object]:
@@ -174,7 +209,7 @@ def _what(cell: Cell, setup: Setup) -> dict[str, object]:
         "mismatch": None if cell.mismatch is None else vars(cell.mismatch),
         "scenes": [cell.split, *photos.names(cell.split, setup.photos)[: cell.scenes]] if cell.split else [],
         "network": cell.needs,
-        "recipe": networks.in_card(networks.recipe_of(cell.needs)) if cell.needs else None,
+        "recipe": networks.recipe_of(cell.needs).in_card() if cell.needs else None,
     }
 
 
@@ -183,15 +218,16 @@ def _check(path: Path, cell: Cell, setup: Setup) -> None:
     try:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["what"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise SiameError(f"{path}: its .json is missing or damaged; remove both to run it again") from None
+        raise InputError(f"{path}: its .json is missing or damaged; remove both to run it again") from None
     wanted = json.loads(json.dumps(_what(cell, setup)))
     if facts.get("recipe") and wanted["recipe"]:
-        if field := networks.difference(facts["recipe"], wanted["recipe"]):
-            raise SiameError(f"{path}: made with a network of another recipe ({field}); give another --out")
+        if field := difference(facts["recipe"], wanted["recipe"]):
+            raise InputError(f"{path}: made with a network of another recipe ({field}); write to another place", "out")
         facts["recipe"] = wanted["recipe"]
     if other := [name for name in wanted if wanted[name] != facts.get(name)]:
-        raise SiameError(
-            f"{path}: made with another {other[0]} ({facts.get(other[0])!s:.60}, now {wanted[other[0]]!s:.60}); give another --out"
+        raise InputError(
+            f"{path}: made with another {other[0]} ({facts.get(other[0])!s:.60}, now {wanted[other[0]]!s:.60}); write to another place",
+            "out",
         )
 
 

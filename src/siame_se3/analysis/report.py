@@ -1,0 +1,72 @@
+"""Numbers and tables as reports print them."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from siame_se3.analysis.metrics import Row
+from siame_se3.files import atomically
+
+CRITERIA = {
+    "converged [%]": None,  # that of metrics.converged
+    "strict: 1 mm, 0.1 deg [%]": (1e-3, 0.1),
+    "loose: 5 cm, 5 deg [%]": (0.05, 5.0),
+}
+
+
+def share(rows: Sequence[Row], criterion: tuple[float, float] | None) -> float:
+    """Runs that end within a criterion (m, deg), or that `metrics` calls converged [%]; NaN of none."""
+    if not rows:
+        return math.nan
+    if criterion is None:
+        return 100 * sum(r.converged for r in rows) / len(rows)
+    t, r = criterion
+    return 100 * sum(x.end_t_m <= t and x.end_r_deg <= r for x in rows) / len(rows)
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """mean ± standard deviation; a dash for none."""
+    if not values:
+        return "-"
+    return f"{statistics.fmean(values):.{digits}f} ± {statistics.pstdev(values):.{digits}f}"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number, or a dash for NaN."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table of rows with equal keys."""
+    if not rows:
+        return "(nothing has been run)"
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    return "\n".join([*lines, *("| " + " | ".join(str(row[n]) for n in names) + " |" for row in rows)])
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """The same table as a CSV, written whole or not at all."""
+    if rows:
+        write_lines(list(rows[0]), [list(row.values()) for row in rows], path)
+
+
+def write_lines(header: Sequence[str], lines: Sequence[Sequence[Any]], path: Path) -> None:
+    """A CSV of a header and lines, written whole or not at all."""
+
+    def write(partial: Path) -> None:
+        with partial.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([header, *lines])
+
+    atomically(path, write)
+
+
+def write_report(path: Path, title: str, pieces: Sequence[str]) -> None:
+    """A page of Markdown: a title, and pieces with a blank line between them."""
+    text = "\n\n".join([f"# {title}", *pieces]) + "\n"
+    atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -1,0 +1,30 @@
+"""A network alone in closed loop: how trainings are watched, and what the ablation and the time to the paper's accuracy are measured by."""
+
+from __future__ import annotations
+
+import torch
+
+from siame_se3.analysis import metrics
+from siame_se3.laws.neural import Neural
+from siame_se3.networks import engines
+from siame_se3.networks.siamese import SiameseNetwork
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.simulation import Task, simulate
+
+GAIN = 10.0  # 0.4 a step of 40 ms
+
+
+def engine_on(network: SiameseNetwork) -> engines.Engine:
+    """What runs a network on the device that it is on: a training on the CPU is not evaluated on the GPU beside it."""
+    if next(network.parameters()).is_cuda:
+        return engines.engine_for(network, "cuda")
+    return engines.engine_for(network, "torch" if torch.cuda.is_available() else "auto")
+
+
+def closed_loop(network: SiameseNetwork, task: Task, iterations: int = 100) -> metrics.Summary:
+    """Runs of the network alone."""
+    law = Neural(engine_on(network), network.config.output)
+    config = ServoConfig(gain=GAIN, max_iterations=iterations)
+    with torch.no_grad():
+        trajectory, _, _ = simulate(law, task, config, quiet=True)
+    return metrics.summary(metrics.rows(trajectory))

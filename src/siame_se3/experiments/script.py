@@ -1,0 +1,108 @@
+"""What the experiments that are run as `python -m siame_se3.experiments.NAME` share: options, and a table whose rows are kept.
+
+A row that is in the file of kept rows is not run again, so a stopped experiment goes on; processes may share the rows out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from siame_se3.analysis.report import markdown
+from siame_se3.errors import InputError
+from siame_se3.experiments.pages import header
+from siame_se3.experiments.runner import shard_of
+from siame_se3.files import BUNDLED_PHOTO, bundled
+from siame_se3.scenes.planar import Scene
+
+Row = dict[str, Any]
+_NAME, _MADE = "row", "made with"  # entries of a kept row that are in no table: its name, and the options
+
+
+def parser(doc: str | None, keep: str = "--keep", default: Path | None = None) -> argparse.ArgumentParser:
+    """Options of a script: its docstring, the file of kept rows, the shard.
+
+    Args:
+        keep: name of the option of the file.
+        default: the file where none is given; None for no file.
+    """
+    options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    told = "JSON lines, a row each: those in it are not run again, the others are added"
+    options.add_argument(keep, dest="keep", type=Path, default=default, help=told)
+    options.add_argument(
+        "--shard", type=shard_of, default=(0, 1), help="k/n: only the k-th (from 0) of n shares of the rows"
+    )
+    return options
+
+
+def table(
+    options: argparse.Namespace, rows: Mapping[str, Callable[[], Row]], choices: tuple[str, ...] = ()
+) -> list[Row]:
+    """Run the rows of this shard that are not kept yet; print the header, each row as it ends, and the table of all that are there.
+
+    Args:
+        options: of `parser`.
+        rows: by name, how to make each.
+        choices: options that only choose which rows there are; all others have to be those that kept rows were made with.
+    """
+    print(header(), flush=True)
+    made = {k: str(v) for k, v in sorted(vars(options).items()) if k not in ("keep", "shard", *choices)}
+    done = {} if options.keep is None else kept(options.keep, made)
+    mine, shards = options.shard
+    for k, (name, make) in enumerate(rows.items()):
+        if name in done or k % shards != mine:
+            continue
+        done[name] = make()
+        print(json.dumps(done[name]), flush=True)
+        if options.keep is not None:
+            add(options.keep, {**done[name], _NAME: name, _MADE: made})
+    found = [done[name] for name in rows if name in done]
+    print(markdown(found))
+    return found
+
+
+def kept(path: Path, made: Mapping[str, str]) -> dict[str, Row]:
+    """Kept rows by name. A line that a killed process left half is passed over, and its row run again.
+
+    Raises:
+        InputError: a row was made with other options.
+    """
+    found: dict[str, Row] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            row = dict(json.loads(line))
+            name = row.pop(_NAME, None) or str(next(iter(row.values())))  # before 0.2 a row's name was its first column
+        except (ValueError, TypeError, StopIteration):
+            continue
+        if (other := row.pop(_MADE, made)) != made:
+            field = next(k for k in {**made, **other} if made.get(k) != other.get(k))
+            raise InputError(
+                f"{path}: '{name}' was made with {field} {other.get(field)}, now {made.get(field)}; give another file, or remove it"
+            )
+        found[name] = row
+    return found
+
+
+def add(path: Path, row: Row) -> None:
+    """Add a line in one write: processes that share the rows out share the file too, so it is not written anew as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
+        torn = stream.read(1) not in (b"", b"\n")
+        stream.write(b"\n" * torn + json.dumps(row).encode() + b"\n")
+
+
+def bundled_print() -> Scene:
+    """The experiments' print: the bundled photo, 0.8 m wide."""
+    return Scene.from_photo(bundled(BUNDLED_PHOTO), 0.8)
+
+
+def skimage_photo(name: str) -> Path:
+    """A photo that the package scikit-image carries."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / name

@@ -1,0 +1,214 @@
+"""The driver of every training: `fit` makes a model of a recipe and scenes, or goes on where it was stopped. `run` is its loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from siame_se3.errors import TrainingError
+from siame_se3.files import hardware
+from siame_se3.networks import checkpoint
+from siame_se3.networks.checkpoint import Model
+from siame_se3.networks.siamese import SiameseNetwork
+from siame_se3.scenes.planar import Scene
+from siame_se3.training import state
+from siame_se3.training.batches import BatchSource
+from siame_se3.training.processes import first_process_says, world
+from siame_se3.training.recipe import Recipe
+from siame_se3.training.trainer import Trainer
+
+_TRIAL = 1000  # steps of the learning rate's cycle while the time of a step is measured; the time does not depend on it
+
+
+@dataclass
+class Progress:
+    """What the loop reports.
+
+    Attributes:
+        step, steps: made, and in all.
+        loss: of the step.
+        groups: mean error of each loss group [m or rad], and of 'where' [half scene widths] or 'match' [half images].
+        lr: share of the peak learning rate.
+        seconds: of training since the (first) start; pauses, evaluations and saving left out.
+        images: rendered so far.
+        shares: of the time: sample, render, augment, teacher.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    groups: dict[str, float]
+    lr: float
+    seconds: float
+    images: int
+    shares: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What is called on the way, by the first process only.
+
+    Attributes:
+        report: every `train.log_every` steps.
+        evaluate: `train.evaluations` times, with a copy of the network as it would be kept (in eval mode, on the training's device, the
+            callback's own) and what `report` gets; True ends the training there. What it takes is not counted as training time.
+        at: when to evaluate, as shares of the steps; None: `train.evaluations` times, evenly.
+        card: more entries of the model's card, asked for at the end.
+    """
+
+    report: Callable[[Progress], None] = lambda progress: None
+    evaluate: Callable[[SiameseNetwork, Progress], bool | None] | None = None
+    at: tuple[float, ...] | None = None
+    card: Callable[[], dict[str, Any]] = dict
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A training that ended: the model, the steps made, and the seconds that they took."""
+
+    model: Model
+    steps: int
+    seconds: float
+
+
+def fit(
+    recipe: Recipe,
+    scenes: Sequence[Scene],
+    out: Path | None = None,
+    callbacks: Callbacks | None = None,
+    initial: Mapping[str, Tensor] | None = None,
+    device: torch.device | str = "cpu",
+    given: bool = True,
+) -> Fitted:
+    """Train a network by a recipe and save it with its card; an interrupted training goes on from the state beside `out`.
+
+    Where the recipe has minutes, the number of steps is measured once and kept in the state, so that the training ends with the
+    same weights however often it is stopped.
+
+    Args:
+        scenes: what the network learns.
+        out: the model's file; its state stands beside it until it is done. None: nothing is saved.
+        callbacks: reports and evaluations on the way.
+        initial: weights to start from, see `Trainer`.
+        given: False where nobody asked for this budget: an interrupted training then goes on with its own.
+
+    Raises:
+        TrainingError: the state beside `out` is damaged, of another training or another budget; the loss is not finite.
+    """
+    callbacks = callbacks or Callbacks()
+    place = state.path_of(out) if out is not None else None
+    source = BatchSource(
+        list(scenes), recipe.seen_by, recipe.workspace, recipe.data, recipe.seed, recipe.network.output, device
+    )
+    steps, minutes = _planned(recipe, source, place, given, initial)
+    trainer = Trainer(recipe.network, recipe.loss, source, replace(recipe.train, steps=steps), initial)
+    if place is not None and place.is_file():
+        state.load(trainer, place)
+    elif place is not None and world()[0] == 0:
+        state.save(
+            trainer, place, minutes
+        )  # so that a training that is stopped early goes on with the same number of steps
+    run(trainer, place, callbacks, minutes)
+    card = {
+        "recipe": recipe.of_steps(steps).in_card(),
+        "scenes": [scene.name for scene in scenes],
+        "seed": recipe.seed,
+        "steps": trainer.step,
+        "images": _images(trainer),
+        "seconds": round(trainer.seconds, 1),
+        "hardware": hardware(source.device.type),
+        "date": time.strftime("%Y-%m-%d"),
+        **callbacks.card(),
+    }
+    model = Model(trainer.result().float().cpu(), source.camera, recipe.workspace.distance, scenes[0].width, card)
+    if out is not None and place is not None and world()[0] == 0:
+        checkpoint.save(model, out)
+        place.unlink(missing_ok=True)
+    return Fitted(model, trainer.step, trainer.seconds)
+
+
+def _planned(
+    recipe: Recipe, source: BatchSource, place: Path | None, given: bool, initial: Mapping[str, Tensor] | None
+) -> tuple[int, float | None]:
+    """The number of steps, and the minutes that it was measured for: those of the interrupted training, else the recipe's."""
+    begun = state.begun(place) if place is not None else None
+    minutes, steps = recipe.budget, recipe.train.steps
+    if begun is None:
+        return (steps, None) if steps is not None else (steps_in(recipe, source, initial), minutes)
+    if given and (begun.minutes != minutes or (steps is not None and steps != begun.steps)):
+        was = f"{begun.steps} steps" + (f" ({begun.minutes:g} min)" if begun.minutes is not None else "")
+        now = f"{steps} steps" if steps is not None else f"{minutes:g} min"
+        raise TrainingError(
+            f"{place}: state of an interrupted training of {was}, {begun.done} of them made; now {now} are asked for. The learning rate "
+            "follows the whole length, so it cannot be changed on the way: give the same budget or none to go on, or remove the file to start again",
+            *("minutes", "steps"),
+        )
+    return begun.steps, begun.minutes
+
+
+def steps_in(recipe: Recipe, source: BatchSource, initial: Mapping[str, Tensor] | None = None) -> int:
+    """How many steps fit into a recipe's minutes: the median of some steps of a throw-away trainer, rounded down to tens."""
+    trial = Trainer(recipe.network, recipe.loss, source, replace(recipe.train, steps=_TRIAL), initial)
+    times = []
+    for _ in range(12):
+        before = trial.seconds
+        trial.advance()
+        times.append(trial.seconds - before)
+    typical = sorted(times[3:])[len(times[3:]) // 2]
+    steps = max(20, int(recipe.minutes * recipe.times * 60 / typical) // 10 * 10)
+    return first_process_says(steps, source.device)
+
+
+def run(
+    trainer: Trainer, place: Path | None = None, callbacks: Callbacks | None = None, minutes: float | None = None
+) -> None:
+    """Advance a trainer to its last step, or until an evaluation says that it is enough.
+
+    Args:
+        place: where the state is saved now and then (by the first process), None for nowhere.
+        minutes: that the number of steps was measured for; kept in the state.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    callbacks, c, first = callbacks or Callbacks(), trainer.config, world()[0] == 0
+    shares = (
+        callbacks.at if callbacks.at is not None else [(k + 1) / c.evaluations for k in range(max(0, c.evaluations))]
+    )
+    marks = {round(trainer.steps * share) for share in shares}
+    saved = time.monotonic()
+    enough = False
+    while trainer.step < trainer.steps and not enough:
+        loss, errors = trainer.advance()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"training: the loss is {loss} at step {trainer.step}; take a lower learning rate (now {c.lr})",
+                "train.lr",
+            )
+        done = trainer.step == trainer.steps
+        progress = _progress(trainer, loss, errors)
+        if first and (trainer.step % c.log_every == 0 or done):
+            callbacks.report(progress)
+        if first and place is not None and (time.monotonic() - saved > c.checkpoint_seconds or done):
+            state.save(trainer, place, minutes)
+            saved = time.monotonic()
+        if trainer.step in marks:
+            said = first and callbacks.evaluate is not None and callbacks.evaluate(trainer.result(), progress)
+            enough = bool(first_process_says(int(bool(said)), trainer.data.device))
+
+
+def _images(trainer: Trainer) -> int:
+    return trainer.step * trainer.data.config.groups * trainer.data.config.views
+
+
+def _progress(trainer: Trainer, loss: float, errors: dict[str, float]) -> Progress:
+    spent = max(trainer.seconds, 1e-9)
+    shares = {name: seconds / spent for name, seconds in trainer.shares.items()}
+    return Progress(trainer.step, trainer.steps, loss, errors, trainer.lr(), trainer.seconds, _images(trainer), shares)

@@ -1,0 +1,181 @@
+"""The state of an interrupted training on disk, and going on from it: safetensors, no pickle; one scheme for all who train.
+
+A state holds all tensors of a `Trainer`, its step, what its training is (`identity`), and the budget that its number of steps was
+measured for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from siame_se3.errors import TrainingError
+from siame_se3.files import atomically
+from siame_se3.training.trainer import Trainer
+
+FORMAT, VERSION = "siame-se3 training state", "2"
+
+
+def path_of(model: Path) -> Path:
+    """Where the state of the training of a model stands: beside it."""
+    return model.with_name(model.name + ".state")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What an interrupted training was to be.
+
+    Attributes:
+        steps: how many it was to make.
+        done: how many it has made.
+        minutes: that the number was measured for; None where it was given.
+    """
+
+    steps: int
+    done: int
+    minutes: float | None
+
+
+def begun(path: Path) -> Begun | None:
+    """What the training was to be whose state is there; None where there is none.
+
+    Raises:
+        TrainingError: the file is no training state, or a damaged one.
+    """
+    if not path.is_file():
+        return None
+    metadata, _ = _read(path, tensors=False)
+    try:
+        minutes = json.loads(metadata["minutes"])
+        steps, done = int(json.loads(metadata["identity"])["train"]["steps"]), int(metadata["step"])
+        return Begun(steps, done, None if minutes is None else float(minutes))
+    except (KeyError, ValueError, TypeError, RecursionError):
+        raise _damaged(path) from None
+
+
+def save(trainer: Trainer, path: Path, minutes: float | None = None) -> None:
+    """Write the state atomically: after a kill there is this one or the one before.
+
+    Args:
+        minutes: that the number of steps was measured for; None where it was given.
+    """
+    kept = {k: v.detach().cpu().contiguous().clone() for k, v in tensors(trainer).items()}
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "identity": json.dumps(identity(trainer), sort_keys=True),
+        "minutes": json.dumps(minutes),
+        "step": str(trainer.step),
+        "seconds": repr(trainer.seconds),
+        "shares": json.dumps(trainer.shares),
+    }
+    atomically(path, lambda partial: save_file(kept, partial, metadata))
+
+
+def load(trainer: Trainer, path: Path) -> None:
+    """Put a saved state of the same training into a trainer.
+
+    Raises:
+        TrainingError: the file is damaged, or of a training with other options.
+    """
+    metadata, found = _read(path)
+    try:
+        theirs = dict(json.loads(metadata["identity"]))
+        step, seconds = int(metadata["step"]), float(metadata["seconds"])
+        shares = {str(k): float(v) for k, v in json.loads(metadata["shares"]).items()}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        raise _damaged(path) from None
+    mine = json.loads(json.dumps(identity(trainer)))
+    if mine != theirs:
+        other = ", ".join(k for k in mine if mine[k] != theirs.get(k))
+        raise TrainingError(
+            f"{path}: state of a training with other options ({other}); give the same ones, remove it, or write to another place",
+            "out",
+        )
+    try:
+        _put(trainer, found, step)
+    except (RuntimeError, KeyError, ValueError):
+        raise _damaged(path) from None
+    trainer.step, trainer.seconds, trainer.shares = step, seconds, shares
+
+
+def identity(trainer: Trainer) -> dict[str, Any]:
+    """All that a training depends on, as JSON has it."""
+    data = trainer.data
+    return {
+        "network": dataclasses.asdict(trainer.network_config),
+        "loss": dataclasses.asdict(trainer.loss_config),
+        "data": dataclasses.asdict(data.config),
+        "train": dataclasses.asdict(trainer.config),
+        "workspace": dataclasses.asdict(data.workspace),
+        "camera": dataclasses.asdict(data.camera),
+        "scenes": [
+            [s.name, s.width, s.height, list(s.texture.shape), float(s.texture.double().sum())] for s in data.scenes
+        ],
+        "seed": data.seed,
+        "output": data.output,
+        "initial": trainer.initial_sum,
+    }
+
+
+def tensors(trainer: Trainer) -> dict[str, Tensor]:
+    """All of a trainer's, by name: weights, average, loss weights, auxiliary layers, the optimisers' moments."""
+    found = {f"network.{k}": v for k, v in trainer.network.state_dict().items()}
+    found |= {f"average.{k}": v for k, v in trainer.average.state_dict().items()}
+    found |= {f"loss.{k}": v for k, v in trainer.loss.state_dict().items()}
+    if trainer.where is not None:
+        found |= {f"where.{k}": v for k, v in trainer.where.state_dict().items()}
+    for n, optimiser in enumerate(trainer.optimisers):
+        for k, moments in optimiser.state_dict()["state"].items():
+            found |= {f"optimiser.{n}.{k}.{name}": value for name, value in moments.items()}
+    return found
+
+
+def _put(trainer: Trainer, found: dict[str, Tensor], step: int) -> None:
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
+
+    trainer.network.load_state_dict(part("network."), strict=True)
+    trainer.average.load_state_dict(part("average."), strict=True)
+    trainer.loss.load_state_dict(part("loss."), strict=True)
+    if trainer.where is not None:
+        trainer.where.load_state_dict(part("where."), strict=True)
+    for n, optimiser in enumerate(trainer.optimisers):
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in part(f"optimiser.{n}.").items():
+            index, name = key.split(".")
+            moments.setdefault(int(index), {})[name] = value
+        full = optimiser.state_dict()
+        moved = [k for k in range(sum(len(g["params"]) for g in full["param_groups"])) if k in moments]
+        expected = sum(p.requires_grad for g in optimiser.param_groups for p in g["params"])
+        if step > 0 and len(moved) != expected:
+            raise KeyError("an optimiser's moments are missing")
+        full["state"] = moments
+        optimiser.load_state_dict(full)
+
+
+def _read(path: Path, tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a state."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise TrainingError(f"{path}: not a training state; remove it, or write to another place", "out")
+            if metadata.get("version") != VERSION:
+                raise TrainingError(
+                    f"{path}: a training state of another version of siame-se3; go on with that one, or remove the file to start again"
+                )
+            return metadata, {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> TrainingError:
+    return TrainingError(f"{path}: a damaged training state; remove it to start again")
