@@ -6,6 +6,9 @@ adds them to the message as its flags (`--width`, `--safety.max-twist`).
 
 from __future__ import annotations
 
+import numbers
+import sys
+
 
 class SiameError(Exception):
     """Something that a user can put right; the base of all others here.
@@ -48,3 +51,45 @@ class TrainingError(SiameError):
 
 class RobotError(SiameError):
     """A robot, a camera or a connection that does not answer, refuses, or reports a fault."""
+
+
+def require_number(
+    owner: object,
+    name: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+    whole: bool = False,
+    what: str = "",
+) -> None:
+    """Refuse an attribute that is not a finite number within its limits; for `__post_init__` of settings.
+
+    Args:
+        owner: whose attribute it is.
+        name: the attribute, and the setting that the error names.
+        low, high: its limits; None leaves that side open.
+        open_low, open_high: the limit itself is refused too.
+        whole: only whole numbers.
+        what: the attribute in a user's words, where its name does not say it.
+
+    Raises:
+        InputError: a string, a bool, NaN, an infinity, or a number outside the limits.
+    """
+    value = getattr(owner, name)
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    fits = (
+        number
+        and abs(value) <= sys.float_info.max  # false of NaN; unlike isfinite(), it takes integers of any size
+        and (not whole or value == int(value))
+        and (low is None or (value > low if open_low else value >= low))
+        and (high is None or (value < high if open_high else value <= high))
+    )
+    if not fits:
+        wanted = "a whole number" if whole else "a finite number"
+        limits = [f"above {low:g}" if open_low else f"at least {low:g}"] if low is not None else []
+        limits += [f"below {high:g}" if open_high else f"at most {high:g}"] if high is not None else []
+        too_long = isinstance(value, int) and abs(value) > sys.float_info.max  # Python refuses to print many digits
+        shown = "too large" if too_long else (str(value) if number else repr(value))[:60]
+        raise InputError(f"{what or name} is {shown}; give {' '.join([wanted, ' and '.join(limits)]).strip()}", name)
