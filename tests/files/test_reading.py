@@ -229,3 +229,7 @@ def test_rows_come_with_the_lines_where_they_end(file: Path) -> None:
 
 def test_a_field_that_never_ends_is_refused(file: Path) -> None:
     assert "line 2: not CSV" in refusal(lambda f: list(read_csv_rows(f)), put(file, "a,b\n" + '"' + "x" * 200_000))
+
+
+def test_only_line_ends_end_a_line(file: Path) -> None:
+    assert [row for _, row in read_csv_rows(put(file, "a\x0cb,\u2028c\rd,e\n"))] == [["a\x0cb", "\u2028c"], ["d", "e"]]

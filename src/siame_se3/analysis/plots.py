@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from siame_se3.analysis.metrics import rows, summary
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError
+from siame_se3.files import atomically
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
 from siame_se3.scenes.planar import Scene
@@ -27,14 +28,16 @@ GREY = "#8a8f98"
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure; the format follows the name (.png, .pdf, .svg)."""
+    """Write a figure, whole or not at all; the format follows the name (.png, .pdf, .svg).
+
+    Raises:
+        InputError: another ending, or it cannot be written.
+    """
     path = Path(path)
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise SiameError(f"{path}: unknown figure format; give a name that ends in .png, .pdf or .svg")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.part{path.suffix}")
-    figure.savefig(partial, dpi=130)
-    partial.replace(path)
+    ending = path.suffix.lower()
+    if ending not in (".png", ".pdf", ".svg"):
+        raise InputError(f"{path}: unknown figure format; give a name that ends in .png, .pdf or .svg")
+    atomically(path, lambda partial: figure.savefig(partial, dpi=130, format=ending[1:]))
 
 
 def _told(error: float) -> str:

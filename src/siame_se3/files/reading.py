@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import json
 import math
 import reprlib
@@ -80,7 +81,7 @@ def read_csv_rows(path: str | Path, most_bytes: int = _MOST_ROWS, hint: str = ""
     Raises:
         InputError: as `read_text`, or a row that is not CSV, named by its line.
     """
-    reader = csv.reader(read_text(path, most_bytes, hint).splitlines(keepends=True))
+    reader = csv.reader(io.StringIO(read_text(path, most_bytes, hint), newline=""))
     try:
         for row in reader:
             if row:

@@ -41,7 +41,8 @@ def from_dict(cls: type, values: Any, where: str) -> Any:
     try:
         return cls(**fields)
     except SiameError as error:
-        raise type(error)(f"{where}: {error}", *error.settings) from None
+        kind = type(error) if isinstance(error, InputError) else InputError
+        raise kind(f"{where}: {error}", *error.settings) from None
 
 
 def _typed(kind: Any, value: Any, where: str) -> Any:
