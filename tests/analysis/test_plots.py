@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from siame_se3.analysis import plots
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
@@ -131,3 +131,35 @@ def test_the_title_is_within_the_figure(five: tuple[Trajectory, View, View], sce
     (title,) = [text for text in figure.findobj(mpl.text.Text) if "driven to" in text.get_text()]
     box = title.get_window_extent(figure.canvas.get_renderer())
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
+def test_views_that_are_not_given_are_rendered_for_the_run_shown(
+    five: tuple[Trajectory, View, View], scene: Scene, camera: Camera
+) -> None:
+    def images(figure: Figure) -> list[np.ndarray]:
+        return [np.asarray(x.get_array()) for x in figure.findobj(mpl.image.AxesImage)]  # type: ignore[attr-defined]  # findobj is typed as Artist
+
+    given = images(plots.overview(five[0], scene, camera, *five[1:], run=3))
+    rendered = images(plots.overview(five[0], scene, camera, run=3))
+    assert len(given) == len(rendered) == 5
+    for a, b in zip(given, rendered, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_text_of_a_command_is_drawn_as_it_is(
+    five: tuple[Trajectory, View, View], scene: Scene, camera: Camera, tmp_path: Path
+) -> None:
+    """Two dollars are no formula."""
+    words = r"siame servo --scene $PHOTOS/$\frac{x.png"
+    trajectory = dataclasses.replace(five[0], settings={"command": words, "law": r"$\bad$"})
+    figure = plots.overview(trajectory, scene, camera, *five[1:])
+    plots.save(figure, tmp_path / "x.svg")
+    assert words in texts(figure)
+
+
+def test_poses_that_are_not_known_are_one_line(
+    five: tuple[Trajectory, View, View], scene: Scene, camera: Camera
+) -> None:
+    trajectory = dataclasses.replace(five[0], T_wd=torch.full_like(five[0].T_wd, torch.nan))
+    with pytest.raises(InputError, match="poses of this run are not known"):
+        plots.overview(trajectory, scene, camera, *five[1:])

@@ -216,7 +216,7 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--runs", "0"), ("--runs",)),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--figure", "x.bmp", "--runs", "1"), ("x.bmp", ".png")),
         (("export", "text.png"), ("text.png", "not a safetensors file")),
-        (("plot", "text.png"), ("text.png", "siame servo")),
+        (("plot", "text.png"), ("text.png", "a servo run")),
     ],
 )
 def test_bad_input_gets_one_clear_line(

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from siame_se3.errors import SiameError
-from siame_se3.files import from_dict
+from siame_se3.errors import InputError
+from siame_se3.files import atomically, from_dict, read_csv_rows
 from siame_se3.geometry import lie
 from siame_se3.laws.pose import pbvs_velocity
 from siame_se3.servo.config import ServoConfig
@@ -207,37 +207,44 @@ def format_summary(s: Summary, title: str = "") -> str:
 
 
 def write_csv(table: Sequence[Row], path: str | Path) -> None:
-    """runs.csv, one line a run, written whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [f.name for f in fields(Row)])
-        writer.writeheader()
-        for row in table:
-            writer.writerow({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
-    partial.replace(path)
+    """runs.csv, one line a run, written whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+
+    def put(partial: Path) -> None:
+        with partial.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, [f.name for f in fields(Row)])
+            writer.writeheader()
+            for row in table:
+                writer.writerow({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
+
+    atomically(path, put)
 
 
 def read_csv(path: str | Path) -> list[Row]:
-    """Read what `write_csv` wrote; a bad line is named."""
-    path = Path(path)
-    if not path.is_file():
-        raise SiameError(f"{path}: no such file; give a runs.csv that 'siame servo --out' wrote")
+    """Read what `write_csv` wrote; columns that it does not know are passed over.
+
+    Raises:
+        InputError: no such file, another kind of file, or a bad line, named by its number.
+    """
+    hint = "give a runs.csv that a servo run wrote"
     kinds = {f.name: {"int": int, "float": float, "str": str}[str(f.type)] for f in fields(Row)}
+    lines = read_csv_rows(path, hint=hint)
+    names = next(lines, (1, []))[1]
+    needed = set(kinds) - {"reason", "switch"}
+    if missing := needed - set(names):
+        raise InputError(f"{path}: no column '{sorted(missing)[0]}'; {hint}")
     table = []
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            if missing := set(kinds) - {"reason", "switch"} - set(reader.fieldnames or ()):
-                raise SiameError(
-                    f"{path}: no column '{sorted(missing)[0]}'; give a runs.csv that 'siame servo --out' wrote"
-                )
-            for line in reader:
-                try:
-                    table.append(Row(**{k: kind(line[k]) for k, kind in kinds.items() if line.get(k) is not None}))  # type: ignore[arg-type]  # a Row's fields take what `kinds` says
-                except (ValueError, TypeError) as error:
-                    raise SiameError(f"{path}, line {reader.line_num}: {error}; run 'siame servo' again") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise SiameError(f"{path}: not a CSV file; give a runs.csv that 'siame servo --out' wrote") from None
+    for number, values in lines:
+        line = dict(zip(names, values, strict=False))
+        try:
+            if absent := needed - set(line):
+                raise ValueError(f"no {sorted(absent)[0]}")
+            table.append(Row(**{k: kind(line[k]) for k, kind in kinds.items() if k in line}))  # type: ignore[arg-type]  # a Row's fields take what `kinds` says
+            if max(abs(table[-1].iterations), abs(table[-1].switch), abs(table[-1].run)) > 2**53:
+                raise ValueError("a count of too many digits")
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: {str(error)[:80]}; run the servo again") from None
     return table

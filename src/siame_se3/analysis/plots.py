@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from siame_se3.analysis.metrics import rows, summary
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError
+from siame_se3.files import atomically
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
 from siame_se3.scenes.planar import Scene
@@ -27,14 +28,16 @@ GREY = "#8a8f98"
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure; the format follows the name (.png, .pdf, .svg)."""
+    """Write a figure, whole or not at all; the format follows the name (.png, .pdf, .svg).
+
+    Raises:
+        InputError: another ending, or it cannot be written.
+    """
     path = Path(path)
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise SiameError(f"{path}: unknown figure format; give a name that ends in .png, .pdf or .svg")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.part{path.suffix}")
-    figure.savefig(partial, dpi=130)
-    partial.replace(path)
+    ending = path.suffix.lower()
+    if ending not in (".png", ".pdf", ".svg"):
+        raise InputError(f"{path}: unknown figure format; give a name that ends in .png, .pdf or .svg")
+    atomically(path, lambda partial: figure.savefig(partial, dpi=130, format=ending[1:]))
 
 
 def _told(error: float) -> str:
@@ -103,18 +106,26 @@ def _paths(axes: Any, trajectory: Trajectory, scene: Scene, good: np.ndarray, ch
 
 
 def overview(
-    trajectory: Trajectory, scene: Scene, camera: Camera, desired: View, last: View, run: int | None = None
+    trajectory: Trajectory,
+    scene: Scene,
+    camera: Camera,
+    desired: View | None = None,
+    last: View | None = None,
+    run: int | None = None,
 ) -> Figure:
     """One page on a servo run or a batch of them: images and their differences, 3D paths, errors, twists.
 
     Args:
-        desired, last: views at the desired and at the end poses.
+        desired, last: views of all runs at the desired and at the end poses; rendered for the run shown if they are not given.
         run: which run to show in images and twists; None for the converged one with the largest start error.
+
+    Raises:
+        InputError: no run, or poses that are not known (of a robot that does not tell them).
     """
     from siame_se3.scenes.render import render
 
-    assert desired.image is not None
-    assert last.image is not None
+    if not trajectory.T_wd.numel() or not bool(trajectory.T_wc.isfinite().all() & trajectory.T_wd.isfinite().all()):
+        raise InputError("figure: the poses of this run are not known; give one of a simulated robot")
     table = rows(trajectory)
     s = summary(table)
     good = np.array([bool(r.converged) for r in table])
@@ -124,8 +135,12 @@ def overview(
             key=lambda k: (table[k].converged, table[k].start_t_m / 0.125 + table[k].start_r_deg / 17.5),
         )
     chosen = table[run]
-    start, _ = render(scene, camera, trajectory.T_wc[0, run])
-    goal, end = desired.image[run].cpu(), last.image[run].cpu()
+
+    def picture(view: View | None, T: Tensor) -> Tensor:
+        return render(scene, camera, T)[0] if view is None or view.image is None else view.image[run].cpu()
+
+    start = picture(None, trajectory.T_wc[0, run])
+    goal, end = picture(desired, trajectory.T_wd[run]), picture(last, trajectory.T_wc[-1, run])
 
     figure = Figure(figsize=(15, 9.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
@@ -143,7 +158,7 @@ def overview(
         f"median end error {_told(1000 * s.median_end_t_m)} mm and {_told(s.median_end_r_deg)} deg"
     )
     size = min(14.0, 14 * 120 / len(title))  # all of it is in the figure's width
-    figure.suptitle(title, fontsize=size, fontweight="bold")
+    figure.suptitle(title, fontsize=size, fontweight="bold", parse_math=False)
     left, right = bottom.subfigures(1, 2, width_ratios=(1, 1.15))
     _paths(left.add_subplot(projection="3d"), trajectory, scene, good, run)
     axes = right.subplots(2, 2, sharex=True)
@@ -173,12 +188,14 @@ def overview(
         a.grid(alpha=0.25)
         a.spines[["top", "right"]].set_visible(False)
         a.set_xlim(0, max(1, len(t) - 1))
-    command = trajectory.settings.get("command", "")
-    note = f"{command}    paths: blue converged, red not    gain {trajectory.settings['servo']['gain']:g}/s, dt {trajectory.dt * 1000:.0f} ms"
+    note = f"{trajectory.settings.get('command', '')}    paths: blue converged, red not    "
+    if gain := trajectory.settings.get("servo", {}).get("gain"):
+        note += f"gain {gain:g}/s, "
+    note += f"dt {trajectory.dt * 1000:.0f} ms"
     seconds = trajectory.settings.get("seconds")
     if seconds is not None:
         note += f"    {seconds} s on {trajectory.settings.get('hardware', '')}"
-    figure.supxlabel(note, fontsize=8, color="#555555")
+    figure.supxlabel(note, fontsize=8, color="#555555", parse_math=False)
     return figure
 
 

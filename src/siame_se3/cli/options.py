@@ -43,13 +43,16 @@ def camera_of(yaml: Path | None, fov: float | None, default: Camera) -> Camera:
 
 def check_writable(path: Path | None, option: str) -> None:
     """Say now, not after hours of work, that a result cannot be written."""
-    if path is None:
+    if path is None or (path.exists() and not path.is_file() and not path.is_dir()):  # a device or a FIFO is written to
         return
     if path.is_dir():
         raise SiameError(f"{option} {path}: a folder; give a file name")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise SiameError(f"{option} {path}: that file cannot be written; give another place")
+    folder = Path(os.path.realpath(path)).parent  # what a link points to is written
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SiameError(f"{option} {path}: {error.strerror}; give a place that can be written") from None
-    if not os.access(path.parent, os.W_OK):
+    if not os.access(folder, os.W_OK):
         raise SiameError(f"{option} {path}: that folder cannot be written; give another place")

@@ -28,7 +28,6 @@ class Plot:
         from siame_se3.analysis import plots
         from siame_se3.files import from_dict
         from siame_se3.geometry.camera import Camera
-        from siame_se3.plants.flying import FlyingCameras
         from siame_se3.scenes.planar import Scene
         from siame_se3.servo.trajectory import Trajectory
 
@@ -43,9 +42,11 @@ class Plot:
                 f"{self.trajectory}: its settings lack {error}; save it again with 'siame servo --save'"
             ) from None
         count = trajectory.T_wc.shape[1]
+        if not count:
+            raise SiameError(f"{self.trajectory}: it has no runs; there is nothing to draw")
         if self.run is not None and not 0 <= self.run < count:
             raise SiameError(f"--run {self.run}: the trajectory has runs 0 to {count - 1}")
-        plant = FlyingCameras(scene, camera)
-        desired, last = plant.look(trajectory.T_wd), plant.look(trajectory.T_wc[-1])
-        plots.save(plots.overview(trajectory, scene, camera, desired, last, self.run), self.out)
+        side = min(1.0, 512 / max(camera.size))  # no panel has more pixels
+        drawn = camera.resized(max(2, round(side * camera.width)), max(2, round(side * camera.height)))
+        plots.save(plots.overview(trajectory, scene, drawn, run=self.run), self.out)
         print(f"figure: {self.out}")

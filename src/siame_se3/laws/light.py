@@ -98,7 +98,7 @@ class _LightLaw:
 
     def __call__(self, view: View, state: LightState) -> tuple[Output, LightState]:
         """v at gain 1; cost: the weighted mean square of what the light does not explain [grey levels^2]."""
-        images = images_of(view, "dvs-light", self.camera).float().cpu()
+        images = images_of(view, "dvs-light", self.camera, len(state.desired)).float().cpu()
         faults = image_faults(images, desired=state.contrast)
         if any(faults):
             images = images.nan_to_num(0.0, 0.0, 0.0)

@@ -67,7 +67,7 @@ class MatchedPoints:
             raise LawError(
                 f"{self.name}: the target has no image or no camera; give the goal image and its camera", "camera"
             )
-        images = _grey(target.image)
+        images = _grey(images_of(target, self.name))
         n = len(images)
         if target.T_wc is not None:
             T_wd = target.T_wc.double().cpu().numpy()
@@ -225,7 +225,7 @@ class _MatchedLaw:
 
     def __call__(self, view: View, state: MatchedState) -> tuple[Output, MatchedState]:
         """v at gain 1; a fault where an image has too few matches."""
-        images = images_of(view, self.controller.name, self.camera)
+        images = images_of(view, self.controller.name, self.camera, len(state.goals))
         found = _parallel(self._velocity, state.goals, _grey(images))
         faults = tuple(
             x if isinstance(x, str) else "" if np.isfinite(x).all() else "the matches give no pose" for x in found

@@ -53,7 +53,7 @@ class Neural:
             engines.engine_for(model.network, engine),
             config.output,
             model.camera.fx / model.camera.width,
-            model.distance if config.fusion == "matching" else 0.0,
+            model.distance if model.scales_with_distance else 0.0,
         )
 
     def aim(self, target: View) -> tuple[Law, NeuralState]:
@@ -80,7 +80,7 @@ class Neural:
 
     def law(self, view: View, state: NeuralState) -> tuple[Output, NeuralState]:
         """Velocity; a fault where the image is not finite, or has no contrast beside the goal image's."""
-        images = network_images(images_of(view, "neural"), self.engine.image_size)
+        images = network_images(images_of(view, "neural", goals=len(state.s_desired)), self.engine.image_size)
         faults = image_faults(images, desired=state.contrast)
         if any(faults):
             images = images.nan_to_num(0.0)

@@ -202,7 +202,7 @@ class _DVSLaw:
     def __call__(self, view: View, state: DVSState) -> tuple[Output, DVSState]:
         """v at gain 1; faults where an image is constant or not finite, or where its pixels do not tell the motion. A few runs at a time:
         their numbers then stay in the processor's caches."""
-        images = images_of(view, self.controller.name, self.camera)
+        images = images_of(view, self.controller.name, self.camera, len(state.s_desired))
         starts = range(0, len(images), _TOGETHER)
         parts = [self._some(images[k : k + _TOGETHER], state[k : k + _TOGETHER]) for k in starts]
         v, cost = (torch.cat(x) for x in zip(*((v, cost) for v, cost, _ in parts), strict=True))

@@ -15,6 +15,7 @@ from torch import Tensor
 from siame_se3.errors import LawError
 from siame_se3.geometry import lie
 from siame_se3.laws.types import Controller, Law, Output, State, View
+from siame_se3.laws.validity import require_batch
 
 
 def pbvs_velocity(T_dc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 6"]:
@@ -33,9 +34,10 @@ def point_interaction_matrix(
     return torch.stack((row_x, row_y), -2)
 
 
-def _pose_of(view: View, law: str) -> Float[Tensor, "n 4 4"]:
+def _pose_of(view: View, law: str, goals: int | None = None) -> Float[Tensor, "n 4 4"]:
     if view.T_wc is None:
         raise LawError(f"{law}: the view has no pose in the scene's frame; use a plant that provides poses")
+    require_batch(view, law, goals)
     return view.T_wc
 
 
@@ -52,7 +54,7 @@ class PBVS:
     @staticmethod
     def law(view: View, state: PBVSState) -> tuple[Output, PBVSState]:
         """v of Eq. 3."""
-        return Output.of(pbvs_velocity(state.T_dw @ _pose_of(view, "pbvs"))), state
+        return Output.of(pbvs_velocity(state.T_dw @ _pose_of(view, "pbvs", len(state.T_dw)))), state
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +92,12 @@ class PointIBVS:
         points = _desired_points(T_wd, self.half)
         seen = (points - T_wd[..., None, :3, 3]) @ T_wd[..., :3, :3]
         x, y, Z = seen.unbind(-1)
-        s = torch.stack((x / Z, y / Z), -1) / 1.0
+        s = torch.stack((x / Z, y / Z), -1)
         return self.law, PointState(points, s, point_interaction_matrix(x / Z, y / Z, Z))
 
     def law(self, view: View, state: PointState) -> tuple[Output, PointState]:
         """v = -L^+ (s - s*)."""
-        T_wc = _pose_of(view, "ibvs")
+        T_wc = _pose_of(view, "ibvs", len(state.points))
         x, y, Z = ((state.points - T_wc[..., None, :3, 3]) @ T_wc[..., :3, :3]).unbind(-1)
         Z = Z.clamp(min=1e-3)  # a point behind the camera: out of the method's reach, but finite
         s = torch.stack((x / Z, y / Z), -1)
@@ -138,7 +140,7 @@ class Hybrid:
     @staticmethod
     def law(view: View, state: HybridState) -> tuple[Output, HybridState]:
         """omega, then v, as `Hybrid` says."""
-        T_wc = _pose_of(view, "2.5d")
+        T_wc = _pose_of(view, "2.5d", len(state.point))
         R = T_wc[..., :3, :3]
         X, Y, Z = ((state.point - T_wc[..., :3, 3])[..., None, :] @ R).squeeze(-2).unbind(-1)
         Z = Z.clamp(min=1e-3)

@@ -90,7 +90,7 @@ AnyState = TypeVar("AnyState", bound="State")
 @dataclass(frozen=True, eq=False)
 class State:
     """What belongs to the runs of a law: a dataclass whose fields are tensors with one row a run, tuples with one entry a run, other
-    states, or None.
+    states, or None; those of FIXED may be anything that gives the rows of some runs by its index.
 
     Attributes:
         FIXED: fields that depend on the goal alone: a law never changes them.
@@ -197,6 +197,8 @@ def check_law(controller: Controller, target: View, view: View, zero_at_goal: fl
     for whole in (state, after):
         some, everything = law(view[runs], whole[runs])[0].v, law(view, whole)[0].v
         torch.testing.assert_close(some, everything[runs], rtol=1e-4, atol=1e-5)
+    back = after.put(runs, after[runs])
+    assert torch.equal(law(view, back)[0].v, law(view, after)[0].v), "rows of the state, put back, changed the law"
     if zero_at_goal is not None:
         at_goal = law(target, state)[0].v
         assert float(at_goal.abs().max()) <= zero_at_goal, f"law commands {float(at_goal.abs().max()):.2e} at the goal"

@@ -13,15 +13,33 @@ from siame_se3.images.contrast import contrast
 from siame_se3.laws.types import View
 
 
-def images_of(view: View, name: str, camera: Camera | None = None) -> Float[Tensor, "n 3 h w"]:
+def require_batch(view: View, name: str, goals: int | None = None) -> None:
+    """Refuse a view that has not one batch axis, or not one view for each of `goals`.
+
+    Args:
+        name: of the law, for the error.
+
+    Raises:
+        LawError: another batch.
+    """
+    if len(view.batch) != 1:
+        raise LawError(f"{name}: a view with {len(view.batch)} batch axes; laws take one, which View.flat() gives")
+    if goals is not None and view.batch != (goals,):
+        raise LawError(f"{name}: {view.batch[0]} views for {goals} goals; give each run a goal of its own")
+
+
+def images_of(
+    view: View, name: str, camera: Camera | None = None, goals: int | None = None
+) -> Float[Tensor, "n 3 h w"]:
     """The view's images.
 
     Args:
         name: of the law, for the error.
         camera: of the goal image, whose size they must have; None for any.
+        goals: how many there must be; None for any number.
 
     Raises:
-        LawError: no images, or of another size.
+        LawError: no images, of another size, or of another number.
     """
     if view.image is None:
         raise LawError(f"{name}: the view has no image; use a plant that provides images")
@@ -29,6 +47,7 @@ def images_of(view: View, name: str, camera: Camera | None = None) -> Float[Tens
     if camera is not None and (h, w) != camera.size:
         wanted = f"{camera.width} x {camera.height}"
         raise LawError(f"{name}: an image of {w} x {h} px, the goal image's camera has {wanted}; take all alike")
+    require_batch(view, name, goals)
     return view.image
 
 

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, SiameError
+from siame_se3.files import read_text
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import pixel_from_plane, plane_from_pixel
@@ -22,6 +23,7 @@ from siame_se3.scenes.planar import Scene
 
 _GRID = 16  # overlap and visibility are counted on a grid of 16 x 16 pixels
 _TRIES = 200
+_MOST_STARTS = 20_000_000  # [bytes] of a file of starts
 
 
 @dataclass(frozen=True)
@@ -309,15 +311,11 @@ def starts_from_csv(path: str | Path, workspace: Workspace) -> tuple[Float[Tenso
     with '#' and one header line of names are passed over.
 
     Raises:
-        SiameError: no such file, no start in it, or a bad line, named by its number.
+        InputError: no such file, a larger one than 20 MB, no start in it, or a bad line, named by its number.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SiameError(f"{path}: no such file; give 'table1', 'wide' or a CSV of starts (tx,ty,tz,tux,tuy,tuz)")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (UnicodeDecodeError, OSError):
-        raise SiameError(f"{path}: not a text file; give a CSV of starts (tx,ty,tz,tux,tuy,tuz)") from None
+    lines = read_text(
+        path, _MOST_STARTS, "give 'table1', 'wide' or a CSV of starts (tx,ty,tz,tux,tuy,tuz)"
+    ).splitlines()
     rows: list[list[float]] = []
     first = True
     for number, line in enumerate(lines, 1):
@@ -331,18 +329,18 @@ def starts_from_csv(path: str | Path, workspace: Workspace) -> tuple[Float[Tenso
         try:
             values = [float(x) for x in text]
         except ValueError as error:
-            raise SiameError(
-                f"{path}, line {number}: {error!s}; each line is tx,ty,tz,tux,tuy,tuz in m and rad"
+            raise InputError(
+                f"{path}, line {number}: {str(error)[:80]}; each line is tx,ty,tz,tux,tuy,tuz in m and rad"
             ) from None
         if len(values) != 6:
-            raise SiameError(
+            raise InputError(
                 f"{path}, line {number}: {len(values)} values, not 6; each line is tx,ty,tz,tux,tuy,tuz in m and rad"
             )
         if not all(abs(x) < 1e6 for x in values):
-            raise SiameError(f"{path}, line {number}: a value is not finite; give metres and radians")
+            raise InputError(f"{path}, line {number}: a value is not finite; give metres and radians")
         rows.append(values)
     if not rows:
-        raise SiameError(f"{path}: no start in this file; each line is tx,ty,tz,tux,tuy,tuz in m and rad")
+        raise InputError(f"{path}: no start in this file; each line is tx,ty,tz,tux,tuy,tuz in m and rad")
     T_wd = reference_pose(workspace.distance).repeat(len(rows), 1, 1)
     return T_wd, T_wd @ lie.pose_from_vector(torch.tensor(rows, dtype=torch.float64))
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from siame_se3.errors import SiameError
 from siame_se3.geometry import lie
+from siame_se3.servo import stored
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,56 +83,18 @@ class Trajectory:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write a compressed .npz (no pickle) that `load` reads back."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
-        settings = json.dumps(
-            {"settings": arrays.pop("settings"), "reason": arrays.pop("reason"), "dt": arrays.pop("dt")}
-        )
-        path = Path(path)
-        partial = path.with_name(path.name + ".part")
-        with partial.open("wb") as stream:
-            np.savez_compressed(stream, json=np.array(settings), **{k: v.numpy() for k, v in arrays.items()})
-        partial.replace(path)
+        """Write a compressed .npz (no pickle) that `load` reads back, whole or not at all.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        stored.write(self, path)
 
     @staticmethod
     def load(path: str | Path) -> Trajectory:
-        """Read what `save` wrote."""
-        path = Path(path)
-        if not path.is_file():
-            raise SiameError(f"{path}: no such file; give a trajectory that 'siame servo --save' wrote")
-        broken = SiameError(
-            f"{path}: not a trajectory file, or a damaged one; give one that 'siame servo --save' wrote"
-        )
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                meta = json.loads(str(file["json"]))
-                tensors: dict[str, Any] = {k: torch.from_numpy(file[k]) for k in file.files if k != "json"}
-            trajectory = Trajectory(**tensors, **meta)
-            T, n = len(trajectory.twist), len(trajectory.T_wd)
-            shapes = {
-                "T_wc": (T + 1, n, 4, 4),
-                "T_wd": (n, 4, 4),
-                "twist": (T, n, 6),
-                "applied": (T, n, 6),
-                "active": (T, n),
-                "stage": (T, n),
-                "iterations": (n,),
-                "step_seconds": (T,),
-            }
-            fits = all(getattr(trajectory, name).shape == shape for name, shape in shapes.items())
-            if not fits or len(trajectory.reason) != n or not isinstance(trajectory.settings, dict):
-                raise broken
-            return trajectory
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            AttributeError,
-            NotImplementedError,
-            RecursionError,
-        ):
-            raise broken from None
-        except (zipfile.BadZipFile, zlib.error, SyntaxError, RuntimeError, IndexError, MemoryError, OverflowError):
-            raise broken from None
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: no such file, another kind of file, a damaged one, or values that no run gives.
+        """
+        return Trajectory(**stored.read(path))

@@ -1,0 +1,31 @@
+"""Files: the one atomic write and the lock of long jobs, bounded reading of what others wrote, dataclasses from JSON, what comes with the package.
+
+Nothing here reads more than a limit that it knows beforehand, and nothing writes a file that could be seen half.
+"""
+
+from siame_se3.files.arrays import read_npz
+from siame_se3.files.bundled import BUNDLED_MODEL, BUNDLED_MODELS, BUNDLED_PHOTO, bundled, hardware, model_file
+from siame_se3.files.reading import parse_json, read_bytes, read_csv_rows, read_json, read_text, read_yaml, shown
+from siame_se3.files.typed import from_dict
+from siame_se3.files.writing import atomically, exclusive, write_text
+
+__all__ = [
+    "BUNDLED_MODEL",
+    "BUNDLED_MODELS",
+    "BUNDLED_PHOTO",
+    "atomically",
+    "bundled",
+    "exclusive",
+    "from_dict",
+    "hardware",
+    "model_file",
+    "parse_json",
+    "read_bytes",
+    "read_csv_rows",
+    "read_json",
+    "read_npz",
+    "read_text",
+    "read_yaml",
+    "shown",
+    "write_text",
+]
