@@ -9,7 +9,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, SiameError
 
 
 def from_dict(cls: type, values: dict[str, Any], where: str) -> Any:
@@ -41,6 +41,45 @@ def atomically(path: Path, write: Any) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_yaml(path: Path, most_bytes: int = 1_000_000) -> Any:
+    """The first document of a YAML file, as people save them.
+
+    UTF-8, UTF-16 with its mark, or else Windows-1252; several documents (`ros2 topic echo`); OpenCV's FileStorage (`%YAML:1.0`,
+    `!!opencv-matrix`). Nothing that grows when it is read: aliases, 40 levels and more.
+
+    Raises:
+        InputError: no such file, a file that is too large, or one that is not such YAML.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a YAML file")
+    if path.stat().st_size > most_bytes:
+        raise InputError(f"{path}: {path.stat().st_size} bytes are too many for such a file; give a YAML file")
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")
+    if text.startswith("%YAML"):
+        text = text.partition("\n")[2]
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the fast one where there is one
+        pass
+
+    Loader.add_constructor("tag:yaml.org,2002:opencv-matrix", lambda loader, node: loader.construct_mapping(node, True))
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > 40 or isinstance(event, yaml.AliasEvent):
+                raise ValueError("aliases (*name) are not read" if depth <= 40 else "nested too deep")
+        return next((document for document in yaml.load_all(text, Loader=Loader) if document is not None), None)
+    except Exception as error:  # PyYAML lets KeyError, IndexError, AttributeError through
+        reason = " ".join((str(error).strip().splitlines() or [type(error).__name__])[0].split())[:200]
+        raise InputError(f"{path}: not a YAML file that can be read ({reason}); give another") from None
 
 
 BUNDLED_PHOTO, BUNDLED_MODEL = "coffee.jpg", "coffee.safetensors"
