@@ -12,7 +12,7 @@ MOST_PIXELS = 100_000_000  # larger than any camera of a robot, and any phone's 
 _FEW_PIXELS = 16_000_000  # up to this many may be of one colour
 _MOST_GROWTH = 300  # a photo of _FEW_PIXELS and more never is that many times smaller than its pixels
 _PILLOW = ("BMP", "GIF", "PPM", "WEBP")  # these, beside the three that are read here: no format that runs programs
-PILLOW_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", *_PILLOW)
+PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", *_PILLOW)
 
 
 @dataclass(frozen=True)
