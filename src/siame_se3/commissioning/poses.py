@@ -19,9 +19,8 @@ from torch import Tensor
 from siame_se3.commissioning.hand_eye_file import MOST_TURN, pose_of_values, pose_values
 from siame_se3.errors import InputError
 from siame_se3.files import read_yaml
-from siame_se3.geometry import lie
 
-_MOST_REACH = 10.0  # of a robot [m]; more are millimetres
+MOST_REACH = 10.0  # of a robot [m]; more are millimetres
 _MOST_BYTES = 1_000_000
 _FORMAT = "give lines picture,x,y,z,rx,ry,rz (metres, rotation vector in radians) or picture,x,y,z,qx,qy,qz,qw"
 
@@ -52,7 +51,7 @@ class PoseTable:
         """
         for values, place in zip(self.values, self.places, strict=True):
             turned = len(values) == 6 and max(map(abs, values[3:])) > MOST_TURN
-            if max(map(abs, values[:3])) > _MOST_REACH or turned:
+            if max(map(abs, values[:3])) > MOST_REACH or turned:
                 raise InputError(f"{place}: give metres and radians, not millimetres or degrees")
         return torch.stack([pose_of_values(list(v), place) for v, place in zip(self.values, self.places, strict=True)])
 
@@ -239,60 +238,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def readings(values: Float[Tensor, "n m"]) -> list[tuple[str, str, Float[Tensor, "n 4 4"]]]:
-    """Poses as somebody may have meant these numbers: (in words, what to give instead, T_bt). The first is as they are read, if that can be."""
-    found = []
-    position, rest = values[:, :3], values[:, 3:]
-    units = [("", "", 1.0)] if float(position.abs().max()) <= _MOST_REACH else [("millimetres", "metres", 1e-3)]
-    for unit, give, scale in units:
-        for words, instead, R in _rotations(rest):
-            said = " and ".join(x for x in (unit, words) if x)
-            found.append((said, " and ".join(x for x in (give, instead) if x), lie.pose(R, position * scale)))
-    return found
-
-
-_TAIT_BRYAN = {
-    "zyx": "KUKA's A, B, C: turns about z, then the new y, then the new x",
-    "xyz": "turns about x, then the new y, then the new z",
-    "xzy": "turns about x, then the new z, then the new y",
-    "yxz": "turns about y, then the new x, then the new z",
-    "yzx": "turns about y, then the new z, then the new x",
-    "zxy": "turns about z, then the new x, then the new y",
-    "zyz": "turns about z, then the new y, then the new z",
-    "zxz": "turns about z, then the new x, then the new z",
-}
-
-
-def _rotations(rest: Float[Tensor, "n m"]) -> list[tuple[str, str, Float[Tensor, "n 3 3"]]]:
-    if rest.shape[1] == 4:
-        unit = rest / rest.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        orders = (("", "", [0, 1, 2, 3]), ("the quaternion read as w, x, y, z", "x, y, z, w", [1, 2, 3, 0]))
-        return [(words, give, _of_quaternion(unit[:, order])) for words, give, order in orders]
-    found = []
-    for unit, scale in (("", 1.0), (" in degrees", math.pi / 180)):
-        turns = rest * scale
-        if float(turns.abs().max()) <= MOST_TURN:
-            found.append((f"rotation vectors{unit}" * bool(unit), "radians" * bool(unit), lie.so3_exp(turns)))
-            for axes, words in _TAIT_BRYAN.items():
-                found.append((f"Euler angles{unit} ({words})", "rotation vectors in radians", _euler(axes, turns)))
-            for axes in ("xyz", "zyx", "xzy", "yxz", "yzx", "zxy"):
-                said = "roll, pitch, yaw" if axes == "xyz" else "angles"
-                fixed = f"{said}{unit} about the fixed axes {', '.join(axes)}"
-                found.append((fixed, "rotation vectors in radians", _euler(axes[::-1], turns.flip(1))))
-    return found
-
-
-def _euler(axes: str, angles: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
-    R = torch.eye(3, dtype=angles.dtype).expand(len(angles), 3, 3)
-    for k, axis in enumerate(axes):
-        turn = torch.zeros_like(angles)
-        turn[:, "xyz".index(axis)] = angles[:, k]
-        R = R @ lie.so3_exp(turn)
-    return R
-
-
-def _of_quaternion(q: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
-    K = lie.hat(q[:, :3])
-    return torch.eye(3, dtype=q.dtype) + 2 * q[:, 3, None, None] * K + 2 * K @ K

@@ -20,6 +20,7 @@ from siame_se3.images.headers import PILLOW_FORMATS, Header, header_of
 
 _LOG = logging.getLogger(__name__)
 _ORIENTATION = 0x0112  # EXIF's tag
+_BACK = {6: 8, 8: 6}  # the orientations whose turn is undone by another one
 _MOST_BYTES = 700_000_000  # of a file
 
 
@@ -74,24 +75,26 @@ def decode(data: bytes, where: str, upright: bool = False) -> np.ndarray:
     """
     import warnings
 
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     header = header_of(data, where)
-    wide = header.samples > 1 and (header.bits > 8 or header.floating)  # which Pillow would cut to 8 bits, or not read
     unreadable = InputError(f"{where}: not an image that can be read; give a JPEG, PNG or TIFF")
-    if wide:
+    if header.samples > 1 and (header.bits > 8 or header.floating):  # which Pillow would cut to 8 bits, or not read
         samples = _opencv(data)
         if samples is None:
             raise unreadable
-        return _in_unit_range(_turned(samples, data) if upright else samples, header, where)
+        return _in_unit_range(_turned(samples, _orientation(data)) if upright else samples, header, where)
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as picture:
-            image = ImageOps.exif_transpose(picture) if upright else picture
-            deep = image.mode.startswith(("I", "F"))  # convert() would cut them
-            samples = np.asarray(image if deep else image.convert("RGB"))
+            orientation = picture.getexif().get(_ORIENTATION, 1)
+            deep = picture.mode.startswith(("I", "F"))  # convert() would cut them
+            samples = np.asarray(picture if deep else picture.convert("RGB"))
+            is_upright = picture.getexif().get(_ORIENTATION, 1) != orientation  # Pillow turns TIFFs when it loads them
     except Exception:  # Pillow's decoders raise what they like: RuntimeError, NotImplementedError, struct.error
         raise unreadable from None
-    return _in_unit_range(samples[..., None], header, where) if deep else samples
+    if is_upright != upright:
+        samples = _turned(samples, orientation if upright else _BACK.get(orientation, orientation))
+    return _in_unit_range(samples[..., None], header, where) if deep else np.ascontiguousarray(samples)
 
 
 def to_bytes(pixels: np.ndarray) -> np.ndarray:
@@ -112,15 +115,21 @@ def _opencv(data: bytes) -> np.ndarray | None:
     return samples[..., None] if samples.ndim == 2 else samples[..., 2::-1]
 
 
-def _turned(samples: np.ndarray, data: bytes) -> np.ndarray:
-    """Upright, by the EXIF orientation."""
+def _orientation(data: bytes) -> int:
+    """EXIF's, of a picture that Pillow may know; 1 where there is none."""
+    import warnings
+
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as picture:
-            orientation = picture.getexif().get(_ORIENTATION, 1)
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as picture:
+            return int(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # Pillow does not know this kind of TIFF: it has no photo's tag
-        return samples
+        return 1
+
+
+def _turned(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """Upright, by the EXIF orientation."""
     if orientation in (5, 6, 7, 8):
         samples = samples.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -37,6 +37,10 @@ class Header:
     samples: int = 3
 
 
+class _TooManyPixels(Exception):
+    """Pillow's own limit."""
+
+
 def header_of(data: bytes, where: str, most_pixels: int = MOST_PIXELS) -> Header:
     """The header of a picture, if it is one that may be decoded.
 
@@ -52,6 +56,8 @@ def header_of(data: bytes, where: str, most_pixels: int = MOST_PIXELS) -> Header
         header = _read(data)
     except (struct.error, IndexError, KeyError, ValueError):
         header = None
+    except _TooManyPixels:
+        raise InputError(f"{where}: more than {most_pixels / 1e6:g} megapixels; give a smaller picture") from None
     if header is None or min(header.width, header.height) < 1:
         raise InputError(f"{where}: not an image that can be read; give a JPEG, PNG or TIFF")
     pixels = header.width * header.height
@@ -127,5 +133,7 @@ def _other(data: bytes) -> Header | None:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=_PILLOW) as picture:
             return Header(str(picture.format), *picture.size, 16 if picture.mode.startswith("I") else 8)
+    except Image.DecompressionBombError:
+        raise _TooManyPixels from None
     except Exception:  # Pillow's readers raise what they like: RuntimeError, NotImplementedError, struct.error
         return None

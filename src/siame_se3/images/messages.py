@@ -53,7 +53,7 @@ class ImageReader:
         except CameraError:
             raise
         except InputError as error:
-            raise CameraError(str(error)) from None
+            raise CameraError(str(error).replace("give a JPEG", "send a JPEG")) from None
 
     def _raw(self, message: Any) -> np.ndarray:
         name, h, w = message.encoding.strip().lower(), message.height, message.width
@@ -111,19 +111,16 @@ class ImageReader:
         encoding, _, codec = (part.strip() for part in message.format.lower().partition(";"))
         if "compresseddepth" in codec or "h264" in message.format.lower() or "hevc" in message.format.lower():
             raise CameraError(f"compressed image: format '{shown}' is not a colour picture; send jpeg or png")
+        where = f"compressed image: format '{shown}'"
         try:
-            header = header_of(data, f"compressed image of format '{shown}'")
+            header = header_of(data, where)
             samples = cv2.imdecode(
                 np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED
             )  # which ignores EXIF's orientation
         except cv2.error:
             samples = None
-        except InputError as error:
-            if "not an image" in str(error):
-                raise CameraError(f"compressed image: format '{shown}' cannot be read; send jpeg or png") from None
-            raise
-        if samples is None:  # WebP and others that OpenCV was built without
-            samples = to_bytes(decode(data, f"compressed image of format '{shown}'"))[..., ::-1]
+        if samples is None:  # a format that OpenCV was built without, or one that is broken
+            samples = to_bytes(decode(data, where))[..., ::-1]
         if samples.dtype == np.uint16:
             if encoding == "16uc1" and not self._depth_as_grey:
                 raise CameraError("compressed image: 16UC1 is a depth image's as a rule; give the colour image's topic")
