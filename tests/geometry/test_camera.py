@@ -143,7 +143,7 @@ def test_square_is_the_middle_of_the_image(width: int, height: int) -> None:
         ({"cx": math.nan}, "principal point"),
         ({"cy": math.inf}, "principal point"),
         ({"distortion": (math.nan,) * 5}, "distortion"),
-        ({"distortion": (0.1,) * 3}, "4 or 5"),
+        ({"distortion": (0.1,) * 3}, "4 or 5 or 8 or 12 or 14"),
         ({"distortion": (0.1,) * 5, "distortion_model": "equidistant"}, "takes 4"),
         ({"distortion": (0.1,) * 4, "distortion_model": "kannala"}, "kannala"),
     ],
@@ -194,8 +194,11 @@ def test_from_yaml_without_distortion(file: Path) -> None:
         ("image_width: 320", "image_width: .inf", "whole number"),
         ("image_width: 320", "image_width: [320]", "whole number"),
         ("image_width: 320", "image_width: 320.7", "whole number"),
+        ("image_width: 320", "image_width: 320000", "above 65535"),
         ("image_width: 320", "image_width: -320", "-320"),
-        ("plumb_bob", "rational_polynomial", "8 or 12 or 14"),
+        ("-0.0005, 0]", "-0.0005, 0, 0]", "4 or 5 or 8 or 12 or 14"),
+        ("plumb_bob", "equidistant", "takes 4"),
+        ("image_width: 320", "image_width: &a 320\nx: *a", "aliases"),
         ("plumb_bob", "kannala", "kannala"),
         ("plumb_bob", '"two\\nlines"', "distortion_model"),
         ("[-0.25, 0.08, ", "[", "4 or 5"),
@@ -238,22 +241,27 @@ models = st.one_of(
     st.just(("plumb_bob", ())),
     *(
         st.tuples(st.just(model), st.tuples(*[coefficients] * count))
-        for model, counts in {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}.items()
+        for model, counts in {
+            "plumb_bob": (4, 5, 8, 12, 14),
+            "rational_polynomial": (8, 12, 14),
+            "equidistant": (4,),
+        }.items()
         for count in counts
     ),
 )
 positive = st.floats(1e-6, 1e9)
-centre = st.floats(-1e9, 1e9)
-side = st.integers(2, 10_000)
+across, down = st.floats(0.4, 0.6), st.floats(0.4, 0.6)  # where the principal point is in the image
+side = st.integers(10, 10_000)
 
 
 @FUZZ
-@given(st.tuples(positive, positive, centre, centre, side, side), models)
+@given(st.tuples(positive, positive, across, down, side, side), models)
 def test_yaml_round_trip(
     file: Path, pinhole: tuple[float, float, float, float, int, int], model: tuple[str, tuple[float, ...]]
 ) -> None:
     """To the last bit; no distortion comes back as zeros, as ROS writes it."""
-    camera = Camera(*pinhole, distortion=model[1], distortion_model=model[0])
+    fx, fy, x, y, width, height = pinhole
+    camera = Camera(fx, fy, x * width - 0.5, y * height - 0.5, width, height, model[1], model[0])
     camera.to_yaml(file)
     assert Camera.from_yaml(file) == replace(camera, distortion=camera.distortion or (0.0,) * 5)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -218,7 +219,7 @@ class Broken:
 
     def aim(self, target: View) -> tuple[Law, BrokenState]:
         assert target.T_wc is not None
-        return self.law, BrokenState(target.T_wc[:, :3, 3], self.fault == "subset")
+        return self.law, BrokenState(target.T_wc[:, :3, 3], self.fault == "subset", self.fault == "put")
 
     def law(self, view: View, state: BrokenState) -> tuple[Output, BrokenState]:
         assert view.T_wc is not None
@@ -239,10 +240,15 @@ class BrokenState(State):
 
     goal: Tensor
     wrong: bool
+    loses: bool
+    FIXED: ClassVar[frozenset[str]] = frozenset({"wrong", "loses"})
 
     def __getitem__(self, runs: Tensor | slice) -> BrokenState:
         goal = self.goal[runs]
-        return BrokenState(goal.flip(0) if self.wrong else goal, self.wrong)
+        return BrokenState(goal.flip(0) if self.wrong else goal, self.wrong, self.loses)
+
+    def put(self, runs: Tensor, part: BrokenState) -> BrokenState:
+        return replace(self, goal=self.goal + 0.1) if self.loses else super().put(runs, part)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +261,7 @@ class BrokenState(State):
         ("subset", "close"),
         ("later subset", "close"),
         ("neighbours", "close"),
+        ("put", "put back"),
         ("offset", "at the goal"),
     ],
 )

@@ -406,11 +406,11 @@ def test_joined_runs_are_a_batch_that_ends_when_the_last_does() -> None:
             T_wc, T_wc[-1], twist, twist / 2, active, stage, iterations, [f"run {seed}"], seconds, 0.04, {"a": 1}
         )
 
-    runs = [made(3, 0), made(5, 1, 1)]
+    runs = [made(3, 0, 1), made(5, 1, 1)]
     both = Trajectory.joined(runs)
     assert both.T_wc.shape == (6, 2, 4, 4)
-    assert torch.equal(both.T_wc[:4, 0], runs[0].T_wc)
-    assert torch.equal(both.T_wc[4:, 0], runs[0].T_wc[-1:].expand(2, 4, 4))
+    assert torch.equal(both.T_wc[:4, 0], runs[0].T_wc[:, 0])
+    assert torch.equal(both.T_wc[4:, 0], runs[0].T_wc[-1].expand(2, 4, 4))
     assert torch.equal(both.twist[:, 1], runs[1].twist[:, 0])
     assert float(both.twist[3:, 0].abs().max()) == 0
     assert both.active[:, 0].tolist() == [True] * 3 + [False] * 2

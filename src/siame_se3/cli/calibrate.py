@@ -13,18 +13,20 @@ from tyro.conf import Positional, arg
 
 from siame_se3.cli.options import check_writable
 from siame_se3.cli.robot import Robot
-from siame_se3.commissioning.calibration import Board
+from siame_se3.commissioning.boards import Board
 from siame_se3.errors import SiameError
 from siame_se3.servo.safety import Safety
 
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Calibrate a camera from pictures of a board, or where it sits in the robot's hand; or write a board to print.
+    """Calibrate a camera from pictures of a board, or where it sits on the robot's tool; or write a board to print.
 
     camera: from a folder of pictures (15 or so, the board tilted, near and far, in all corners) to a ROS camera_info YAML.
-    hand-eye: from pictures of a board that lies still, and a CSV of the robot's poses (picture,x,y,z,rx,ry,rz: the tool in the base's
-    frame, metres, rotation vector in radians), to the YAML that --hand-eye takes; it needs --camera. board: the board as a picture.
+    hand-eye: from pictures of a board that lies still, and the robot's poses (a CSV with lines picture,x,y,z,rx,ry,rz: the tool in the
+    base's frame, metres, rotation vector in radians; or ViSP's or easy_handeye2's files), to the YAML that --hand-eye takes; it needs
+    --camera. board: the board as a picture. Ends with status 2 and writes nothing where the pictures do not determine the result, or
+    contradict each other.
     """
 
     what: Positional[Literal["camera", "hand-eye", "board"]]
@@ -40,57 +42,67 @@ class Calibrate:
     camera: Path | None = None
     """Of hand-eye: the camera's YAML."""
     poses: Path | None = None
-    """Of hand-eye: CSV of the robot's poses."""
+    """Of hand-eye: the robot's poses: a CSV, ViSP's folder of pose_fPe_*.yaml, or easy_handeye2's samples."""
 
     def __call__(self) -> None:
-        import cv2
-
-        from siame_se3.commissioning import calibration
-        from siame_se3.geometry import lie
-        from siame_se3.geometry.camera import Camera
-
         out = self.out or Path({"camera": "camera.yaml", "hand-eye": "hand-eye.yaml", "board": "board.png"}[self.what])
         check_writable(out, "--out")
-        if self.what == "board":
-            if not cv2.imwrite(str(out), self.board.picture()):
-                raise SiameError(f"--out {out}: cannot be written; give a .png")
-            print(f"{out}: print it, measure a square, and give --board.square in metres")
-            return
-        paths = calibration.pictures(self.pictures)
-        if self.what == "camera":
-            seen = calibration.look(paths, self.board)
-            camera, rms, errors = calibration.calibrate_camera(seen, self.lens)
-            for s, error in zip(seen, errors, strict=True):
-                print(
-                    f"{s.path.name}: {error:.3f} px"
-                    + ("  (far off: blurred, or badly found?)" if error > 3 * rms else "")
-                )
-            for path in sorted({*paths} - {s.path for s in seen}):
-                print(f"{path.name}: board not found")
-            camera.to_yaml(out)
+        {"camera": self._camera, "hand-eye": self._hand_eye, "board": self._board}[self.what](out)
+
+    def _board(self, out: Path) -> None:
+        import cv2
+
+        if not cv2.imwrite(str(out), self.board.picture()):
+            raise SiameError(f"--out {out}: cannot be written; give a .png")
+        print(f"{out}: print it at the size that is written on it; measure a square, and give --board.square in metres")
+
+    def _camera(self, out: Path) -> None:
+        from siame_se3.commissioning import boards
+        from siame_se3.commissioning.camera import calibrate_camera
+
+        paths = boards.pictures(self.pictures)
+        seen = boards.look(paths, self.board, least=5)
+        fit = calibrate_camera(seen, self.lens)
+        for s, error, moved in zip(seen, fit.errors, fit.influence, strict=True):
+            far = "  (far off: blurred, or badly found?)" if error > 3 * fit.rms else ""
             print(
-                f"fx {camera.fx:.2f}, fy {camera.fy:.2f}, cx {camera.cx:.2f}, cy {camera.cy:.2f} px; {rms:.3f} px unexplained over {len(seen)} pictures"
+                f"{s.path.name}: {error:.3f} px; without it fx moves by {moved[0]:+.2f} px, cx by {moved[2]:+.2f} px{far}"
             )
-            print(f"written: {out}")
-            return
-        if self.camera is None or self.poses is None:
-            raise SiameError("calibrate hand-eye: give --camera camera.yaml and --poses poses.csv")
-        camera = Camera.from_yaml(self.camera)
-        poses = calibration.read_poses(self.poses)
-        used = [s for s in calibration.look(paths, self.board) if s.path.name in poses]
-        if used and used[0].size != camera.size:
-            raise SiameError(
-                f"{used[0].path}: {used[0].size[1]} x {used[0].size[0]} px, the camera is calibrated for {camera.width} x {camera.height}"
-            )
-        T_tc, t, r = calibration.calibrate_hand_eye(
-            [poses[s.path.name] for s in used], [calibration.board_pose(s, camera) for s in used]
-        )
-        calibration.hand_eye_to_yaml(T_tc, out)
-        p = lie.vector_from_pose(T_tc).tolist()
+        for path in sorted({*paths} - {s.path for s in seen}):
+            print(f"{path.name}: board not found")
+        fit.camera.to_yaml(out)
+        values = (fit.camera.fx, fit.camera.fy, fit.camera.cx, fit.camera.cy)
+        named = zip(("fx", "fy", "cx", "cy"), values, fit.std, strict=True)
         print(
-            f"camera in tool: {', '.join(f'{1000 * x:.1f}' for x in p[:3])} mm; rotation vector {', '.join(f'{math.degrees(x):.2f}' for x in p[3:])} deg"
+            ", ".join(f"{name} {value:.2f} +- {std:.2f}" for name, value, std in named)
+            + f" px; {fit.rms:.3f} px unexplained over {len(seen)} pictures"
         )
-        print(f"the board's place differs by {1000 * t:.2f} mm, {math.degrees(r):.3f} deg over {len(used)} pictures")
+        print(f"written: {out}")
+
+    def _hand_eye(self, out: Path) -> None:
+        from siame_se3.commissioning.hand_eye_data import hand_eye_of_boards, hand_eye_of_pictures
+        from siame_se3.commissioning.hand_eye_file import hand_eye_to_yaml
+
+        if self.poses is None:
+            raise SiameError("calibrate hand-eye: give --camera camera.yaml and --poses poses.csv")
+        if self.camera is None:
+            names, fit, notes = hand_eye_of_boards(self.poses)
+        else:
+            names, fit, notes = hand_eye_of_pictures(self.poses, self.pictures, self.camera, self.board)
+        for note in notes:
+            print(note)
+        for name, residual, moved in zip(names, fit.residuals.tolist(), fit.influence.tolist(), strict=True):
+            print(
+                f"{name}: {1000 * residual[0]:.2f} mm, {math.degrees(residual[1]):.3f} deg; without it the camera moves by "
+                f"{1000 * moved[0]:.2f} mm, {math.degrees(moved[1]):.3f} deg"
+            )
+        std = f"{1000 * max(fit.std_t):.2f} mm, {math.degrees(max(fit.std_r)):.3f} deg"
+        spread = f"{1000 * fit.spread.t:.2f} mm, {math.degrees(fit.spread.r):.3f} deg"
+        hand_eye_to_yaml(
+            fit.T_tc, out, f"{len(names)} pictures; standard deviation {std}; the board's place differs by {spread}"
+        )
+        print(f"camera in tool: {fit.line()}; standard deviation {std}")
+        print(f"the board's place differs by {spread} over {len(names)} pictures")
         print(f"written: {out}")
 
 

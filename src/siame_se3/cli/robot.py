@@ -74,7 +74,7 @@ class Robot:
         Raises:
             SiameError: this robot needs it.
         """
-        from siame_se3.commissioning.calibration import hand_eye_from_yaml
+        from siame_se3.commissioning.hand_eye_file import hand_eye_from_yaml
 
         if self.hand_eye:
             return hand_eye_from_yaml(self.hand_eye)
@@ -91,6 +91,7 @@ class Robot:
             SiameError: a bad option, or something that does not answer.
         """
         from siame_se3.geometry.camera import Camera
+        from siame_se3.geometry.camera_info import is_rectified
         from siame_se3.plants.robots.live import WATCHDOG, LivePlant
         from siame_se3.plants.robots.ros2 import bus_for
 
@@ -99,7 +100,8 @@ class Robot:
                 f"--rate {self.rate:g}: give more than {1 / WATCHDOG:g} steps a second, 500 at most; robots stand still when none comes for {WATCHDOG:g} s"
             )
         T_tc = self.hand_eye_pose()
-        camera = Camera.from_yaml(self.camera) if self.camera else None
+        rectified = self.eye == "ros2" and is_rectified(self.ros2.image)
+        camera = Camera.from_yaml(self.camera, rectified) if self.camera else None
         bus = bus_for(self.ros2.bus, self.ros2.domain) if "ros2" in (self.robot, self.eye) else None
         if bus:
             closing.callback(bus.close)

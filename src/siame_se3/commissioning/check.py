@@ -18,7 +18,7 @@ from torch import Tensor
 
 from siame_se3.commissioning.diagnosis import AXES, Finding, Seen
 from siame_se3.errors import InputError, RobotError
-from siame_se3.images.decode import as_image, as_pixels
+from siame_se3.images.decode import as_image, as_pixels, read_picture, to_bytes
 from siame_se3.laws.matched import MatchedPoints, matched_pixels
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.plants.types import Plant
@@ -124,11 +124,11 @@ def colours(view: View, photo: Path) -> Finding:
     Raises:
         InputError: no such photo.
     """
-    picture = cv2.imread(str(photo), cv2.IMREAD_COLOR) if photo.is_file() else None
-    if picture is None:
-        raise InputError(f"{photo}: no such photo, or not an image; give the photo of the scene", "photo")
+    if not photo.is_file():
+        raise InputError(f"{photo}: no such photo; give the photo of the scene", "photo")
+    picture = to_bytes(read_picture(photo, upright=True))
     scale = min(1.0, 800 / max(picture.shape[:2]))
-    picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[..., ::-1]
+    picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     seen = _image(view)
     pa, pb = matched_pixels(as_image(picture), seen, _POINTS)
     if not len(pa):

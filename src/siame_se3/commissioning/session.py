@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from siame_se3.errors import SiameError
@@ -32,22 +31,18 @@ def target_from(path: Path, plant: LivePlant) -> View:
     Raises:
         SiameError: not a picture, or of another size than the camera's.
     """
-    import cv2
-
-    from siame_se3.images.decode import as_image
+    from siame_se3.images.decode import as_image, read_picture, to_bytes
 
     if not path.is_file():
         raise SiameError(f"{path}: no such file; give a picture that this camera took, or say 'target' at the place")
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise SiameError(f"{path}: not an image; give a picture that this camera took")
+    rgb = to_bytes(read_picture(path))
     view = plant.reset(None)
     assert view.image is not None
-    if bgr.shape[:2] == view.image.shape[-2:]:  # rectified and cut already, or there is nothing to do
-        image = as_image(bgr[..., ::-1])
+    if rgb.shape[:2] == view.image.shape[-2:]:  # rectified and cut already, or there is nothing to do
+        image = as_image(rgb)
     else:
         try:
-            image = plant.eye.prepared(np.ascontiguousarray(bgr[..., ::-1]))
+            image = plant.eye.prepared(rgb)
         except SiameError as error:
             raise SiameError(f"{path}: {error}; take it with this camera") from None
     return View(image, None, view.depth, view.camera)

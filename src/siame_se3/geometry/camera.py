@@ -16,9 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import CameraError
+from siame_se3.files import atomically
 
-_MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,), "fisheye": (4,)}
+_OPENCV = (4, 5, 8, 12, 14)  # how many coefficients OpenCV takes, whatever the model is called
+_MODELS = {"plumb_bob": _OPENCV, "rational_polynomial": _OPENCV, "equidistant": (4,), "fisheye": (4,)}
 
 
 @dataclass(frozen=True)
@@ -44,23 +46,23 @@ class Camera:
 
     def __post_init__(self) -> None:
         if not (self.width >= 2 and self.height >= 2):
-            raise SiameError(f"camera: an image of {self.width} x {self.height} px is too small; give at least 2 x 2")
+            raise CameraError(f"camera: an image of {self.width} x {self.height} px is too small; give at least 2 x 2")
         for name in ("fx", "fy"):
             f = getattr(self, name)
             if not (math.isfinite(f) and f > 0):
-                raise SiameError(f"camera: {name} is {f}; give a focal length in pixels above 0")
+                raise CameraError(f"camera: {name} is {f}; give a focal length in pixels above 0")
         if not (math.isfinite(self.cx) and math.isfinite(self.cy)):
-            raise SiameError(f"camera: principal point ({self.cx}, {self.cy}) is not finite; give pixels")
+            raise CameraError(f"camera: principal point ({self.cx}, {self.cy}) is not finite; give pixels")
         if not all(math.isfinite(k) for k in self.distortion):
-            raise SiameError("camera: a distortion coefficient is not finite; calibrate again")
+            raise CameraError("camera: a distortion coefficient is not finite; calibrate again")
         if any(self.distortion):
             counts = _MODELS.get(self.distortion_model)
             if counts is None:
-                raise SiameError(
+                raise CameraError(
                     f"camera: unknown distortion_model {self.distortion_model!r}; use one of {', '.join(_MODELS)}"
                 )
             if len(self.distortion) not in counts:
-                raise SiameError(
+                raise CameraError(
                     f"camera: {self.distortion_model} takes {' or '.join(map(str, counts))} coefficients, "
                     f"{len(self.distortion)} given"
                 )
@@ -75,65 +77,33 @@ class Camera:
     def from_fov(horizontal_fov: float, width: int, height: int | None = None) -> Camera:
         """Square pixels from the horizontal field of view [rad] of the whole image (edge to edge)."""
         if not 0 < horizontal_fov < math.pi:
-            raise SiameError(f"camera: a field of view of {horizontal_fov} rad; give one between 0 and pi")
+            raise CameraError(f"camera: a field of view of {horizontal_fov} rad; give one between 0 and pi")
         return Camera.from_focal(width / 2 / math.tan(horizontal_fov / 2), width, height)
 
     @staticmethod
-    def from_yaml(path: str | Path) -> Camera:
-        """Read a ROS `camera_info` YAML (camera_calibration's format).
+    def from_yaml(path: str | Path, rectified: bool = False) -> Camera:
+        """Read a ROS `camera_info` YAML, or what other tools write (see `camera_info.info_from_yaml`).
 
-        Uses camera_matrix, image_width, image_height, distortion_model, distortion_coefficients.
+        Args:
+            path: file.
+            rectified: the images are rectified already: take P, and no distortion.
+
+        Raises:
+            CameraError: no such file, or one that is not a calibration that can be used.
         """
-        import yaml
+        from siame_se3.geometry.camera_info import info_from_yaml
 
-        path = Path(path)
-        if not path.is_file():
-            raise SiameError(f"{path}: no such file; give a ROS camera_info YAML")
+        info = info_from_yaml(Path(path))
         try:
-            info = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except Exception as error:  # PyYAML lets KeyError, IndexError, AttributeError, RecursionError through
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise SiameError(f"{path}: not a YAML file ({reason}); give a ROS camera_info YAML") from None
-        if not isinstance(info, dict):
-            raise SiameError(
-                f"{path}: not a camera_info YAML (no keys); it needs image_width, image_height, camera_matrix"
-            )
-
-        def field(name: str, short: str) -> object:
-            value = info.get(name, info.get(short))
-            if value is None:
-                raise SiameError(f"{path}: no '{name}'; a ROS camera_info YAML has one")
-            return value.get("data") if isinstance(value, dict) else value
-
-        def numbers(name: str, short: str) -> list[float]:
-            value = field(name, short)
-            if not isinstance(value, list):
-                raise SiameError(f"{path}: {name} is not a list of numbers; see ROS camera_info")
-            try:
-                return [float(x) for x in value]
-            except (TypeError, ValueError, OverflowError) as error:
-                raise SiameError(f"{path}: {name}: a value is not a number ({error}); see ROS camera_info") from None
-
-        def pixels(name: str, short: str) -> int:
-            value = field(name, short)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise SiameError(f"{path}: {name} is {value!r}; give a whole number of pixels")
-            return value
-
-        k = numbers("camera_matrix", "k")
-        width, height = pixels("image_width", "width"), pixels("image_height", "height")
-        has_distortion = any(name in info for name in ("distortion_coefficients", "d"))
-        d = tuple(numbers("distortion_coefficients", "d")) if has_distortion else ()
-        if len(k) != 9:
-            raise SiameError(f"{path}: camera_matrix has {len(k)} values; it needs 9, row by row")
-        try:
-            return Camera(k[0], k[4], k[2], k[5], width, height, d, str(info.get("distortion_model", "plumb_bob")))
-        except SiameError as error:
-            raise SiameError(f"{path}: {error}") from None
+            return info.camera(rectified)
+        except CameraError as error:
+            raise CameraError(f"{path}: {error}") from None
 
     def to_yaml(self, path: str | Path) -> None:
         """Write a ROS `camera_info` YAML that `from_yaml` reads back."""
         import yaml
+
+        from siame_se3.geometry.camera_info import projection
 
         d = list(self.distortion) or [0.0] * 5
         info = {
@@ -144,13 +114,10 @@ class Camera:
             "distortion_model": self.distortion_model,
             "distortion_coefficients": {"rows": 1, "cols": len(d), "data": d},
             "rectification_matrix": {"rows": 3, "cols": 3, "data": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]},
-            "projection_matrix": {
-                "rows": 3,
-                "cols": 4,
-                "data": [self.fx, 0.0, self.cx, 0.0, 0.0, self.fy, self.cy, 0.0, 0.0, 0.0, 1.0, 0.0],
-            },
+            "projection_matrix": {"rows": 3, "cols": 4, "data": projection(self)},
         }
-        Path(path).write_text(yaml.safe_dump(info, sort_keys=False), encoding="utf-8")
+        text = yaml.safe_dump(info, sort_keys=False)
+        atomically(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
 
     @property
     def K(self) -> Float[Tensor, "3 3"]:
@@ -204,7 +171,7 @@ class Camera:
     def rectify(self, image: np.ndarray) -> np.ndarray:
         """Undistort a frame (height, width, 3) uint8 to this camera's pinhole; same K. OpenCV's models."""
         if image.shape[:2] != self.size:
-            raise SiameError(
+            raise CameraError(
                 f"frame of {image.shape[1]} x {image.shape[0]} px; the camera is calibrated for {self.width} x {self.height}"
             )
         if not any(self.distortion):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import SceneError
 
 Fill = float | tuple[float, float, float] | Literal["mean", "edge"]
 Extent = Literal["edges", "centres"]
@@ -47,9 +47,9 @@ class Scene:
         for name in ("width", "height"):
             size = getattr(self, name)
             if not 0 < size < float("inf"):
-                raise SiameError(f"{self.name}: a scene {name} of {size} m; give metres above 0")
+                raise SceneError(f"{self.name}: a scene {name} of {size} m; give metres above 0")
         if isinstance(self.fill, str) and self.fill not in ("mean", "edge"):
-            raise SiameError(
+            raise SceneError(
                 f"{self.name}: unknown fill '{self.fill}'; give a grey level, an RGB colour, 'mean' or 'edge'"
             )
 
@@ -60,32 +60,21 @@ class Scene:
         """Load a photo; its height [m] follows the picture's aspect unless given.
 
         Raises:
-            SiameError: no such file, not an image, or nothing on it to see.
+            InputError: no such file, not an image, or nothing on it to see.
         """
-        import warnings
-
-        import numpy as np
-        from PIL import Image, ImageOps
+        from siame_se3.images.decode import as_image, read_picture
 
         path = Path(path)
         if not path.is_file():
-            raise SiameError(f"{path}: no such file; give a photo of the scene")
-        try:
-            with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
-                upright = ImageOps.exif_transpose(picture)
-                deep = upright.mode.startswith("I")  # 16 bits: Pillow's convert would clip them to white
-                values = np.asarray(upright if deep else upright.convert("RGB"), dtype=np.float32)
-                rgb = np.repeat(values[..., None] / np.float32(65535), 3, -1) if deep else values / np.float32(255)
-        except Exception:  # Pillow's decoders raise what they like: RuntimeError, NotImplementedError, struct.error
-            raise SiameError(f"{path}: not an image that can be read; give a JPEG or PNG photo of the scene") from None
-        texture = torch.from_numpy(rgb).permute(2, 0, 1).contiguous()
+            raise SceneError(f"{path}: no such file; give a photo of the scene")
+        texture = as_image(read_picture(path, upright=True))
         _, h, w = texture.shape
         if min(h, w) < 8:
-            raise SiameError(f"{path}: a photo of {w} x {h} px is too small; give at least 8 x 8")
+            raise SceneError(f"{path}: a photo of {w} x {h} px is too small; give at least 8 x 8")
         if float(texture.amax((1, 2)).max()) < 0.02:
-            raise SiameError(f"{path}: the photo is all black; take one with light")
+            raise SceneError(f"{path}: the photo is all black; take one with light")
         if float((texture.amax((1, 2)) - texture.amin((1, 2))).max()) < 0.02:
-            raise SiameError(
+            raise SceneError(
                 f"{path}: the photo is one constant colour, nothing to servo on; take one of a textured scene"
             )
         return Scene(texture, width, height if height is not None else width * h / w, path.stem, fill, extent)
@@ -140,14 +129,14 @@ def photos_in(folder: Path) -> list[Path]:
     """The photos of a folder, in name order.
 
     Raises:
-        SiameError: there are none, or no such folder.
+        SceneError: there are none, or no such folder.
     """
     if not folder.is_dir():
-        raise SiameError(f"{folder}: no such folder; give one of photos")
+        raise SceneError(f"{folder}: no such folder; give one of photos")
     kinds = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in kinds)
     if not found:
-        raise SiameError(f"{folder}: no photo in this folder; give JPEG or PNG files")
+        raise SceneError(f"{folder}: no photo in this folder; give JPEG or PNG files")
     return found
 
 

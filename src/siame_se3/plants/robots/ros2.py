@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -23,12 +22,12 @@ from torch import Tensor
 from siame_se3.errors import SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.camera_info import info_from_message, is_rectified, projection
 from siame_se3.images.crop import centred_square
 from siame_se3.images.decode import as_image
+from siame_se3.images.messages import ImageReader
 from siame_se3.plants.robots.live import Frame, RobotState
 from siame_se3.plants.robots.opencv import Newest
-
-_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1, "8UC3": 3}
 
 
 @dataclass(frozen=True)
@@ -217,52 +216,30 @@ def stamp_now() -> Any:
 
 
 def rgb_of(message: Any) -> np.ndarray:
-    """Pixels (h, w, 3) uint8 of an Image or a CompressedImage.
+    """Pixels (h, w, 3) uint8 of an Image or a CompressedImage by itself; a topic's images are read by one `ImageReader`.
 
     Raises:
-        SiameError: an unknown encoding, or data that do not fit.
+        CameraError: an unknown encoding, or data that do not fit.
     """
-    data = np.frombuffer(memoryview(bytes(message.data)), np.uint8)
-    if not hasattr(message, "encoding"):
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-        if bgr is None:
-            raise SiameError(f"compressed image: format '{message.format}' cannot be read; send jpeg or png")
-        return np.ascontiguousarray(bgr[..., ::-1])
-    channels = _CHANNELS.get(message.encoding)
-    if channels is None:
-        raise SiameError(f"image: encoding '{message.encoding}' is not known; send one of {', '.join(_CHANNELS)}")
-    h, w, step = message.height, message.width, message.step or message.width * channels
-    if len(data) < h * step or step < w * channels or not h * w:
-        raise SiameError(
-            f"image: {len(data)} bytes for {w} x {h} px of {message.encoding}; the camera's driver is at fault"
-        )
-    pixels = data[: h * step].reshape(h, step)[:, : w * channels].reshape(h, w, channels)
-    if channels == 1:
-        return np.repeat(pixels, 3, 2)
-    pixels = pixels[..., :3]
-    return np.ascontiguousarray(
-        pixels[..., ::-1] if message.encoding.startswith("bgr") or message.encoding == "8UC3" else pixels
-    )
+    return ImageReader()(message)
 
 
-def camera_of(info: Any) -> Camera:
-    """Of a CameraInfo.
+def camera_of(info: Any, rectified: bool = False) -> Camera:
+    """The camera of a CameraInfo; `rectified` of images that are rectified already.
 
     Raises:
-        SiameError: not calibrated, or a distortion that is not known.
+        CameraError: not calibrated, or a distortion that is not known.
     """
-    k = list(info.k)
-    if not k[0] > 0:
-        raise SiameError("camera_info: K is zero, the camera is not calibrated; calibrate it (siame calibrate camera)")
-    return Camera(k[0], k[4], k[2], k[5], info.width, info.height, tuple(info.d), info.distortion_model or "plumb_bob")
+    return info_from_message(info).camera(rectified)
 
 
 def info_of(camera: Camera, header: Any) -> Any:
     """A CameraInfo of a camera."""
-    p = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
     d = list(camera.distortion) or [0.0] * 5
     K = camera.K.flatten().tolist()
-    return messages().CameraInfo(header, camera.height, camera.width, camera.distortion_model, d, K, p=p)
+    return messages().CameraInfo(
+        header, camera.height, camera.width, camera.distortion_model, d, K, p=projection(camera)
+    )
 
 
 def pose_message(T: Float[Tensor, "4 4"], header: Any) -> Any:
@@ -305,6 +282,7 @@ class Ros2Eye:
         image: topic; one that ends with /compressed has CompressedImage.
         info: topic of CameraInfo, '' for none.
         camera: instead of `info`.
+        rectified: whether the images are rectified already; None: by the topic's name (image_rect...).
         stamps: 'header': an image is as old as its header says, which takes clocks that agree; 'receipt': as when it came.
 
     Raises:
@@ -312,7 +290,13 @@ class Ros2Eye:
     """
 
     def __init__(
-        self, bus: Bus, image: str, info: str = "", camera: Camera | None = None, stamps: str = "header"
+        self,
+        bus: Bus,
+        image: str,
+        info: str = "",
+        camera: Camera | None = None,
+        stamps: str = "header",
+        rectified: bool | None = None,
     ) -> None:
         m = messages()
         if stamps not in ("header", "receipt"):
@@ -320,6 +304,7 @@ class Ros2Eye:
         if camera is None and not info:
             raise SiameError("ROS 2 camera: give its camera_info topic, or a calibration (--camera FILE.yaml)")
         self._stamps, self._newest, self._given = stamps, Newest(), camera
+        self._rgb, self._rectified = ImageReader(), is_rectified(image) if rectified is None else rectified
         self._known = threading.Event()
         self._error = ""
         if camera is None:
@@ -333,7 +318,7 @@ class Ros2Eye:
     def _informed(self, message: Any) -> None:
         if not self._known.is_set():
             try:
-                self._given = camera_of(message)
+                self._given = camera_of(message, self._rectified)
             except SiameError as error:
                 self._error = str(error)
             self._known.set()
@@ -357,7 +342,7 @@ class Ros2Eye:
                 return
             stamp -= age
         try:
-            self._newest.put(Frame(self.prepared(rgb_of(message)), stamp))
+            self._newest.put(Frame(self.prepared(self._rgb(message)), stamp))
         except SiameError as error:
             self._error = str(error)
 

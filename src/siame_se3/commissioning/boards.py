@@ -1,0 +1,268 @@
+"""Calibration boards: to print, to find in pictures, and to say what is seen where one is not found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import InputError
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.images.decode import read_grey
+
+_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_SIZES = (100, 250)  # of OpenCV's families of dictionaries; one of 50 is the first half of that of 100
+_TRIED = 2  # pictures that are looked at for what is seen instead of the board
+_FEWEST = 6  # corners of a ChArUco board that give a pose
+
+
+@dataclass(frozen=True)
+class Board:
+    """A calibration board."""
+
+    kind: str = "checkerboard"
+    """checkerboard, or charuco (which may be seen in part)."""
+    columns: int = 9
+    """Across: inner corners of a checkerboard (a board of 10 squares has 9), squares of a ChArUco board."""
+    rows: int = 6
+    """Down: inner corners of a checkerboard (a board of 7 squares has 6), squares of a ChArUco board."""
+    square: float = 0.025
+    """Side of a square [m]."""
+    marker: float = 0.018
+    """Side of a ChArUco board's markers [m]."""
+    dictionary: str = "DICT_4X4_50"
+    """OpenCV's name of the markers' dictionary."""
+    legacy: bool = False
+    """A ChArUco board as OpenCV before 4.6 made it: with an even number of rows it begins with a marker, not with a black square."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("checkerboard", "charuco"):
+            raise InputError(f"board: kind {self.kind}; use checkerboard or charuco", "board.kind")
+        if not 3 <= min(self.columns, self.rows) <= max(self.columns, self.rows) <= 100:
+            raise InputError("board: give at least 3 columns and rows, and 100 at most", "board.columns", "board.rows")
+        if not 0 < self.square < math.inf:
+            raise InputError("board: give squares above 0 m", "board.square")
+        if self.square > 1:
+            raise InputError(f"board: squares of {self.square:g} m; give metres, 20 mm are 0.02", "board.square")
+        if self.kind == "checkerboard":
+            return
+        if not 0 < self.marker < self.square:
+            raise InputError("board: a marker's side is between 0 and a square's", "board.marker", "board.square")
+        if not self.dictionary.startswith("DICT_") or not hasattr(cv2.aruco, self.dictionary):
+            raise InputError(f"board: dictionary {self.dictionary} is not one of OpenCV's", "board.dictionary")
+        known, needed = len(self._dictionary().bytesList), self.columns * self.rows // 2
+        if needed > known:
+            raise InputError(f"board: {needed} markers, and {self.dictionary} has {known}", "board.dictionary")
+
+    @property
+    def turns(self) -> int:
+        """How many quarter turns make it look the same: 4 none (seen one way only), 2 a half turn, 1 each."""
+        if self.kind == "charuco" or (self.columns + self.rows) % 2:
+            return 4
+        return 1 if self.columns == self.rows else 2
+
+    def turned(self, quarters: int) -> Float[Tensor, "4 4"]:
+        """The board's frame after quarter turns about its middle, in its own frame."""
+        angle = torch.tensor([0.0, 0.0, quarters * math.pi / 2], dtype=torch.float64)
+        middle = torch.tensor([self.columns - 1.0, self.rows - 1.0, 0.0], dtype=torch.float64) * self.square / 2
+        R = lie.so3_exp(angle)
+        return lie.pose(R, middle - R @ middle)
+
+    def _dictionary(self) -> Any:
+        return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, self.dictionary))
+
+    def _charuco(self) -> Any:
+        board = cv2.aruco.CharucoBoard((self.columns, self.rows), self.square, self.marker, self._dictionary())
+        board.setLegacyPattern(self.legacy)
+        return board
+
+    def find(self, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Points (n, 3) on the board [m] and where the picture has them (n, 2) [px]; None where it is not seen."""
+        if self.kind == "charuco":
+            corners, ids, _, _ = cv2.aruco.CharucoDetector(self._charuco()).detectBoard(grey)
+            if ids is None or len(ids) < _FEWEST:
+                return None
+            points = np.asarray(self._charuco().getChessboardCorners(), np.float32)[ids.ravel()]
+            if np.linalg.matrix_rank(points - points.mean(0), 1e-6) < 2:  # on one line: no pose
+                return None
+            return points, corners.reshape(-1, 2)
+        found, corners = cv2.findChessboardCornersSB(grey, (self.columns, self.rows), flags=cv2.CALIB_CB_ACCURACY)
+        if not found:
+            return None
+        x, y = np.meshgrid(np.arange(self.columns), np.arange(self.rows))
+        points = np.stack((x.ravel(), y.ravel(), 0 * x.ravel()), 1).astype(np.float32) * np.float32(self.square)
+        return points, corners.reshape(-1, 2)
+
+    def picture(self, pixels: int = 60) -> np.ndarray:
+        """The board, to print: uint8, `pixels` a square, with a margin of a square in which its size is written."""
+        if self.kind == "charuco":
+            size = ((self.columns + 2) * pixels, (self.rows + 2) * pixels)
+            picture = self._charuco().generateImage(size, marginSize=pixels)
+        else:
+            squares = (np.add.outer(np.arange(self.rows + 1), np.arange(self.columns + 1)) % 2 * 255).astype(np.uint8)
+            picture = np.pad(np.kron(squares, np.ones((pixels, pixels), np.uint8)), pixels, constant_values=255)
+        across, down = (n + (self.kind == "checkerboard") for n in (self.columns, self.rows))
+        mm = 1000 * self.square
+        text = f"{across} x {down} squares of {mm:g} mm: {across * mm:g} x {down * mm:g} mm, {self.name}"
+        scale, margin = 0.4 * pixels / 30, pixels // 3
+        width = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0]
+        scale *= min(1.0, (picture.shape[1] - 2 * margin) / width)
+        place = (margin, picture.shape[0] - margin)
+        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0,), 1, cv2.LINE_AA)
+        return picture
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        if self.kind == "checkerboard":
+            return f"checkerboard of {self.columns} x {self.rows} inner corners"
+        pattern = "ChArUco board (legacy pattern)" if self.legacy else "ChArUco board"
+        return f"{pattern} of {self.columns} x {self.rows} squares, {self.dictionary}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A board in a picture."""
+
+    path: Path
+    size: tuple[int, int]  # height, width [px]
+    points: np.ndarray  # (n, 3) [m]
+    corners: np.ndarray  # (n, 2) [px]
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder, by name.
+
+    Raises:
+        InputError: no such folder, or none in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give one with pictures of the board", "pictures")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)
+    if not found:
+        raise InputError(f"{folder}: no pictures ({', '.join(_ENDINGS)})", "pictures")
+    return found
+
+
+def look(paths: Sequence[Path], board: Board, least: int = 0) -> list[Seen]:
+    """The pictures that show the board.
+
+    Args:
+        paths: pictures, each in its sensor's raster.
+        board: what to find.
+        least: how many have to show it.
+
+    Raises:
+        InputError: a file is not a picture, sizes differ, or fewer than `least` show the board; says what is seen instead.
+    """
+    seen: list[Seen] = []
+    size: tuple[int, int] | None = None
+    for path in paths:
+        grey = read_grey(path)
+        if size is not None and grey.shape != size:
+            raise InputError(
+                f"{path}: {grey.shape[1]} x {grey.shape[0]} px, others {size[1]} x {size[0]}; take all alike"
+            )
+        size = (grey.shape[0], grey.shape[1])
+        if found := board.find(grey):
+            seen.append(Seen(path, size, *found))
+    if len(seen) < least:
+        without = [path for path in paths if path not in {s.path for s in seen}]
+        hint, settings = what_is_seen(without, board)
+        raise InputError(
+            f"the {board.name} is seen in {len(seen)} of {len(paths)} pictures; {least} are needed, 15 are good; {hint}",
+            *settings,
+        )
+    return seen
+
+
+def what_is_seen(paths: Sequence[Path], board: Board) -> tuple[str, tuple[str, ...]]:
+    """Why a board is not found: in words, and the settings that would find it."""
+    greys = [read_grey(path) for path in paths[:: max(1, len(paths) // _TRIED)][:_TRIED]]
+    corners = max((_checkerboard(grey) for grey in greys), key=lambda size: size[0] * size[1], default=(0, 0))
+    large = (
+        board.kind == "checkerboard" and min(corners) >= 5
+    )  # the white squares of a ChArUco board may look like a smaller one
+    count, dictionary = (0, "") if large else max((_markers(grey, board) for grey in greys), default=(0, ""))
+    large = large or (count < 4 and corners[0] * corners[1] > 9)
+    if large:
+        settings = ("board.columns", "board.rows")
+        settings = settings if board.kind == "checkerboard" else ("board.kind", *settings)
+        return (
+            f"a checkerboard of {corners[0]} x {corners[1]} inner corners is seen; set {', '.join(settings)}",
+            settings,
+        )
+    if count < 4:
+        return "nothing like a board is seen; is it sharp, lit, and whole in the picture?", ()
+    markers = f"{count} markers of {dictionary} seen"
+    if board.kind == "checkerboard":
+        return f"{markers}; set board.kind and board.dictionary", ("board.kind", "board.dictionary")
+    named = replace(board, dictionary=dictionary) if dictionary != board.dictionary else board
+    changes = [("board.dictionary",)] if named is not board else []
+    swapped = {"columns": board.rows, "rows": board.columns}
+    for settings, words, change in (
+        ((), "", {}),
+        (("board.columns", "board.rows"), "columns and rows swapped", swapped),
+        (("board.legacy",), "the legacy pattern of OpenCV before 4.6", {"legacy": not board.legacy}),
+        (("board.columns", "board.rows", "board.legacy"), "columns and rows swapped, legacy pattern", {"legacy": not board.legacy, **swapped}),
+    ):  # fmt: skip
+        if any(replace(named, **change).find(grey) for grey in greys):  # type: ignore[arg-type]  # of fields
+            found = (*(name for names in changes for name in names), *settings)
+            return f"{markers}{', ' + words if words else ''}; set {', '.join(found)}", found
+    if named is not board:
+        return f"{markers}; set board.dictionary", ("board.dictionary",)
+    return f"{markers}, which is the board's dictionary; check columns and rows", ("board.columns", "board.rows")
+
+
+def _markers(grey: np.ndarray, board: Board) -> tuple[int, str]:
+    """How many markers a picture has, of which dictionary: the board's own if it has some."""
+    best = (0, "")
+    families = sorted({name.rpartition("_")[0] for name in dir(cv2.aruco) if name.endswith("_250") and "DICT" in name})
+    others = [name for name in dir(cv2.aruco) if name.startswith(("DICT_APRILTAG", "DICT_ARUCO"))]
+    own = [board.dictionary] if board.kind == "charuco" else []
+    for name in (*own, *(f"{family}_250" for family in families), *others):
+        dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
+        _, ids, _ = cv2.aruco.ArucoDetector(dictionary).detectMarkers(grey)
+        distinct = 0 if ids is None else len(np.unique(ids))
+        if name in own and distinct >= 4:
+            return distinct, name
+        if distinct > best[0]:
+            assert ids is not None
+            if name.endswith("_250"):
+                name = f"{name[:-4]}_{next(size for size in _SIZES if size > ids.max())}"
+            best = (distinct, name)
+    return best
+
+
+def _checkerboard(grey: np.ndarray) -> tuple[int, int]:
+    """Columns and rows of the inner corners of a checkerboard of any size; (0, 0) where there is none."""
+    flags = cv2.CALIB_CB_LARGER | cv2.CALIB_CB_EXHAUSTIVE
+    found, _, meta = cv2.findChessboardCornersSBWithMeta(grey, (3, 3), flags)
+    return (meta.shape[1], meta.shape[0]) if found else (0, 0)
+
+
+def board_pose(s: Seen, camera: Camera) -> Float[Tensor, "4 4"]:
+    """The board in the camera's frame.
+
+    Raises:
+        InputError: no pose fits.
+    """
+    corners = s.corners.reshape(-1, 1, 2).astype(np.float64)
+    d = np.asarray(camera.distortion or (0.0,) * 5)
+    K = camera.K.numpy()
+    if camera.distortion_model in ("equidistant", "fisheye"):
+        corners = np.asarray(cv2.fisheye.undistortPoints(corners, K, d, P=K), np.float64).reshape(-1, 1, 2)
+        d = np.zeros(5)
+    ok, r, t = cv2.solvePnP(s.points.astype(np.float64), corners, K, d)
+    if not ok:
+        raise InputError(f"{s.path}: no pose of the board; take it out of the folder")
+    return lie.pose_from_vector(torch.from_numpy(np.concatenate((t.ravel(), r.ravel()))))

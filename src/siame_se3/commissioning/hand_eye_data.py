@@ -1,0 +1,84 @@
+"""A hand-eye calibration from files: which pose belongs to which picture, and what the board's poses are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.commissioning import boards
+from siame_se3.commissioning.boards import Board
+from siame_se3.commissioning.hand_eye import FEWEST, HandEye, calibrate_hand_eye, check_motion
+from siame_se3.commissioning.poses import PoseTable, read_poses
+from siame_se3.commissioning.slips import explained, resolve_turns
+from siame_se3.errors import InputError
+from siame_se3.geometry.camera import Camera
+
+
+def hand_eye_of_pictures(
+    poses: Path, folder: Path, camera_file: Path, board: Board
+) -> tuple[list[str], HandEye, list[str]]:
+    """From pictures of a board and a file of poses.
+
+    Returns:
+        The pictures' names, the estimate, and notes for the user.
+
+    Raises:
+        InputError: files that cannot be read, poses that belong to no picture, or that contradict the pictures.
+    """
+    camera, table = Camera.from_yaml(camera_file), read_poses(poses)
+    paths = boards.pictures(folder)
+    rows = table.of_pictures(paths)
+    seen = boards.look([path for path in paths if path in rows], board, least=FEWEST)
+    if seen[0].size != camera.size:
+        raise InputError(
+            f"{seen[0].path}: {seen[0].size[1]} x {seen[0].size[0]} px, the camera is calibrated for {camera.width} x {camera.height}"
+        )
+    notes = [f"{path.name}: board not found" for path in rows if path not in {s.path for s in seen}]
+    notes += [f"{path.name}: no pose of this picture" for path in paths if path not in rows]
+    T_co = torch.stack([boards.board_pose(s, camera) for s in seen])
+    names, order = [s.path.name for s in seen], [rows[s.path] for s in seen]
+    values, T_bt = _poses(table, order, T_co, names)
+    if board.turns < 4:
+        check_motion(T_bt)
+        T_co, turned = resolve_turns(T_bt, T_co, board)
+        notes.append(f"a {board.name} looks the same turned: by the robot's motion {turned} pictures show it so")
+    return names, calibrate_hand_eye(T_bt, T_co, names, values), notes
+
+
+def hand_eye_of_boards(poses: Path) -> tuple[list[str], HandEye, list[str]]:
+    """From a file that has the board's poses too: ViSP's pose_cPo_*.yaml, or easy_handeye2's samples.
+
+    Raises:
+        InputError: as `hand_eye_of_pictures`, or a file of the tool's poses alone.
+    """
+    table = read_poses(poses)
+    if table.T_co is None:
+        raise InputError(
+            f"{poses}: poses of the tool alone; give the pictures and the camera's calibration", "camera", "pictures"
+        )
+    names = list(table.names)
+    values, T_bt = _poses(table, list(range(len(names))), table.T_co, names)
+    return (
+        names,
+        calibrate_hand_eye(T_bt, table.T_co, names, values),
+        [f"{poses}: with the board's poses, no pictures used"],
+    )
+
+
+def _poses(
+    table: PoseTable, order: list[int], T_co: Float[Tensor, "n 4 4"], names: list[str]
+) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n 4 4"]]:
+    """The table's numbers and poses in the pictures' order.
+
+    Raises:
+        InputError: not metres and radians; says as what they would agree with the pictures.
+    """
+    values = torch.tensor([table.values[row] for row in order], dtype=torch.float64)
+    try:
+        return values, table.poses()[order]
+    except InputError as error:
+        said = explained(None, T_co, None, names, values)
+        raise InputError(f"{error}; {said}" if said else str(error), *error.settings) from None

@@ -1,0 +1,240 @@
+"""The robot's poses, from the files that people and other tools write, and which picture each belongs to."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.commissioning.hand_eye_file import MOST_TURN, pose_of_values, pose_values
+from siame_se3.errors import InputError
+from siame_se3.files import read_yaml
+
+MOST_REACH = 10.0  # of a robot [m]; more are millimetres
+_MOST_BYTES = 1_000_000
+_FORMAT = "give lines picture,x,y,z,rx,ry,rz (metres, rotation vector in radians) or picture,x,y,z,qx,qy,qz,qw"
+
+
+@dataclass(frozen=True)
+class PoseTable:
+    """Poses of the tool in the base's frame, as a file has them.
+
+    Attributes:
+        where: the file, for errors.
+        names: what the file calls the picture of each pose.
+        values: of each pose six numbers (position [m], rotation vector [rad]), or seven (position, quaternion x, y, z, w).
+        places: of each pose the line or file that it comes from, for errors.
+        T_co: the board in the camera's frame, where the file has that too (n, 4, 4).
+    """
+
+    where: str
+    names: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    places: tuple[str, ...]
+    T_co: Float[Tensor, "n 4 4"] | None = None
+
+    def poses(self) -> Float[Tensor, "n 4 4"]:
+        """T_bt of each.
+
+        Raises:
+            InputError: naming the bad line; values in millimetres or degrees.
+        """
+        for values, place in zip(self.values, self.places, strict=True):
+            turned = len(values) == 6 and max(map(abs, values[3:])) > MOST_TURN
+            if max(map(abs, values[:3])) > MOST_REACH or turned:
+                raise InputError(f"{place}: give metres and radians, not millimetres or degrees")
+        return torch.stack([pose_of_values(list(v), place) for v, place in zip(self.values, self.places, strict=True)])
+
+    def of_pictures(self, pictures: Sequence[Path]) -> dict[Path, int]:
+        """Which pose belongs to which picture; pictures without a pose are left out.
+
+        By the file's name, with or without its ending and folders; else by the number in both names; else by the order, where the poses are
+        counted from 0 or 1 and there are as many as pictures.
+
+        Raises:
+            InputError: a name twice, or no picture of such names; says what was sought and found.
+        """
+        names = [_file_name(name) for name in self.names]
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise InputError(f"{self.where}: two poses of '{twice[0][:80]}'; keep the one that belongs to the picture")
+        by_name = {path.name: path for path in pictures}
+        stems = Counter(path.stem for path in pictures)
+        by_name.update({path.stem: path for path in pictures if stems[path.stem] == 1 and path.stem not in by_name})
+        found = {by_name[name]: row for row, name in enumerate(names) if name in by_name}
+        if found:
+            return found
+        found = _by_number(names, pictures) or _by_order(names, pictures)
+        if found:
+            return found
+        raise InputError(
+            f"{self.where}: no pose belongs to a picture; it names {_some(names)}, the pictures are "
+            f"{_some([path.name for path in pictures])}; write the pictures' names",
+            "poses",
+        )
+
+
+def read_poses(path: Path) -> PoseTable:
+    """A CSV with lines picture,x,y,z,rx,ry,rz or picture,x,y,z,qx,qy,qz,qw (a header may name another order of the quaternion), divided by
+    commas, semicolons or tabs; a folder of ViSP's pose files (pose_fPe_*.yaml, with pose_cPo_*.yaml if there are no pictures), or one of
+    them; samples of easy_handeye2.
+
+    Raises:
+        InputError: no such file, or naming the bad line.
+    """
+    if path.is_dir():
+        return _visp(path, sorted(path.glob("*.yaml")))
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a CSV with lines picture,x,y,z,rx,ry,rz", "poses")
+    if path.stat().st_size > _MOST_BYTES:
+        raise InputError(f"{path}: {path.stat().st_size} bytes are too many for poses; {_FORMAT}", "poses")
+    if path.suffix.lower() not in (".yaml", ".yml", ".samples"):
+        return _csv(path)
+    content = read_yaml(path, _MOST_BYTES)
+    if isinstance(content, dict) and isinstance(content.get("samples"), list):
+        return _samples(path, content["samples"])
+    if isinstance(content, list):
+        return _samples(path, content)
+    pattern = re.sub(r"\d+(?=\D*$)", "*", path.name)
+    return _visp(path.parent, sorted([*path.parent.glob(pattern), *path.parent.glob("*cPo*.yaml")]))
+
+
+def _csv(path: Path) -> PoseTable:
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")
+    lines = [
+        (number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() and line.lstrip()[0] != "#"
+    ]
+    divider = next((mark for mark in ";\t" if lines and all(mark in line for _, line in lines)), ",")
+    names, rows, places, order = [], [], [], "xyzw"
+    try:
+        cells_of = [[cell.strip() for cell in next(csv.reader([line], delimiter=divider))] for _, line in lines]
+    except csv.Error as error:
+        raise InputError(f"{path}: {error}; {_FORMAT}") from None
+    for k, ((number, _), cells) in enumerate(zip(lines, cells_of, strict=True)):
+        while cells and not cells[-1]:
+            cells.pop()
+        if k == 0 and len(cells) > 1 and not any(map(_is_number, cells[1:])):
+            order = _quaternion_order(cells[1:])
+            continue
+        if divider == ";":
+            cells = [cells[0], *(cell.replace(",", ".") for cell in cells[1:])] if cells else cells
+        values = [float(x) if _is_number(x) else math.nan for x in cells[1:]]
+        if len(values) not in (6, 7) or not all(map(math.isfinite, values)) or (rows and len(values) != len(rows[0])):
+            raise InputError(f"{path}, line {number}: {_FORMAT}")
+        if len(values) == 7:
+            values[3:] = [values[3 + order.index(axis)] for axis in "xyzw"]
+        names.append(cells[0])
+        rows.append(tuple(values))
+        places.append(f"{path}, line {number}")
+    if not rows:
+        raise InputError(f"{path}: no poses; {_FORMAT}")
+    return PoseTable(str(path), tuple(names), tuple(rows), tuple(places))
+
+
+def _quaternion_order(header: Sequence[str]) -> str:
+    """The quaternion's elements in a header's order: 'xyzw' unless it names others."""
+    found = [
+        match[1] for cell in header if (match := re.fullmatch(r"(?:.*[^a-z])?(?:q|quat|rot)?_?([xyzw])", cell.lower()))
+    ]
+    order = "".join(found[-4:])
+    return order if sorted(order) == sorted("xyzw") else "xyzw"
+
+
+def _visp(folder: Path, paths: Sequence[Path]) -> PoseTable:
+    """vpPoseVector files: the tool in the base's frame, and the board in the camera's (cPo)."""
+    tool, board = {}, {}
+    for path in paths:
+        if "eP" in path.name:  # a result, such as ePc
+            continue
+        try:
+            values = tuple(pose_values(read_yaml(path, 10_000)))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue  # another file of the folder, such as the camera's
+        if not all(map(math.isfinite, values)):
+            raise InputError(f"{path}: a value is not finite; take it out of the folder")
+        (board if "cPo" in path.name else tool)[_number_of(path.stem)] = (path, values)
+    if not tool:
+        raise InputError(f"{folder}: no poses of the tool; give a CSV, or ViSP's pose_fPe_*.yaml", "poses")
+    keys = sorted(tool, key=lambda key: (len(key), key))
+    T_co = None
+    if all(key in board for key in keys):
+        T_co = torch.stack([pose_of_values(list(board[key][1]), str(board[key][0])) for key in keys])
+    return PoseTable(
+        str(folder), tuple(keys), tuple(tool[key][1] for key in keys), tuple(str(tool[key][0]) for key in keys), T_co
+    )
+
+
+def _samples(path: Path, samples: Sequence[Any]) -> PoseTable:
+    """easy_handeye2's samples: pairs of the robot's and the tracked board's pose."""
+    rows, boards, places = [], [], []
+    for k, sample in enumerate(samples):
+        place = f"{path}, sample {k + 1}"
+        try:
+            rows.append(tuple(pose_values(sample["robot"])))
+            board = pose_values(sample["tracking"] if "tracking" in sample else sample["optical"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise InputError(f"{place}: it has no poses 'robot' and 'tracking'; give easy_handeye2's samples") from None
+        if not all(map(math.isfinite, (*rows[-1], *board))):
+            raise InputError(f"{place}: a value is not finite; take it out")
+        boards.append(pose_of_values(board, place))
+        places.append(place)
+    if not rows:
+        raise InputError(f"{path}: no samples; give easy_handeye2's samples")
+    names = tuple(str(k + 1) for k in range(len(rows)))
+    return PoseTable(str(path), names, tuple(rows), tuple(places), torch.stack(boards))
+
+
+def _by_number(names: Sequence[str], pictures: Sequence[Path]) -> dict[Path, int]:
+    """By the last number in both names, where each is there once and all poses' are pictures'."""
+    ours, theirs = [_number_of(name) for name in names], [_number_of(path.stem) for path in pictures]
+    if "" in ours or len({*ours}) < len(ours) or len({*theirs}) < len(theirs) or not {*ours} <= {*theirs}:
+        return {}
+    return {pictures[theirs.index(number)]: row for row, number in enumerate(ours)}
+
+
+def _by_order(names: Sequence[str], pictures: Sequence[Path]) -> dict[Path, int]:
+    """Poses counted 0, 1, ... or 1, 2, ..., as many as there are pictures in an order that is not in doubt."""
+    counted = (
+        names and names[0] in ("0", "1") and all(a.isdecimal() and b == str(int(a) + 1) for a, b in pairwise(names))
+    )
+    numbers = [_number_of(path.stem) for path in pictures]
+    sorted_ = all(a and b and int(a) < int(b) for a, b in pairwise(numbers))
+    if not counted or len(names) != len(pictures) or not sorted_:
+        return {}
+    return {path: row for row, path in enumerate(pictures)}
+
+
+def _file_name(name: str) -> str:
+    return re.split(r"[/\\]", name.strip().strip("'\""))[-1]
+
+
+def _number_of(name: str) -> str:
+    """The last number in a name, without leading zeros; '' where there is none."""
+    found = re.findall(r"\d+", re.sub(r"\.[A-Za-z]\w*$", "", name))
+    return str(int(found[-1][:18])) if found else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name[:40]}'" for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True

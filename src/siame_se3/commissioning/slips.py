@@ -1,0 +1,224 @@
+"""What usually is wrong with the poses of a hand-eye calibration: tried, and named where it fits."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.commissioning.boards import Board
+from siame_se3.commissioning.hand_eye import (
+    FEWEST,
+    HandEye,
+    Spread,
+    board_places,
+    estimate,
+    solve,
+    spread_of,
+)
+from siame_se3.commissioning.hand_eye_file import MOST_TURN
+from siame_se3.commissioning.poses import MOST_REACH
+from siame_se3.errors import InputError
+from siame_se3.geometry import lie
+
+_FALLS = 0.4  # what explains a contradiction brings the spread down to this share and less
+_MOST_SUBSETS = 1500
+_OTHER_SCALE = 0.015  # a board's size wrong by less is noise
+
+
+def explained(
+    T_bt: Float[Tensor, "n 4 4"] | None,
+    T_co: Float[Tensor, "n 4 4"],
+    found: HandEye | None,
+    names: Sequence[str],
+    values: Float[Tensor, "n m"] | None,
+) -> str:
+    """Which usual slip makes the poses agree with the pictures, or which few pictures do not belong; '' for none.
+
+    Args:
+        T_bt, T_co: the poses as they were read (None where they cannot be), and the board's.
+        found: the estimate from these.
+        names: of the pictures.
+        values: the numbers that T_bt was read from.
+    """
+    before = found.spread if found else None
+    most = _FALLS * before.size if before else math.inf
+    for words, instead, poses, boards in _slips(T_bt, T_co, values):
+        T_tc, scale = solve(poses, boards, any_scale=words == "scale")
+        if not 1e-6 < float(scale) < 1e6:
+            continue
+        spread = spread_of(poses, T_tc, boards, float(scale))
+        if not (spread.explained and spread.size < most):
+            continue
+        if words == "scale":
+            if abs(float(scale) - 1) < _OTHER_SCALE:
+                continue
+            words = f"lengths on the board {_times(float(scale))} as large"
+            instead = "the board's true square in metres, and poses in metres"
+        return f"{words}, the spread is {spread}: give {instead}"
+    return "" if T_bt is None or found is None else _bad_pictures(T_bt, T_co, found, names)
+
+
+def _slips(
+    T_bt: Float[Tensor, "n 4 4"] | None, T_co: Float[Tensor, "n 4 4"], values: Float[Tensor, "n m"] | None
+) -> Iterator[tuple[str, str, Float[Tensor, "n 4 4"], Float[Tensor, "n 4 4"]]]:
+    """In words, what to give instead, and the poses: one slip first, then two."""
+    read = readings(values) if values is not None else [("", "", T_bt)] if T_bt is not None else []
+    tool = "base-from-tool poses (the tool in the base's frame), the camera being on the tool"
+    for inverted, late in ((False, 0), (True, 0), (False, 1), (False, -1), (True, 1), (True, -1)):
+        for words, instead, poses in read:
+            assert poses is not None
+            said = [f"with the poses read as {words}"] if words else []
+            give = [instead] if instead else []
+            if inverted:
+                poses = lie.inverse(poses)
+                said.append("with the poses inverted")
+                give.append(tool)
+            boards = T_co
+            if late:
+                poses, boards = (poses[1:], T_co[:-1]) if late > 0 else (poses[:-1], T_co[1:])
+                said.append(f"with each pose taken for the {'previous' if late > 0 else 'next'} picture")
+                give.append("each picture its own pose")
+            if said and len(poses) >= FEWEST:
+                yield " and ".join(said), ", and ".join(give), poses, boards
+        if not inverted and not late and T_bt is not None:
+            yield "scale", "", T_bt, T_co
+
+
+def readings(values: Float[Tensor, "n m"]) -> list[tuple[str, str, Float[Tensor, "n 4 4"]]]:
+    """Poses as somebody may have meant these numbers: (in words, what to give instead, T_bt). The first is as they are read, if that can be."""
+    found = []
+    position, rest = values[:, :3], values[:, 3:]
+    units = [("", "", 1.0)] if float(position.abs().max()) <= MOST_REACH else [("millimetres", "metres", 1e-3)]
+    for unit, give, scale in units:
+        for words, instead, R in _rotations(rest):
+            said = " and ".join(x for x in (unit, words) if x)
+            found.append((said, " and ".join(x for x in (give, instead) if x), lie.pose(R, position * scale)))
+    return found
+
+
+_TAIT_BRYAN = {
+    "zyx": "KUKA's A, B, C: turns about z, then the new y, then the new x",
+    "xyz": "turns about x, then the new y, then the new z",
+    "xzy": "turns about x, then the new z, then the new y",
+    "yxz": "turns about y, then the new x, then the new z",
+    "yzx": "turns about y, then the new z, then the new x",
+    "zxy": "turns about z, then the new x, then the new y",
+    "zyz": "turns about z, then the new y, then the new z",
+    "zxz": "turns about z, then the new x, then the new z",
+}
+
+
+def _rotations(rest: Float[Tensor, "n m"]) -> list[tuple[str, str, Float[Tensor, "n 3 3"]]]:
+    if rest.shape[1] == 4:
+        unit = rest / rest.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        orders = (("", "", [0, 1, 2, 3]), ("the quaternion read as w, x, y, z", "x, y, z, w", [1, 2, 3, 0]))
+        return [(words, give, _of_quaternion(unit[:, order])) for words, give, order in orders]
+    found = []
+    for unit, scale in (("", 1.0), (" in degrees", math.pi / 180)):
+        turns = rest * scale
+        if float(turns.abs().max()) <= MOST_TURN:
+            found.append((f"rotation vectors{unit}" * bool(unit), "radians" * bool(unit), lie.so3_exp(turns)))
+            for axes, words in _TAIT_BRYAN.items():
+                found.append((f"Euler angles{unit} ({words})", "rotation vectors in radians", _euler(axes, turns)))
+            for axes in ("xyz", "zyx", "xzy", "yxz", "yzx", "zxy"):
+                said = "roll, pitch, yaw" if axes == "xyz" else "angles"
+                fixed = f"{said}{unit} about the fixed axes {', '.join(axes)}"
+                found.append((fixed, "rotation vectors in radians", _euler(axes[::-1], turns.flip(1))))
+    return found
+
+
+def _euler(axes: str, angles: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
+    R = torch.eye(3, dtype=angles.dtype).expand(len(angles), 3, 3)
+    for k, axis in enumerate(axes):
+        turn = torch.zeros_like(angles)
+        turn[:, "xyz".index(axis)] = angles[:, k]
+        R = R @ lie.so3_exp(turn)
+    return R
+
+
+def _of_quaternion(q: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
+    K = lie.hat(q[:, :3])
+    return torch.eye(3, dtype=q.dtype) + 2 * q[:, 3, None, None] * K + 2 * K @ K
+
+
+def _times(scale: float) -> str:
+    return f"{scale:.4g} times" if scale > 0.01 else f"1/{1 / scale:.4g}"
+
+
+def _bad_pictures(
+    T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"], found: HandEye, names: Sequence[str]
+) -> str:
+    """The few pictures without which the others agree, and what they give."""
+    n = len(T_bt)
+    for bad in range(1, 1 + min(3, n - FEWEST, n * 2 // 5)):
+        if math.comb(n, bad) > _MOST_SUBSETS:
+            break
+        left_out = list(itertools.combinations(range(n), bad))
+        kept = torch.tensor([[k for k in range(n) if k not in out] for out in left_out])
+        T_tc, _ = solve(T_bt[kept], T_co[kept])
+        t, r = (x.square().sum(-1).mean(-1).sqrt() for x in board_places(T_bt[kept], T_tc, T_co[kept]))
+        size = torch.maximum(t / found.spread.most_t, r / found.spread.most_r)
+        best = int(size.argmin())
+        if float(size[best]) > min(1.0, _FALLS * found.spread.size):
+            continue
+        rest = estimate(T_bt[kept[best]], T_co[kept[best]])
+        named = " and ".join(names[k] for k in left_out[best])
+        moved = lie.error_norms(lie.inverse(rest.T_tc) @ found.T_tc)
+        return (
+            f"without {named} the spread is {rest.spread}, and the result moves by {1000 * float(moved[0]):.1f} mm, "
+            f"{math.degrees(float(moved[1])):.2f} deg to {rest.line()}: take {'it' if bad == 1 else 'them'} out, or correct the poses"
+        )
+    return ""
+
+
+def resolve_turns(
+    T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"], board: Board
+) -> tuple[Float[Tensor, "n 4 4"], int]:
+    """Poses of a board that looks the same turned, with those turns that agree with the robot's motion.
+
+    Each picture's turn is one of two (four, of a board with as many columns as rows). Of three pictures each combination gives a T_tc; with it
+    each other picture takes the turn whose board lies nearest, and all of them give T_tc anew.
+
+    Returns:
+        T_co, and how many pictures are turned otherwise than the finder took them.
+
+    Raises:
+        InputError: two different answers agree with the motion.
+    """
+    choices = torch.stack([board.turned(k) for k in range(0, 4, board.turns)])
+    all_co = T_co[:, None] @ choices  # (n, choices, 4, 4)
+    n, m = all_co.shape[:2]
+    generator = torch.Generator().manual_seed(0)
+    found: list[tuple[Spread, Float[Tensor, "4 4"], Float[Tensor, "n"]]] = []
+    for _ in range(12):
+        some = torch.randperm(n, generator=generator)[:3]
+        for i, j in itertools.product(range(m), repeat=2):
+            picked = all_co[some, torch.tensor([0, i, j])]
+            T_tc, _ = solve(T_bt[some], picked)
+            chosen = torch.zeros(n, dtype=torch.long)
+            for _ in range(3):
+                reference = T_bt[some[0]] @ T_tc @ picked[0]
+                apart = lie.inverse(reference) @ T_bt[:, None] @ T_tc @ all_co
+                t, r = lie.error_norms(apart)
+                chosen = (r + t / T_co[:, None, :3, 3].norm(dim=-1)).argmin(1)
+                T_tc, _ = solve(T_bt, all_co[torch.arange(n), chosen])
+            found.append((spread_of(T_bt, T_tc, all_co[torch.arange(n), chosen]), T_tc, chosen))
+    found.sort(key=lambda entry: entry[0].size)
+    best, T_tc, chosen = found[0]
+    for other, T_other, _ in found[1:]:
+        t, r = lie.error_norms(lie.inverse(T_tc) @ T_other)
+        differs = float(t) > best.most_t or float(r) > best.most_r
+        if differs and other.explained and other.size < 3 * best.size:
+            raise InputError(
+                f"hand-eye: a {board.name} looks the same turned, and the motion does not tell which way it lies: turn the tool more, or take "
+                "a board with an odd and an even number, or a ChArUco board",
+                "board.columns",
+                "board.rows",
+            )
+    turned = int((chosen != torch.mode(chosen).values).sum())
+    return all_co[torch.arange(n), chosen], turned

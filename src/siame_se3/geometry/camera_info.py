@@ -1,0 +1,300 @@
+"""What a ROS CameraInfo says, as a message or in the files that people have, and the camera that follows from it.
+
+A CameraInfo describes the full sensor (`width`, `height`, `K`, `D` of the raw image, `P` of the rectified one) and which part of it the
+image is (`roi`, in full pixels, then `binning`). A raw image takes K and D; a rectified one takes P and nothing else (image_geometry's rules).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siame_se3.errors import CameraError, InputError
+from siame_se3.files import read_yaml
+
+if TYPE_CHECKING:
+    from siame_se3.geometry.camera import Camera
+
+_MODEL_NAMES = {  # how other tools call ROS's models
+    "": "plumb_bob", "none": "plumb_bob", "radtan": "plumb_bob", "radial-tangential": "plumb_bob", "pinhole": "plumb_bob",
+    "brown_conrady": "plumb_bob", "equi": "equidistant", "kannala_brandt": "equidistant", "kannalabrandt8": "equidistant",
+}  # fmt: skip
+_MOST_SIDE = 65_535  # [px]
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """The fields of sensor_msgs/CameraInfo.
+
+    Attributes:
+        width, height: of the full sensor [px].
+        k, p: K (3 x 3) and P (3 x 4), row by row [px]; zeros where not calibrated.
+        d: distortion coefficients in OpenCV's order.
+        model: distortion_model, by ROS's name.
+        binning: how many pixels of the sensor are one of the image, across and down; 0 is 1.
+        roi: the part of the sensor that is sent: left, top, width, height [px]; zeros for all of it.
+    """
+
+    width: int
+    height: int
+    k: tuple[float, ...]
+    d: tuple[float, ...] = ()
+    model: str = "plumb_bob"
+    p: tuple[float, ...] = (0.0,) * 12
+    binning: tuple[int, int] = (0, 0)
+    roi: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def camera(self, rectified: bool = False) -> Camera:
+        """The camera that takes the images which this describes.
+
+        Args:
+            rectified: the images are rectified already (a topic `image_rect`).
+
+        Raises:
+            CameraError: not calibrated, or numbers that contradict each other.
+        """
+        from siame_se3.geometry.camera import Camera
+
+        if len(self.k) != 9:
+            raise CameraError(f"camera_matrix has {len(self.k)} values; it needs 9, row by row")
+        if len(self.p) != 12:
+            raise CameraError(f"projection_matrix has {len(self.p)} values; it needs 12, row by row")
+        has_k, has_p = any(self.k), any(self.p)
+        if not has_k and not has_p:
+            raise CameraError("K is zero, the camera is not calibrated; calibrate it, or give its camera_info YAML")
+        if rectified and not has_p and any(self.d):
+            raise CameraError("P is zero: a rectified image needs it; take the raw image, or calibrate the camera")
+        if self.k[6] or self.k[7]:
+            raise CameraError("the last row of K is not 0 0 1; give it row by row")
+        straight = (rectified and has_p) or not has_k
+        fx, cx, fy, cy = (self.p[i] for i in (0, 2, 5, 6)) if straight else (self.k[i] for i in (0, 2, 4, 5))
+        full = Camera(fx, fy, cx, cy, self.width, self.height, () if straight or rectified else self.d, self.model)
+        self._check_centre(full)
+        return self._part(full)
+
+    def _check_centre(self, camera: Camera) -> None:
+        """Refuse a principal point that no camera of this size has: it belongs to another size, or to nothing."""
+        across, down = (camera.cx + 0.5) / camera.width, (camera.cy + 0.5) / camera.height  # 0.5 in the middle
+        place = (
+            f"the principal point ({camera.cx:g}, {camera.cy:g}) px of an image of {camera.width} x {camera.height} px"
+        )
+        if min(across, down) > 0:
+            alike = abs(across / down - 1) < 0.06 and abs(across + down - 1) > 0.2
+            if alike or min(across, down) > 0.65 or 0.1 < max(across, down) < 0.35:
+                size = f"{2 * across * camera.width:.0f} x {2 * down * camera.height:.0f}"
+                raise CameraError(f"{place} is that of about {size} px; give this size's calibration, or the roi")
+        if not (0.05 < across < 0.95 and 0.05 < down < 0.95):
+            raise CameraError(f"{place} is far from its middle; calibrate again, or give the roi that the image is")
+
+    def _part(self, camera: Camera) -> Camera:
+        """The region of interest, binned. Pixel centres: u' = (u - left + 0.5) / binning - 0.5."""
+        from dataclasses import replace
+
+        left, top, width, height = self.roi
+        width, height = width or camera.width - left, height or camera.height - top
+        if min(left, top) < 0 or min(width, height) < 1 or left + width > camera.width or top + height > camera.height:
+            raise CameraError(f"a roi of {width} x {height} px at ({left}, {top}) is not inside the sensor; correct it")
+        across, down = (max(1, n) for n in self.binning)
+        if max(across, down) > 32:
+            raise CameraError(f"binning {across} x {down}: more than 32 pixels are one; correct it")
+        part = replace(camera, cx=camera.cx - left, cy=camera.cy - top, width=width, height=height)
+        if (across, down) == (1, 1):
+            return part
+        binned = replace(part, width=width // across * across, height=height // down * down)
+        return binned.resized(width // across, height // down)
+
+
+def is_rectified(topic: str) -> bool:
+    """Whether a topic's images are rectified, by its name (image_proc's image_rect, image_rect_color, ...)."""
+    return re.search(r"(^|/)image_rect", topic) is not None
+
+
+def info_from_message(message: Any) -> CameraInfo:
+    """Of a sensor_msgs/CameraInfo, from whatever ROS library."""
+    model = message.distortion_model.strip()
+    roi = getattr(message, "roi", None)
+    return CameraInfo(
+        message.width,
+        message.height,
+        tuple(map(float, message.k)),
+        tuple(map(float, message.d)),
+        _MODEL_NAMES.get(model.lower(), model),
+        tuple(map(float, getattr(message, "p", ()))) or (0.0,) * 12,
+        (getattr(message, "binning_x", 0), getattr(message, "binning_y", 0)),
+        (roi.x_offset, roi.y_offset, roi.width, roi.height) if roi is not None else (0, 0, 0, 0),
+    )
+
+
+def info_from_yaml(path: Path) -> CameraInfo:
+    """Of a file: ROS's camera_info YAML, a message that `ros2 topic echo` or `rostopic echo` printed, OpenCV's FileStorage, Kalibr's
+    camchain, ORB-SLAM's or camodocal's settings.
+
+    Raises:
+        CameraError: none of these, or a value that cannot be; the message begins with the file's name.
+    """
+    if not path.is_file():
+        raise CameraError(f"{path}: no such file; give a ROS camera_info YAML")
+    try:
+        return _Fields(read_yaml(path, 100_000)).info()
+    except InputError as error:
+        text = str(error)
+        raise CameraError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from None
+
+
+class _Fields:
+    """The content of a file, asked for by the several names that a field has."""
+
+    def __init__(self, content: Any) -> None:
+        if isinstance(content, list) and len(content) == 1:
+            content = content[0]
+        while isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), dict):
+            content = next(iter(content.values()))  # {cam0: {...}}, {camera_info: {...}}
+        if not isinstance(content, dict):
+            raise CameraError("not a camera_info YAML (no keys); it needs image_width, image_height, camera_matrix")
+        self._content: Mapping[Any, Any] = {str(key).lower(): value for key, value in content.items()}
+        cameras = [key for key in self._content if re.fullmatch(r"cam\d+", key)]
+        if len(cameras) > 1:
+            raise CameraError(f"it has {len(cameras)} cameras ({', '.join(cameras)}); keep one of them in the file")
+
+    def get(self, *names: str) -> Any:
+        """The first of these that is there; of a matrix its data."""
+        value = next((self._content[name] for name in names if self._content.get(name) is not None), None)
+        return value.get("data") if isinstance(value, dict) and "data" in value else value
+
+    def numbers(self, *names: str) -> tuple[float, ...]:
+        """A list or a matrix of numbers, row by row."""
+        value = self.get(*names)
+        if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
+            value = [x for row in value for x in row]
+        if not isinstance(value, list):
+            raise CameraError(f"{names[0]} is not a list of numbers; see ROS camera_info")
+        return tuple(_number(x, names[0]) for x in value)
+
+    def whole(self, *names: str, default: int | None = None) -> int:
+        """A whole number of pixels, also as 640.0."""
+        value = self.get(*names)
+        if value is None and default is not None:
+            return default
+        if value is None:
+            raise CameraError(f"no '{names[0]}'; a ROS camera_info YAML has one")
+        if isinstance(value, float) and math.isfinite(value) and value == int(value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise CameraError(f"{names[0]} is {str(value)[:40]!r}; give a whole number of pixels")
+        if value > _MOST_SIDE:
+            raise CameraError(f"{names[0]} is above {_MOST_SIDE} px; give a whole number of pixels")
+        return value
+
+    def info(self) -> CameraInfo:
+        k, d, model = self._lens()
+        width, height = self._size()
+        roi = self._content.get("roi")
+        region = _Fields({"": None, **roi}) if isinstance(roi, dict) else None
+        return CameraInfo(
+            width,
+            height,
+            k,
+            d,
+            model,
+            self.numbers("projection_matrix", "p") if self.get("projection_matrix", "p") is not None else (0.0,) * 12,
+            (self.whole("binning_x", default=0), self.whole("binning_y", default=0)),
+            (0, 0, 0, 0)
+            if region is None
+            else tuple(region.whole(name, default=0) for name in ("x_offset", "y_offset", "width", "height")),  # type: ignore[arg-type]  # four
+        )
+
+    def _size(self) -> tuple[int, int]:
+        resolution = self.get("resolution")  # Kalibr
+        if isinstance(resolution, list) and len(resolution) == 2:
+            return tuple(_Fields({"image_width": x, "": None}).whole("image_width") for x in resolution)  # type: ignore[return-value]  # two
+        return self.whole("image_width", "width", "camera.width"), self.whole("image_height", "height", "camera.height")
+
+    def _lens(self) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+        """K, the distortion coefficients, and the model's name."""
+        if self.get("intrinsics") is not None and self.get("camera_matrix", "k") is None:
+            return self._kalibr()
+        for prefix in ("camera.", "camera1."):
+            if f"{prefix}fx" in self._content:
+                return self._orb_slam(prefix)
+        if isinstance(self._content.get("projection_parameters"), dict):
+            return self._camodocal()
+        if (
+            self.get("camera_matrix", "k") is None
+            and self._content.get("camera_matrix", self._content.get("k")) is None
+        ):
+            raise CameraError("no 'camera_matrix'; a ROS camera_info YAML has one")
+        names = ("distortion_coefficients", "d", "distortion_coeffs", "dist_coeffs")
+        given = any(self._content.get(name) is not None for name in names)
+        model = str(
+            self.get("distortion_model") or ("equidistant" if self.get("fisheye_model") else "plumb_bob")
+        ).strip()
+        return (
+            self.numbers("camera_matrix", "k"),
+            self.numbers(*names) if given else (),
+            _MODEL_NAMES.get(model.lower(), model),
+        )
+
+    def _kalibr(self) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+        kind, values = str(self.get("camera_model") or "pinhole"), self.numbers("intrinsics")
+        if kind != "pinhole" or len(values) != 4:
+            raise CameraError(
+                f"camera_model {kind[:40]!r} is not known; calibrate with Kalibr's pinhole-radtan or pinhole-equi"
+            )
+        model = str(self.get("distortion_model") or "none")
+        d = self.numbers("distortion_coeffs") if self.get("distortion_coeffs") is not None else ()
+        return _matrix(*values), d, _MODEL_NAMES.get(model.lower(), model)
+
+    def _orb_slam(self, prefix: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+        def value(name: str) -> float:
+            return _number(self._content.get(prefix + name, 0.0), prefix + name)
+
+        kind = str(self._content.get("camera.type", "PinHole"))
+        if kind.lower() not in ("pinhole", "kannalabrandt8", "rectified"):
+            raise CameraError(f"Camera.type {kind[:40]!r} is not known; use PinHole or KannalaBrandt8")
+        fisheye = kind.lower() == "kannalabrandt8"
+        names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3")
+        K = _matrix(*(value(name) for name in ("fx", "fy", "cx", "cy")))
+        return K, tuple(value(name) for name in names), "equidistant" if fisheye else "plumb_bob"
+
+    def _camodocal(self) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+        kind = str(self.get("model_type")).upper()
+        tables = {
+            "PINHOLE": (("fx", "fy", "cx", "cy"), "distortion_parameters", ("k1", "k2", "p1", "p2"), "plumb_bob"),
+            "KANNALA_BRANDT": (
+                ("mu", "mv", "u0", "v0"),
+                "projection_parameters",
+                ("k2", "k3", "k4", "k5"),
+                "equidistant",
+            ),
+        }
+        if kind not in tables:
+            raise CameraError(f"model_type {kind[:40]!r} is not known; use {' or '.join(tables)}")
+        intrinsics, place, names, model = tables[kind]
+        projection, distortion = self._content["projection_parameters"], self._content.get(place)
+        K = _matrix(*(_number(projection.get(name), name) for name in intrinsics))
+        d = tuple(_number(distortion.get(name), name) for name in names) if isinstance(distortion, dict) else ()
+        return K, d, model
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        if isinstance(value, bool):
+            raise TypeError("true or false")
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise CameraError(f"{name}: a value is not a number ({reason}); see ROS camera_info") from None
+
+
+def _matrix(fx: float, fy: float, cx: float, cy: float) -> tuple[float, ...]:
+    return (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
+
+
+def projection(camera: Camera) -> list[float]:
+    """P of a camera, row by row [px]."""
+    values: Sequence[float] = (camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0)
+    return list(values)
