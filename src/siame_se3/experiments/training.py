@@ -20,8 +20,9 @@ from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.engines import engine_for
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace, training_views
+from siame_se3.scenes.poses import Workspace
 from siame_se3.scenes.render import render
+from siame_se3.scenes.views import training_views
 from siame_se3.servo.loop import ServoConfig
 from siame_se3.servo.simulation import run_servo
 from siame_se3.training.batches import BatchSource, DataConfig

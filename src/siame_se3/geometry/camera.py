@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import SiameError
+from siame_se3.geometry.crop import square_box
 
 _MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,), "fisheye": (4,)}
 
@@ -196,8 +197,7 @@ class Camera:
 
     def square(self, size: int | None = None) -> Camera:
         """The largest centred square of the image, without distortion, resized to `size` px: what networks see."""
-        side = min(self.width, self.height)
-        left, top = (self.width - side) // 2, (self.height - side) // 2
+        top, left, side = square_box(self.height, self.width)
         crop = Camera(self.fx, self.fy, self.cx - left, self.cy - top, side, side)
         return crop if size is None else crop.resized(size)
 

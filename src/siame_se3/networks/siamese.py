@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from siame_se3.errors import SiameError
 from siame_se3.geometry.plane import pose_between, pose_from_homography, rotation_vector
 from siame_se3.images.contrast import local_contrast
+from siame_se3.images.luma import LUMA
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.matching import CellDescriptors, Matches, Matching
 from siame_se3.networks.pooling import HomographyPool
@@ -112,7 +113,7 @@ class SiameseNetwork(nn.Module):
         """The backbone's last map (spatial pooling), or its pooled vector, float32."""
         c, x, mean, std = self.config, images, self.mean, self.std
         if not c.colour:
-            x = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+            x = (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
             mean, std = mean.mean(), std.mean()
         x = local_contrast(x, round(c.local_contrast * c.image_size)) if c.local_contrast > 0 else (x - mean) / std
         x = self.backbone(x.contiguous(memory_format=torch.channels_last))
