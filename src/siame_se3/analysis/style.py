@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -38,7 +39,8 @@ def save(figure: Figure, path: str | Path) -> None:
     kind = path.suffix.lower()
     if kind not in _FORMATS:
         raise InputError(f"{path}: unknown figure format; give a name that ends in .png, .pdf or .svg")
-    atomically(path, lambda partial: figure.savefig(partial, dpi=130, format=kind[1:]))
+    with np.errstate(over="ignore"):  # matplotlib projects vertices that it has not filled, and masks them after that
+        atomically(path, lambda partial: figure.savefig(partial, dpi=130, format=kind[1:]))
 
 
 def show_image(axes: Any, image: Float[Tensor, "3 h w"], title: str) -> None:
