@@ -1,7 +1,8 @@
-"""What several test files share: one thread, a print to look at, a camera, a network that takes milliseconds."""
+"""What all tests share: limits on time, one thread, a DDS domain, a print to look at, a camera, a network that takes milliseconds."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import typecheck  # noqa: F401  # first: it checks shapes and types in what is imported after it
+from time_limit import pytest_runtest_call, pytest_runtest_makereport  # noqa: F401  # pytest finds them here
+
+if os.environ.get("SIAME_CHECK_TYPES") == "1":
+    import typecheck
+
+    typecheck.install()  # first: it checks what is imported after it
+
 from siame_se3.geometry.camera import Camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.scenes.conditions import Augmentation
@@ -19,8 +26,26 @@ from siame_se3.scenes.poses import Workspace
 from siame_se3.training.batches import BatchSource, DataConfig
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A DDS domain for each worker, also for the programs that tests start: never one that a robot here may listen to by its ROS_DOMAIN_ID.
+
+    SIAME_DDS_DOMAIN is the first worker's; without it, each takes one by its process's number.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = os.environ.get("SIAME_DDS_DOMAIN")
+    domain = 10 + os.getpid() % 200 if first is None else int(first) + worker
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+
+
+@pytest.fixture(scope="session")
+def dds_domain() -> int:
+    """This worker's DDS domain."""
+    return int(os.environ["ROS_DOMAIN_ID"])
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
+    """Two workers have a core each, and results do not depend on the machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,61 +1,50 @@
-"""Imports go one way: a room uses those before it."""
+"""The house: imports go one way (a room uses those before it), files and functions are short, nothing heavy is imported early.
+
+`python tests/test_imports.py` prints the rooms.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import siame_se3
+from imports_helpers import FILES, HOUSE, ROOMS, files_used, inside, reached, room_of, rooms_used, syntax_of, table
 
-HOUSE = Path(siame_se3.__file__).parent
-ROOMS = [
-    *("errors", "files", "geometry", "images", "scenes", "networks", "laws", "plants", "servo", "training"),
-    *("commissioning", "analysis", "experiments", "page", "cli"),
-]
-FILES = sorted(path for path in HOUSE.rglob("*.py") if path not in (HOUSE / "__init__.py", HOUSE / "__main__.py"))
 HEAVY = {"torch", "torchvision", "timm", "numpy", "cv2", "openvino", "matplotlib", "PIL", "yaml", "tyro", "onnx"}
+FILE_LINES, FUNCTION_LINES = 300, 60
+# What is longer, each with its reason.
+LONG_FILES: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {}
+
+each_file = pytest.mark.parametrize("path", FILES, ids=inside)
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(HOUSE).parts[0].removesuffix(".py")
-
-
-def imports(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """All in a file, those in functions too; not those for type checkers."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import | ast.ImportFrom):
-            yield child
-        elif isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            for other in child.orelse:
-                yield from imports(ast.Module([other], []))
-        else:
-            yield from imports(child)
-
-
-def rooms_used(path: Path) -> set[str]:
-    package = ["siame_se3", *path.relative_to(HOUSE).parts[:-1]]
-    modules: list[str] = []
-    for found in imports(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(found, ast.Import):
-            modules += [alias.name for alias in found.names]
-        else:
-            above = package[: len(package) - found.level + 1] if found.level else []
-            start = ".".join([*above, *([found.module] if found.module else [])])
-            modules += [f"{start}.{alias.name}" for alias in found.names]
-    return {m.split(".")[1] for m in modules if m.startswith("siame_se3.")}
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+@each_file
 def test_imports_go_one_way(path: Path) -> None:
     room = room_of(path)
     assert room in ROOMS, f"{room}: a new room; give it its place in ROOMS"
     later = {used for used in rooms_used(path) if used not in ROOMS[: ROOMS.index(room) + 1]}
-    assert not later, f"{path.name} imports {later}, which come after {room}"
+    assert not later, f"{path.name} imports {later}, which come after {room}\n{table()}"
+
+
+def test_rooms_use_those_before_them() -> None:
+    """The same in one picture: every room's uses stand above it."""
+    print(f"\n{table()}")
+    for path in FILES:
+        for used in rooms_used(path):
+            assert ROOMS.index(used) <= ROOMS.index(room_of(path)), f"{inside(path)} uses {used}\n{table()}"
+
+
+def test_no_file_reaches_itself() -> None:
+    """Within a room there is no circle either."""
+    for path in FILES:
+        back = [other for other in files_used(path) if path in reached(other)]
+        assert not back, f"{inside(path)} and {', '.join(map(inside, back))} import each other"
 
 
 def test_every_room_is_there() -> None:
@@ -63,10 +52,51 @@ def test_every_room_is_there() -> None:
 
 
 def test_imports_are_found() -> None:
-    """The test above sees what it should."""
+    """The tests above see what they should."""
     assert {"geometry", "images", "networks", "laws"} <= rooms_used(HOUSE / "laws" / "neural.py")
     assert {"networks", "servo", "analysis"} <= rooms_used(HOUSE / "cli" / "servo.py")
+    assert HOUSE / "geometry" / "camera.py" in files_used(HOUSE / "geometry" / "plane.py")
+    assert HOUSE / "errors.py" in reached(HOUSE / "geometry" / "plane.py")
     assert len(FILES) > 20
+
+
+@each_file
+def test_files_are_one_thing(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    allowed = room_of(path) == "cli" or inside(path) in LONG_FILES
+    assert lines <= FILE_LINES or allowed, f"{inside(path)}: {lines} lines; split it, or give a reason in LONG_FILES"
+
+
+def functions(path: Path) -> dict[str, int]:
+    """Lines of each function and method, 'room/file.py:Class.method'; from `def` to its end."""
+    found: dict[str, int] = {}
+
+    def walk(node: ast.AST, prefix: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                name = f"{prefix}{child.name}"
+                if not isinstance(child, ast.ClassDef):
+                    assert child.end_lineno is not None
+                    found[f"{inside(path)}:{name}"] = child.end_lineno - child.lineno + 1
+                walk(child, f"{name}.")
+            else:
+                walk(child, prefix)
+
+    walk(syntax_of(path), "")
+    return found
+
+
+@each_file
+def test_functions_are_short(path: Path) -> None:
+    long = {name: n for name, n in functions(path).items() if n > FUNCTION_LINES and name not in LONG_FUNCTIONS}
+    assert not long, f"{long} lines; split them, or give a reason in LONG_FUNCTIONS"
+
+
+def test_exceptions_are_still_needed() -> None:
+    lines = {inside(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert [name for name in LONG_FILES if lines.get(name, 0) <= FILE_LINES] == []
+    sizes = {name: n for path in FILES for name, n in functions(path).items()}
+    assert [name for name in LONG_FUNCTIONS if sizes.get(name, 0) <= FUNCTION_LINES] == []
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -85,3 +115,7 @@ def test_public_names_are_there(name: str) -> None:
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         _ = siame_se3.nothing
+
+
+if __name__ == "__main__":
+    print(table())

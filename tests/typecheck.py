@@ -1,30 +1,30 @@
-"""Shapes and types in the package's signatures are checked while the tests run: import this before `siame_se3`."""
+"""Shapes and types in the package's signatures, checked while the tests run: SIAME_CHECK_TYPES=1, a job of its own (.ci/run).
 
-from importlib.util import find_spec
-from pathlib import Path
+Imported before `siame_se3`. What exporters run is left out, since there shapes are tensors: all that the network's own files reach in
+the rooms below, so that a new file there is left out too. CycloneDDS has types of its own.
+"""
 
 from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
+from imports_helpers import FILES, HOUSE, module_of, reached, room_of
+
 # an int is a float, as type checkers have it
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
-spec = find_spec("siame_se3")
-assert spec is not None
-assert spec.origin is not None
-HOUSE = Path(spec.origin).parent
-EXPORTED = {
-    "networks.siamese",
-    "networks.pooling",
-    "networks.homography",
-    "networks.fusion",
-    "networks.resnet",
-    "geometry.plane",
-    "images.contrast",
-}  # run on tensors whose shapes are tensors
-FOREIGN = {"plants.robots.ros2_messages"}  # CycloneDDS has types of its own
-names = {
-    ".".join(path.relative_to(HOUSE).with_suffix("").parts)
-    for path in HOUSE.rglob("*.py")
-    if path.stem not in ("__init__", "__main__") and path.relative_to(HOUSE).parts[0] not in ("experiments",)
-}
-install_import_hook(sorted(f"siame_se3.{name}" for name in names - EXPORTED - FOREIGN), "typecheck.checked")
+
+NETWORK = HOUSE / "networks" / "siamese.py"
+RUN_BY_IT = {"networks", "geometry", "images"}  # rooms whose functions an exported network calls
+NOT_RUN_BY_IT = {"geometry.camera", "networks.config"}  # imported for their types
+FOREIGN = {"plants.robots.ros2_messages"}
+
+
+def exported() -> set[str]:
+    """Modules whose functions exporters run."""
+    found = {module_of(path) for path in reached(NETWORK) if room_of(path) in RUN_BY_IT}
+    return found - NOT_RUN_BY_IT
+
+
+def install() -> None:
+    """Check all modules that are imported from here on."""
+    names = {module_of(path) for path in FILES if path.name != "__init__.py" and room_of(path) != "experiments"}
+    install_import_hook(sorted(f"siame_se3.{name}" for name in names - exported() - FOREIGN), "typecheck.checked")

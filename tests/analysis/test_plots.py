@@ -41,18 +41,22 @@ def five(scene: Scene, camera: Camera) -> tuple[Trajectory, View, View]:
     return served(scene, camera, 5)
 
 
+@pytest.fixture(scope="module")
+def page(five: tuple[Trajectory, View, View], scene: Scene, camera: Camera) -> Figure:
+    return plots.overview(five[0], scene, camera, *five[1:])
+
+
 def texts(figure: Figure) -> str:
     return " ".join(x.get_text() for x in figure.findobj(mpl.text.Text))  # type: ignore[attr-defined]  # findobj is typed as Artist
 
 
-def test_overview_is_a_picture(
-    five: tuple[Trajectory, View, View], scene: Scene, camera: Camera, tmp_path: Path
-) -> None:
-    plots.save(plots.overview(five[0], scene, camera, *five[1:]), tmp_path / "folder" / "servo.png")
+def test_overview_is_a_picture(page: Figure, tmp_path: Path) -> None:
+    plots.save(page, tmp_path / "folder" / "servo.png")
     with Image.open(tmp_path / "folder" / "servo.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))
     assert min(pixels.shape[:2]) > 500
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 1000
+    colours = pixels.astype(int) @ (65536, 256, 1)
+    assert len(np.unique(colours)) > 1000
     assert [p.name for p in (tmp_path / "folder").iterdir()] == ["servo.png"]
 
 
@@ -131,6 +135,21 @@ def test_the_title_is_within_the_figure(five: tuple[Trajectory, View, View], sce
     (title,) = [text for text in figure.findobj(mpl.text.Text) if "driven to" in text.get_text()]
     box = title.get_window_extent(figure.canvas.get_renderer())
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
+def test_robot_run_has_a_panel_an_image_and_curves_of_all_stages(
+    five: tuple[Trajectory, View, View], scene: Scene, camera: Camera
+) -> None:
+    first, second, reference = (served(scene, camera, 1, max_iterations=n)[0] for n in (5, 7, 9))
+    assert five[1].image is not None
+    images = list(five[1].image[:4])
+    figure = plots.robot_run([first, second, reference], images, [4.0, 2.0], [9.0, 3.0], 0.98)
+    said = texts(figure)
+    for words in ("end of the photometric run - desired", "dotted: photometric takes over", "correlation 0.980"):
+        assert words in said
+    twists = next(a for a in figure.findobj(mpl.axes.Axes) if a.get_ylabel() == "v commanded [cm/s]")  # type: ignore[attr-defined]  # findobj is typed as Artist
+    x = np.concatenate([line.get_xdata() for line in (twists.lines[0], twists.lines[4])])
+    assert x.tolist() == list(range(12))  # seven iterations after five, without a gap
 
 
 def test_views_that_are_not_given_are_rendered_for_the_run_shown(

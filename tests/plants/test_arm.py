@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import subprocess
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from siame_se3 import cli
 from siame_se3.analysis import metrics
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, RobotError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
@@ -39,27 +40,33 @@ PLAIN = {"gloss": 0.0, "lamps": ((0.0, 0.0, 1.5),)}
 Arm = Callable[..., ArmPlant]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def print_() -> Scene:
     return Scene.from_photo(PHOTO)
 
 
-@pytest.fixture
+def new_arm(print_: Scene, **changes: Any) -> ArmPlant:
+    """An arm with one small camera; skips where nothing can be rendered."""
+    try:
+        return ArmPlant(print_, CAMERA, ArmConfig(**(PLAIN | changes)))
+    except SiameError as error:
+        if "cannot render" in str(error):
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.fixture(scope="session")
 def arm(print_: Scene) -> Iterator[Arm]:
-    """Makes arms, and frees them."""
-    made: list[ArmPlant] = []
+    """Arms of some set-up, each made once: a test begins with `reset` or `look`."""
+    made: dict[str, ArmPlant] = {}
 
-    def make(**changes: Any) -> ArmPlant:
-        try:
-            made.append(ArmPlant(print_, CAMERA, ArmConfig(**(PLAIN | changes))))
-        except SiameError as error:
-            if "cannot render" in str(error):
-                pytest.skip(str(error))
-            raise
-        return made[-1]
+    def get(**changes: Any) -> ArmPlant:
+        key = repr(sorted(changes.items()))
+        made[key] = made.get(key) or new_arm(print_, **changes)
+        return made[key]
 
-    yield make
-    for plant in made:
+    yield get
+    for plant in made.values():
         plant.close()
 
 
@@ -90,7 +97,7 @@ def test_arm_sees_what_the_homography_says(arm: Arm, print_: Scene, vector: tupl
     assert float(torch.corrcoef(wrong)[0, 1]) < 0.9
 
 
-def test_true_poses_bring_it_home_within_its_limits(arm: Arm) -> None:
+def test_true_poses_bring_it_home_within_its_limits(arm: Arm, monkeypatch: pytest.MonkeyPatch) -> None:
     plant = arm()
     start, goal = pose(0.15, -0.1, 0.05, 0.2, -0.1, 0.5), pose()
     precise = ServoConfig(gain=3.0, max_iterations=150, settle_v=1e-6, settle_w=1e-6)
@@ -103,7 +110,7 @@ def test_true_poses_bring_it_home_within_its_limits(arm: Arm) -> None:
         speeds.append((plant.joints - before).abs().max() / plant.dt)
         return result
 
-    plant.step = step  # type: ignore[method-assign]  # watched
+    monkeypatch.setattr(plant, "step", step)  # watched
     trajectory = servo(plant, PBVS(), plant.look(goal), start, precise)
     t, r = trajectory.error_norms
     assert float(t[-1]) < 1e-4
@@ -192,22 +199,23 @@ def test_a_new_start_makes_the_same_run(arm: Arm) -> None:
         assert torch.equal(a.image, b.image)
 
 
-def test_what_cannot_be_is_refused(arm: Arm, monkeypatch: pytest.MonkeyPatch, print_: Scene) -> None:
-    plant = arm()
-    with pytest.raises(SiameError, match="step before reset"):
-        plant.step(torch.zeros(6))
-    with pytest.raises(SiameError, match="no start pose"):
-        plant.reset(None)
-    with pytest.raises(SiameError, match="out of reach"):
-        plant.reset(pose(3.0, 0, 0, 0, 0, 0))
-    with pytest.raises(SiameError, match="one arm takes one"):
-        plant.reset(pose().expand(2, 4, 4))
-    with pytest.raises(SiameError, match="whole ticks"):
+def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, print_: Scene) -> None:
+    with contextlib.closing(new_arm(print_)) as plant:
+        with pytest.raises(InputError, match="step before reset"):
+            plant.step(torch.zeros(6))
+        with pytest.raises(InputError, match="no start pose"):
+            plant.reset(None)
+        with pytest.raises(RobotError, match="out of reach") as caught:
+            plant.reset(pose(3.0, 0, 0, 0, 0, 0))
+        assert caught.value.settings == ("arm.base",)
+        with pytest.raises(InputError, match="one arm takes one"):
+            plant.reset(pose().expand(2, 4, 4))
+    with pytest.raises(InputError, match="whole ticks"):
         ArmConfig(frame_rate=30.0)
-    with pytest.raises(SiameError, match="above 0"):
+    with pytest.raises(InputError, match="above 0"):
         ArmConfig(exposure=0.0)
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    with pytest.raises(SiameError, match=r"siame-se3\[mujoco\]"):
+    with pytest.raises(RobotError, match=r"siame-se3\[mujoco\]"):
         ArmPlant(print_, CAMERA)
 
 
@@ -238,41 +246,28 @@ def test_starts_out_of_reach_are_passed_over_or_refused(arm: Arm, print_: Scene,
         run_arm(PBVS(), print_, CAMERA, str(tmp_path / "b.csv"), 5, 0, 0.6, config, quiet=True)
 
 
+@pytest.mark.slow
 def test_command_servos_the_arm(
     arm: Arm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arm()
     monkeypatch.chdir(tmp_path)
-    command = [
-        "siame",
-        "servo",
-        "--plant",
-        "arm",
-        "--law",
-        "pbvs",
-        "--runs",
-        "2",
-        "--gain",
-        "8",
-        "--out",
-        "runs.csv",
-        "--save",
-        "runs.npz",
-        "--figure",
-        "runs.png",
-    ]
-    monkeypatch.setattr(sys, "argv", [*command, "--scene", str(PHOTO)])
+    CAMERA.to_yaml("camera.yaml")
+    command = ["siame", "servo", "--plant", "arm", "--law", "pbvs", "--scene", str(PHOTO), "--camera", "camera.yaml"]
+    files = ["--out", "runs.csv", "--save", "runs.npz", "--figure", "runs.png"]
+    monkeypatch.setattr(sys, "argv", [*command, "--runs", "2", "--gain", "8", *files])
     cli.main()
     assert "100.0 %" in capsys.readouterr().out
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 3
     assert Trajectory.load(tmp_path / "runs.npz").settings["plant"] == "arm"
     assert (tmp_path / "runs.png").is_file()
-    monkeypatch.setattr(sys, "argv", [*command[:4], "--perturb"])
+    monkeypatch.setattr(sys, "argv", [*command, "--perturb"])
     with pytest.raises(SystemExit):
         cli.main()
     assert "--perturb: of the homography plant" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_torchvision_may_come_after_the_renderer() -> None:
     """Two LLVMs in one process: see ArmPlant."""
     code = (

@@ -68,7 +68,7 @@ def test_no_difference_is_none(scene: Scene, camera: Camera) -> None:
     assert torch.equal(seen(scene, camera, Mismatch(), above(3)), seen(scene, camera, None, above(3)))
 
 
-def test_the_true_focal_length_makes_the_image_and_the_told_one_the_view(scene: Scene, camera: Camera) -> None:
+def test_the_true_focal_length_makes_the_image_and_the_assumed_one_the_view(scene: Scene, camera: Camera) -> None:
     plant = FlyingCameras(scene, camera, mismatch=KINDS["focal"])
     view = plant.look(above(2))
     true = replace(camera, fx=1.05 * camera.fx, fy=1.05 * camera.fy)
@@ -142,20 +142,20 @@ def test_motion_blurs_and_rest_does_not(scene: Scene, camera: Camera) -> None:
 
 def test_highlights_are_where_the_print_mirrors_the_lamps(camera: Camera) -> None:
     """Angle of incidence and of reflection are equal there, for a camera anywhere."""
-    from siame_se3.plants.mismatch import _drawn, _plane_points, highlights
+    from siame_se3.plants.mismatch import _drawn, _seen_points, highlights
 
     camera = camera.resized(96)
     T = above(8, spread=0.1)
     _, _, lamps = _drawn(torch.arange(8), 0)
-    points, _ = _plane_points(camera, T)
+    points, _ = _seen_points(camera, T)
     for k in range(2):
         light = highlights(camera, T, lamps[:, k : k + 1]).flatten(1)
         best = light.argmax(1)
         at = points[torch.arange(8), best]
         found = light.amax(1) > 0.98  # the others' highlights are out of view
         assert int(found.sum()) >= 2
-        eye, lamp = T[:, :2, 3] - at, lamps[:, k, :2] - at
-        slope = eye / T[:, 2, 3, None] + lamp / lamps[:, k, 2, None]  # opposite and equal
+        viewer, lamp = T[:, :2, 3] - at, lamps[:, k, :2] - at
+        slope = viewer / T[:, 2, 3, None] + lamp / lamps[:, k, 2, None]  # opposite and equal
         assert float(slope[found].norm(dim=1).max()) < 0.05
 
 

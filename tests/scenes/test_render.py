@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 import siame_se3.scenes.render
+from poses_helpers import AWAY, around, frontal
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
-from siame_se3.geometry.plane import depth, homography, pixel_from_plane, plane_from_pixel
+from siame_se3.geometry.plane import depth, plane_from_pixel
 from siame_se3.scenes.planar import Extent, Fill, Scene
 from siame_se3.scenes.render import render
 
@@ -22,20 +23,6 @@ VISP = Path(__file__).parents[1] / "data" / "visp"
 CAMERA = Camera.from_focal(240, 224)
 SMALL = Camera(70.0, 75.0, 30.0, 25.0, 64, 48)
 SHAPES = [(), (1,), (3, 2)]
-FLIP = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=torch.float64))  # turns a camera to look the other way
-
-
-def frontal(distance: float) -> Tensor:
-    T = torch.eye(4, dtype=torch.float64)
-    T[2, 3] = -distance
-    return T
-
-
-def views(*shape: int, seed: int = 0, distance: float = 0.6) -> Tensor:
-    """Views of which most see the print and some of its border."""
-    generator = torch.Generator().manual_seed(seed)
-    p = torch.randn(*shape, 6, generator=generator, dtype=torch.float64)
-    return frontal(distance) @ lie.pose_from_vector(p * torch.tensor([0.1, 0.1, 0.1, 0.2, 0.2, 0.5]))
 
 
 def smooth_scene(extent: Extent = "edges", fill: Fill = 0.0) -> Scene:
@@ -76,7 +63,7 @@ def bytes_of(image: Tensor) -> np.ndarray:
 @pytest.mark.parametrize("camera", [CAMERA, SMALL], ids=["square", "offset"])
 @pytest.mark.parametrize("extent", ["edges", "centres"])
 def test_opencv_warps_the_same_image(extent: Extent, camera: Camera) -> None:
-    scene, T_wc = smooth_scene(extent), torch.cat((frontal(0.6)[None], views(6)))
+    scene, T_wc = smooth_scene(extent), torch.cat((frontal(0.6)[None], around(6)))
     texture = 255 * scene.texture.permute(1, 2, 0).numpy()
     images, masks = render(scene, camera, T_wc, antialias=False)
     for T, image, mask in zip(T_wc.numpy(), images, masks.numpy(), strict=True):
@@ -90,7 +77,7 @@ def test_opencv_warps_the_same_image(extent: Extent, camera: Camera) -> None:
 
 @pytest.mark.parametrize("extent", ["edges", "centres"])
 def test_mask_is_where_pixels_see_the_print(extent: Extent) -> None:
-    scene, T_wc = smooth_scene(extent), views(8)
+    scene, T_wc = smooth_scene(extent), around(8)
     h, w = scene.texture.shape[1:]
     edge = 0.5 if extent == "edges" else 0.0
     v, u = np.mgrid[:224, :224]
@@ -118,67 +105,11 @@ def test_visp_draws_the_same_image(coffee: Scene, name: str, start: int | None) 
     assert above.max() < 1.001
 
 
-def test_homographies_cancel() -> None:
-    a, b, c = views(3, 10)
-    product, direct = homography(CAMERA, a, b) @ homography(CAMERA, b, c), homography(CAMERA, a, c)
-    torch.testing.assert_close(
-        product / product[..., 2:, 2:], direct / direct[..., 2:, 2:], rtol=0, atol=1e-10 * float(direct.abs().max())
-    )
-
-
-def test_homography_moves_pixels_as_the_plane_does() -> None:
-    a, b = views(2, 10)
-    uv = torch.tensor([[0.0, 0.0], [100.5, 30.25], [223.0, 223.0]], dtype=torch.float64)
-    rays = SMALL.rays(uv) @ b[:, :3, :3].mT
-    t = b[:, None, :3, 3]
-    on_plane = t - rays * t[..., 2:] / rays[..., 2:]
-    seen = SMALL.project((on_plane - a[:, None, :3, 3]) @ a[:, :3, :3])
-    mapped = torch.cat((uv, torch.ones(3, 1)), 1).double() @ homography(SMALL, a, b).mT
-    torch.testing.assert_close(mapped[..., :2] / mapped[..., 2:], seen, rtol=1e-10, atol=1e-10)
-
-
-def test_plane_from_pixel_undoes_pixel_from_plane() -> None:
-    T = views(10)
-    for product in (
-        plane_from_pixel(SMALL, T) @ pixel_from_plane(SMALL, T),
-        pixel_from_plane(SMALL, T) @ plane_from_pixel(SMALL, T),
-    ):
-        eye = torch.eye(3, dtype=T.dtype).expand_as(product)
-        torch.testing.assert_close(product / product[:, 2:, 2:], eye, rtol=0, atol=1e-11)
-
-
-def test_third_rows_are_depth_and_facing() -> None:
-    T = views(10)
-    xyz, xy1 = torch.tensor([[0.05, -0.1, 0], [0.05, -0.1, 1]], dtype=torch.float64)
-    z = ((xyz - T[:, :3, 3])[:, None] @ T[:, :3, :3])[:, 0, 2]
-    torch.testing.assert_close(pixel_from_plane(CAMERA, T)[:, 2] @ xy1, z, rtol=0, atol=1e-14)
-    middle = torch.tensor([111.5, 111.5, 1], dtype=torch.float64)
-    torch.testing.assert_close(plane_from_pixel(CAMERA, T)[:, 2] @ middle, T[:, 2, 2], rtol=0, atol=1e-14)
-    assert (plane_from_pixel(CAMERA, T @ FLIP)[:, 2] @ middle < 0).all()
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_depth_reaches_the_plane(shape: tuple[int, ...]) -> None:
-    T = views(*shape)
-    Z = depth(SMALL, T)
-    assert Z.shape == (*shape, 48, 64)
-    points = SMALL.rays(SMALL.pixel_grid()) * Z[..., None]
-    in_world = points @ T[..., None, :3, :3].mT + T[..., None, None, :3, 3]
-    assert float(in_world[..., 2].abs().max()) < 1e-12
-
-
-def test_depth_where_there_is_no_plane() -> None:
-    assert torch.equal(depth(SMALL, frontal(0.6) @ FLIP), torch.full((48, 64), math.inf, dtype=torch.float64))
-    along = frontal(0.6) @ lie.pose_from_vector(torch.tensor([0, 0, 0, math.pi / 2, 0, 0], dtype=torch.float64))
-    Z = depth(Camera.from_focal(10, 4), along)
-    assert torch.isfinite(Z).sum(0).tolist() == [2] * 4
-
-
 @pytest.mark.parametrize("antialias", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_batches_equal_their_items(shape: tuple[int, ...], antialias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(siame_se3.scenes.render, "_CHUNK_PIXELS", 4 * SMALL.width * SMALL.height)
-    scene, T = smooth_scene(), views(*shape)
+    scene, T = smooth_scene(), around(*shape)
     images, masks = render(scene, SMALL, T, antialias)
     assert images.shape == (*shape, 3, 48, 64)
     assert images.dtype == torch.float32
@@ -198,7 +129,7 @@ def test_an_empty_batch() -> None:
 
 def test_antialias_changes_nothing_close_by() -> None:
     """Below one texel a pixel, all but the print's border is plain bilinear."""
-    scene, T = smooth_scene(), views(6, distance=0.4)
+    scene, T = smooth_scene(), around(6, distance=0.4)
     smooth, mask = render(scene, CAMERA, T)
     plain, same_mask = render(scene, CAMERA, T, antialias=False)
     assert torch.equal(mask, same_mask)
@@ -233,7 +164,7 @@ def test_antialias_keeps_the_prints_area(distance: float, roll: float) -> None:
 
 @pytest.mark.parametrize("antialias", [False, True])
 def test_image_is_continuous_in_the_pose(coffee: Scene, antialias: bool) -> None:
-    T = torch.cat((views(6, distance=0.5), views(6, distance=1.5)))
+    T = torch.cat((around(6, distance=0.5), around(6, distance=1.5)))
     generator = torch.Generator().manual_seed(1)
     step = torch.nn.functional.normalize(torch.randn(12, 3, generator=generator, dtype=torch.float64), dim=1) * 1e-5
     moved = T.clone()
@@ -314,7 +245,7 @@ def test_edge_fill_goes_on_with_the_border(antialias: bool) -> None:
 @pytest.mark.parametrize("fill", [0.25, "edge", "mean"])
 def test_a_camera_that_cannot_see_the_front_sees_fill(fill: Any, antialias: bool) -> None:
     behind = frontal(-0.6)
-    T = torch.stack((behind, behind @ FLIP, frontal(0.6) @ FLIP, frontal(0.0), frontal(0.0) @ FLIP))
+    T = torch.stack((behind, behind @ AWAY, frontal(0.6) @ AWAY, frontal(0.0), frontal(0.0) @ AWAY))
     scene = smooth_scene(fill=fill)
     images, masks = render(scene, SMALL, T, antialias)
     assert not masks.any()

@@ -308,7 +308,7 @@ def test_no_scene_is_refused(camera: Camera) -> None:
 @pytest.mark.parametrize("pairs", ["all", "paper"])
 def test_a_scene_that_no_camera_sees_is_refused(scene: Scene, camera: Camera, pairs: str) -> None:
     dot = Scene(scene.texture, 1e-3, 1e-3, name="dot")
-    with pytest.raises(SiameError, match=r"dot.*--width") as caught:
+    with pytest.raises(SiameError, match=r"dot.*width") as caught:
         source_of([dot], camera, pairs=pairs).batch(0, 0)
     assert "\n" not in str(caught.value)
 

@@ -20,8 +20,9 @@ from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace, training_views
+from siame_se3.scenes.poses import Workspace
 from siame_se3.scenes.render import render
+from siame_se3.scenes.views import training_views
 from siame_se3.servo.simulation import Task
 from siame_se3.training.batches import BatchSource, DataConfig
 from siame_se3.training.driver import Callbacks, Progress, fit

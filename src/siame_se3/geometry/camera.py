@@ -18,6 +18,7 @@ from torch import Tensor
 
 from siame_se3.errors import CameraError
 from siame_se3.files import atomically
+from siame_se3.geometry.crop import square_box
 
 _OPENCV = (4, 5, 8, 12, 14)  # how many coefficients OpenCV takes, whatever the model is called
 _MODELS = {"plumb_bob": _OPENCV, "rational_polynomial": _OPENCV, "equidistant": (4,), "fisheye": (4,)}
@@ -163,8 +164,7 @@ class Camera:
 
     def square(self, size: int | None = None) -> Camera:
         """The largest centred square of the image, without distortion, resized to `size` px: what networks see."""
-        side = min(self.width, self.height)
-        left, top = (self.width - side) // 2, (self.height - side) // 2
+        top, left, side = square_box(self.height, self.width)
         crop = Camera(self.fx, self.fy, self.cx - left, self.cy - top, side, side)
         return crop if size is None else crop.resized(size)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from siame_se3.geometry.camera import Camera
@@ -43,6 +43,17 @@ def depth(camera: Camera, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B h 
     return torch.where(Z > 0, Z, torch.inf)
 
 
+def points_on_plane(
+    camera: Camera, T_wc: Float[Tensor, "*B 4 4"], pixels: Float[Tensor, "p 2"]
+) -> tuple[Float[Tensor, "*B p 2"], Bool[Tensor, "*B p"]]:
+    """Points (X, Y) [m] of the plane z = 0 that each camera sees at pixels (u, v), and which of them it sees from the front (z < 0);
+    the others' points mean nothing."""
+    rays = torch.cat((pixels, torch.ones_like(pixels[:, :1])), -1).to(T_wc)
+    mapped = rays @ plane_from_pixel(camera, T_wc).mT
+    seen = (mapped[..., 2] > 1e-9) & (T_wc[..., 2, 3] < 0)[..., None]
+    return mapped[..., :2] / torch.where(seen, mapped[..., 2], 1.0)[..., None], seen
+
+
 def pose_between(a: Float[Tensor, "*B 6"], b: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 6"]:
     """Vector (t, theta u) of T_a^-1 T_b, from those of T_a and T_b: as `lie` would, by quaternions, which exporters know."""
 
@@ -71,7 +82,7 @@ def pose_from_homography(
 ) -> tuple[Float[Tensor, "*B 3 3"], Float[Tensor, "*B 3"]]:
     """R and t of T_wc from the homography that takes image points in [-1, 1]^2 to scene points in half widths, up to scale.
 
-    On rays it is (t_xy r3 - t_z (r1, r2); r3) with the rows r of R (see `render.plane_from_pixel`), r3 forward. The two rows of -t_z (r1, r2)
+    On rays it is (t_xy r3 - t_z (r1, r2); r3) with the rows r of R (see `plane_from_pixel`), r3 forward. The two rows of -t_z (r1, r2)
     of an H with errors are not quite orthogonal, nor of one length: the nearest directions that are, and their mean length, are taken. In
     operations that every exporter knows.
     """

@@ -7,19 +7,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.geometry.crop import square_box
+
 
 def centred_square(pixels: np.ndarray) -> np.ndarray:
-    """The largest, of (height, width, 3)."""
-    side = min(pixels.shape[:2])
-    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+    """The largest centred square of (height, width, 3)."""
+    top, left, side = square_box(*pixels.shape[:2])
     return pixels[top : top + side, left : left + side]
 
 
 def network_images(image: Float[Tensor, "*B 3 h w"], size: int) -> Float[Tensor, "n 3 s s"]:
     """Images as the network takes them: the largest centred square, area-resized to `size` px; leading axes flattened."""
-    h, w = image.shape[-2:]
-    side = min(h, w)
-    top, left = (h - side) // 2, (w - side) // 2
+    top, left, side = square_box(*image.shape[-2:])
     flat = image[..., top : top + side, left : left + side].reshape(-1, 3, side, side)
     if side == size:
         return flat

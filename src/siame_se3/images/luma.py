@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+LUMA = (0.299, 0.587, 0.114)  # weights of R, G and B
+
 
 @lru_cache(maxsize=8)
 def _luma_weights(dtype: torch.dtype, device: torch.device) -> Float[Tensor, "1 3"]:
-    return torch.tensor([[0.299 * 255, 0.587 * 255, 0.114 * 255]], dtype=dtype, device=device)
+    return torch.tensor([[255 * weight for weight in LUMA]], dtype=dtype, device=device)
 
 
 def luma(images: Float[Tensor, "*B 3 h w"], dtype: torch.dtype) -> Float[Tensor, "*B h w"]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from siame_se3.errors import LawError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
+from siame_se3.images.luma import LUMA
 from siame_se3.laws.pose import point_interaction_matrix
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import images_of
@@ -100,7 +101,7 @@ def _parallel(function: Any, *items: Any) -> list[Any]:
 
 
 def _grey(images: Tensor) -> np.ndarray:
-    weights = images.new_tensor([0.299, 0.587, 0.114])[:, None, None] * 255
+    weights = images.new_tensor(LUMA)[:, None, None] * 255
     grey = (images.nan_to_num(0.0, 0.0, 0.0) * weights).sum(1)
     result: np.ndarray = (grey + 0.5).clamp(0, 255).to(torch.uint8).cpu().numpy()
     return result

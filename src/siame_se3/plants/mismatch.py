@@ -1,4 +1,4 @@
-"""What a law was told of its camera and scene, and what they are: the errors of a real set-up, for the simulator."""
+"""Errors of the model: how the true camera and scene differ from those that a law assumes, for the simulator."""
 
 from __future__ import annotations
 
@@ -6,31 +6,34 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
-from siame_se3.geometry.plane import plane_from_pixel
+from siame_se3.geometry.plane import plane_from_pixel, points_on_plane
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.render import render
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """How the set-up differs from what the law is told. The desired view is taken with the same camera, of the same scene.
+    """How the true set-up differs from the assumed one. The goal image is taken with the same camera, of the same scene.
 
     Attributes:
-        focal: true focal length over the one told.
-        size: true size and distance of the scene over those told: depths are wrong by as much. Poses and twists that are told and
-            recorded are in the told metres; the camera moves by the commanded one over this.
+        focal: true focal length over the assumed one.
+        size: true size and distance of the scene over the assumed ones: depths are wrong by as much. Poses and twists that are reported
+            and recorded are in the assumed metres; the camera moves by the commanded twist over this.
         tilt_deg: the print is tilted by this about an axis through its middle, in a direction that each run draws [deg].
         card: height above the print [m] at which a part of it stands out, of `card_size` (width, height) [m], at a place that
             each run draws in the print's middle half.
         exposure: the shutter is open for this long before each image [s]: motion blur.
         gloss: brightness of a highlight's middle, added, that the print mirrors of each of two lamps a metre or so above it, at places
             that each run draws: highlights move over the print as the camera does.
+
+    Raises:
+        InputError: a value that no set-up has.
     """
 
     focal: float = 1.0
@@ -43,9 +46,9 @@ class Mismatch:
 
     def __post_init__(self) -> None:
         if not (self.focal > 0 and self.size > 0 and min(self.exposure, self.card, self.gloss) >= 0):
-            raise SiameError("mismatch: focal and size are above 0, card, exposure and gloss not below it")
+            raise InputError("mismatch: focal and size are above 0, card, exposure and gloss not below it")
         if not abs(self.tilt_deg) < 60:
-            raise SiameError(f"mismatch: a print tilted by {self.tilt_deg} deg; give less than 60")
+            raise InputError(f"mismatch: a print tilted by {self.tilt_deg} deg; give less than 60")
 
 
 SHUTTER_SAMPLES = 5
@@ -60,11 +63,13 @@ def images(
     seed: int,
     twist: Float[Tensor, "n 6"] | None = None,
 ) -> tuple[Float[Tensor, "n 3 h w"], Float[Tensor, "n 3 3"]]:
-    """What the cameras of some runs see in truth, and the homographies plane_from_pixel of that.
+    """What the true cameras of some runs see, and their homographies `plane_from_pixel`.
 
     Args:
-        camera: as told. T_wc: as told.
-        seed: with the run's number, of its tilt and its card.
+        camera: the assumed intrinsics.
+        T_wc: the assumed poses.
+        runs: number of each run; with the seed it decides the run's tilt, card and lamps.
+        seed: of the draws.
         twist: with which each camera has arrived [m/s, rad/s], for the shutter; None for cameras at rest.
     """
     m = mismatch
@@ -90,7 +95,7 @@ def images(
 def _drawn(
     runs: Int[Tensor, "n"], seed: int
 ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2"], Float[Tensor, "n 2 3"]]:
-    """Of each run: the direction of its tilt's axis, the place of its card (-1 to 1), and where its lamps are [m]."""
+    """For each run: the direction of its tilt's axis, the place of its card (-1 to 1), and where its lamps are [m]."""
     axes, places, lamps = [], [], []
     for run in runs.tolist():
         generator = torch.Generator().manual_seed(seed * 1_000_003 + run)
@@ -102,25 +107,24 @@ def _drawn(
     return drawn[0], drawn[1], drawn[2]
 
 
-def _plane_points(camera: Camera, T: Tensor) -> tuple[Float[Tensor, "n p 2"], Float[Tensor, "n p"]]:
-    """Points of the plane [m] seen by each pixel, and 1 where it sees it."""
-    h, w = camera.size
-    pixels = torch.cat((camera.pixel_grid(T.dtype).to(T.device), T.new_ones(h, w, 1)), -1).reshape(-1, 3)
-    mapped = pixels @ plane_from_pixel(camera, T).mT
-    z = mapped[..., 2]
-    on = (z > 1e-9) & (T[:, 2, 3] < 0)[:, None]
-    return mapped[..., :2] / torch.where(on, z, 1.0)[..., None], on.to(T)
+def _seen_points(camera: Camera, T_wc: Tensor) -> tuple[Float[Tensor, "n p 2"], Bool[Tensor, "n p"]]:
+    """Points of the plane [m] at each pixel, row by row, and where it is seen."""
+    return points_on_plane(camera, T_wc, camera.pixel_grid(T_wc.dtype).to(T_wc.device).reshape(-1, 2))
 
 
 def highlights(camera: Camera, T: Tensor, lamps: Float[Tensor, "n k 3"]) -> Float[Tensor, "n 1 h w"]:
-    """Sum of the lamps' highlights, 1 in the middle of each and 5 cm wide: around the point that mirrors the lamp, where the line from the
-    camera to the lamp's image behind the plane meets the plane."""
-    eye, mirrored = T[:, None, :3, 3], lamps * lamps.new_tensor([1.0, 1.0, -1.0])
-    share = (-eye[..., 2:] / (mirrored[..., 2:] - eye[..., 2:])).clamp(0, 1)
-    middle = (eye + share * (mirrored - eye))[..., :2]
-    points, on = _plane_points(camera, T)
+    """Sum of the lamps' highlights, 1 in the middle of each and 5 cm wide (standard deviation): around the point that mirrors the lamp, where
+    the line from the camera to the lamp's image behind the plane meets the plane.
+
+    Args:
+        lamps: positions of each view's k lamps [m], z < 0 on the cameras' side.
+    """
+    viewer, mirrored = T[:, None, :3, 3], lamps * lamps.new_tensor([1.0, 1.0, -1.0])
+    share = (-viewer[..., 2:] / (mirrored[..., 2:] - viewer[..., 2:])).clamp(0, 1)
+    middle = (viewer + share * (mirrored - viewer))[..., :2]
+    points, seen = _seen_points(camera, T)
     d2 = (points[:, None] - middle[:, :, None]).square().sum(-1)
-    light = torch.exp(-d2 / (2 * 0.05**2)).sum(1) * on
+    light = torch.exp(-d2 / (2 * 0.05**2)).sum(1) * seen
     return light.reshape(-1, 1, *camera.size).float()
 
 
@@ -131,8 +135,8 @@ def _with_card(
     lifted = T.clone()
     lifted[:, 2, 3] += m.card  # as from a camera that is nearer by as much
     above, _ = render(scene, camera, lifted)
-    points, on = _plane_points(camera, lifted)
+    points, on_print = _seen_points(camera, lifted)
     middle = place * T.new_tensor([scene.width / 4, scene.height / 4])
     off = (points - middle[:, None]).abs()
-    inside = (on > 0) & (off < off.new_tensor(m.card_size) / 2).all(-1)
+    inside = on_print & (off < off.new_tensor(m.card_size) / 2).all(-1)
     return torch.where(inside.reshape(-1, 1, *camera.size), above, seen)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.images.blur import gaussian_blur
+from siame_se3.images.luma import LUMA
 
 _LIGHT_GRID = 15  # lamps vary slowly: their gain is computed on 15 x 15 points and interpolated
 
@@ -38,7 +39,7 @@ class Augmentation:
         brightness: a factor uniform in 1 +- this...
         contrast: ...a contrast about the image's mean likewise...
         saturation: ...and colours about their grey; as photo editors do it.
-        each_frame: while a run moves, its patch is drawn anew in each frame; else it stays.
+        each_frame: while a run moves, its patch is drawn again in each frame; else it stays.
     """
 
     lamps: int = 4
@@ -59,7 +60,7 @@ class Augmentation:
     each_frame: bool = False
 
     def scaled(self, strength: float) -> Augmentation:
-        """The same kinds at a share of their strength: the curriculum's knob."""
+        """The same kinds at a share of their strength, as the curriculum raises it."""
         s = strength
         return replace(
             self,
@@ -103,7 +104,7 @@ class Conditions:
 
 
 def draw(n: int, augmentation: Augmentation, size: tuple[float, float], generator: torch.Generator) -> Conditions:
-    """Conditions of n views of a scene of `size` (width, height) [m]."""
+    """Draw the conditions of n views of a scene of `size` (width, height) [m]."""
     a = augmentation
     width, height = size
 
@@ -167,7 +168,7 @@ def _lamps(c: Conditions, plane_from_pixel: Tensor, h: int, w: int) -> Tensor:
 def _jitter(images: Tensor, factors: Float[Tensor, "n 3"]) -> Tensor:
     """Brightness, then contrast about the image's mean grey, then saturation about each pixel's; clamped after each, as editors do."""
     brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
-    weights = images.new_tensor([0.299, 0.587, 0.114])[:, None, None]
+    weights = images.new_tensor(LUMA)[:, None, None]
 
     def grey(z: Tensor) -> Tensor:
         return (z * weights).sum(1, keepdim=True)

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import SceneError
+from siame_se3.images.luma import LUMA
 
 Fill = float | tuple[float, float, float] | Literal["mean", "edge"]
 Extent = Literal["edges", "centres"]
@@ -121,7 +122,7 @@ class Scene:
 
     def grey(self) -> Scene:
         """The same scene without colour (ITU-R 601 luma in all three channels)."""
-        luma = (self.texture * self.texture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True)
+        luma = (self.texture * self.texture.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
         return Scene(luma.expand(3, -1, -1).contiguous(), self.width, self.height, self.name, self.fill, self.extent)
 
 

@@ -142,7 +142,7 @@ def check_settings(settings: dict[str, Any], where: str) -> None:
     Raises:
         InputError: naming the setting.
     """
-    from siame_se3.servo.loop import ServoConfig
+    from siame_se3.servo.config import ServoConfig
 
     def refuse(name: str, wanted: str) -> None:
         raise InputError(f"{where}: its {name} is {shown(settings[name])}, not {wanted}; {HINT}")

@@ -17,6 +17,7 @@ from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.pose import teacher_velocity
 from siame_se3.scenes import conditions as augment
 from siame_se3.scenes import poses as sampling
+from siame_se3.scenes import views
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
@@ -33,7 +34,7 @@ class DataConfig:
         near: share of a group's views that are neighbours of others, at a log-uniform distance, so that pairs close to
             the goal are seen; 0 for none.
         near_weight: weight of the pairs of a view and its neighbour in the loss, others having 1.
-        near_orbit: share of the neighbours that are moved around the point they look at (see `sampling.near_views`).
+        near_orbit: share of the neighbours that are moved around the point they look at (see `views.near_views`).
         near_alike: share of the neighbours that are under the same light and patch as the view they belong to. A small
             motion cannot be told under two lights; without this the law learns to command nothing near the goal.
         near_smallest: least of those distances, as a share of the offsets' spread.
@@ -43,7 +44,7 @@ class DataConfig:
         spread: each view's offset from its reference is the Gaussian's, scaled by a factor uniform between these: (1, 1)
             is the paper's; a wider range has a heavier tail, for starts that are far.
         starts: where current views are: 'table1', around each other, or 'wide': half of a group's views are spread as far starts are
-            (`sampling.wide_views`), and the desired views are the others. For all pairs.
+            (`views.wide_views`), and the desired views are the others. For all pairs.
         teacher: law that gives the velocities: pbvs, ibvs or 2.5d.
         augmentation: at full strength.
         curriculum: share of the training over which the augmentation's strength (and, with several scenes, their
@@ -200,12 +201,12 @@ class BatchSource:
             return torch.cat((T_wd, T_wc)), index + half, index, torch.ones(half)
         near = round(c.near * n)
         far = (n - near) // 2 if c.starts == "wide" else 0
-        T = sampling.training_views(n - near - far, scene, self.camera, self.workspace, generator, c.spread)
+        T = views.training_views(n - near - far, scene, self.camera, self.workspace, generator, c.spread)
         if far:
-            T = torch.cat((T, sampling.wide_views(far, scene, self.camera, self.workspace, generator)))
+            T = torch.cat((T, views.wide_views(far, scene, self.camera, self.workspace, generator)))
         if near:
             bounds = (c.near_smallest, c.near_largest, c.near_orbit)
-            T = torch.cat((T, sampling.near_views(T[:near], self.workspace, generator, *bounds)))
+            T = torch.cat((T, views.near_views(T[:near], self.workspace, generator, *bounds)))
         i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
         distinct = (i != j) & ((j < n - near - far) | (j >= n - near))  # no desired view among the far ones
         i, j = i[distinct], j[distinct]

@@ -178,8 +178,8 @@ def options() -> dict[str, type]:
     from siame_se3.plants.mismatch import Mismatch
     from siame_se3.scenes.conditions import Augmentation
     from siame_se3.scenes.poses import Workspace
-    from siame_se3.servo.guard import Safety
-    from siame_se3.servo.loop import ServoConfig
+    from siame_se3.servo.config import ServoConfig
+    from siame_se3.servo.safety import Safety
     from siame_se3.training.batches import DataConfig
     from siame_se3.training.trainer import TrainConfig
 
