@@ -20,12 +20,14 @@ from siame_se3.servo.guard import Safety
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Calibrate a camera from pictures of a board, or where it sits in the robot's hand; or write a board to print.
+    """Calibrate a camera, and its mounting on the robot, from pictures.
 
     camera: from a folder of pictures (15 or so, the board tilted, near and far, in all corners) to a ROS camera_info YAML.
     hand-eye: from pictures of a board that lies still, and a CSV of the robot's poses (picture,x,y,z,rx,ry,rz: the tool in the base's
     frame, metres, rotation vector in radians), to the YAML that --hand-eye takes; it needs --camera. board: the board as a picture.
     """
+
+    essential = ("what", "pictures", "out", "camera", "poses", "board.columns", "board.rows", "board.square")
 
     what: Positional[Literal["camera", "hand-eye", "board"]]
     """Which."""
@@ -96,11 +98,13 @@ class Calibrate:
 
 @dataclass(frozen=True)
 class Check:
-    """Look at live frames and small test motions, and say whether axes, colours, hand-eye transform and intrinsics are right.
+    """Find wrong axes, colours and calibrations of a robot by small motions.
 
     Put the camera where the scene fills its view. The robot moves by 3 cm and 4 deg along and about each axis and back, slowly, after Enter
     (or --yes). Ends with status 1 if something is wrong.
     """
+
+    essential = ("robot.robot", "robot.host", "depth", "photo", "yes")
 
     robot: Annotated[Robot, arg(name="")] = field(default_factory=Robot)
     """Which robot, which camera."""

@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a network on one photo of a flat scene (or on several), and save it.
+    """Train a network on a photo of your scene.
 
-    Views of the photo are rendered on the fly; nothing is downloaded, no data set is made. Press Ctrl-C at any moment and
+    The scene is flat; several photos give one network for several scenes. Views of the photo are rendered on the fly; nothing is downloaded, no data set is made. Press Ctrl-C at any moment and
     run the same command again: it goes on from the state that is saved every 30 s.
     """
+
+    essential = ("photos", "out", "width", "distance", "minutes", "camera", "fov")
 
     photos: Positional[tuple[Path, ...]]
     """Photo of the scene, square to it; several photos or folders give one network for several scenes."""

@@ -6,7 +6,7 @@ The network is run by an engine: PyTorch (GPUs, and where OpenVINO is missing) o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,10 @@ from siame_se3.images.contrast import contrast
 from siame_se3.images.crop import network_images
 from siame_se3.laws.pose import pbvs_velocity
 from siame_se3.laws.types import Advice, View, image_faults, images_of, standing_still
-from siame_se3.networks.engines import Engine
+from siame_se3.networks.engines import Engine, engine_for
+
+if TYPE_CHECKING:
+    from siame_se3.networks.checkpoint import Model
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ class Neural:
     output: Literal["velocity", "pose"] = "velocity"
     focal_ratio: float = 0.0
     needs = frozenset({"image"})
+
+    @classmethod
+    def from_model(cls, model: Model, engine: str = "auto") -> Neural:
+        """Controller of a trained model: its output and its camera are the network's own."""
+        ratio = model.camera.fx / model.camera.width
+        return cls(engine_for(model.network, engine), model.network.config.output, ratio)
 
     def aim(self, target: View) -> NeuralLaw:
         """Compute and keep S(I*)."""

@@ -70,9 +70,7 @@ class HomographyPlant:
         return mismatches.images(self._mismatch, self.scene, self.camera, poses, numbers, self._seed, twist)
 
     def _view(self, images: Tensor, T_wc: Tensor) -> View:
-        # distance along the optical axis: t_z + Z R_zz = 0
-        Z = -T_wc[..., 2, 3] / T_wc[..., 2, 2]
-        return View(images, T_wc, Z, self.camera)
+        return View(images, T_wc, self.scene.distance(T_wc), self.camera)
 
     def reset(self, start: Float[Tensor, "*B 4 4"] | None) -> View:
         """Put one camera at each start pose and look."""
@@ -128,3 +126,6 @@ class HomographyPlant:
 
     def stop(self) -> None:
         """Cameras here have no inertia: nothing to do."""
+
+
+FlyingCameras = HomographyPlant

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from siame_se3.laws.types import Controller, View
     from siame_se3.plants.arm import ArmConfig
     from siame_se3.plants.mismatch import Mismatch
+    from siame_se3.plants.types import Plant
     from siame_se3.scenes.planar import Scene
     from siame_se3.servo.guard import Safety
     from siame_se3.servo.trajectory import Trajectory
@@ -39,18 +40,23 @@ def run_servo(
     quiet: bool = False,
     settings: dict[str, Any] | None = None,
     mismatch: Mismatch | None = None,
+    plant: Plant | None = None,
 ) -> tuple[Trajectory, View, View]:
-    """Simulated runs of a law; the trajectory, the desired views, and the last ones."""
+    """Simulated runs of a law; the trajectory, the desired views, and the last ones.
+
+    `plant`: cameras of another kind than `FlyingCameras`; it is put at the desired poses too, to look from there.
+    """
     from tqdm import tqdm
 
-    from siame_se3.plants.flying import HomographyPlant
+    from siame_se3.plants.flying import FlyingCameras
     from siame_se3.scenes import poses as sampling
     from siame_se3.servo.loop import servo
 
     workspace = Workspace(distance=distance)
     T_wd, T_wc = sampling.draw_starts(starts, runs, scene, camera, workspace, seed)
-    plant = HomographyPlant(scene, camera, conditions=conditions, seed=seed, mismatch=mismatch)
-    desired = plant.look(T_wd)
+    plant = plant or FlyingCameras(scene, camera, conditions=conditions, seed=seed, mismatch=mismatch)
+    look = plant.look if isinstance(plant, FlyingCameras) else plant.reset
+    desired = look(T_wd)
     assert desired.image is not None
     contrast = desired.image.flatten(-3).std(-1)
     if float(contrast.min()) < 1e-3:
@@ -68,7 +74,7 @@ def run_servo(
         bar.update(len(T_wc) - bar.n)
     trajectory.settings["seconds"] = round(time.perf_counter() - began, 2)
     trajectory.settings["hardware"] = hardware()
-    return trajectory, desired, plant.look(trajectory.T_wc[-1])
+    return trajectory, desired, look(trajectory.T_wc[-1])
 
 
 def run_arm(
