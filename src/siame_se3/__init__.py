@@ -1,6 +1,6 @@
 """siame-se3 moves a robot's camera to where a photo was taken.
 
-    from siame_se3 import Scene, HomographyPlant, Neural, engine_for, load_model, servo
+    from siame_se3 import FlyingCameras, Neural, Scene, load_model, servo
 
 Names are imported when they are used: `import siame_se3` loads nothing heavy.
 """
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from siame_se3.networks.config import NetworkConfig as NetworkConfig
     from siame_se3.networks.engines import engine_for as engine_for
     from siame_se3.networks.siamese import SiameseNetwork as SiameseNetwork
-    from siame_se3.plants.flying import HomographyPlant as HomographyPlant
+    from siame_se3.plants.flying import FlyingCameras as FlyingCameras
+    from siame_se3.plants.flying import FlyingCameras as HomographyPlant  # noqa: F401
     from siame_se3.plants.types import Plant as Plant
     from siame_se3.plants.types import check_plant as check_plant
     from siame_se3.scenes.planar import Scene as Scene
     from siame_se3.scenes.render import render as render
+    from siame_se3.scenes.types import check_scene as check_scene
     from siame_se3.servo.loop import ServoConfig as ServoConfig
     from siame_se3.servo.loop import servo as servo
     from siame_se3.servo.trajectory import Trajectory as Trajectory
@@ -45,8 +47,8 @@ _PLACES = {
     "Camera": "geometry.camera",
     "Controller": "laws.types",
     "DVS": "laws.photometric",
+    "FlyingCameras": "plants.flying",
     "Handoff": "laws.handoff",
-    "HomographyPlant": "plants.flying",
     "Hybrid": "laws.pose",
     "Law": "laws.types",
     "MatchedPoints": "laws.matched",
@@ -64,6 +66,7 @@ _PLACES = {
     "View": "laws.types",
     "check_law": "laws.types",
     "check_plant": "plants.types",
+    "check_scene": "scenes.types",
     "engine_for": "networks.engines",
     "load_model": "networks.checkpoint:load",
     "render": "scenes.render",
@@ -71,10 +74,18 @@ _PLACES = {
     "servo": "servo.loop",
 }
 
+_FORMER = {"HomographyPlant": "FlyingCameras"}  # names until the next version, and what they are called now
+
 __all__ = sorted(_PLACES)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _FORMER:
+        import warnings
+
+        now = _FORMER[name]
+        warnings.warn(f"siame_se3.{name} is called siame_se3.{now} now", DeprecationWarning, stacklevel=2)
+        name = now
     if name not in _PLACES:
         raise AttributeError(f"module 'siame_se3' has no attribute '{name}'")
     place, _, other = _PLACES[name].partition(":")

@@ -15,14 +15,12 @@ _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line (by default the program's own), and exit with its status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    status = _run(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
-        status = Status.DONE
     sys.exit(status)
 
 
@@ -33,11 +31,11 @@ def _run(arguments: list[str]) -> int:
     try:
         command = parse(arguments)
         return Status.DONE if command is None else command() or Status.DONE
-    except BrokenPipeError:
-        raise
     except SiameError as error:
         return _wrong(_with_flags(error, name))
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return Status.DONE
         return _wrong(os_error_line(error))
     except EOFError:
         return _wrong("the input ended before an answer came; run this in a terminal")
@@ -61,9 +59,9 @@ def parse(arguments: list[str]) -> Any:
         print(texts.overview())
         return None
     if name == "--version":
-        from siame_se3 import __version__
+        import siame_se3
 
-        print(f"siame {__version__}")
+        print(f"siame {siame_se3.__version__}")
         return None
     if name in _COMPLETION:
         return _all_commands(arguments)

@@ -15,8 +15,8 @@ from siame_se3.plants import mismatch as mismatches
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.scenes import conditions as augment
 from siame_se3.scenes.conditions import Augmentation
-from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.render import render
+from siame_se3.scenes.types import Scene
 
 
 class HomographyPlant:

@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import SceneError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import pixel_from_plane, plane_from_pixel
-from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.types import Scene
 
 _GRID = 16  # overlap and visibility are counted on a grid of 16 x 16 pixels
 _TRIES = 200
@@ -347,12 +347,28 @@ def starts_from_csv(path: str | Path, workspace: Workspace) -> tuple[Float[Tenso
     return T_wd, T_wd @ lie.pose_from_vector(torch.tensor(rows, dtype=torch.float64))
 
 
+def require_desired_views(scene: Scene, camera: Camera, workspace: Workspace) -> None:
+    """Refuse at once a set-up whose desired cameras never see half of an image of the scene, as `table1_starts` wants.
+
+    Raises:
+        SceneError: the scene is too small or too far for this camera.
+    """
+    drawn = desired_poses(4096, workspace, torch.Generator().manual_seed(0))
+    if float(visible(scene, camera, drawn).max()) < 0.5:
+        raise SceneError(
+            f"starts on {scene.name}: no desired camera sees the scene in half of its image; "
+            "check its width, the camera's distance and its field of view",
+            *("width", "distance"),
+        )
+
+
 def draw_starts(
     source: str, n: int, scene: Scene, camera: Camera, workspace: Workspace, seed: int
 ) -> tuple[Float[Tensor, "n 4 4"], Float[Tensor, "n 4 4"]]:
     """Starts by name: 'table1', 'wide', or a CSV file (all its lines, or its first n)."""
     generator = torch.Generator().manual_seed(seed)
     if source == "table1":
+        require_desired_views(scene, camera, workspace)
         return table1_starts(n, scene, camera, workspace, generator)
     if source == "wide":
         return wide_starts(n, scene, camera, workspace, generator)

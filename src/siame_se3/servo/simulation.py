@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from siame_se3.plants.arm import ArmConfig
     from siame_se3.plants.mismatch import Mismatch
     from siame_se3.plants.types import Plant
-    from siame_se3.scenes.planar import Scene
+    from siame_se3.scenes.types import Scene
     from siame_se3.servo.guard import Safety
     from siame_se3.servo.trajectory import Trajectory
 
