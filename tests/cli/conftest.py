@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from siame_se3.networks.siamese import SiameseNetwork
 def siame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Siame:
     """Run a command line in a folder of its own: exit status, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
 
     def run(*arguments: object) -> tuple[int, str, str]:
         words = [str(a) for a in arguments]
@@ -39,7 +41,7 @@ def photo(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     small = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8))
     path = tmp_path / "photo.png"
-    small.resize((128, 96), Image.Resampling.BICUBIC).save(path)
+    small.resize((64, 48), Image.Resampling.BICUBIC).save(path)
     return path
 
 

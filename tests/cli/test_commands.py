@@ -85,6 +85,49 @@ def test_servo_takes_a_field_of_view(siame: Siame, photo: Path, tmp_path: Path) 
     assert camera["width"] / 2 / camera["fx"] == pytest.approx(math.tan(math.radians(30)))
 
 
+OWN = """
+from siame_se3 import FlyingCameras, Scene
+from siame_se3.laws.pose import PBVS
+
+
+class Straight(PBVS):
+    pass
+
+
+class Slow(FlyingCameras):
+    def __init__(self, scene, camera):
+        super().__init__(scene, camera, dt=0.08)
+
+
+def wide(width):
+    return Scene.from_photo("photo.png", 2 * width)
+"""
+
+
+def test_servo_runs_what_the_user_adds(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    """A law, a plant and a scene of a module in the folder where the command runs."""
+    (tmp_path / "my_own_parts.py").write_text(OWN)
+    status, _, err = siame(
+        *("servo", "--law", "my_own_parts:Straight", "--plant", "my_own_parts:Slow", "--scene", "my_own_parts:wide"),
+        *("--width", 0.4, "--runs", 2, "--save", "own.npz"),
+    )
+    assert status == 0, err
+    trajectory = Trajectory.load(tmp_path / "own.npz")
+    assert trajectory.dt == 0.08
+    assert trajectory.settings["width"] == 0.8
+    assert (trajectory.settings["law"], trajectory.settings["plant"]) == ("my_own_parts:Straight", "my_own_parts:Slow")
+
+
+def test_servo_takes_the_former_name_of_a_plant(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    arguments = ("servo", "--law", "pbvs", "--scene", photo, "--runs", 2)
+    status, _, err = siame(*arguments, "--plant", "homography", "--save", "former.npz")
+    assert status == 0
+    assert err == "siame: --plant homography is called --plant flying now; the old name goes with the next version\n"
+    assert siame(*arguments, "--plant", "flying", "--save", "now.npz")[::2] == (0, "")
+    former, now = (Trajectory.load(tmp_path / f"{name}.npz") for name in ("former", "now"))
+    assert torch.equal(former.T_wc, now.T_wc)
+
+
 @pytest.mark.parametrize("law", ["dvs", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb", "handoff"])
 def test_servo_runs_each_law_that_needs_no_model(siame: Siame, tmp_path: Path, law: str) -> None:
     photo = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
@@ -195,6 +238,19 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--gain", "0"), ("--gain",)),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--runs", "0"), ("--runs",)),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--figure", "x.bmp", "--runs", "1"), ("x.bmp", ".png")),
+        (("servo", "--law", "no-law", "--scene", "photo.png"), ("no-law", "handoff", "--law")),
+        (("servo", "--law", "hand-off"), ("did you mean handoff", "--law")),
+        (("servo", "--law", "no_such_module:Name"), ("no_such_module", "--law")),
+        (("servo", "--plant", "fly"), ("did you mean flying", "--plant")),
+        (("servo", "--plant", "arm", "--perturb"), ("--arm.lamps",)),
+        (("servo", "--seed", "-1"), ("-1", "--seed")),
+        (("servo", "--width", "0"), ("width of 0.0 m",)),
+        (("servo", "--model", "any-scene"), ("any-scene", "--scene")),
+        (("servo", "--out", "photo.png/x.csv"), ("photo.png", "--out")),
+        (("servo", "--figure", "f.docx"), ("f.docx", ".pdf", "--figure")),
+        (("demo", "--runs", "0"), ("0 runs", "--runs")),
+        (("demo", "--seed", "-1"), ("-1", "--seed")),
+        (("plot", "text.png", "--out", "x.docx"), ("x.docx", ".svg", "--out")),
         (("export", "text.png"), ("text.png", "siame train")),
         (("plot", "text.png"), ("text.png", "siame servo")),
     ],

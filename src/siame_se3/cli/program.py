@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any
 
@@ -73,7 +74,15 @@ def parse(arguments: list[str]) -> Any:
         return None
     import tyro
 
+    _find_modules_here(rest)
     return tyro.cli(COMMANDS[name].load(), prog=f"siame {name}", args=rest)
+
+
+def _find_modules_here(arguments: list[str]) -> None:
+    """Let 'module:Name' be a module in the folder that the command runs in; installed modules come first."""
+    here = os.getcwd()
+    if here not in sys.path and any(re.fullmatch(r"[\w.]+:[\w.]+", word) for word in arguments):
+        sys.path.append(here)
 
 
 def _all_commands(arguments: list[str]) -> Any:

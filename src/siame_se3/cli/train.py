@@ -17,6 +17,7 @@ from tyro.conf import Positional, arg
 from siame_se3.cli.options import camera_of, check_writable, fill_of
 from siame_se3.errors import SiameError
 from siame_se3.files import hardware, model_file
+from siame_se3.files.optional import needs
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import controller_for
 from siame_se3.networks.config import NetworkConfig
@@ -199,9 +200,7 @@ class _TrainLog:
         self.bar = tqdm(total=trainer.config.steps, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty())
         self.writer: Any = None
         if command.tensorboard is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(command.tensorboard))
+            self.writer = needs("torch.utils.tensorboard", "train").SummaryWriter(str(command.tensorboard))
 
     def report(self, p: Any) -> None:
         self.bar.update(p.step - self.bar.n)
