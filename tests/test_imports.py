@@ -112,6 +112,12 @@ def test_public_names_are_there(name: str) -> None:
     assert name in dir(siame_se3)
 
 
+def test_former_names_are_there_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="siame_se3.FlyingCameras now"):
+        former = siame_se3.HomographyPlant
+    assert former is siame_se3.FlyingCameras
+
+
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         _ = siame_se3.nothing

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from siame_se3.plants.types import check_plant as check_plant
     from siame_se3.scenes.planar import Scene as Scene
     from siame_se3.scenes.render import render as render
+    from siame_se3.scenes.types import check_scene as check_scene
     from siame_se3.servo.config import ServoConfig as ServoConfig
     from siame_se3.servo.loop import servo as servo
     from siame_se3.servo.trajectory import Trajectory as Trajectory
@@ -46,9 +47,8 @@ _PLACES = {
     "Camera": "geometry.camera",
     "Controller": "laws.types",
     "DVS": "laws.photometric",
-    "Handoff": "laws.handoff",
     "FlyingCameras": "plants.flying",
-    "HomographyPlant": "plants.flying:FlyingCameras",
+    "Handoff": "laws.handoff",
     "Hybrid": "laws.pose",
     "Law": "laws.types",
     "MatchedPoints": "laws.matched",
@@ -66,6 +66,7 @@ _PLACES = {
     "View": "laws.types",
     "check_law": "laws.types",
     "check_plant": "plants.types",
+    "check_scene": "scenes.types",
     "engine_for": "networks.engines",
     "load_model": "networks.checkpoint:load",
     "render": "scenes.render",
@@ -73,10 +74,18 @@ _PLACES = {
     "servo": "servo.loop",
 }
 
+_FORMER = {"HomographyPlant": "FlyingCameras"}  # names until the next version, and what they are called now
+
 __all__ = sorted(_PLACES)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _FORMER:
+        import warnings
+
+        now = _FORMER[name]
+        warnings.warn(f"siame_se3.{name} is called siame_se3.{now} now", DeprecationWarning, stacklevel=2)
+        name = now
     if name not in _PLACES:
         raise AttributeError(f"module 'siame_se3' has no attribute '{name}'")
     place, _, other = _PLACES[name].partition(":")

@@ -32,13 +32,15 @@ RUNS = {
 
 @dataclass(frozen=True)
 class Bench:
-    """Run the paper's experiments; write CSVs, figures and a report page for each.
+    """Repeat the paper's experiments: tables, figures, reports.
 
     table1: Table I, all laws from the same 1000 starts, the paper's row beside ours; and Fig. 2, convergence against overlap, from
     the same runs. wide: far starts. perturb: one disturbance at a time. fig3: networks for several scenes, and scenes never seen.
     fig4, fig5: the paper's two robot runs, in simulation. training: images per second, time to the paper's accuracy. fig2 is table1.
     What is there already is not run again, so a stopped benchmark goes on; networks that are missing are trained first.
     """
+
+    essential = ("experiment", "out", "quick", "runs", "laws", "minutes")
 
     experiment: Positional[Literal[(*EXPERIMENTS, "fig2", "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
     """Which."""

@@ -20,7 +20,7 @@ from siame_se3.servo.safety import Safety
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Calibrate a camera from pictures of a board, or where it sits on the robot's tool; or write a board to print.
+    """Calibrate a camera, and its mounting on the robot, from pictures.
 
     camera: from a folder of pictures (15 or so, the board tilted, near and far, in all corners) to a ROS camera_info YAML.
     hand-eye: from pictures of a board that lies still, and the robot's poses (a CSV with lines picture,x,y,z,rx,ry,rz: the tool in the
@@ -28,6 +28,8 @@ class Calibrate:
     --camera. board: the board as a picture. Ends with status 2 and writes nothing where the pictures do not determine the result, or
     contradict each other.
     """
+
+    essential = ("what", "pictures", "out", "camera", "poses", "board.columns", "board.rows", "board.square")
 
     what: Positional[Literal["camera", "hand-eye", "board"]]
     """Which."""
@@ -108,11 +110,13 @@ class Calibrate:
 
 @dataclass(frozen=True)
 class Check:
-    """Look at live frames and small test motions, and say whether axes, colours, hand-eye transform and intrinsics are right.
+    """Find wrong axes, colours and calibrations of a robot by small motions.
 
     Put the camera where the scene fills its view. The robot moves by 3 cm and 4 deg along and about each axis and back, slowly, after Enter
     (or --yes). Ends with status 1 if something is wrong.
     """
+
+    essential = ("robot.robot", "robot.host", "depth", "photo", "yes")
 
     robot: Annotated[Robot, arg(name="")] = field(default_factory=Robot)
     """Which robot, which camera."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from siame_se3.cli.options import check_writable
+from siame_se3.cli.status import Status
+from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware
 from siame_se3.laws.registry import controller_for
 from siame_se3.servo.config import ServoConfig
@@ -14,23 +16,27 @@ from siame_se3.servo.simulation import Task, simulate
 
 @dataclass(frozen=True)
 class Demo:
-    """Servo many cameras at once over a bundled photo with the bundled model; print a table, write a figure.
+    """Move 256 simulated cameras to where a bundled photo was taken.
 
-    Needs no photo, no robot, no network connection; ends within a minute on two cores.
+    Prints a table and writes a figure. Needs no photo, no robot and no network connection; ends within a minute on two cores.
     """
 
     runs: int = 256
-    """How many starts, in parallel."""
+    """How many start poses."""
     seed: int = 7
-    """Of the starts."""
+    """Seed of the start poses."""
     out: Path = Path("siame-out")
-    """Folder of the figure and of runs.csv."""
+    """Folder of demo.png and runs.csv."""
 
-    def __call__(self) -> None:
+    def __call__(self) -> int:
         from siame_se3.analysis import metrics, plots
         from siame_se3.networks import checkpoint
         from siame_se3.scenes.planar import Scene
 
+        if self.runs < 1:
+            raise InputError(f"{self.runs} runs: give 1 or more", "runs")
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"seed {self.seed}: give a number from 0 to {2**31 - 1}", "seed")
         check_writable(self.out / "demo.png", "--out")
         model = checkpoint.load(bundled(BUNDLED_MODEL))
         scene = Scene.from_photo(bundled(BUNDLED_PHOTO), model.scene_width)
@@ -42,12 +48,11 @@ class Demo:
         task = Task(scene, model.camera, runs=self.runs, seed=self.seed, distance=model.distance)
         trajectory, desired, last = simulate(controller_for("handoff", model), task, config, settings)
         table = metrics.rows(trajectory)
-        print(
-            metrics.format_summary(
-                metrics.summary(table), f"{scene.name}, {trajectory.settings['seconds']} s, {hardware()}"
-            )
-        )
+        summary = metrics.summary(table)
+        title = f"{scene.name}, {trajectory.settings['seconds']} s, {hardware()}"
+        print(metrics.format_summary(summary, title))
         metrics.write_csv(table, self.out / "runs.csv")
         plots.save(plots.overview(trajectory, scene, model.camera, desired, last), self.out / "demo.png")
         print(f"figure: {self.out / 'demo.png'}   runs: {self.out / 'runs.csv'}")
         print("next: siame train YOUR_PHOTO.jpg --width 0.8 --distance 0.6 --minutes 5 --out mine.safetensors")
+        return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED

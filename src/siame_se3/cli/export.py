@@ -15,7 +15,10 @@ from siame_se3.files import model_file
 
 @dataclass(frozen=True)
 class Export:
-    """Export a model to ONNX or OpenVINO: 'embed' (image -> S(I)) and 'step' (image, S(I*) -> output), and check them."""
+    """Write a model as ONNX and OpenVINO files, checked against PyTorch.
+
+    Two files each: 'embed' (image -> S(I)) and 'step' (image, S(I*) -> output).
+    """
 
     model: Positional[Path | None] = None
     """Model that 'siame train' wrote, or the name of a bundled one: coffee (the default), any-scene (for scenes that no training has seen)."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from siame_se3.cli.options import check_writable
+from siame_se3.cli.options import LawName, check_writable
 from siame_se3.cli.robot import Robot
 from siame_se3.errors import SiameError
 from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
 from siame_se3.geometry.camera import default_camera
-from siame_se3.laws.registry import LAWS, controller_for
+from siame_se3.laws.registry import controller_for
 from siame_se3.plants.arm import ArmConfig
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.safety import Safety
@@ -27,17 +27,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Live:
-    """Servo a real robot: its camera's live images to a desired one. Nothing moves before 'start'.
+    """Move a real robot's camera to where a picture was taken.
 
-    Type target (this view is it), start, stop, quit; or send them to the command topic. Ctrl-C stops the robot. Begin with --dry-run, which shows
+    Nothing moves before 'start'. Type target (this view is it), start, stop, quit; or send them to the command topic. Ctrl-C stops the robot. Begin with --dry-run, which shows
     everything and sends nothing, and with 'siame check'. The default limits are slow (--safety.max-twist). Without a robot:
     'siame arm' in one terminal, 'siame live' in another.
     """
 
+    essential = ("model", "law", "target", "dry_run", "robot.robot", "robot.host", "robot.rate")
+
     model: Path | None = None
     """Model that 'siame train' wrote for the scene, or the name of a bundled one: coffee, any-scene (for scenes that no training has
     seen); without one the coarse law is pbvs-sift."""
-    law: Literal[LAWS] = "handoff"  # type: ignore[valid-type]  # tyro reads the tuple's names
+    law: LawName = "handoff"
     """As in 'siame servo'; those that need the simulator's poses are of no use here."""
     target: Path | None = None
     """The desired picture, taken by this camera; without one, say 'target' at the desired place."""
@@ -116,9 +118,13 @@ class Live:
 
 @dataclass(frozen=True)
 class Arm:
-    """Serve the simulated arm over ROS 2's topics, as a robot to try 'siame live' on: /camera/image_raw, /camera/camera_info,
-    /arm/tool_pose, and /arm/twist, which it obeys for 0.1 s. The pose at which it was shown the print is written as a picture, for --target.
+    """Serve a simulated arm over ROS 2, as a robot to try 'siame live' on.
+
+    Topics: /camera/image_raw, /camera/camera_info, /arm/tool_pose, and /arm/twist, which it obeys for 0.1 s. The picture of the print
+    from the desired pose is written to a file, for the --target of 'siame live'.
     """
+
+    essential = ("scene", "width", "distance", "target", "seconds")
 
     scene: Path | None = None
     """Photo of the print; default: the bundled one."""

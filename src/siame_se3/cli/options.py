@@ -4,55 +4,104 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from siame_se3.errors import SiameError
+from tyro.conf import arg
+
+from siame_se3.errors import InputError
 
 if TYPE_CHECKING:
     from siame_se3.geometry.camera import Camera
 
+LawName = Annotated[str, arg(metavar="LAW")]
+"""One of `laws.registry.LAWS`, a name that another package declares, or 'package.module:Name'; `controller_for` checks it."""
+
+PlantName = Annotated[str, arg(metavar="PLANT")]
+"""A simulated plant's name in `plants.registry`, or 'package.module:Name'; see `plant_name`."""
+
+_FORMER_PLANTS = {"homography": "flying"}
+
+
+def plant_name(name: str) -> str:
+    """A plant by the name that it has now; a former one is accepted for one version, with a warning."""
+    if name not in _FORMER_PLANTS:
+        return name
+    now = _FORMER_PLANTS[name]
+    print(
+        f"siame: --plant {name} is called --plant {now} now; the old name goes with the next version", file=sys.stderr
+    )
+    return now
+
 
 def fill_of(text: str) -> Any:
-    """--fill as `Scene.from_photo` takes it."""
+    """What lies beyond a print, as `Scene.from_photo` takes it: '0.5', '0,0.2,1', 'mean' or 'edge'.
+
+    Raises:
+        InputError: something else.
+    """
     if text in ("mean", "edge"):
         return text
     try:
         values = tuple(float(x) for x in text.split(","))
     except ValueError:
-        raise SiameError(
-            f"--fill {text}: give a grey level (0 to 1), three of them (r,g,b), 'mean' or 'edge'"
-        ) from None
+        values = ()
     if len(values) not in (1, 3) or not all(0 <= x <= 1 for x in values):
-        raise SiameError(f"--fill {text}: give a grey level (0 to 1), three of them (r,g,b), 'mean' or 'edge'")
+        raise InputError(
+            f"fill {text}: give a grey level (0 to 1), three of them (r,g,b), 'mean' or 'edge'", "fill"
+        ) from None
     return values[0] if len(values) == 1 else values
 
 
 def camera_of(yaml: Path | None, fov: float | None, default: Camera) -> Camera:
-    """--camera or --fov, else the default."""
+    """A camera by its calibration file or its field of view [deg]; otherwise the default.
+
+    Raises:
+        InputError: both, or a field of view that no pinhole has.
+    """
     from siame_se3.geometry.camera import Camera
 
     if yaml is not None and fov is not None:
-        raise SiameError("--camera and --fov: give one of them; the file has the field of view in it")
+        raise InputError("a camera's file has its field of view in it; give one of them", "camera", "fov")
     if fov is not None and not 1 <= fov <= 170:
-        raise SiameError(f"--fov {fov}: give the field of view across the image in degrees, from 1 to 170")
+        raise InputError(f"field of view {fov:g}: give degrees across the image, from 1 to 170", "fov")
     if fov is not None:
         return Camera.from_fov(math.radians(fov), default.width, default.height)
     return Camera.from_yaml(yaml) if yaml is not None else default
 
 
-def check_writable(path: Path | None, option: str) -> None:
-    """Say now, not after hours of work, that a result cannot be written."""
+def check_writable(path: Path | None, option: str, kinds: tuple[str, ...] = ()) -> None:
+    """Say now, not after hours of work, that a result cannot be written.
+
+    Args:
+        path: of the result; None for none.
+        option: its flag.
+        kinds: endings that the name may have; empty for any.
+
+    Raises:
+        InputError: a folder, a place that cannot be written, or a name of another kind.
+    """
     if path is None or (path.exists() and not path.is_file() and not path.is_dir()):  # a device or a FIFO is written to
         return
+    setting = option.removeprefix("--").replace("-", "_")
+    if kinds and path.suffix.lower() not in kinds:
+        raise InputError(
+            f"{path}: this cannot be written as {path.suffix or 'a file without an ending'}; give a name that ends in {' or '.join(kinds)}",
+            setting,
+        )
     if path.is_dir():
-        raise SiameError(f"{option} {path}: a folder; give a file name")
+        raise InputError(f"{path}: a folder; give a file name", setting)
     if path.exists() and not os.access(path, os.W_OK):
-        raise SiameError(f"{option} {path}: that file cannot be written; give another place")
+        raise InputError(f"{path}: that file cannot be written; give another place", setting)
     folder = Path(os.path.realpath(path)).parent  # what a link points to is written
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SiameError(f"{option} {path}: {error.strerror}; give a place that can be written") from None
+        raise InputError(f"{path}: {error.strerror}; give a place that can be written", setting) from None
     if not os.access(folder, os.W_OK):
-        raise SiameError(f"{option} {path}: that folder cannot be written; give another place")
+        raise InputError(f"{path}: that folder cannot be written; give another place", setting)
+
+
+FIGURES = (".png", ".pdf", ".svg")
+"""Endings of figures."""

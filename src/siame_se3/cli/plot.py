@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from siame_se3.cli.options import check_writable, fill_of
-from siame_se3.errors import SiameError
+from siame_se3.cli.options import FIGURES, check_writable, fill_of
+from siame_se3.errors import InputError
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw the figure of a saved trajectory (siame servo --save): images, errors, twists, 3D paths."""
+    """Draw the figure of saved runs: images, errors, twists, paths."""
 
     trajectory: Positional[Path]
     """An .npz that 'siame servo --save' wrote."""
@@ -22,7 +22,7 @@ class Plot:
     scene: Path | None = None
     """Photo of the scene, if it is no longer where the run found it."""
     run: int | None = None
-    """Which run to show in images and twists; default: the one with the largest start error among the converged."""
+    """Number of the run that images and twists show; default: of the converged, the one that started farthest away."""
 
     def __call__(self) -> None:
         from siame_se3.analysis import plots
@@ -31,21 +31,24 @@ class Plot:
         from siame_se3.scenes.planar import Scene
         from siame_se3.servo.trajectory import Trajectory
 
-        check_writable(self.out, "--out")
+        check_writable(self.out, "--out", FIGURES)
         trajectory = Trajectory.load(self.trajectory)
+        count = trajectory.T_wc.shape[1]
+        if self.run is not None and not 0 <= self.run < count:
+            raise InputError(f"run {self.run}: the trajectory has runs 0 to {count - 1}", "run")
         s = trajectory.settings
         try:
             camera = from_dict(Camera, s["camera"], str(self.trajectory))
             scene = Scene.from_photo(self.scene or s["scene"], s["width"], fill=fill_of(s["fill"]))
         except KeyError as error:
-            raise SiameError(
-                f"{self.trajectory}: its settings lack {error}; save it again with 'siame servo --save'"
+            raise InputError(
+                f"{self.trajectory}: its settings lack {error}; give a file that 'siame servo --save' wrote"
             ) from None
         count = trajectory.T_wc.shape[1]
         if not count:
-            raise SiameError(f"{self.trajectory}: it has no runs; there is nothing to draw")
+            raise InputError(f"{self.trajectory}: it has no runs; there is nothing to draw")
         if self.run is not None and not 0 <= self.run < count:
-            raise SiameError(f"--run {self.run}: the trajectory has runs 0 to {count - 1}")
+            raise InputError(f"run {self.run}: the trajectory has runs 0 to {count - 1}", "run")
         side = min(1.0, 512 / max(camera.size))  # no panel has more pixels
         drawn = camera.resized(max(2, round(side * camera.width)), max(2, round(side * camera.height)))
         plots.save(plots.overview(trajectory, scene, drawn, run=self.run), self.out)

@@ -7,34 +7,53 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from siame_se3.cli.options import camera_of, check_writable, fill_of
-from siame_se3.errors import SiameError
+from siame_se3.cli.options import FIGURES, LawName, PlantName, camera_of, check_writable, fill_of, plant_name
+from siame_se3.cli.status import Status
+from siame_se3.errors import InputError, LawError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware, model_file
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.photometric import DVS
-from siame_se3.laws.registry import LAWS, controller_for
+from siame_se3.laws.registry import REGISTRY as LAWS
+from siame_se3.laws.registry import controller_for
 from siame_se3.plants.arm import ArmConfig
+from siame_se3.plants.registry import REGISTRY as PLANTS
+from siame_se3.plants.registry import plant_for
 from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.poses import Workspace, starts_from_csv
+from siame_se3.scenes.registry import scene_for
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.safety import Safety
 from siame_se3.servo.simulation import Task, simulate, simulate_on_arm
 
+if TYPE_CHECKING:
+    from siame_se3.geometry.camera import Camera
+    from siame_se3.laws.types import View
+    from siame_se3.networks.checkpoint import Model
+    from siame_se3.scenes.types import Scene
+    from siame_se3.servo.trajectory import Trajectory
+
 
 @dataclass(frozen=True)
 class Servo:
-    """Servo simulated cameras over a scene and print a table; write runs.csv, trajectories, a figure."""
+    """Run a law from many start poses in simulation; print how well it ends.
+
+    Without options: the bundled model over the bundled photo. A table of the runs, their trajectories and a figure are written
+    where it is asked to. Exit status 1 if no run converged.
+    """
+
+    essential = ("model", "scene", "width", "law", "runs", "servo.gain", "figure")
 
     model: Path | None = None
     """Model that 'siame train' wrote, or the name of a bundled one: coffee (of the bundled photo, the default without --scene),
     any-scene (for photos that no training has seen)."""
     scene: Path | None = None
-    """Photo of the scene; default: the bundled one."""
+    """Photo of the scene; default: the bundled one. Or a scene that a package brings: its name, or package.module:Name."""
     width: float | None = None
     """Width of the scene [m]; default: what the model was trained for."""
     distance: float | None = None
@@ -43,10 +62,11 @@ class Servo:
     """ROS camera_info YAML; default: the camera that the model was trained for."""
     fov: float | None = None
     """Or its field of view across the (square) image [deg]."""
-    law: Literal[LAWS] = "handoff"  # type: ignore[valid-type]  # tyro reads the tuple's names
-    """Which law. handoff: the network (pbvs-sift for a --scene without --model), then dvs-light; neural: the network alone;
-    dvs, dct: photometric, on pixels or their DCT; dvs-light: photometric, with lamps, gain and bias fitted along with the
-    motion; pbvs-sift, pbvs-orb, ibvs-sift, ibvs-orb: matched points; pbvs, ibvs, 2.5d: laws that know the simulator's poses."""
+    law: LawName = "handoff"
+    """handoff: the network (pbvs-sift for a --scene without --model), then dvs-light; neural: the network alone; dvs, dct:
+    photometric, on pixels or their DCT; dvs-light: photometric, with lamps, gain and bias fitted along with the motion; pbvs-sift,
+    pbvs-orb, ibvs-sift, ibvs-orb: matched points; pbvs, ibvs, 2.5d: laws that know the simulator's poses. Or a law of your own:
+    package.module:Name."""
     runs: int = 1000
     """How many starts."""
     seed: int = 7
@@ -64,11 +84,12 @@ class Servo:
     """Write a figure (.png, .pdf or .svg)."""
     fill: str = "0"
     """What lies beyond the print: grey level 0 to 1, r,g,b, 'mean' or 'edge'."""
-    plant: Literal["homography", "arm"] = "homography"
-    """homography: free-flying cameras, all runs at once. arm: a 6-DOF arm with the camera in its hand, in MuJoCo (pip install
-    'siame-se3[mujoco]'), one run after the other; starts that it cannot reach are passed over."""
+    plant: PlantName = "flying"
+    """flying: free-flying cameras, all runs at once. arm: a 6-DOF arm that carries the camera, in MuJoCo (pip install
+    "siame-se3[mujoco]"), one run after the other; starts that it cannot reach are passed over. Or a plant of your own:
+    package.module:Name."""
     arm: ArmConfig = field(default_factory=ArmConfig)
-    """Options of the arm: light, latency, noise, what is wrong about hand-eye transform and focal length."""
+    """Options of the arm: light, latency, noise, errors of the assumed hand-eye transform and focal length."""
     safety: Safety = field(default_factory=Safety)
     """Of the arm: limits of twists, and when it stands still (docs/safety.md)."""
     engine: str = "auto"
@@ -82,41 +103,85 @@ class Servo:
     light: LightDVS = field(default_factory=LightDVS)
     """Options of dvs-light, which ends a hand-off too."""
     points: MatchedPoints = field(default_factory=MatchedPoints)
-    """Options of matched points; --law says which of them."""
+    """Options of the laws on matched points."""
 
-    def __call__(self) -> None:
+    def __call__(self) -> int:
         from siame_se3.analysis import metrics, plots
         from siame_se3.networks import checkpoint
         from siame_se3.scenes.planar import Scene
 
-        if self.runs < 1:
-            raise SiameError(f"--runs {self.runs}: give 1 or more")
-        for path, option in ((self.out, "--out"), (self.save, "--save"), (self.figure, "--figure")):
-            check_writable(path, option)
-        if self.law == "neural" and self.scene is not None and self.model is None:
-            raise SiameError(
-                f"--scene {self.scene}: the bundled photo's model knows that one only; give --model FILE, --model any-scene, or --law handoff"
-            )
+        plant = plant_name(self.plant)
+        self._check(plant)
         learned = self.law == "neural" or (self.law == "handoff" and self.scene is None) or self.model is not None
         model = checkpoint.load(model_file(self.model)) if learned else None
         if self.law == "handoff" and model is None:
             print(
-                f"no --model for {self.scene}: the hand-off begins with matched points (pbvs-sift); or give --model any-scene"
+                f"no model of {self.scene}: the hand-off begins with matched points (pbvs-sift); or give --model any-scene"
+            )
+        width = self.width if self.width is not None else model.scene_width if model else 0.8
+        scene = scene_for(self.scene, width, fill_of(self.fill))
+        camera = camera_of(self.camera, self.fov, model.camera if model else default_camera(224)).square()
+        if self.figure and not isinstance(scene, Scene):
+            raise InputError(f"scene {scene.name}: figures show a photo's print, and this is none", "figure")
+        trajectory, desired, last = self._simulate(plant, scene, camera, model)
+        table = metrics.rows(trajectory)
+        summary = metrics.summary(table)
+        took = trajectory.settings["seconds"]
+        title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {took} s, {hardware()}"
+        print(metrics.format_summary(summary, title))
+        if self.out:
+            metrics.write_csv(table, self.out)
+        if self.save:
+            trajectory.save(self.save)
+        if self.figure:
+            plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
+        if summary.converged_percent == 0:
+            print("no run converged: are scene, width, distance and camera those of the model?", file=sys.stderr)
+            return Status.NOT_CONVERGED
+        return Status.DONE
+
+    def _check(self, plant: str) -> None:
+        """Refuse what cannot work, before anything is loaded.
+
+        Raises:
+            InputError: what that is.
+        """
+        if self.runs < 1:
+            raise InputError(f"{self.runs} runs: give 1 or more", "runs")
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"seed {self.seed}: give a number from 0 to {2**31 - 1}", "seed")
+        check_writable(self.out, "--out")
+        check_writable(self.save, "--save")
+        check_writable(self.figure, "--figure", FIGURES)
+        LAWS.load(self.law)
+        PLANTS.load(plant)
+        if self.law == "neural" and self.scene is not None and self.model is None:
+            raise LawError(
+                f"scene {self.scene}: the bundled photo's model knows that photo only; give a model of this one, 'any-scene', "
+                "or take the law handoff",
+                *("model", "law"),
             )
         if self.model is not None and self.scene is None and model_file(self.model) != bundled(BUNDLED_MODEL):
-            raise SiameError(f"--model {self.model}: give a photo of the scene too, --scene PHOTO")
-        width = self.width or (model.scene_width if model else 0.8)
-        distance = self.distance or (model.distance if model else 0.6)
-        photo = self.scene or bundled(BUNDLED_PHOTO)
-        scene = Scene.from_photo(photo, width, fill=fill_of(self.fill))
-        camera = camera_of(self.camera, self.fov, model.camera if model else default_camera(224)).square()
+            raise InputError(f"model {self.model}: give a photo of its scene too", "scene")
+        if self.perturb and plant != "flying":
+            raise InputError(
+                "disturbances of the images are for flying cameras; the arm has its own",
+                *("arm.lamps", "arm.gloss", "arm.noise"),
+            )
+        fill_of(self.fill)
+        if self.starts_from not in ("table1", "wide"):
+            starts_from_csv(self.starts_from, Workspace())
+
+    def _simulate(self, plant: str, scene: Scene, camera: Camera, model: Model | None) -> tuple[Trajectory, View, View]:
+        """The runs, the views at the desired poses, and those at the end."""
         conditions = self.conditions if self.perturb else None
-        settings = {
+        distance = self.distance if self.distance is not None else model.distance if model else 0.6
+        settings: dict[str, Any] = {
             "command": " ".join(["siame", *sys.argv[1:]]),
             "law": self.law,
-            "model": str(self.model or BUNDLED_MODEL) if learned else None,
-            "scene": str(photo),
-            "width": width,
+            "model": str(self.model or BUNDLED_MODEL) if model else None,
+            "scene": str(self.scene or bundled(BUNDLED_PHOTO)),
+            "width": scene.width,
             "fill": self.fill,
             "distance": distance,
             "starts_from": self.starts_from,
@@ -126,27 +191,17 @@ class Servo:
         }
         controller = controller_for(self.law, model, self.engine, self.dvs, self.light, self.points)
         task = Task(scene, camera, self.starts_from, self.runs, self.seed, distance, conditions)
-        if self.plant == "arm":
-            if self.perturb:
-                raise SiameError(
-                    "--perturb: of the homography plant; the arm has --arm.lamps, --arm.gloss, --arm.noise"
-                )
-            settings |= {"plant": "arm", "arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
-            trajectory, desired, last = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings)
-            if passed := trajectory.settings["out_of_reach"]:
-                print(f"{passed} starts were out of the arm's reach and passed over")
-            most = (trajectory.twist.abs() / trajectory.twist.new_tensor(self.safety.max_twist)).max()
-            ends = Counter(reason.split(":")[0] for reason in trajectory.reason)
-            print(f"runs ended: {', '.join(f'{reason} ({n})' for reason, n in ends.most_common())}; ", end="")
-            print(f"the largest twist was {100 * float(most):.0f} % of its limit")
-        else:
-            trajectory, desired, last = simulate(controller, task, self.servo, settings)
-        table = metrics.rows(trajectory)
-        title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {trajectory.settings['seconds']} s, {hardware()}"
-        print(metrics.format_summary(metrics.summary(table), title))
-        if self.out:
-            metrics.write_csv(table, self.out)
-        if self.save:
-            trajectory.save(self.save)
-        if self.figure:
-            plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
+        if plant == "flying":
+            return simulate(controller, task, self.servo, settings)
+        settings["plant"] = plant
+        if plant != "arm":
+            return simulate(controller, task, self.servo, settings, plant=plant_for(plant, scene, camera))
+        settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
+        trajectory, desired, last = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings)
+        if passed := trajectory.settings["out_of_reach"]:
+            print(f"{passed} starts were out of the arm's reach and passed over")
+        most = (trajectory.twist.abs() / trajectory.twist.new_tensor(self.safety.max_twist)).max()
+        ends = Counter(reason.split(":")[0] for reason in trajectory.reason)
+        print(f"runs ended: {', '.join(f'{reason} ({n})' for reason, n in ends.most_common())}; ", end="")
+        print(f"the largest twist was {100 * float(most):.0f} % of its limit")
+        return trajectory, desired, last

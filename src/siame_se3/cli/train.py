@@ -15,6 +15,7 @@ from tyro.conf import Positional, arg
 from siame_se3.cli.options import camera_of, check_writable, fill_of
 from siame_se3.errors import InputError
 from siame_se3.files import model_file
+from siame_se3.files.optional import needs
 from siame_se3.geometry.camera import default_camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a network on one photo of a flat scene (or on several), and save it.
+    """Train a network on a photo of your scene.
 
-    Views of the photo are rendered on the fly; nothing is downloaded, no data set is made. Press Ctrl-C at any moment and
+    The scene is flat; several photos give one network for several scenes. Views of the photo are rendered on the fly; nothing is downloaded, no data set is made. Press Ctrl-C at any moment and
     run the same command again: it goes on from the state that is saved every 30 s.
     """
+
+    essential = ("photos", "out", "width", "distance", "minutes", "camera", "fov")
 
     photos: Positional[tuple[Path, ...]]
     """Photo of the scene, square to it; several photos or folders give one network for several scenes."""
@@ -187,9 +190,7 @@ class _TrainLog:
         from siame_se3.training.processes import world
 
         if self.command.tensorboard is not None and world()[0] == 0:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(self.command.tensorboard))
+            self.writer = needs("torch.utils.tensorboard", "train").SummaryWriter(str(self.command.tensorboard))
         return Callbacks(self.report, self.evaluate if self.command.eval_runs > 0 else None, card=self.card)
 
     def card(self) -> dict[str, Any]:

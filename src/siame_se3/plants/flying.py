@@ -14,8 +14,8 @@ from siame_se3.laws.types import View
 from siame_se3.plants import mismatch as mismatches
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.scenes.conditions import Augmentation, Conditions, apply, draw, draw_patches
-from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.render import render
+from siame_se3.scenes.types import Scene
 
 
 class FlyingCameras:
@@ -70,9 +70,7 @@ class FlyingCameras:
         return mismatches.images(self._mismatch, self.scene, self.camera, poses, numbers, self._seed, twist)
 
     def _view(self, images: Tensor, T_wc: Tensor) -> View:
-        # distance along the optical axis: t_z + Z R_zz = 0
-        Z = -T_wc[..., 2, 3] / T_wc[..., 2, 2]
-        return View(images, T_wc, Z, self.camera)
+        return View(images, T_wc, self.scene.distance(T_wc), self.camera)
 
     def reset(self, start: Float[Tensor, "n 4 4"] | None) -> View:
         """Put one camera at each start pose and look.

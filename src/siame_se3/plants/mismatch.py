@@ -13,8 +13,8 @@ from siame_se3.errors import InputError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel, points_on_plane
-from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.render import render
+from siame_se3.scenes.types import Scene
 
 
 @dataclass(frozen=True)

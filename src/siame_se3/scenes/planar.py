@@ -11,10 +11,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from siame_se3.errors import SceneError
+from siame_se3.geometry.camera import Camera
 from siame_se3.images.luma import LUMA
 
 Fill = float | tuple[float, float, float] | Literal["mean", "edge"]
@@ -119,6 +120,18 @@ class Scene:
                 levels.append(F.interpolate(previous, size=((h + 1) // 2, (w + 1) // 2), mode="area")[0])
             self.pyramids[device] = levels
         return self.pyramids[device]
+
+    def render(
+        self, camera: Camera, T_wc: Float[Tensor, "*B 4 4"], antialias: bool = True
+    ) -> tuple[Float[Tensor, "*B 3 h w"], Bool[Tensor, "*B h w"]]:
+        """What cameras at T_wc see, and which pixels see the print: see `render`."""
+        from siame_se3.scenes.render import render
+
+        return render(self, camera, T_wc, antialias)
+
+    def distance(self, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B"]:
+        """From each camera along its optical axis to the plane z = 0 [m]: t_z + Z R_zz = 0."""
+        return -T_wc[..., 2, 3] / T_wc[..., 2, 2]
 
     def grey(self) -> Scene:
         """The same scene without colour (ITU-R 601 luma in all three channels)."""

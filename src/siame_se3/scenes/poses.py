@@ -18,7 +18,7 @@ from siame_se3.files import read_text
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import pixel_from_plane, points_on_plane
-from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.types import Scene
 
 _GRID = 16  # overlap and visibility are counted on a grid of 16 x 16 pixels
 _ROUNDS = 2000  # of draws, at most
@@ -264,6 +264,21 @@ def starts_from_csv(path: str | Path, workspace: Workspace) -> tuple[Float[Tenso
     return T_wd, T_wd @ lie.pose_from_vector(torch.tensor(rows, dtype=torch.float64))
 
 
+def require_desired_views(scene: Scene, camera: Camera, workspace: Workspace) -> None:
+    """Refuse at once a set-up whose desired cameras never see half of an image of the scene, as `table1_starts` wants.
+
+    Raises:
+        SceneError: the scene is too small or too far for this camera.
+    """
+    drawn = desired_poses(4096, workspace, torch.Generator().manual_seed(0))
+    if float(visible(scene, camera, drawn).max()) < 0.5:
+        raise SceneError(
+            f"starts on {scene.name}: no desired camera sees the scene in half of its image; "
+            "check its width, the camera's distance and its field of view",
+            *("width", "distance"),
+        )
+
+
 def draw_starts(
     source: str, n: int, scene: Scene, camera: Camera, workspace: Workspace, seed: int
 ) -> tuple[Float[Tensor, "n 4 4"], Float[Tensor, "n 4 4"]]:
@@ -275,6 +290,7 @@ def draw_starts(
     """
     generator = torch.Generator().manual_seed(seed)
     if source == "table1":
+        require_desired_views(scene, camera, workspace)
         return table1_starts(n, scene, camera, workspace, generator)
     if source == "wide":
         return wide_starts(n, scene, camera, workspace, generator)

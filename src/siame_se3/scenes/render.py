@@ -15,6 +15,7 @@ from torch import Tensor
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.types import Scene as AnyScene
 
 _CHUNK_PIXELS = 4_000_000  # rendered at once, to bound the memory
 
@@ -94,7 +95,7 @@ def _render(scene: Scene, camera: Camera, T_wc: Tensor, antialias: bool) -> tupl
 
 
 def render(
-    scene: Scene, camera: Camera, T_wc: Float[Tensor, "*B 4 4"], antialias: bool = True
+    scene: AnyScene, camera: Camera, T_wc: Float[Tensor, "*B 4 4"], antialias: bool = True
 ) -> tuple[Float[Tensor, "*B 3 h w"], Bool[Tensor, "*B h w"]]:
     """Images that cameras at T_wc see, and the mask of pixels that see the print.
 
@@ -105,8 +106,10 @@ def render(
         antialias: False for plain bilinear with a hard border (ViSP's, OpenCV's).
 
     Returns:
-        RGB in [0, 1] float32 on T_wc's device, and the mask.
+        RGB in [0, 1] float32 on T_wc's device, and the mask. A scene of another kind renders itself.
     """
+    if not isinstance(scene, Scene):
+        return scene.render(camera, T_wc, antialias)
     batch, (h, w) = T_wc.shape[:-2], camera.size
     poses = T_wc.reshape(-1, 4, 4)
     chunk = max(1, _CHUNK_PIXELS // (h * w))

@@ -18,9 +18,10 @@ from siame_se3.laws.types import Controller, View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.mismatch import Mismatch
+from siame_se3.plants.types import Plant
 from siame_se3.scenes.conditions import Augmentation
-from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
+from siame_se3.scenes.types import Scene
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
@@ -65,8 +66,12 @@ def simulate(
     config: ServoConfig,
     settings: dict[str, Any] | None = None,
     quiet: bool = False,
+    plant: Plant | None = None,
 ) -> tuple[Trajectory, View, View]:
-    """All runs of a task in one batch, by flying cameras; the trajectory, the desired views, and the last ones.
+    """All runs of a task in one batch; the trajectory, the desired views, and the last ones.
+
+    Args:
+        plant: cameras of another kind than `FlyingCameras`; it is put at the desired poses too, to look from there.
 
     Raises:
         SceneError: a desired camera sees nothing of the scene.
@@ -74,8 +79,12 @@ def simulate(
     from tqdm import tqdm
 
     T_wd, T_wc = task.draw()
-    plant = FlyingCameras(task.scene, task.camera, conditions=task.disturbance, seed=task.seed, mismatch=task.mismatch)
-    desired = plant.look(T_wd)
+    if plant is None:
+        plant = FlyingCameras(
+            task.scene, task.camera, conditions=task.disturbance, seed=task.seed, mismatch=task.mismatch
+        )
+    look = plant.look if isinstance(plant, FlyingCameras) else plant.reset
+    desired = look(T_wd)
     assert desired.image is not None
     if float(desired.image.flatten(-3).std(-1).min()) < _LEAST_CONTRAST:
         raise SceneError(
@@ -92,7 +101,7 @@ def simulate(
         trajectory = servo(plant, controller, desired, T_wc, config, settings, report)
         bar.update(len(T_wc) - bar.n)
     _note(trajectory, began)
-    return trajectory, desired, plant.look(trajectory.T_wc[-1])
+    return trajectory, desired, look(trajectory.T_wc[-1])
 
 
 def simulate_on_arm(

@@ -1,0 +1,146 @@
+"""The program `siame`: from a command line to a command, its exit status, and one clear line where something is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Any
+
+from siame_se3.cli.commands import COMMANDS
+from siame_se3.cli.status import Status
+from siame_se3.errors import InputError, SiameError
+
+_COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command line (by default the program's own), and exit with its status."""
+    status = _run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit status of a command line; what is wrong goes to standard error."""
+    name = arguments[0] if arguments else ""
+    command: Any = None
+    try:
+        command = parse(arguments)
+        return Status.DONE if command is None else command() or Status.DONE
+    except SiameError as error:
+        return _wrong(_with_flags(error, name))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return Status.DONE
+        return _wrong(os_error_line(error))
+    except EOFError:
+        return _wrong("the input ended before an answer came; run this in a terminal")
+    except KeyboardInterrupt:
+        resumes = command is not None and COMMANDS[name].resumes
+        print("siame: stopped" + "; the same command goes on where it was" * resumes, file=sys.stderr)
+        return Status.INTERRUPTED
+
+
+def parse(arguments: list[str]) -> Any:
+    """The command of a command line, not run yet; None for one that asks for help or the version, which is printed.
+
+    Raises:
+        InputError: no such command.
+        SystemExit: an option or a value that the command does not have.
+    """
+    from siame_se3.cli import help as texts
+
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if name in (*texts.HELP, texts.HELP_ALL):
+        print(texts.overview())
+        return None
+    if name == "--version":
+        import siame_se3
+
+        print(f"siame {siame_se3.__version__}")
+        return None
+    if name in _COMPLETION:
+        return _all_commands(arguments)
+    if name not in COMMANDS:
+        raise InputError(f"{name}: no such command; {_near(name)}")
+    asked = set(rest)
+    if asked & {*texts.HELP, texts.HELP_ALL}:
+        texts.print_help(name, whole=texts.HELP_ALL in asked)
+        return None
+    import tyro
+
+    _find_modules_here(rest)
+    return tyro.cli(COMMANDS[name].load(), prog=f"siame {name}", args=rest)
+
+
+def _find_modules_here(arguments: list[str]) -> None:
+    """Let 'module:Name' be a module in the folder that the command runs in; installed modules come first."""
+    here = os.getcwd()
+    if here not in sys.path and any(re.fullmatch(r"[\w.]+:[\w.]+", word) for word in arguments):
+        sys.path.append(here)
+
+
+def _all_commands(arguments: list[str]) -> Any:
+    """The parser of all commands at once: what the shells' completion scripts are made from."""
+    import tyro
+
+    commands = {name: command.load() for name, command in COMMANDS.items()}
+    return tyro.extras.subcommand_cli_from_dict(commands, prog="siame", args=arguments)
+
+
+def _near(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, COMMANDS, 1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
+
+
+def _wrong(line: str) -> int:
+    print(f"siame: {line}", file=sys.stderr)
+    return Status.WRONG_INPUT
+
+
+def _with_flags(error: SiameError, name: str) -> str:
+    """An error's message, and the flags of the settings that would help where the message does not have them."""
+    from siame_se3.cli.flags import flags_for
+
+    if not error.settings or name not in COMMANDS:
+        return str(error)
+    helpful = [flag for flag in flags_for(COMMANDS[name].load(), error.settings) if flag not in str(error)]
+    return f"{error} ({', '.join(helpful)})" if helpful else str(error)
+
+
+def os_error_line(error: OSError) -> str:
+    """One line on an error of the operating system: the file that it names, or what was lost."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.filename is not None:
+        other = f" -> {error.filename2}" if error.filename2 is not None else ""
+        return f"{error.filename}{other}: {reason}"
+    if isinstance(error, ConnectionError):
+        return f"a connection was lost: {reason}; see that the other side runs, and start again"
+    if isinstance(error, TimeoutError):
+        return f"no answer in time: {reason}; see that the other side runs, and start again"
+    return f"the system refused something: {reason}"
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads standard output any more ('siame ... | head'): then what is left to be printed goes nowhere."""
+    import select
+
+    try:
+        place = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file of the system, as in tests
+        return False
+    poll = select.poll()
+    poll.register(place, 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, place)
+    os.close(nowhere)
+    return True
