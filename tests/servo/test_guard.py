@@ -87,7 +87,8 @@ def test_limits_keep_the_direction() -> None:
         ("late", "stale image", 0.0),
         ("freezes", "frozen image", Safety().frozen + 0.04),
         ("black", "the view changed", 0.0),
-        ("hand", "the view changed", 0.0),
+        ("occluded", "the view changed", 0.0),
+        ("flickers", "has not moved", 0.3),
     ],
 )
 @pytest.mark.parametrize("frames", [9, 14, 21])

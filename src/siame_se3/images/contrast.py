@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+_SAMPLES = 2048  # pixels that tell an image's contrast
+_TURN = (
+    0.7548776662466927,
+    0.5698402909980532,
+)  # of the R2 sequence (Roberts 2018): it fills a square evenly, in no rows or columns
+
+
+@lru_cache(maxsize=8)
+def _places(h: int, w: int) -> Int[Tensor, "p"]:
+    """Pixels spread evenly over an image, in no regular pattern that stripes could be in step with; all of them in a small image."""
+    if h * w <= _SAMPLES:
+        return torch.arange(h * w)
+    k = torch.arange(1, _SAMPLES + 1, dtype=torch.float64)
+    rows, columns = (((k * turn) % 1.0 * n).long() for turn, n in zip(_TURN, (h, w), strict=True))
+    return rows * w + columns
 
 
 def contrast(image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n"]:
-    """Of each image, the largest standard deviation of a channel, from every 31st pixel; on the CPU."""
-    some = image.detach().flatten(2)[..., ::31]
+    """Of each image, the largest standard deviation of a channel, from some 2000 of its pixels; on the CPU."""
+    some = image.detach().flatten(2)[..., _places(*image.shape[2:]).to(image.device)]
     some = some if some.dtype == torch.float64 else some.float()
     return some.std(2, correction=0).amax(1).cpu()
 

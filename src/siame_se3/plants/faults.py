@@ -14,7 +14,8 @@ from siame_se3.errors import InputError
 from siame_se3.laws.types import Controller, Law, Output, State, View
 from siame_se3.plants.types import Plant, WrappedPlant
 
-CAMERA_FAULTS = ("stops", "freezes", "black", "late", "hand")
+CAMERA_FAULTS = ("stops", "freezes", "flickers", "black", "late", "occluded")
+ROBOT_FAULTS = ("carried", "pose NaN", "applied NaN")
 
 
 class FaultyCamera(WrappedPlant):
@@ -22,8 +23,9 @@ class FaultyCamera(WrappedPlant):
 
     Args:
         plant: the sound one, whose views have images.
-        kind: 'stops': no image comes any more, the last one grows old. 'freezes': images come, always the same. 'black'. 'late': images
-            come `late` s late, and say so. 'hand': a hand covers `covered` of the view.
+        kind: 'stops': no image comes any more, the last one grows old. 'freezes': images come, always the same.
+            'flickers': so, but for one pixel that changes, as a clock in the picture does. 'black'. 'late': images come `late` s late,
+            and say so. 'occluded': a hand covers `covered` of the view.
         at: from this time after the reset on [s].
         late: see above [s]. covered: share of the view.
     """
@@ -31,7 +33,7 @@ class FaultyCamera(WrappedPlant):
     def __init__(
         self,
         plant: Plant,
-        kind: Literal["stops", "freezes", "black", "late", "hand"],
+        kind: Literal["stops", "freezes", "flickers", "black", "late", "occluded"],
         at: float,
         late: float = 0.3,
         covered: float = 0.6,
@@ -67,6 +69,11 @@ class FaultyCamera(WrappedPlant):
             return replace(view, image=last.image, age=last.age + self.time - self.at + self.dt)
         if self.kind == "freezes":
             return replace(view, image=last.image)
+        if self.kind == "flickers":
+            assert last.image is not None
+            image = last.image.clone()
+            image[..., 0, 0] = 0.5 * (round(self.time / self.dt) % 2)
+            return replace(view, image=image)
         if self.kind == "late":
             return replace(view, image=last.image, age=view.age + (len(self._past) - 1) * self.dt)
         if self.kind == "black":
@@ -76,6 +83,49 @@ class FaultyCamera(WrappedPlant):
         skin = image.new_tensor([0.75, 0.55, 0.45])[:, None, None]
         image[..., : round(self.covered * w)] = skin * (1 + 0.05 * torch.sin(torch.arange(h) / 9.0))[:, None]
         return replace(view, image=image)
+
+
+class FaultyRobot(WrappedPlant):
+    """A plant whose robot fails at a moment.
+
+    Args:
+        plant: the sound one, which measures its pose.
+        kind: 'carried': the camera moves by `drift` on top of what is commanded. 'pose NaN', 'applied NaN': the robot reports a pose, or a
+            motion, that is not finite.
+        at: from this time after the reset on [s].
+        drift: camera-frame twist [m/s, rad/s].
+    """
+
+    def __init__(
+        self,
+        plant: Plant,
+        kind: Literal["carried", "pose NaN", "applied NaN"],
+        at: float,
+        drift: tuple[float, ...] = (0.0, 0.2, 0.0, 0.0, 0.0, 0.0),
+    ) -> None:
+        if kind not in ROBOT_FAULTS:
+            raise InputError(f"fault '{kind}': use one of {', '.join(ROBOT_FAULTS)}")
+        super().__init__(plant)
+        self.kind, self.at, self.drift, self.time = kind, at, drift, 0.0
+
+    def reset(self, start: Float[Tensor, "n 4 4"] | None) -> View:
+        """See `Plant`."""
+        self.time = 0.0
+        return self.plant.reset(start)
+
+    def step(self, v: Float[Tensor, "n 6"]) -> tuple[View, Float[Tensor, "n 6"]]:
+        """See `Plant`."""
+        failing = self.time >= self.at - 1e-9
+        self.time += self.dt
+        if not failing:
+            return self.plant.step(v)
+        if self.kind == "carried":
+            return self.plant.step(v + v.new_tensor(self.drift))
+        view, applied = self.plant.step(v)
+        if self.kind == "applied NaN":
+            return view, applied * torch.nan
+        assert view.T_wc is not None
+        return replace(view, T_wc=view.T_wc * torch.nan), applied
 
 
 @dataclass(frozen=True)
