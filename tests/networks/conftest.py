@@ -35,7 +35,7 @@ def lean(tiny: NetworkConfig) -> Lean:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = SiameseNetwork(replace(tiny, **(few | changes)))
-            stride = 32 if network.config.pooling == "average" else network.config.stride
+            stride = 8 if network.config.pooling == "average" else network.config.stride
             layers = nn.Conv2d(3, network.channels, stride, stride), nn.BatchNorm2d(network.channels), nn.ReLU()
             average = (nn.AdaptiveAvgPool2d(1), nn.Flatten()) if network.config.pooling == "average" else ()
             network.backbone = nn.Sequential(*layers, *average)

@@ -15,7 +15,11 @@ from siame_se3.files import model_file
 
 @dataclass(frozen=True)
 class Export:
-    """Export a model to ONNX or OpenVINO: 'embed' (image -> S(I)) and 'step' (image, S(I*) -> output), and check them."""
+    """Write a model as ONNX or OpenVINO files, for programs without PyTorch, and check them.
+
+    Two files a format: 'embed' (image -> S(I)) and 'step' (image and the goal image's S(I*) -> output). Each is read back, run, and
+    compared with PyTorch.
+    """
 
     model: Positional[Path | None] = None
     """Model that 'siame train' wrote, or the name of a bundled one: coffee (the default), any-scene (for scenes that no training has seen)."""
