@@ -11,7 +11,6 @@ from torch import Tensor
 
 from siame_se3.errors import SiameError
 from siame_se3.networks.config import NetworkConfig
-from siame_se3.networks.engines import OpenVinoEngine, TorchEngine
 from siame_se3.networks.matching import Matching
 from siame_se3.networks.siamese import SiameseNetwork
 
@@ -107,13 +106,3 @@ def test_no_motion_is_none_whatever_the_cells_bias() -> None:
 def test_matching_and_descriptors_belong_together(tiny: NetworkConfig, changes: dict[str, str]) -> None:
     with pytest.raises(SiameError, match="does not read pooling"):
         replace(tiny, **changes)  # type: ignore[arg-type]  # names of fields
-
-
-@pytest.mark.parametrize("n", [1, 3])
-def test_openvino_says_the_same_at_any_batch_size(matching: NetworkConfig, n: int) -> None:
-    pytest.importorskip("openvino")
-    net = network(matching)
-    engine, plain = OpenVinoEngine(net, "f32", 1), TorchEngine(net)
-    images, s = rand(n, 3, 32, 32), plain.embed(rand(n, 3, 32, 32, seed=1))
-    v = plain.step(images, s)
-    torch.testing.assert_close(engine.step(images, s), v, rtol=0, atol=1e-4 * float(v.abs().max()))

@@ -1,20 +1,21 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import ModelError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
-from siame_se3.images.contrast import local_contrast
 from siame_se3.laws.pose import pbvs_velocity
-from siame_se3.networks.config import FitConfig, NetworkConfig
-from siame_se3.networks.pooling import HomographyPool
+from siame_se3.networks.config import FitConfig, FusionName, NetworkConfig, PoolingName
+from siame_se3.networks.fusion import FUSIONS as FUSION_CLASSES
+from siame_se3.networks.pooling import POOLINGS, HomographyPool
 from siame_se3.networks.siamese import SiameseNetwork
 
 FUSIONS = ["difference", "concatenation", "relative"]
@@ -268,21 +269,6 @@ def test_homography_pooling_trains_its_cells(tiny: NetworkConfig) -> None:
         assert float(p.grad.abs().max()) > 0, name
 
 
-def test_local_contrast_takes_no_notice_of_gain_and_bias() -> None:
-    images = rand(2, 3, 40, 40)
-    plain, lit = local_contrast(images, 7), local_contrast(0.6 * images + 0.2, 7)
-    assert float(plain.std()) > 0.5
-    assert float((plain - lit).abs().max()) < 0.02
-    ramp = torch.linspace(0.5, 1.5, 40)  # a slow lamp
-    assert float((local_contrast(images * ramp, 7) - plain).abs().mean()) < 0.05
-
-
-def test_local_contrast_of_a_flat_image_is_zero_and_of_noise_small() -> None:
-    assert float(local_contrast(torch.full((1, 3, 20, 20), 0.3), 7).abs().max()) < 1e-4
-    faint = 0.5 + 0.002 * randn(1, 3, 20, 20)
-    assert float(local_contrast(faint, 7).std()) < 0.2
-
-
 @pytest.mark.parametrize("size", [32, 40, 48])
 def test_image_size_need_not_be_a_multiple_of_the_stride(tiny: NetworkConfig, size: int) -> None:
     assert network(tiny, image_size=size).embed(rand(2, 3, size, size)).shape == (2, tiny.embedding)
@@ -291,6 +277,80 @@ def test_image_size_need_not_be_a_multiple_of_the_stride(tiny: NetworkConfig, si
 def test_same_seed_same_weights(tiny: NetworkConfig) -> None:
     a, b = network(tiny).state_dict(), network(tiny).state_dict()
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+SUMS = {  # printed by the code before the classes (revision 37eb243): torch.manual_seed(5), then of the state of
+    # SiameseNetwork(NetworkConfig(image_size=32, pooling=..., fusion=...)) the sum of each part's numbers
+    ("homography", "relative"): {"backbone": 1051.06305, "pool": 6.16841711, "head": 16.4827296},
+    ("homography", "geometric"): {"backbone": 1051.06305, "pool": 6.16841711},
+    ("descriptors", "matching"): {
+        "backbone": 1051.06305,
+        "pool": 1.62530398,
+        "matching": 10.0121709,
+        "head": 11.0501003,
+    },
+    ("spatial", "concatenation"): {"backbone": 1051.06305, "pool": 13.1110075, "head": 9.08176253},
+    ("average", "difference"): {"backbone": 4966.22904, "head": 13.6427916},
+}
+
+
+@pytest.mark.parametrize(("pooling", "fusion"), SUMS)
+def test_a_seed_gives_the_weights_that_it_gave_before(pooling: Any, fusion: Any) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        weights = SiameseNetwork(NetworkConfig(image_size=32, pooling=pooling, fusion=fusion)).state_dict()
+    sums: dict[str, float] = {}
+    for name, w in weights.items():
+        part = name.split(".")[0]
+        sums[part] = sums.get(part, 0.0) + float(w.double().sum())
+    assert sums == pytest.approx(SUMS[pooling, fusion], rel=1e-6)
+
+
+TOGETHER = {
+    "average": {"difference", "concatenation", "relative", "absolute"},
+    "spatial": {"difference", "concatenation", "relative", "absolute"},
+    "homography": {"difference", "concatenation", "relative", "absolute", "geometric"},
+    "descriptors": {"matching"},
+}
+
+
+@pytest.mark.parametrize("fusion", FUSION_CLASSES)
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_what_goes_together_and_what_does_not(tiny: NetworkConfig, pooling: Any, fusion: Any) -> None:
+    output: Any = "pose" if fusion == "absolute" else "velocity"
+    if fusion in TOGETHER[pooling]:
+        net = network(tiny, pooling=pooling, fusion=fusion, output=output)
+        assert isinstance(net.pool, POOLINGS[pooling])
+        assert isinstance(net.fusion, FUSION_CLASSES[fusion])
+        assert net.pool.size == net.embed(rand(1, 3, 32, 32)).shape[1]
+    else:
+        with pytest.raises(ModelError, match=f"'{fusion}' does not read pooling '{pooling}'; give pooling") as caught:
+            replace(tiny, pooling=pooling, fusion=fusion, output=output)
+        assert caught.value.settings == ("network.pooling", "network.fusion")
+
+
+def test_each_class_has_its_name_in_the_config() -> None:
+    assert set(POOLINGS) == set(get_args(PoolingName))
+    assert set(FUSION_CLASSES) == set(get_args(FusionName))
+
+
+def test_a_copy_of_a_network_is_all_its_own(tiny: NetworkConfig) -> None:
+    """The fusion of a copy works on the copy's weights."""
+    net = network(tiny)
+    s, s_desired = randn(2, 32), randn(2, 32, seed=1)
+    y = net.regress(s, s_desired)
+    other = copy.deepcopy(net)
+    other.head[-1].weight.zero_()  # type: ignore[operator, union-attr]  # a Linear
+    assert float(other.regress(s, s_desired).abs().max()) == 0
+    assert torch.equal(net.regress(s, s_desired), y)
+
+
+@pytest.mark.parametrize("field", ["stride", "squeeze", "embedding", "image_size", "head"])
+def test_sizes_out_of_bounds_name_their_setting(tiny: NetworkConfig, field: str) -> None:
+    changes: dict[str, Any] = {field: (1 << 40,) if field == "head" else 1 << 40}
+    with pytest.raises(ModelError, match=f"network: {field} is") as caught:
+        replace(tiny, **changes)
+    assert caught.value.settings == (f"network.{field}",)
 
 
 @pytest.mark.parametrize("pooling", ["average", "spatial"])

@@ -54,8 +54,14 @@ def points_on_plane(
     return mapped[..., :2] / torch.where(seen, mapped[..., 2], 1.0)[..., None], seen
 
 
+# The functions from here on are traced by exporters: they use only operations that ONNX and OpenVINO know, and `lie` is their plain twin.
+
+
 def pose_between(a: Float[Tensor, "*B 6"], b: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 6"]:
-    """Vector (t, theta u) of T_a^-1 T_b, from those of T_a and T_b: as `lie` would, by quaternions, which exporters know."""
+    """T_ab of T_wa and T_wb, all as vectors (t, theta u) [m, rad], theta at most 180 deg.
+
+    What `lie.vector_from_pose(inverse(T_wa) @ T_wb)` is, by quaternions.
+    """
 
     def quaternion(w: Tensor) -> tuple[Tensor, Tensor]:
         half = w.square().sum(-1, keepdim=True).clamp(min=1e-16).sqrt() / 2
@@ -71,20 +77,18 @@ def pose_between(a: Float[Tensor, "*B 6"], b: Float[Tensor, "*B 6"]) -> Float[Te
     return torch.cat((t, u * (2 * torch.atan2(s, c.abs()) / s)), -1)
 
 
-def _cross(a: Tensor, b: Tensor) -> Tensor:
-    """a x b over the last axis: torch.linalg.cross is not in every exporter."""
-    x, y = a[..., [1, 2, 0]], b[..., [1, 2, 0]]
-    return (a * y - x * b)[..., [1, 2, 0]]
-
-
 def pose_from_homography(
     H: Float[Tensor, "*B 3 3"], rays: Float[Tensor, "4"], half_width: float
 ) -> tuple[Float[Tensor, "*B 3 3"], Float[Tensor, "*B 3"]]:
-    """R and t of T_wc from the homography that takes image points in [-1, 1]^2 to scene points in half widths, up to scale.
+    """R and t [m] of T_wc from the homography between a camera's image and the plane z = 0, which the camera looks at from z < 0.
 
-    On rays it is (t_xy r3 - t_z (r1, r2); r3) with the rows r of R (see `plane_from_pixel`), r3 forward. The two rows of -t_z (r1, r2)
-    of an H with errors are not quite orthogonal, nor of one length: the nearest directions that are, and their mean length, are taken. In
-    operations that every exporter knows.
+    On rays H is (t_xy r3 - t_z (r1, r2); r3) with the rows r of R (see `plane_from_pixel`), r3 forward. The two rows of -t_z (r1, r2)
+    of an H with errors are not quite orthogonal, nor of one length: the nearest directions that are, and their mean length, are taken.
+
+    Args:
+        H: takes image points (u, v, 1), u and v in [-1, 1], to points of the plane in half widths, up to a scale.
+        rays: (a, b, c, d): the image point (u, v) is on the ray (a u + b, c v + d, 1).
+        half_width: of the scene [m].
     """
     a, b, c, d = rays.unbind(0)
     u, v = H[..., 0] / a, H[..., 1] / c
@@ -101,13 +105,19 @@ def pose_from_homography(
     return torch.stack((r1, _cross(r3, r1), r3), -2), torch.cat((t_xy, t_z[..., None]), -1)
 
 
-def _unit(x: Tensor) -> Tensor:
-    return x / x.square().sum(-1, keepdim=True).clamp(min=1e-16).sqrt()
-
-
 def rotation_vector(R: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
-    """theta u, for angles below 180 deg: as `lie.so3_log` would, in operations that every exporter knows."""
+    """theta u [rad] of a rotation by less than 180 deg: what `lie.so3_log` is there."""
     w = torch.stack((R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]), -1) / 2
     sine = w.square().sum(-1, keepdim=True).clamp(min=1e-16).sqrt()
     cosine = (R[..., 0, 0] + R[..., 1, 1] + R[..., 2, 2] - 1)[..., None] / 2
     return w * (torch.atan2(sine, cosine) / sine)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    """a x b over the last axis: torch.linalg.cross is not in every exporter."""
+    x, y = a[..., [1, 2, 0]], b[..., [1, 2, 0]]
+    return (a * y - x * b)[..., [1, 2, 0]]
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / x.square().sum(-1, keepdim=True).clamp(min=1e-16).sqrt()

@@ -10,10 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 _SAMPLES = 2048  # pixels that tell an image's contrast
-_TURN = (
-    0.7548776662466927,
-    0.5698402909980532,
-)  # of the R2 sequence (Roberts 2018): it fills a square evenly, in no rows or columns
+# Of the R2 sequence (Roberts 2018): it fills a square evenly, in no rows or columns.
+_TURN = (0.7548776662466927, 0.5698402909980532)
 
 
 @lru_cache(maxsize=8)

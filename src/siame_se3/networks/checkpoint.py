@@ -77,7 +77,7 @@ def digests(settings: Mapping[str, str], weights: Mapping[str, Tensor]) -> dict[
     for name in sorted(weights):
         w = weights[name].detach().cpu().contiguous()
         theirs.update(json.dumps([name, str(w.dtype), list(w.shape)]).encode())
-        theirs.update(memoryview(w.reshape(-1).view(torch.uint8).numpy()))
+        theirs.update(w.reshape(-1).view(torch.uint8).numpy().data)
     return {"settings_sha256": ours.hexdigest(), "weights_sha256": theirs.hexdigest()}
 
 

@@ -39,6 +39,8 @@ class InputConfig:
             _numbers(self, "network.input", name, 3, 1e-6 if name == "std" else 0.0, 1.0)
         _number(self, "network.input", "contrast_floor", 1e-6, 1.0)
         _whole(self, "network.input", "contrast_cells", 1, 99)
+        if self.contrast_cells % 2 == 0:
+            _refuse(self, "network.input", "contrast_cells", "an odd number, so that there is one in the middle")
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class HomographyConfig:
 
     def __post_init__(self) -> None:
         _whole(self, "network.homography", "hidden", 1, LARGEST_LAYER)
-        _numbers(self, "network.homography", "log_scale", 2, -20.0, 20.0)
+        _range(self, "network.homography", "log_scale", -20.0, 20.0)
         _part(self, "network.homography", "fit", FitConfig)
 
 
@@ -112,7 +114,7 @@ class MatchingConfig:
         _number(self, "network.matching", "sharpness", -20.0, 20.0)
         _number(self, "network.matching", "sharpness_rate", 1e-3, 1e3)
         _number(self, "network.matching", "step", 0.0, 10.0)
-        _numbers(self, "network.matching", "log_scale", 2, -20.0, 20.0)
+        _range(self, "network.matching", "log_scale", -20.0, 20.0)
         _part(self, "network.matching", "fit", FitConfig)
 
 
@@ -285,6 +287,12 @@ def _numbers(config: Any, where: str, name: str, count: int, least: float, large
     values = getattr(config, name)
     if not isinstance(values, tuple) or len(values) != count or not all(_is_number(x, least, largest) for x in values):
         _refuse(config, where, name, f"{count} numbers from {least:g} to {largest:g}")
+
+
+def _range(config: Any, where: str, name: str, least: float, largest: float) -> None:
+    _numbers(config, where, name, 2, least, largest)
+    if getattr(config, name)[0] > getattr(config, name)[1]:
+        _refuse(config, where, name, "the least first")
 
 
 def _part(config: Any, where: str, name: str, kind: type) -> None:

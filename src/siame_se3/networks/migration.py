@@ -8,7 +8,8 @@ from collections.abc import Callable
 from siame_se3.errors import ModelError
 
 VERSION = 2
-Settings, Names = dict[str, str], dict[str, str]
+Settings = dict[str, str]
+Names = dict[str, str]
 
 # What version 1 had as constants in its code; version 2 keeps them in the file.
 CONSTANTS_OF_1 = {
