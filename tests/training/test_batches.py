@@ -308,7 +308,7 @@ def test_no_scene_is_refused(camera: Camera) -> None:
 @pytest.mark.parametrize("pairs", ["all", "paper"])
 def test_a_scene_that_no_camera_sees_is_refused(scene: Scene, camera: Camera, pairs: str) -> None:
     dot = Scene(scene.texture, 1e-3, 1e-3, name="dot")
-    with pytest.raises(SiameError, match=r"dot.*--width") as caught:
+    with pytest.raises(SiameError, match=r"dot.*width") as caught:
         source_of([dot], camera, pairs=pairs).batch(0, 0)
     assert "\n" not in str(caught.value)
 
@@ -347,5 +347,5 @@ def test_far_views_are_current_ones_only(scenes: list[Scene], camera: Camera) ->
 
 @pytest.mark.parametrize("changes", [{"pairs": "paper"}, {"near": 0.4}], ids=str)
 def test_far_views_need_all_pairs_and_few_neighbours(changes: dict[str, Any]) -> None:
-    with pytest.raises(SiameError, match=r"--data\.starts wide"):
+    with pytest.raises(SiameError, match="starts 'wide'"):
         DataConfig(starts="wide", **changes)
