@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from experiments_helpers import TINY_RECIPE
-from siame_se3.analysis import metrics, report
+from siame_se3.analysis import metrics
 from siame_se3.analysis.metrics import Row
 from siame_se3.cli.bench import Bench
 from siame_se3.errors import SiameError
@@ -168,18 +168,6 @@ def test_fig2s_batches_are_of_rising_overlap(setup: Setup) -> None:
     found = table1.overlaps(setup, 40, 3)
     assert len(found) == 40
     assert 0.2 <= min(found) < max(found) <= 1
-
-
-def row(end_t: float, end_r: float, converged: int) -> Row:
-    return Row(0, 0.1, 10.0, end_t, end_r, 0.0, 0.0, 5, converged, 1.0)
-
-
-def test_shares_by_each_criterion() -> None:
-    rows = [row(0.0005, 0.05, 1), row(0.0005, 0.2, 1), row(0.04, 3.0, 0), row(0.2, 1.0, 0)]
-    assert [report.share(rows, c) for c in report.CRITERIA.values()] == [50.0, 25.0, 75.0]
-    assert report.share([], None) != report.share([], None)
-    assert report.spread([1.0, 3.0]) == "2.00 ± 1.00"
-    assert report.spread([]) == "-"
 
 
 def test_every_law_has_a_recipe_and_a_controller() -> None:
