@@ -15,7 +15,7 @@ from siame_se3.files import BUNDLED_MODELS, bundled, model_file
 from siame_se3.laws.registry import controller_for
 from siame_se3.networks import checkpoint
 from siame_se3.servo.config import ServoConfig
-from siame_se3.servo.simulation import run_servo
+from siame_se3.servo.simulation import Task, simulate
 from siame_se3.servo.trajectory import Trajectory
 
 
@@ -50,10 +50,8 @@ def test_its_scenes_are_those_of_the_list() -> None:
 def test_a_print_that_no_training_has_seen() -> None:
     model = checkpoint.load(model_file(Path("any-scene")))
     law = controller_for("handoff", model, "torch")
-    trajectory, _, _ = run_servo(
-        *(law, smooth_scene(5), model.camera, "table1", 12, 3, 0.6, ServoConfig(gain=10.0, max_iterations=120)),
-        quiet=True,
-    )
+    task = Task(smooth_scene(5), model.camera, runs=12, seed=3)
+    trajectory, _, _ = simulate(law, task, ServoConfig(gain=10.0, max_iterations=120), quiet=True)
     s = metrics.summary(metrics.rows(trajectory))
     assert s.converged_percent > 80
     assert s.median_end_t_m < 1e-4

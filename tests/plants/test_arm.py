@@ -28,7 +28,7 @@ from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.render import render
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
-from siame_se3.servo.simulation import run_arm
+from siame_se3.servo.simulation import Task, simulate_on_arm
 from siame_se3.servo.trajectory import Trajectory
 
 if not all(importlib.util.find_spec(name) for name in ("mujoco", "mink", "daqp")):
@@ -222,7 +222,9 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, print_: Scen
 def test_runs_of_the_arm_are_one_batch(arm: Arm, print_: Scene) -> None:
     arm()  # skips where nothing can be rendered
     config = ServoConfig(gain=8.0, max_iterations=60)
-    trajectory, desired, last = run_arm(PBVS(), print_, CAMERA, "table1", 3, 5, 0.6, config, ArmConfig(**PLAIN), True)  # type: ignore[arg-type]
+    trajectory, desired, last = simulate_on_arm(
+        PBVS(), Task(print_, CAMERA, runs=3, seed=5), config, ArmConfig(**PLAIN), quiet=True
+    )  # type: ignore[arg-type]
     table = metrics.rows(trajectory)
     assert [row.converged for row in table] == [1, 1, 1]
     assert trajectory.T_wd.shape == (3, 4, 4)
@@ -239,11 +241,11 @@ def test_starts_out_of_reach_are_passed_over_or_refused(arm: Arm, print_: Scene,
     arm()
     config = ServoConfig(max_iterations=2)
     (tmp_path / "a.csv").write_text("3,0,0,0,0,0\n0.05,0,0,0,0,0\n")
-    trajectory, _, _ = run_arm(PBVS(), print_, CAMERA, str(tmp_path / "a.csv"), 5, 0, 0.6, config, quiet=True)
+    trajectory, _, _ = simulate_on_arm(PBVS(), Task(print_, CAMERA, str(tmp_path / "a.csv"), 5), config, quiet=True)
     assert (len(trajectory.reason), trajectory.settings["out_of_reach"]) == (1, 1)
     (tmp_path / "b.csv").write_text("3,0,0,0,0,0\n")
     with pytest.raises(SiameError, match="1 of 1 starts are out of reach"):
-        run_arm(PBVS(), print_, CAMERA, str(tmp_path / "b.csv"), 5, 0, 0.6, config, quiet=True)
+        simulate_on_arm(PBVS(), Task(print_, CAMERA, str(tmp_path / "b.csv"), 5), config, quiet=True)
 
 
 @pytest.mark.slow

@@ -347,5 +347,5 @@ def test_far_views_are_current_ones_only(scenes: list[Scene], camera: Camera) ->
 
 @pytest.mark.parametrize("changes", [{"pairs": "paper"}, {"near": 0.4}], ids=str)
 def test_far_views_need_all_pairs_and_few_neighbours(changes: dict[str, Any]) -> None:
-    with pytest.raises(SiameError, match=r"--data\.starts wide"):
+    with pytest.raises(SiameError, match="starts 'wide'"):
         DataConfig(starts="wide", **changes)

@@ -26,25 +26,25 @@ from siame_se3.training.driver import fit
 from siame_se3.training.recipe import Recipe, TrainConfig
 
 N, L, D, T = NetworkConfig(), LossConfig(), DataConfig(), TrainConfig(evaluations=0)
-VARIANTS: dict[str, tuple[NetworkConfig, LossConfig, DataConfig, TrainConfig]] = {
-    "default": (N, L, D, T),
-    "pairs: the paper's (32 of 64 views)": (N, L, replace(D, pairs="paper", near=0.0), T),
-    "fusion: difference (the paper's)": (replace(N, fusion="difference"), L, D, T),
-    "fusion: concatenation": (replace(N, fusion="concatenation"), L, D, T),
-    "loss: Eq. 4, beta 1": (N, replace(L, kind="eq4"), D, T),
-    "output: pose, loss Eq. 5 (Siame-SE(3))": (replace(N, output="pose"), replace(L, kind="eq5"), D, T),
-    "loss: two weights": (N, replace(L, kind="two"), D, T),
-    "head zero at the goal: off": (replace(N, zero_at_goal=False), L, D, T),
-    "neighbours: none around the goal's orbit": (N, L, replace(D, near_orbit=0.0), T),
-    "neighbours: each under its own light": (N, L, replace(D, near_alike=0.0), T),
-    "near-goal samples and weights: off": (N, replace(L, near=0.0), replace(D, near=0.0), T),
-    "scene-coordinate task: off": (N, replace(L, where=0.0), D, T),
-    "pooling: spatial, S(I) of 256 numbers": (replace(N, pooling="spatial"), L, D, T),
-    "pooling: average (the paper's)": (replace(N, pooling="average"), replace(L, where=0.0), D, T),
-    "cells: stride 16 (7 x 7)": (replace(N, stride=16), L, D, T),
-    "scene-coordinate task: weight 1": (N, replace(L, where=1.0), D, T),
-    "local contrast: off": (replace(N, local_contrast=0.0), L, D, T),
-    "optimiser: AdamW alone, peak 1.5e-3": (N, L, D, replace(T, optimiser="adamw", lr=1.5e-3)),
+VARIANTS = {
+    "default": Recipe(N, L, D, train=T),
+    "pairs: the paper's (32 of 64 views)": Recipe(N, L, replace(D, pairs="paper", near=0.0), train=T),
+    "fusion: difference (the paper's)": Recipe(replace(N, fusion="difference"), L, D, train=T),
+    "fusion: concatenation": Recipe(replace(N, fusion="concatenation"), L, D, train=T),
+    "loss: Eq. 4, beta 1": Recipe(N, replace(L, kind="eq4"), D, train=T),
+    "output: pose, loss Eq. 5 (Siame-SE(3))": Recipe(replace(N, output="pose"), replace(L, kind="eq5"), D, train=T),
+    "loss: two weights": Recipe(N, replace(L, kind="two"), D, train=T),
+    "head zero at the goal: off": Recipe(replace(N, zero_at_goal=False), L, D, train=T),
+    "neighbours: none around the goal's orbit": Recipe(N, L, replace(D, near_orbit=0.0), train=T),
+    "neighbours: each under its own light": Recipe(N, L, replace(D, near_alike=0.0), train=T),
+    "near-goal samples and weights: off": Recipe(N, replace(L, near=0.0), replace(D, near=0.0), train=T),
+    "scene-coordinate task: off": Recipe(N, replace(L, where=0.0), D, train=T),
+    "pooling: spatial, S(I) of 256 numbers": Recipe(replace(N, pooling="spatial"), L, D, train=T),
+    "pooling: average (the paper's)": Recipe(replace(N, pooling="average"), replace(L, where=0.0), D, train=T),
+    "cells: stride 16 (7 x 7)": Recipe(replace(N, stride=16), L, D, train=T),
+    "scene-coordinate task: weight 1": Recipe(N, replace(L, where=1.0), D, train=T),
+    "local contrast: off": Recipe(replace(N, local_contrast=0.0), L, D, train=T),
+    "optimiser: AdamW alone, peak 1.5e-3": Recipe(N, L, D, train=replace(T, optimiser="adamw", lr=1.5e-3)),
 }
 
 
@@ -81,8 +81,8 @@ def main() -> None:
     given = options.parse_args()
     scene = Scene.from_photo(given.photo or skimage_photo("coffee.png"))
     rows: dict[str, Callable[[], dict[str, Any]]] = {
-        name: partial(row, name, Recipe(*what, train=train, seed=given.seed).of_steps(given.steps), scene, given.runs)
-        for name, (*what, train) in VARIANTS.items()
+        name: partial(row, name, replace(recipe, seed=given.seed).of_steps(given.steps), scene, given.runs)
+        for name, recipe in VARIANTS.items()
     }
     table(given, rows)
 

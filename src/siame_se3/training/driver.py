@@ -81,7 +81,7 @@ class Fitted:
 def fit(
     recipe: Recipe,
     scenes: Sequence[Scene],
-    out: Path | None = None,
+    out: str | Path | None = None,
     callbacks: Callbacks | None = None,
     initial: Mapping[str, Tensor] | None = None,
     device: torch.device | str = "cpu",
@@ -103,7 +103,8 @@ def fit(
         TrainingError: the state beside `out` is damaged, of another training or another budget; the loss is not finite.
     """
     callbacks = callbacks or Callbacks()
-    place = state.path_of(out) if out is not None else None
+    out = None if out is None else Path(out)
+    place = None if out is None else state.path_of(out)
     source = BatchSource(
         list(scenes), recipe.seen_by, recipe.workspace, recipe.data, recipe.seed, recipe.network.output, device
     )

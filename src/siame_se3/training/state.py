@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -139,26 +140,37 @@ def tensors(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def _put(trainer: Trainer, found: dict[str, Tensor], step: int) -> None:
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
+    """All or, where something is missing or of another shape, nothing."""
+    mine = {k: v.shape for k, v in tensors(trainer).items() if not k.startswith("optimiser.")}
+    if mine != {k: v.shape for k, v in found.items() if not k.startswith("optimiser.")}:
+        raise KeyError("weights are missing")
+    moments = [
+        _moments(optimiser, _part(found, f"optimiser.{n}."), step) for n, optimiser in enumerate(trainer.optimisers)
+    ]
+    for name in ("network", "average", "loss", "where"):
+        module = getattr(trainer, name)
+        if module is not None:
+            module.load_state_dict(_part(found, f"{name}."), strict=True)
+    for optimiser, loaded in zip(trainer.optimisers, moments, strict=True):
+        optimiser.load_state_dict(loaded)
 
-    trainer.network.load_state_dict(part("network."), strict=True)
-    trainer.average.load_state_dict(part("average."), strict=True)
-    trainer.loss.load_state_dict(part("loss."), strict=True)
-    if trainer.where is not None:
-        trainer.where.load_state_dict(part("where."), strict=True)
-    for n, optimiser in enumerate(trainer.optimisers):
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in part(f"optimiser.{n}.").items():
-            index, name = key.split(".")
-            moments.setdefault(int(index), {})[name] = value
-        full = optimiser.state_dict()
-        moved = [k for k in range(sum(len(g["params"]) for g in full["param_groups"])) if k in moments]
-        expected = sum(p.requires_grad for g in optimiser.param_groups for p in g["params"])
-        if step > 0 and len(moved) != expected:
-            raise KeyError("an optimiser's moments are missing")
-        full["state"] = moments
-        optimiser.load_state_dict(full)
+
+def _part(found: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
+
+
+def _moments(optimiser: torch.optim.Optimizer, found: dict[str, Tensor], step: int) -> dict[str, Any]:
+    """An optimiser's state dictionary with its moments by parameter."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in found.items():
+        index, name = key.split(".")
+        moments.setdefault(int(index), {})[name] = value
+    full: dict[str, Any] = optimiser.state_dict()
+    moved = [k for k in range(sum(len(g["params"]) for g in full["param_groups"])) if k in moments]
+    expected = sum(p.requires_grad for g in optimiser.param_groups for p in g["params"])
+    if step > 0 and len(moved) != expected:
+        raise KeyError("an optimiser's moments are missing")
+    return full | {"state": moments}
 
 
 def _read(path: Path, tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:

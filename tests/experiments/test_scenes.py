@@ -10,20 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from siame_se3.experiments.cells import Cell, Setup
 
 from conftest import smooth_scene
+from experiments_helpers import TINY_RECIPE
 from siame_se3.analysis import metrics
 from siame_se3.cli.bench import Bench
 from siame_se3.errors import SiameError
-from siame_se3.experiments import cells, fig3, laws, networks, photos, robot, training
-from siame_se3.experiments.laws import LAWS
-from siame_se3.networks import engines
+from siame_se3.experiments import fig3, networks, photos, robot, runner, training
+from siame_se3.experiments.runner import Cell, Setup
 from siame_se3.networks.config import NetworkConfig
-from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.planar import Scene
 from siame_se3.training.batches import DataConfig
-from siame_se3.training.trainer import TrainConfig
+from siame_se3.training.recipe import Recipe, TrainConfig
 
 
 @pytest.fixture
@@ -38,22 +36,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def setup(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
-    small = {name: replace(law, size=48, iterations=6) for name, law in LAWS.items()}
-    for module in (laws, cells):
-        monkeypatch.setattr(module, "LAWS", small)
-    tiny = networks.Recipe(
-        NetworkConfig("test_resnet", 48, head=(16,)), LossConfig(), DataConfig(views=4, near=0.25, curriculum=0.0)
-    )
+def setup(tmp_path: Path, folder: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> Setup:
     real = networks.recipe_of
 
-    def recipe_of(name: str) -> networks.Recipe:
-        return replace(tiny, scenes=real(name).scenes, width=real(name).width)
+    def recipe_of(name: str) -> Recipe:
+        return replace(TINY_RECIPE, scenes=real(name).scenes, width=real(name).width)
 
     monkeypatch.setattr(networks, "recipe_of", recipe_of)
-    monkeypatch.setattr(networks, "steps_in", lambda minutes, *rest: 2)
-    # OpenVINO's conversion of each of these networks would take longer than all else here
-    monkeypatch.setattr(engines, "engine_for", lambda network, engine="auto": engines.TorchEngine(network))
     return Setup(tmp_path / "out", smooth_scene(), 0.1, 3, lambda text: None, folder)
 
 
@@ -100,13 +89,13 @@ def test_a_users_folder_has_a_split_too(folder: Path) -> None:
 
 def test_runs_are_shared_out_to_the_scenes(setup: Setup) -> None:
     several = Cell("dvs", "", "table1", 7, 1, split="train", scenes=3)
-    cells.run(setup, "x", [several])
-    rows = cells.results(setup, "x", [several])[several]
+    runner.run(setup, "x", [several])
+    rows = runner.results(setup, "x", [several])[several]
     assert [row.run for row in rows] == list(range(7))
     alone = [Cell("dvs", f"{k}", "table1", n, 1 + k) for k, n in enumerate((2, 2, 3))]
     for cell, scene in zip(alone, photos.scenes("train", 3, setup.photos), strict=True):
-        cells.run(replace(setup, scene=scene), "y", [cell])
-    singly = [row for cell in alone for row in cells.results(setup, "y", [cell])[cell]]
+        runner.run(replace(setup, scene=scene), "y", [cell])
+    singly = [row for cell in alone for row in runner.results(setup, "y", [cell])[cell]]
     assert [row.end_t_m for row in rows] == [row.end_t_m for row in singly]
 
 
@@ -116,7 +105,7 @@ def test_fig3_has_a_line_a_number_of_scenes(setup: Setup) -> None:
         *fig3.cells(4, 5, ("handoff",), (3,), 2),
         *fig3.cells(4, 5, ("grey",), (2,), 2),
     ]
-    cells.run(setup, "fig3", wanted)
+    runner.run(setup, "fig3", wanted)
     assert {p.stem for p in (setup.folder / "networks").glob("*.safetensors")} == {
         f"many-{n}" for n in ("2-colour", "3-colour", "2-grey")
     }
@@ -139,9 +128,9 @@ def test_fig3_counts_the_runs_of_each_unseen_scene(setup: Setup) -> None:
     wanted = [cell for cell in fig3.cells(5, 5, ("colour",), (2,), 2) if cell.split == "unseen"]
     row = metrics.Row(0, 0.1, 10, 0.001, 0.1, 0.01, 1, 20, 1, 1.0)
     rows = [replace(row, run=k, converged=int(k in (0, 1, 3))) for k in range(5)]
-    metrics.write_csv(rows, cells.csv_of(setup, "fig3", wanted[0]))
-    cells.csv_of(setup, "fig3", wanted[0]).with_suffix(".json").write_text(
-        json.dumps({"what": cells._what(wanted[0], setup), "seconds": 1.0}), encoding="utf-8"
+    metrics.write_csv(rows, runner.csv_of(setup, "fig3", wanted[0]))
+    runner.csv_of(setup, "fig3", wanted[0]).with_suffix(".json").write_text(
+        json.dumps({"what": runner._what(wanted[0], setup), "seconds": 1.0}), encoding="utf-8"
     )
     fig3.page(setup, wanted, "x")
     page = (setup.folder / "fig3" / "report.md").read_text(encoding="utf-8")
@@ -154,15 +143,15 @@ def test_a_small_folder_has_no_unseen_scenes(setup: Setup, folder: Path) -> None
     assert len(photos.names("train", folder)) == 4
     wanted = fig3.cells(2, 5, ("dvs",), (2,), len(photos.names("unseen", folder)))
     assert [cell.split for cell in wanted] == ["train"]
-    cells.run(setup, "fig3", wanted)
+    runner.run(setup, "fig3", wanted)
     assert "one by one" not in fig3.page(setup, wanted, "x")
     assert (setup.folder / "fig3" / "fig3.png").is_file()
 
 
 def test_too_many_scenes_are_refused_before_any_training(folder: Path, tmp_path: Path) -> None:
-    told = "a network for 10 scenes: --scenes .* has 9 photos to train on; .* smaller --counts"
+    said = "a network for 10 scenes: --scenes .* has 9 photos to train on; .* smaller --counts"
     for experiment in ("fig3", "all"):
-        with pytest.raises(SiameError, match=told):
+        with pytest.raises(SiameError, match=said):
             Bench(experiment, out=tmp_path / "out", scenes=folder, counts=(2, 10))()
     with pytest.raises(SiameError, match="no such file; apt install"):
         Bench("fig3", out=tmp_path / "out", photos_root=tmp_path, counts=(2,))()
@@ -173,20 +162,20 @@ def test_too_many_scenes_are_refused_before_any_training(folder: Path, tmp_path:
 
 def test_results_of_other_photos_are_refused(setup: Setup, folder: Path) -> None:
     wanted = fig3.cells(2, 5, ("colour",), (2,), 2)[:1]
-    cells.run(setup, "fig3", wanted)
+    runner.run(setup, "fig3", wanted)
     sorted(folder.iterdir())[0].rename(folder / "photo99.png")
     with pytest.raises(SiameError, match="made with another scenes"):
-        cells.run(setup, "fig3", wanted)
-    cells.csv_of(setup, "fig3", wanted[0]).unlink()
+        runner.run(setup, "fig3", wanted)
+    runner.csv_of(setup, "fig3", wanted[0]).unlink()
     photos.scenes.cache_clear()
     with pytest.raises(SiameError, match=r"many-2-colour\.safetensors: trained on other scenes"):
-        cells.run(setup, "fig3", wanted)
+        runner.run(setup, "fig3", wanted)
 
 
 def test_fig3_of_some_rows_says_what_is_missing(setup: Setup) -> None:
     assert "nothing has been run" in fig3.page(setup, fig3.cells(4, 5, ("dvs",), (2,), 2), "x")
     wanted = fig3.cells(4, 5, ("dvs",), (2,), 2)
-    cells.run(setup, "fig3", wanted)
+    runner.run(setup, "fig3", wanted)
     line = fig3.page(setup, wanted, "x").splitlines()[2].split("|")
     assert [x.strip() for x in line[2:4]] == ["-", "-"]
 

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 import torch
-from siame_se3.experiments.cells import Cell, Setup
 
+from experiments_helpers import TINY_RECIPE
 from siame_se3.analysis import metrics
 from siame_se3.analysis.metrics import Row
 from siame_se3.cli.bench import Bench
 from siame_se3.errors import SiameError
-from siame_se3.experiments import cells, laws, networks, perturb, report, table1, wide
+from siame_se3.experiments import networks, perturb, runner, table1, wide
 from siame_se3.experiments.laws import LAWS, BenchLaw
-from siame_se3.networks import checkpoint, engines
-from siame_se3.networks.config import NetworkConfig
-from siame_se3.networks.losses import LossConfig
+from siame_se3.experiments.runner import Cell, Setup
+from siame_se3.networks import checkpoint
 from siame_se3.scenes.conditions import NONE
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
+from siame_se3.training import driver
 from siame_se3.training.batches import DataConfig
 
 PHOTO = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
@@ -28,19 +28,8 @@ FAST = ("dvs", "dct20")
 
 
 @pytest.fixture
-def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
-    """Laws of 48 px that stop early, a network that trains in a moment."""
-    small = {name: replace(law, size=48, iterations=8) for name, law in LAWS.items()}
-    monkeypatch.setattr(laws, "LAWS", small)
-    for module in (cells, table1, perturb):
-        monkeypatch.setattr(module, "LAWS", small)
-    tiny = networks.Recipe(
-        NetworkConfig("test_resnet", 48, head=(16,)), LossConfig(), DataConfig(views=4, near=0.25, curriculum=0.0)
-    )
-    monkeypatch.setattr(networks, "RECIPES", {"siame-se(3)": tiny})
-    monkeypatch.setattr(networks, "steps_in", lambda minutes, *rest: 2)
-    # OpenVINO's conversion of each of these networks would take longer than all else here
-    monkeypatch.setattr(engines, "engine_for", lambda network, engine="auto": engines.TorchEngine(network))
+def setup(tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    monkeypatch.setattr(networks, "RECIPES", {"siame-se(3)": TINY_RECIPE})
     return Setup(tmp_path, Scene.from_photo(PHOTO), 0.1, 3, lambda text: None)
 
 
@@ -54,16 +43,16 @@ def without_times(rows: list[Row]) -> list[Row]:
 
 def test_what_is_there_is_not_run_again(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = table1.cells(3, 1, FAST)
-    cells.run(setup, "table1", wanted)
+    runner.run(setup, "table1", wanted)
     before = files(setup, "*.csv")
     assert len(before) == 2
-    monkeypatch.setattr(cells, "run_servo", None)
-    cells.run(setup, "table1", wanted)
+    monkeypatch.setattr(runner, "simulate", None)
+    runner.run(setup, "table1", wanted)
     assert files(setup, "*.csv") == before
 
 
 def test_a_killed_benchmark_goes_on_where_it_was(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted, real, calls = table1.cells(3, 1, FAST), cells.run_servo, []
+    wanted, real, calls = table1.cells(3, 1, FAST), runner.simulate, []
 
     def dies(*args: object, **options: object) -> object:
         calls.append(1)
@@ -71,71 +60,86 @@ def test_a_killed_benchmark_goes_on_where_it_was(setup: Setup, monkeypatch: pyte
             raise KeyboardInterrupt
         return real(*args, **options)  # type: ignore[arg-type]  # passed on
 
-    monkeypatch.setattr(cells, "run_servo", dies)
+    monkeypatch.setattr(runner, "simulate", dies)
     with pytest.raises(KeyboardInterrupt):
-        cells.run(setup, "table1", wanted)
+        runner.run(setup, "table1", wanted)
     first = files(setup, "*.csv")
     assert list(first) == ["table1/dvs.csv"]
-    cells.run(setup, "table1", wanted)
+    runner.run(setup, "table1", wanted)
     assert len(calls) == 3
     assert files(setup, "*.csv")["table1/dvs.csv"] == first["table1/dvs.csv"]
-    assert set(cells.results(setup, "table1", wanted)) == set(wanted)
+    assert set(runner.results(setup, "table1", wanted)) == set(wanted)
 
 
 def test_two_shards_are_one_run(setup: Setup, tmp_path: Path) -> None:
     wanted = perturb.cells(2, 5, FAST)[:4] + table1.cells(2, 5, ("dct20",))
     whole = replace(setup, folder=tmp_path / "whole")
     parts = replace(setup, folder=tmp_path / "parts")
-    cells.run(whole, "x", wanted)
-    cells.run(parts, "x", wanted, (0, 2))
-    assert 0 < len(cells.results(parts, "x", wanted)) < len(wanted)
-    cells.run(parts, "x", wanted, (1, 2))
-    one, two = cells.results(whole, "x", wanted), cells.results(parts, "x", wanted)
+    runner.run(whole, "x", wanted)
+    runner.run(parts, "x", wanted, (0, 2))
+    assert 0 < len(runner.results(parts, "x", wanted)) < len(wanted)
+    runner.run(parts, "x", wanted, (1, 2))
+    one, two = runner.results(whole, "x", wanted), runner.results(parts, "x", wanted)
     assert one.keys() == two.keys() == set(wanted)
     assert all(without_times(one[cell]) == without_times(two[cell]) for cell in wanted)
 
 
 def test_laws_that_share_a_network_share_a_shard(setup: Setup) -> None:
     wanted = table1.cells(2, 5, ("siame-se(3)", "dvs", "handoff"))
-    cells.run(setup, "x", wanted, (1, 2))
-    assert [c.law for c in cells.results(setup, "x", wanted)] == ["dvs"]
-    cells.run(setup, "x", wanted, (0, 2))
-    assert len(cells.results(setup, "x", wanted)) == 3
+    runner.run(setup, "x", wanted, (1, 2))
+    assert [c.law for c in runner.results(setup, "x", wanted)] == ["dvs"]
+    runner.run(setup, "x", wanted, (0, 2))
+    assert len(runner.results(setup, "x", wanted)) == 3
 
 
 @pytest.mark.parametrize("change", [{"runs": 4}, {"seed": 2}, {"disturbance": replace(NONE, noise=0.1)}], ids=str)
 def test_results_of_another_benchmark_are_refused(setup: Setup, change: dict[str, object]) -> None:
     cell = Cell("dvs", "", "table1", 3, 1)
-    cells.run(setup, "table1", [cell])
+    runner.run(setup, "table1", [cell])
     with pytest.raises(SiameError, match=f"another {next(iter(change))}"):
-        cells.run(setup, "table1", [replace(cell, **change)])  # type: ignore[arg-type]  # its own fields
+        runner.run(setup, "table1", [replace(cell, **change)])  # type: ignore[arg-type]  # its own fields
     (setup.folder / "table1" / "dvs.json").unlink()
     with pytest.raises(SiameError, match=r"\.json is missing"):
-        cells.run(setup, "table1", [cell])
+        runner.run(setup, "table1", [cell])
 
 
 def test_networks_are_trained_once_and_go_on(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     def torn(*args: object, **options: object) -> object:
         raise KeyboardInterrupt
 
-    real = networks.train
-    monkeypatch.setattr(networks, "train", torn)
+    real = driver.run
+    monkeypatch.setattr(driver, "run", torn)
     with pytest.raises(KeyboardInterrupt):
         networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
-    monkeypatch.setattr(networks, "train", real)
-    monkeypatch.setattr(networks, "steps_in", None)  # the budget of the first try holds
+    monkeypatch.setattr(driver, "run", real)
+    monkeypatch.setattr(driver, "steps_in", None)  # the budget of the first try holds
+    with pytest.raises(SiameError, match=r"of 2 steps \(0\.1 min\), 0 of them made; now 0\.2 min"):
+        networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.2, 3)
     model = networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
     assert model.card["steps"] == 2
-    monkeypatch.setattr(networks, "train", torn)
+    monkeypatch.setattr(driver, "run", torn)
     again = networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
     weights = [m.network.state_dict().values() for m in (model, again)]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
     assert [p.name for p in (setup.folder / "networks").iterdir()] == ["siame-se3.safetensors"]
 
 
+def test_a_network_that_starts_from_another_learns_at_a_third_of_the_rate(setup: Setup) -> None:
+    recipe = networks.recipe_of("siame-se(3)")
+    networks.RECIPES["tuned"] = replace(recipe, init="siame-se(3)").tuned()
+    first = networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
+    tuned = networks.obtain("tuned", [setup.scene], setup.folder, 0.1, 3)
+    assert tuned.card["recipe"]["train"]["lr"] == pytest.approx(1e-3)
+    assert tuned.card["recipe"]["init"] == "siame-se(3)"
+    own = replace(recipe, seed=3, train=replace(recipe.train, evaluations=0)).tuned()
+    expected = driver.fit(own, [setup.scene], initial=first.network.weights_for(recipe.network)).model
+    weights = [m.network.state_dict().values() for m in (tuned, expected)]
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
 def test_pages_have_what_was_run(setup: Setup) -> None:
     wanted = table1.cells(12, 1, (*FAST, "siame-se(3)"))
-    cells.run(setup, "table1", wanted)
+    runner.run(setup, "table1", wanted)
     text = table1.page(setup, wanted, "siame bench table1")
     lines = text.splitlines()
     assert len(lines) == 5
@@ -156,7 +160,7 @@ def test_pages_of_nothing_say_so(setup: Setup) -> None:
 def test_wide_and_perturb_have_a_line_a_law(setup: Setup) -> None:
     for room in (wide, perturb):
         wanted = [c for c in room.cells(2, 1, FAST) if c.condition in ("", "none", "lamps")]
-        cells.run(setup, room.NAME, wanted)
+        runner.run(setup, room.NAME, wanted)
         assert len(room.page(setup, wanted, "x").splitlines()) == 4
 
 
@@ -164,18 +168,6 @@ def test_fig2s_batches_are_of_rising_overlap(setup: Setup) -> None:
     found = table1.overlaps(setup, 40, 3)
     assert len(found) == 40
     assert 0.2 <= min(found) < max(found) <= 1
-
-
-def row(end_t: float, end_r: float, converged: int) -> Row:
-    return Row(0, 0.1, 10.0, end_t, end_r, 0.0, 0.0, 5, converged, 1.0)
-
-
-def test_shares_by_each_criterion() -> None:
-    rows = [row(0.0005, 0.05, 1), row(0.0005, 0.2, 1), row(0.04, 3.0, 0), row(0.2, 1.0, 0)]
-    assert [report.share(rows, c) for c in report.CRITERIA.values()] == [50.0, 25.0, 75.0]
-    assert report.share([], None) != report.share([], None)
-    assert report.spread([1.0, 3.0]) == "2.00 ± 1.00"
-    assert report.spread([]) == "-"
 
 
 def test_every_law_has_a_recipe_and_a_controller() -> None:
@@ -194,8 +186,8 @@ def test_every_law_has_a_recipe_and_a_controller() -> None:
     [
         ({"laws": ("dvx",)}, "no such row"),
         ({"runs": 0}, "--runs 0"),
-        ({"shard": "2/2"}, "--shard 2/2"),
-        ({"shard": "a/b"}, "--shard a/b"),
+        ({"shard": "2/2"}, "shard 2/2"),
+        ({"shard": "a/b"}, "shard a/b"),
         ({"minutes": 0.0}, "--minutes"),
     ],
     ids=str,
@@ -205,11 +197,13 @@ def test_bad_options_are_named(tmp_path: Path, options: dict[str, object], messa
         Bench("table1", out=tmp_path, **options)()  # type: ignore[arg-type]  # its own fields
 
 
-def test_quick_benchmark_runs_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Bench("table1", out=tmp_path, quick=True, runs=2, laws=("handoff", "dct20"))()
+@pytest.mark.parametrize("law", ["handoff", "dct20"])
+def test_quick_benchmark_runs_whole(tmp_path: Path, small: None, capsys: pytest.CaptureFixture[str], law: str) -> None:
+    """With the bundled model, on small images."""
+    Bench("table1", out=tmp_path, quick=True, runs=2, laws=(law,))()
     out = capsys.readouterr().out
-    assert "Siame-se(3), then photometric" in out
-    facts = json.loads((tmp_path / "table1" / "handoff.json").read_text(encoding="utf-8"))
+    assert {"handoff": "Siame-se(3), then photometric", "dct20": "DCT-VS, k = 20"}[law] in out
+    facts = json.loads((tmp_path / "table1" / f"{law}.json").read_text(encoding="utf-8"))
     assert facts["what"]["runs"] == 2
     assert (tmp_path / "table1" / "report.md").is_file()
 
@@ -253,15 +247,15 @@ def test_networks_of_another_recipe_are_refused(
         with pytest.raises(SiameError, match=rf"by another recipe \({refused}\)"):
             networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
     # and so are the runs that were made with it
-    monkeypatch.setattr(cells, "obtain", lambda setup, name: model)
+    monkeypatch.setattr(runner, "obtain", lambda setup, name: model)
     wanted = table1.cells(2, 1, ("siame-se(3)",))
-    cells.run(setup, "table1", wanted)
-    place = cells.csv_of(setup, "table1", wanted[0]).with_suffix(".json")
+    runner.run(setup, "table1", wanted)
+    place = runner.csv_of(setup, "table1", wanted[0]).with_suffix(".json")
     facts = json.loads(place.read_text(encoding="utf-8"))
     facts["what"]["recipe"] = card["recipe"]
     place.write_text(json.dumps(facts), encoding="utf-8")
     if not refused:
-        cells.run(setup, "table1", wanted)
+        runner.run(setup, "table1", wanted)
     else:
         with pytest.raises(SiameError, match=rf"of another recipe \({refused}\)"):
-            cells.run(setup, "table1", wanted)
+            runner.run(setup, "table1", wanted)

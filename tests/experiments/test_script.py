@@ -1,0 +1,145 @@
+"""Experiments that are scripts: rows that are kept, shared out, and made."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import smooth_scene
+from experiments_helpers import TINY_RECIPE
+from siame_se3.analysis import metrics
+from siame_se3.errors import InputError
+from siame_se3.experiments import ablation, any_scene, baselines, light_at_goal, script, time_to_paper
+from siame_se3.experiments.evaluation import closed_loop
+from siame_se3.experiments.training import Reach
+from siame_se3.geometry.camera import default_camera
+from siame_se3.laws.pose import PBVS
+from siame_se3.servo.simulation import Task
+
+MADE: list[str] = []
+
+
+def made(name: str) -> dict[str, Any]:
+    MADE.append(name)
+    return {"law": name, "value": len(name)}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, names: str = "a bb ccc") -> list[dict[str, Any]]:
+    """Rows of a script with one option that matters and one that only chooses."""
+    monkeypatch.setattr(sys, "argv", ["script", *arguments])
+    options = script.parser("A script.")
+    options.add_argument("--runs", type=int, default=1)
+    options.add_argument("--only", default="")
+    MADE.clear()
+    rows: dict[str, Callable[[], dict[str, Any]]] = {name: partial(made, name) for name in names.split()}
+    return script.table(options.parse_args(), rows, ("only",))
+
+
+def test_kept_rows_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep = str(tmp_path / "rows.jsonl")
+    first = run(monkeypatch, "--keep", keep, names="a bb")
+    assert MADE == ["a", "bb"]
+    assert run(monkeypatch, "--keep", keep, "--only", "x") == [*first, {"law": "ccc", "value": 3}]
+    assert MADE == ["ccc"]
+    assert capsys.readouterr().out.endswith("| law | value |\n|---|---|\n| a | 1 |\n| bb | 2 |\n| ccc | 3 |\n")
+    run(monkeypatch)
+    assert MADE == ["a", "bb", "ccc"]
+
+
+def test_two_shards_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = str(tmp_path / "rows.jsonl")
+    for shard, mine in (("0/2", ["a", "ccc"]), ("1/2", ["bb"])):
+        run(monkeypatch, "--keep", keep, "--shard", shard)
+        assert mine == MADE
+    assert [row["law"] for row in run(monkeypatch, "--keep", keep)] == ["a", "bb", "ccc"]
+    assert MADE == []
+
+
+def test_rows_of_other_options_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = str(tmp_path / "rows.jsonl")
+    run(monkeypatch, "--keep", keep)
+    with pytest.raises(InputError, match="'a' was made with runs 1, now 2"):
+        run(monkeypatch, "--keep", keep, "--runs", "2")
+
+
+def test_a_line_that_is_half_written_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = tmp_path / "rows.jsonl"
+    run(monkeypatch, "--keep", str(keep))
+    whole = keep.read_bytes()
+    keep.write_bytes(whole[:-20])
+    run(monkeypatch, "--keep", str(keep))
+    assert MADE == ["ccc"]
+    assert len(run(monkeypatch, "--keep", str(keep))) == 3
+    assert MADE == []
+
+
+def test_ablations_of_before_are_read(tmp_path: Path) -> None:
+    """Their lines have a variant as first column, and no options."""
+    (tmp_path / "ablation.jsonl").write_text(json.dumps({"variant": "default", "images": 5}) + "\n", encoding="utf-8")
+    assert script.kept(tmp_path / "ablation.jsonl", {"steps": "300"}) == {
+        "default": {"variant": "default", "images": 5}
+    }
+
+
+def test_the_ablation_has_a_line_a_variant(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = str(Path(__file__).parents[1] / "data" / "visp" / "coffee.png")
+    monkeypatch.setattr(ablation, "VARIANTS", {"default": TINY_RECIPE})
+    monkeypatch.setattr(ablation, "closed_loop", partial(closed_loop, iterations=4))
+    monkeypatch.setattr(
+        sys, "argv", ["ablation", photo, "--steps", "2", "--runs", "2", "--out", str(tmp_path / "a.jsonl")]
+    )
+    ablation.main()
+    row = json.loads((tmp_path / "a.jsonl").read_text(encoding="utf-8"))
+    assert (row["variant"], row["images"]) == ("default", 8)
+    assert row["end mean [cm]"] > 0
+    assert "| default | 8 |" in capsys.readouterr().out
+
+
+def test_every_variant_of_the_ablation_is_another_recipe() -> None:
+    cards = [json.dumps(recipe.in_card()) for recipe in ablation.VARIANTS.values()]
+    assert len(set(cards)) == len(cards) == 18
+
+
+def test_time_to_paper_takes_the_first_budget_that_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    s = metrics.summary([metrics.Row(0, 0.1, 10, 0.001, 0.1, 0.01, 1, 20, 1, 1.0)])
+    asked: list[float] = []
+
+    def reach(scene: object, minutes: float, *rest: object) -> Reach:
+        asked.append(minutes)
+        return Reach(minutes > 3, 60 * minutes, 100, s)
+
+    monkeypatch.setattr(time_to_paper, "reach", reach)
+    photo = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
+    row = time_to_paper.row(photo, [2, 4, 8], 5, 0)
+    assert asked == [2, 4]
+    assert (row["photo"], row["budget [min]"], row["reached"], row["time [s]"]) == ("coffee", 4, "yes", 240)
+
+
+def test_rows_of_laws_have_what_ended_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PBVS knows the simulator's poses, so it converges from everywhere, along the straight line."""
+    monkeypatch.setattr(baselines, "bundled_print", smooth_scene)
+    row = baselines.line("pbvs", PBVS(), 32, 10.0, 60, 3)
+    assert row["converged"] == "100.0 %"
+    assert float(row["from the straight line"].split()[0]) < 0.05  # [cm]; steps are not infinitely small
+    line = any_scene.Line(PBVS(), default_camera(32), scale=2.0, runs=2, iterations=60)
+    row = any_scene.row("pbvs", line, [smooth_scene(0), smooth_scene(1)], seed=3)
+    assert (row["runs"], row["converged"]) == (4, "100.0 %")
+    assert row["converged, each scene"] == "print-0 2, print-1 2"
+
+
+def test_without_a_change_of_light_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    none, lamps = light_at_goal.NONE, light_at_goal.KINDS["lamps"]
+    monkeypatch.setattr(light_at_goal, "KINDS", {"none": none, "lamps": lamps})
+    row = light_at_goal.row("dvs-light", Task(smooth_scene(), default_camera(48), runs=2, seed=3))
+    assert row["none"].startswith("0.000 mm")
+    assert not row["lamps"].startswith("0.000 mm")

@@ -1,0 +1,67 @@
+"""Whole simulated runs of a task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from siame_se3.errors import SceneError
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws.pose import PBVS
+from siame_se3.plants.flying import FlyingCameras
+from siame_se3.plants.mismatch import Mismatch
+from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import Workspace, draw_starts
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
+from siame_se3.servo.simulation import Task, simulate
+
+CONFIG = ServoConfig(gain=8.0, max_iterations=6)
+
+
+@pytest.fixture
+def task(scene: Scene, camera: Camera) -> Task:
+    return Task(scene, camera, runs=3, seed=5)
+
+
+def test_a_task_is_its_starts_its_plant_and_the_loop(task: Task) -> None:
+    """With each part of it: scaled, disturbed, and of another size than assumed."""
+    task = replace(task, distance=0.5, disturbance=Augmentation(occlusion_rate=1.0), mismatch=Mismatch(size=1.2))
+    trajectory, desired, last = simulate(PBVS(), task, CONFIG, {"law": "pbvs"}, quiet=True)
+    T_wd, T_wc = draw_starts("table1", 3, task.scene, task.camera, Workspace(distance=0.5), 5)
+    plant = FlyingCameras(task.scene, task.camera, conditions=task.disturbance, seed=5, mismatch=Mismatch(size=1.2))
+    expected = servo(plant, PBVS(), plant.look(T_wd), T_wc, CONFIG)
+    assert torch.equal(trajectory.T_wc, expected.T_wc)
+    assert torch.equal(trajectory.T_wd, T_wd)
+    assert desired.image is not None
+    assert last.image is not None
+    assert torch.equal(desired.image, plant.look(T_wd).image)
+    assert torch.equal(last.image, plant.look(expected.T_wc[-1]).image)
+    assert trajectory.settings["law"] == "pbvs"
+    assert trajectory.settings["seconds"] >= 0
+
+
+def test_seeds_and_distances_make_other_starts(task: Task) -> None:
+    T_wd, _ = task.draw()
+    for other in (replace(task, seed=6), replace(task, distance=0.7)):
+        assert not torch.equal(other.draw()[0], T_wd)
+    assert torch.equal(replace(task, disturbance=Augmentation()).draw()[0], T_wd)
+    assert len(task.draw(7)[0]) == 7
+
+
+def test_a_file_has_its_own_number_of_starts(task: Task, tmp_path: Path) -> None:
+    (tmp_path / "starts.csv").write_text("0.05,0,0,0,0,0\n0,0.05,0,0,0,0.1\n", encoding="utf-8")
+    trajectory, _, _ = simulate(PBVS(), replace(task, starts=str(tmp_path / "starts.csv")), CONFIG, quiet=True)
+    assert len(trajectory.reason) == 2
+    assert float(trajectory.error_norms[0][0, 0]) == pytest.approx(0.05)
+
+
+def test_cameras_that_see_nothing_are_refused(task: Task, tmp_path: Path) -> None:
+    dark = Scene(torch.zeros_like(task.scene.texture), 0.8, 0.6, name="dark")
+    with pytest.raises(SceneError, match="dark: the desired camera sees nothing") as caught:
+        simulate(PBVS(), replace(task, scene=dark), CONFIG, quiet=True)
+    assert "width" in caught.value.settings

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from siame_se3.errors import TrainingError
+from siame_se3.networks import checkpoint
+from siame_se3.networks.siamese import SiameseNetwork
+from siame_se3.training import driver, state
+from siame_se3.training.driver import Callbacks, Progress, fit, run, steps_in
+from siame_se3.training.recipe import Recipe, TrainConfig
+from siame_se3.training.trainer import Trainer
+from training_helpers import assert_bit_equal, few_views, network_of, print_of_colours, state_of, trainer_of
+
+
+@pytest.mark.parametrize("average", [0.0, 0.99])
+def test_evaluations_do_not_disturb_the_training(tmp_path: Path, average: float) -> None:
+    seen: list[int] = []
+
+    def look(network: SiameseNetwork, p: Progress) -> None:
+        assert not network.training
+        assert next(network.parameters()).device.type == "cpu"
+        seen.append(p.step)
+        network.to("meta").train()  # as an engine does that takes the network to another device
+
+    disturbed, alone = (trainer_of(8, average=average, evaluations=4) for _ in range(2))
+    run(disturbed, callbacks=Callbacks(evaluate=look))
+    run(alone)
+    assert seen == [2, 4, 6, 8]
+    assert_bit_equal(state_of(disturbed, tmp_path), state_of(alone, tmp_path))
+
+
+def test_train_goes_on_from_its_state_and_reports(tmp_path: Path) -> None:
+    path = tmp_path / "model.state"
+    whole = trainer_of(6, log_every=2)
+    reports: list[Progress] = []
+    run(whole, path, Callbacks(reports.append))
+    assert [p.step for p in reports] == [2, 4, 6]
+    assert [p.images for p in reports] == [16, 32, 48]
+    assert reports[0].steps == 6
+    assert 0 < sum(reports[-1].shares.values()) < 1
+    assert 0 < reports[0].seconds < reports[-1].seconds
+    finished = trainer_of(6, log_every=2)
+    again: list[Progress] = []
+    state.load(finished, path)
+    run(finished, path, Callbacks(again.append))
+    assert not again
+    assert_bit_equal(state_of(finished, tmp_path), state_of(whole, tmp_path))
+
+
+@pytest.mark.parametrize(("minutes", "steps"), [(1.004, 1200), (0.12, 140), (0.0001, 20)])
+def test_steps_in_is_the_time_over_the_median_step(monkeypatch: pytest.MonkeyPatch, minutes: float, steps: int) -> None:
+    durations = iter([9.0, 1.0, 1.0, *[0.05] * 5, 3.0, 0.05, 7.0, 0.01])
+
+    def advance(self: Trainer) -> None:
+        self.seconds += next(durations)
+
+    monkeypatch.setattr(Trainer, "advance", advance)
+    trainer = trainer_of()
+    assert steps_in(Recipe(network_of(), minutes=minutes), trainer.data) == steps
+    durations = iter([9.0, 1.0, 1.0, *[0.05] * 9])
+    assert steps_in(Recipe(network_of(), minutes=minutes / 4, times=4.0), trainer.data) == steps
+
+
+def test_a_loss_that_is_not_finite_names_the_learning_rate(tmp_path: Path) -> None:
+    trainer = trainer_of(20, optimiser="adamw", lr=1e30, warmup=0.0)
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf).*learning rate") as caught:
+        run(trainer)
+    assert "\n" not in str(caught.value)
+    assert caught.value.settings == ("train.lr",)
+
+
+def recipe_of(minutes: float = 2.0, steps: int | None = None) -> Recipe:
+    train = TrainConfig(steps=steps, precision="f32", checkpoint_seconds=0.0, evaluations=0, log_every=1)
+    return Recipe(network_of(), data=few_views(), train=train, minutes=minutes, seed=3)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Minutes that were measured; each is worth two steps."""
+    asked: list[float] = []
+
+    def steps(recipe: Recipe, *rest: object) -> int:
+        asked.append(recipe.minutes * recipe.times)
+        return round(2 * asked[-1])
+
+    monkeypatch.setattr(driver, "steps_in", steps)
+    return asked
+
+
+def stopped_at(step: int) -> Callbacks:
+    """Ctrl-C after a step."""
+
+    def report(p: Progress) -> None:
+        if p.step == step:
+            raise KeyboardInterrupt
+
+    return Callbacks(report)
+
+
+def stop(recipe: Recipe, out: Path, step: int = 2) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, [print_of_colours()], out, stopped_at(step))
+
+
+def test_a_model_of_a_recipe_is_saved_with_it(tmp_path: Path, measured: list[float]) -> None:
+    out = tmp_path / "model.safetensors"
+    fitted = fit(recipe_of(), [print_of_colours()], out, Callbacks(card=lambda: {"command": "x"}))
+    assert (fitted.steps, measured) == (4, [2.0])
+    assert [p.name for p in tmp_path.iterdir()] == [out.name]
+    model = checkpoint.load(out)
+    card = model.card
+    assert card["recipe"] == recipe_of().of_steps(4).in_card()
+    assert (card["steps"], card["images"], card["seed"], card["command"]) == (4, 32, 3, "x")
+    whole = trainer_of(4, checkpoint_seconds=0.0, evaluations=0, log_every=1, where=3.0)
+    run(whole)
+    weights = model.network.state_dict()
+    assert_bit_equal(weights, fitted.model.network.state_dict())
+    assert_bit_equal({k: v.cpu() for k, v in whole.result().state_dict().items()}, weights)
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_an_interrupted_training_goes_on_with_its_number_of_steps(
+    tmp_path: Path, measured: list[float], monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Also where it was stopped before its first step, after the steps were measured."""
+    out, scenes = tmp_path / "model.safetensors", [print_of_colours()]
+    whole = fit(recipe_of(), scenes).model.network.state_dict()
+    with monkeypatch.context() as patch:
+        if step == 0:
+
+            def interrupted(*arguments: object) -> None:
+                raise KeyboardInterrupt
+
+            patch.setattr(driver, "run", interrupted)
+        stop(recipe_of(), out, step)
+    monkeypatch.setattr(driver, "steps_in", None)
+    fitted = fit(recipe_of(), scenes, out)
+    assert fitted.steps == 4
+    assert_bit_equal(fitted.model.network.state_dict(), whole)
+    assert [p.name for p in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize(
+    ("begun", "now", "says"),
+    [
+        (recipe_of(2.0), recipe_of(3.0), r"of 4 steps \(2 min\), 1 of them made; now 3 min"),
+        (recipe_of(2.0), recipe_of(steps=8), "now 8 steps"),
+        (recipe_of(steps=4), recipe_of(2.0), "of 4 steps, 1 of them made; now 2 min"),
+        (recipe_of(steps=4), recipe_of(steps=5), "now 5 steps"),
+    ],
+    ids=["minutes", "steps for minutes", "minutes for steps", "steps"],
+)
+def test_another_budget_is_refused_and_none_goes_on(
+    tmp_path: Path, measured: list[float], begun: Recipe, now: Recipe, says: str
+) -> None:
+    out = tmp_path / "model.safetensors"
+    stop(begun, out)
+    before = state.path_of(out).read_bytes()
+    with pytest.raises(TrainingError, match=says) as caught:
+        fit(now, [print_of_colours()], out)
+    assert "\n" not in str(caught.value)
+    assert "minutes" in caught.value.settings
+    assert state.path_of(out).read_bytes() == before
+    assert fit(recipe_of(), [print_of_colours()], out, given=False).steps == 4
+
+
+def test_an_evaluation_may_end_the_training() -> None:
+    seen: list[int] = []
+
+    def enough(network: SiameseNetwork, p: Progress) -> bool:
+        seen.append(p.step)
+        return len(seen) == 2
+
+    fitted = fit(recipe_of(steps=10), [print_of_colours()], callbacks=Callbacks(evaluate=enough, at=(0.1, 0.3, 0.9)))
+    assert seen == [1, 3]
+    assert fitted.steps == fitted.model.card["steps"] == 3

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from siame_se3.errors import TrainingError
+from siame_se3.networks import checkpoint
+from siame_se3.networks.config import NetworkConfig
+from siame_se3.training import state
+from siame_se3.training.state import Begun
+from siame_se3.training.trainer import Trainer
+from training_helpers import advanced, assert_bit_equal, metadata_of, problem, state_of, trainer_of
+
+FUZZ = settings(derandomize=True, deadline=None, max_examples=60)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("train") / "model.state"
+    state.save(advanced(trainer_of(), 2), path)
+    return path
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+@pytest.mark.parametrize(("where", "pooling"), [(0.0, "spatial"), (1.0, "spatial"), (1.0, "descriptors")])
+def test_resumed_training_is_bit_equal(
+    tmp_path: Path, optimiser: str, precision: str, where: float, pooling: str
+) -> None:
+    def trainer() -> Trainer:
+        return trainer_of(6, where=where, pooling=pooling, optimiser=optimiser, precision=precision)
+
+    whole = state_of(advanced(trainer(), 6), tmp_path)
+    state.save(advanced(trainer(), 2), tmp_path / "model.state")
+    resumed = trainer()
+    state.load(resumed, tmp_path / "model.state")
+    assert resumed.step == 2
+    assert_bit_equal(state_of(advanced(resumed, 4), tmp_path), whole)
+
+
+def test_state_is_all_there_is(tmp_path: Path) -> None:
+    trainer = advanced(trainer_of(), 2)
+    before = state_of(trainer, tmp_path)
+    other = trainer_of()
+    state.load(other, tmp_path / "compared.state")
+    assert_bit_equal(state_of(other, tmp_path), before)
+    assert (other.step, other.seconds, other.shares) == (trainer.step, trainer.seconds, trainer.shares)
+    kinds = {key.split(".")[0] for key in before}
+    assert kinds == {"network", "average", "loss", "where", "optimiser"}
+
+
+@pytest.mark.parametrize("minutes", [None, 0.1, 7.5])
+def test_a_state_says_what_was_begun(tmp_path: Path, minutes: float | None) -> None:
+    assert state.begun(tmp_path / "model.state") is None
+    state.save(advanced(trainer_of(6), 2), tmp_path / "model.state", minutes)
+    assert state.begun(tmp_path / "model.state") == Begun(steps=6, done=2, minutes=minutes)
+
+
+def test_a_state_that_has_not_begun_is_gone_on_from(tmp_path: Path) -> None:
+    """It is saved before the first step, with the number of steps that was measured."""
+    state.save(trainer_of(), tmp_path / "model.state")
+    begun = trainer_of()
+    state.load(begun, tmp_path / "model.state")
+    assert begun.step == 0
+    assert_bit_equal(state_of(advanced(begun, 2), tmp_path), state_of(advanced(trainer_of(), 2), tmp_path))
+
+
+OTHER: dict[str, Callable[[], Trainer]] = {
+    "data": lambda: trainer_of(data={"views": 10}),
+    "train": lambda: trainer_of(lr=1e-4),
+    "loss": lambda: trainer_of(where=2.0),
+    "seed": lambda: trainer_of(data={"seed": 4}),
+    "network": lambda: Trainer(
+        NetworkConfig("test_resnet", 32, squeeze=8, embedding=48, head=(32,)),
+        trainer_of().loss_config,
+        problem(),
+        trainer_of().config,
+    ),
+}
+
+
+@pytest.mark.parametrize("group", OTHER)
+def test_state_of_other_options_is_refused_by_name(saved: Path, group: str) -> None:
+    with pytest.raises(TrainingError, match=rf"{saved.name}.*\b{group}\b") as caught:
+        state.load(OTHER[group](), saved)
+    assert "\n" not in str(caught.value)
+    named = str(caught.value).split("(")[1].split(")")[0]
+    assert named == group
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    """Whose state is not what is read: what is refused leaves it alone."""
+    return trainer_of()
+
+
+def assert_refused(trainer: Trainer, path: Path) -> None:
+    before = trainer.step, {k: v.clone() for k, v in trainer.average.state_dict().items()}
+    with pytest.raises(TrainingError) as caught:
+        state.load(trainer, path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+    assert trainer.step == before[0]
+    assert_bit_equal(trainer.average.state_dict(), before[1])
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("damaged") / "model.state"
+
+
+@given(st.binary(max_size=200))
+@FUZZ
+def test_state_of_random_bytes_is_refused(trainer: Trainer, damaged: Path, content: bytes) -> None:
+    damaged.write_bytes(content)
+    assert_refused(trainer, damaged)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.999])
+def test_state_cut_short_is_refused(trainer: Trainer, saved: Path, damaged: Path, share: float) -> None:
+    content = saved.read_bytes()
+    damaged.write_bytes(content[: int(share * len(content))])
+    assert_refused(trainer, damaged)
+
+
+def test_model_is_no_state(trainer: Trainer, saved: Path, damaged: Path) -> None:
+    checkpoint.save(checkpoint.Model(trainer.result(), trainer.data.camera, 0.6, 0.8), damaged)
+    assert_refused(trainer, damaged)
+
+
+@pytest.mark.parametrize("key", ["identity", "step", "seconds", "shares"])
+def test_state_without_its_metadata_is_refused(trainer: Trainer, saved: Path, damaged: Path, key: str) -> None:
+    for change in ({}, {key: "{"}):
+        metadata = {k: v for k, v in metadata_of(saved).items() if k != key} | change
+        save_file(load_file(saved), damaged, metadata)
+        assert_refused(trainer, damaged)
+
+
+@pytest.mark.parametrize("key", ["network.head.0.weight", "average.head.0.bias", "loss.log_variance"])
+def test_state_without_a_weight_is_refused(trainer: Trainer, saved: Path, damaged: Path, key: str) -> None:
+    tensors = load_file(saved)
+    del tensors[key]
+    save_file(tensors, damaged, metadata_of(saved))
+    assert_refused(trainer, damaged)
+
+
+def test_state_without_the_optimisers_moments_is_refused(trainer: Trainer, saved: Path, damaged: Path) -> None:
+    tensors = {k: v for k, v in load_file(saved).items() if not k.startswith("optimiser.")}
+    save_file(tensors, damaged, metadata_of(saved))
+    assert_refused(trainer, damaged)
+
+
+def test_state_of_another_version_is_refused(saved: Path, damaged: Path) -> None:
+    save_file(load_file(saved), damaged, metadata_of(saved) | {"version": "1"})
+    with pytest.raises(TrainingError, match="another version"):
+        state.load(trainer_of(), damaged)
+
+
+def test_a_training_from_other_weights_does_not_go_on(tmp_path: Path) -> None:
+    plain = trainer_of()
+    weights = {k: v * 1.5 for k, v in plain.network.state_dict().items()}
+    given = Trainer(plain.network_config, plain.loss_config, plain.data, plain.config, weights)
+    state.save(given, tmp_path / "a.state")
+    with pytest.raises(TrainingError, match="initial"):
+        state.load(plain, tmp_path / "a.state")
