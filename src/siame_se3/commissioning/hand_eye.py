@@ -22,7 +22,8 @@ _HALF_TURN = 3.0  # beyond this the axis of a measured turn may have either sign
 _POSE_NOISE = 0.002  # a robot's error of position [m]
 _BOARD_NOISE = 0.015  # of the board's position, over its distance
 _TURN_NOISE = math.radians(1.5)
-_STANDS_OUT = 0.4  # without a bad pose the spread falls to this share and less
+_OTHER_SCALE = 0.015  # the board's size wrong by less is noise
+_SCALE_FALLS = 0.6  # with the board's true size the spread falls to this share and less
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,18 @@ def scaled(T: Float[Tensor, "*B 4 4"], scale: float) -> Float[Tensor, "*B 4 4"]:
     return lie.pose(T[..., :3, :3], T[..., :3, 3] * scale)
 
 
+def true_scale(
+    T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"], before: float
+) -> tuple[float, Spread] | None:
+    """The unit of the board's lengths with which the spread [m] falls clearly, and that spread; None where the metre is right."""
+    T_tc, scale = solve(T_bt, T_co, any_scale=True)
+    unit = float(scale)
+    if not 1e-6 < unit < 1e6 or abs(unit - 1) < _OTHER_SCALE:
+        return None
+    spread = spread_of(T_bt, T_tc, T_co, unit)
+    return (unit, spread) if spread.explained and spread.t < _SCALE_FALLS * before else None
+
+
 def check_motion(T_bt: Float[Tensor, "n 4 4"]) -> None:
     """Refuse too few poses, or turns that do not determine the transform.
 
@@ -207,6 +220,7 @@ def calibrate_hand_eye(
     found = estimate(A, C)
     moved = found.influence.amax(0)
     suspicious = float(moved[0]) > found.spread.most_t or float(moved[1]) > found.spread.most_r
+    suspicious = suspicious or true_scale(A, C, found.spread.t) is not None
     if not found.spread.explained or suspicious:
         said = explained(A, C, found, names, values)
         if said or not found.spread.explained:
