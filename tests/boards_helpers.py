@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import cv2
@@ -17,27 +18,31 @@ T_TC = lie.pose_from_vector(torch.tensor([0.05, -0.03, 0.1, 0.1, -0.2, 0.8], dty
 T_BO = lie.pose_from_vector(torch.tensor([0.5, 0.1, 0.0, math.pi, 0.0, 0.0], dtype=torch.float64))
 
 
-def shot(board: Board, camera: Camera, T_co: Tensor) -> np.ndarray:
-    """The board as the camera sees it: each pixel's ray, undistorted, meets the board's plane."""
-    pixels = 40
-    picture = board.picture(pixels)
+@functools.lru_cache(maxsize=2)
+def rays(camera: Camera) -> np.ndarray:
+    """Of each pixel, (x, y, 1) of its undistorted ray: (h w, 3)."""
     v, u = np.mgrid[0 : camera.height, 0 : camera.width].astype(np.float64)
     points = np.stack((u.ravel(), v.ravel()), 1)[:, None]
     d = np.asarray(camera.distortion or (0.0,) * 5)
     if camera.distortion_model == "equidistant":
-        rays = np.asarray(cv2.fisheye.undistortPoints(points, camera.K.numpy(), d)).reshape(-1, 2)
+        found = np.asarray(cv2.fisheye.undistortPoints(points, camera.K.numpy(), d)).reshape(-1, 2)
     else:
         criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 50, 1e-9)
-        rays = np.asarray(cv2.undistortPoints(points, camera.K.numpy(), d, None, None, None, criteria)).reshape(-1, 2)  # type: ignore[call-overload]
+        found = np.asarray(cv2.undistortPoints(points, camera.K.numpy(), d, None, None, None, criteria)).reshape(-1, 2)  # type: ignore[call-overload]
+    return np.concatenate((found, np.ones((len(found), 1))), 1)
+
+
+def shot(board: Board, camera: Camera, T_co: Tensor) -> np.ndarray:
+    """The board as the camera sees it: each pixel's ray, undistorted, meets the board's plane."""
+    pixels = 40
     T_oc = lie.inverse(T_co).numpy()
-    directions = np.concatenate((rays, np.ones((len(rays), 1))), 1) @ T_oc[:3, :3].T
+    directions = rays(camera) @ T_oc[:3, :3].T
     scale = -T_oc[2, 3] / directions[:, 2]
-    X = T_oc[:3, 3] + directions * scale[:, None]
     # a margin of a square, and a checkerboard's first inner corner a square inside
     inside = 2 if board.kind == "checkerboard" else 1
-    x, y = ((X[:, k] / board.square + inside) * pixels - 0.5 for k in range(2))
+    x, y = (((T_oc[k, 3] + directions[:, k] * scale) / board.square + inside) * pixels - 0.5 for k in range(2))
     x, y = (z.astype(np.float32).reshape(camera.height, camera.width) for z in (x, y))
-    return cv2.GaussianBlur(cv2.remap(picture, x, y, cv2.INTER_AREA, borderValue=255), (0, 0), 0.7)
+    return cv2.GaussianBlur(cv2.remap(board.picture(pixels), x, y, cv2.INTER_AREA, borderValue=255), (0, 0), 0.7)
 
 
 def views(board: Board, n: int, seed: int, near: float = 0.45, tilt: float = 0.6, roll: float = 0.6) -> list[Tensor]:

@@ -22,7 +22,7 @@ _HALF_TURN = 3.0  # beyond this the axis of a measured turn may have either sign
 _POSE_NOISE = 0.002  # a robot's error of position [m]
 _BOARD_NOISE = 0.015  # of the board's position, over its distance
 _TURN_NOISE = math.radians(1.5)
-_OTHER_SCALE = 0.015  # the board's size wrong by less is noise
+_OTHER_SCALE = 0.025  # the board's size wrong by less may be the intrinsics'; it is reported
 _SCALE_FALLS = 0.6  # with the board's true size the spread falls to this share and less
 
 
@@ -64,6 +64,7 @@ class HandEye:
         std_t, std_r: standard deviations of T_tc's translation [m] and rotation [rad], about the camera's axes.
         residuals: of each picture, how far the board is from its mean place (n, 2): [m], [rad].
         influence: how far T_tc moves without each picture (n, 2): [m], [rad].
+        scale: the factor on the board's lengths that would fit best; 1 where square and intrinsics are right.
     """
 
     T_tc: Float[Tensor, "4 4"]
@@ -72,6 +73,7 @@ class HandEye:
     std_r: tuple[float, float, float]
     residuals: Float[Tensor, "n 2"]
     influence: Float[Tensor, "n 2"]
+    scale: float
 
     def line(self) -> str:
         """The transform in words."""
@@ -191,6 +193,7 @@ def estimate(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> Hand
         (std[3], std[4], std[5]),
         torch.stack((t.norm(dim=1), r.norm(dim=1)), -1),
         influence,
+        float(solve(T_bt, T_co, any_scale=True)[1]),
     )
 
 
