@@ -13,6 +13,8 @@ from torch import Tensor
 from boards_helpers import T_TC, noisy, tool_poses, views
 from siame_se3.commissioning.boards import Board
 from siame_se3.commissioning.hand_eye import calibrate_hand_eye, solve
+from siame_se3.commissioning.hand_eye_data import poses_of
+from siame_se3.commissioning.poses import PoseTable
 from siame_se3.commissioning.slips import resolve_turns
 from siame_se3.errors import InputError
 from siame_se3.geometry import lie
@@ -124,21 +126,16 @@ SLIPS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 
 @pytest.mark.parametrize("slip", SLIPS)
 def test_the_usual_slips_are_named(slip: str) -> None:
-    from siame_se3.commissioning.hand_eye_data import _poses
-    from siame_se3.commissioning.poses import PoseTable
-
     numbers, words = SLIPS[slip]
     values = numbers(T_BT)
     rows = tuple(map(tuple, values.tolist()))
     table = PoseTable("poses.csv", tuple(NAMES), rows, tuple(f"poses.csv, line {k + 1}" for k in range(10)))
     with pytest.raises(InputError, match=words) as error:
-        calibrate_hand_eye(_poses(table, list(range(10)), SEEN, NAMES)[1], SEEN, NAMES, values)
+        calibrate_hand_eye(poses_of(table, list(range(10)), SEEN, NAMES)[1], SEEN, NAMES, values)
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_right_quaternions_are_taken() -> None:
-    from siame_se3.commissioning.poses import PoseTable
-
     rows = tuple(map(tuple, quaternions(T_BT, "xyzw").tolist()))
     table = PoseTable("p", tuple(NAMES), rows, tuple(NAMES))
     torch.testing.assert_close(table.poses(), T_BT, atol=1e-6, rtol=0)

@@ -197,7 +197,7 @@ def what_is_seen(paths: Sequence[Path], board: Board) -> tuple[str, tuple[str, .
     count, dictionary = (0, "") if large else max((_markers(grey, board) for grey in greys), default=(0, ""))
     large = large or (count < _FEWEST_MARKERS and corners[0] * corners[1] > 9)
     if large:
-        settings = ("board.columns", "board.rows")
+        settings: tuple[str, ...] = ("board.columns", "board.rows")
         settings = settings if board.kind == "checkerboard" else ("board.kind", *settings)
         return (
             f"a checkerboard of {corners[0]} x {corners[1]} inner corners is seen; set {', '.join(settings)}",
@@ -209,16 +209,16 @@ def what_is_seen(paths: Sequence[Path], board: Board) -> tuple[str, tuple[str, .
     if board.kind == "checkerboard":
         return f"{markers}; set board.kind and board.dictionary", ("board.kind", "board.dictionary")
     named = replace(board, dictionary=dictionary) if dictionary != board.dictionary else board
-    changes = [("board.dictionary",)] if named is not board else []
+    changes = ("board.dictionary",) if named is not board else ()
     swapped = {"columns": board.rows, "rows": board.columns}
-    for settings, words, change in (
+    for change_of, words, change in (
         ((), "", {}),
         (("board.columns", "board.rows"), "columns and rows swapped", swapped),
         (("board.legacy",), "the legacy pattern of OpenCV before 4.6", {"legacy": not board.legacy}),
         (("board.columns", "board.rows", "board.legacy"), "columns and rows swapped, legacy pattern", {"legacy": not board.legacy, **swapped}),
     ):  # fmt: skip
         if any(replace(named, **change).find(grey) for grey in greys):  # type: ignore[arg-type]  # of fields
-            found = (*(name for names in changes for name in names), *settings)
+            found = (*changes, *change_of)
             return f"{markers}{', ' + words if words else ''}; set {', '.join(found)}", found
     if named is not board:
         return f"{markers}; set board.dictionary", ("board.dictionary",)

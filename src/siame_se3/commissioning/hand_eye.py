@@ -214,7 +214,7 @@ def calibrate_hand_eye(
     Raises:
         InputError: poses that are too few, too much alike, or that contradict the pictures; names the usual slip or the bad pictures.
     """
-    from siame_se3.commissioning.slips import explained
+    from siame_se3.commissioning.slips import explained  # which uses this file
 
     A = T_bt if isinstance(T_bt, Tensor) else torch.stack([*T_bt]) if len(T_bt) else torch.zeros(0, 4, 4)
     C = T_co if isinstance(T_co, Tensor) else torch.stack([*T_co]) if len(T_co) else torch.zeros(0, 4, 4)
