@@ -86,6 +86,23 @@ def test_deep_photos_are_turned_too(tmp_path: Path, orientation: int) -> None:
     assert np.abs(255 * read_picture(tmp_path / "a.png") - RGB).max() < 1e-3
 
 
+def deep_tiff(orientation: int) -> bytes:
+    """RGB of 16 bits, by hand."""
+    rgb = (RGB.astype("<u2") * 257).tobytes()
+    tags = [(256, 3, 1, 32), (257, 3, 1, 24), (258, 3, 3, 134), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 140)]
+    tags += [(274, 3, 1, orientation), (277, 3, 1, 3), (278, 3, 1, 24), (279, 4, 1, len(rgb))]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + struct.pack("<HHH", 16, 16, 16) + rgb
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_deep_tiffs_are_turned_by_us_alone(tmp_path: Path, orientation: int) -> None:
+    (tmp_path / "a.tif").write_bytes(deep_tiff(orientation))
+    assert np.abs(255 * read_picture(tmp_path / "a.tif") - RGB).max() < 1e-3
+    upright = read_picture(tmp_path / "a.tif", upright=True)
+    assert np.abs(255 * upright - TURNS[orientation](RGB)).max() < 1e-3
+
+
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 @pytest.mark.parametrize("colour", [False, True])
 def test_sixteen_bits_keep_their_levels(tmp_path: Path, ending: str, colour: bool) -> None:

@@ -104,7 +104,9 @@ class Calibrate:
             fit.T_tc, out, f"{len(names)} pictures; standard deviation {std}; the board's place differs by {spread}"
         )
         print(f"camera in tool: {fit.line()}; standard deviation {std}")
-        print(f"the board's place differs by {spread} over {len(names)} pictures")
+        print(
+            f"the board's place differs by {spread} over {len(names)} pictures; squares {fit.scale:.3f} times as large would fit best"
+        )
         print(f"written: {out}")
 
 

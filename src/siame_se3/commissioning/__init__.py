@@ -1,5 +1,5 @@
 """Is a real robot set up as assumed?
 
-calibration (camera, hand-eye), check (test motions), session (target, start, stop).
+boards, camera and hand_eye (calibration, each with an acceptance test), check (test motions), session (target, start, stop).
 What a person does before and while a real robot moves belongs here.
 """

@@ -22,6 +22,8 @@ from siame_se3.images.decode import read_grey
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _SIZES = (100, 250)  # of OpenCV's families of dictionaries; one of 50 is the first half of that of 100
 _TRIED = 2  # pictures that are looked at for what is seen instead of the board
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FEWEST_MARKERS = 4  # fewer may be chance
 _FEWEST = 6  # corners of a ChArUco board that give a pose
 
 
@@ -113,11 +115,11 @@ class Board:
         across, down = (n + (self.kind == "checkerboard") for n in (self.columns, self.rows))
         mm = 1000 * self.square
         text = f"{across} x {down} squares of {mm:g} mm: {across * mm:g} x {down * mm:g} mm, {self.name}"
-        scale, margin = 0.4 * pixels / 30, pixels // 3
-        width = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0]
-        scale *= min(1.0, (picture.shape[1] - 2 * margin) / width)
+        scale, margin = pixels / 75, pixels // 3
+        while scale > 0.1 and cv2.getTextSize(text, _FONT, scale, 1)[0][0] > picture.shape[1] - 2 * margin:
+            scale *= 0.95
         place = (margin, picture.shape[0] - margin)
-        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0,), 1, cv2.LINE_AA)
+        cv2.putText(picture, text, place, _FONT, scale, (0,), 1, cv2.LINE_AA)
         return picture
 
     @property
@@ -193,30 +195,30 @@ def what_is_seen(paths: Sequence[Path], board: Board) -> tuple[str, tuple[str, .
         board.kind == "checkerboard" and min(corners) >= 5
     )  # the white squares of a ChArUco board may look like a smaller one
     count, dictionary = (0, "") if large else max((_markers(grey, board) for grey in greys), default=(0, ""))
-    large = large or (count < 4 and corners[0] * corners[1] > 9)
+    large = large or (count < _FEWEST_MARKERS and corners[0] * corners[1] > 9)
     if large:
-        settings = ("board.columns", "board.rows")
+        settings: tuple[str, ...] = ("board.columns", "board.rows")
         settings = settings if board.kind == "checkerboard" else ("board.kind", *settings)
         return (
             f"a checkerboard of {corners[0]} x {corners[1]} inner corners is seen; set {', '.join(settings)}",
             settings,
         )
-    if count < 4:
+    if count < _FEWEST_MARKERS:
         return "nothing like a board is seen; is it sharp, lit, and whole in the picture?", ()
     markers = f"{count} markers of {dictionary} seen"
     if board.kind == "checkerboard":
         return f"{markers}; set board.kind and board.dictionary", ("board.kind", "board.dictionary")
     named = replace(board, dictionary=dictionary) if dictionary != board.dictionary else board
-    changes = [("board.dictionary",)] if named is not board else []
+    changes = ("board.dictionary",) if named is not board else ()
     swapped = {"columns": board.rows, "rows": board.columns}
-    for settings, words, change in (
+    for change_of, words, change in (
         ((), "", {}),
         (("board.columns", "board.rows"), "columns and rows swapped", swapped),
         (("board.legacy",), "the legacy pattern of OpenCV before 4.6", {"legacy": not board.legacy}),
         (("board.columns", "board.rows", "board.legacy"), "columns and rows swapped, legacy pattern", {"legacy": not board.legacy, **swapped}),
     ):  # fmt: skip
         if any(replace(named, **change).find(grey) for grey in greys):  # type: ignore[arg-type]  # of fields
-            found = (*(name for names in changes for name in names), *settings)
+            found = (*changes, *change_of)
             return f"{markers}{', ' + words if words else ''}; set {', '.join(found)}", found
     if named is not board:
         return f"{markers}; set board.dictionary", ("board.dictionary",)
@@ -227,14 +229,18 @@ def _markers(grey: np.ndarray, board: Board) -> tuple[int, str]:
     """How many markers a picture has, of which dictionary: the board's own if it has some."""
     best = (0, "")
     families = sorted({name.rpartition("_")[0] for name in dir(cv2.aruco) if name.endswith("_250") and "DICT" in name})
-    others = [name for name in dir(cv2.aruco) if name.startswith(("DICT_APRILTAG", "DICT_ARUCO"))]
+    rare = sorted(
+        {name.lower(): name for name in dir(cv2.aruco) if name.startswith(("DICT_APRIL", "DICT_ARUCO"))}.values()
+    )
     own = [board.dictionary] if board.kind == "charuco" else []
-    for name in (*own, *(f"{family}_250" for family in families), *others):
+    for name in (*own, *(f"{family}_250" for family in families), *rare):
         dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
         _, ids, _ = cv2.aruco.ArucoDetector(dictionary).detectMarkers(grey)
         distinct = 0 if ids is None else len(np.unique(ids))
-        if name in own and distinct >= 4:
+        if name in own and distinct >= _FEWEST_MARKERS:
             return distinct, name
+        if name in rare and best[0] >= _FEWEST_MARKERS:
+            break
         if distinct > best[0]:
             assert ids is not None
             if name.endswith("_250"):

@@ -71,7 +71,7 @@ def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> CameraFi
     rms = float(np.sqrt(sum((r**2).sum() for r in residuals) / sum(len(r) / 2 for r in residuals)))
     std, influence = _uncertainty(residuals, jacobians)
     fx, fy, cx, cy = (float(K[k]) for k in ((0, 0), (1, 1), (0, 2), (1, 2)))
-    _accept(seen, errors, rms, std, (fx, fy), influence)
+    _accept(seen, errors, rms, std, (fx, fy))
     k = (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
     try:
         camera = CameraInfo(w, h, k, tuple(float(x) for x in np.ravel(d)), model).camera()
@@ -137,15 +137,21 @@ def _accept(
     rms: float,
     std: Sequence[float],
     focal: Sequence[float],
-    influence: np.ndarray,
 ) -> None:
     """Refuse a camera that its pictures do not determine, or that they contradict.
 
     Raises:
         CameraError: with the numbers, and what to do.
     """
-    share = max(s / f for s, f in zip(std, focal, strict=False))
+    share = max(s / f if f > 0 else np.inf for s, f in zip(std, focal, strict=False))
     w = seen[0].size[1]
+    if rms > _MOST_RMS * w:
+        worst = sorted(range(len(seen)), key=lambda i: -errors[i])[:3]
+        named = ", ".join(f"{seen[i].path.name} ({errors[i]:.1f} px)" for i in worst)
+        raise CameraError(
+            f"camera calibration: the pictures contradict each other, {rms:.1f} px are unexplained; the worst are {named}: "
+            "take them out, and check the board's columns, rows and the lens"
+        )
     if not share < _MOST_FOCAL_STD:
         raise CameraError(
             f"camera calibration: the focal length is not determined, {focal[0]:.0f} px with a standard deviation of {std[0]:.0f} px; "
@@ -155,11 +161,4 @@ def _accept(
         raise CameraError(
             f"camera calibration: the principal point is not determined, its standard deviation is {max(std[2:]):.0f} px; "
             "tilt the board to several sides, and show it in all corners"
-        )
-    if rms > _MOST_RMS * w:
-        worst = sorted(range(len(seen)), key=lambda i: -errors[i])[:3]
-        named = ", ".join(f"{seen[i].path.name} ({errors[i]:.1f} px)" for i in worst)
-        raise CameraError(
-            f"camera calibration: the pictures contradict each other, {rms:.1f} px are unexplained; the worst are {named}: "
-            "take them out, and check the board's columns, rows and the lens"
         )

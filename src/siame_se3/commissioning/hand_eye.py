@@ -22,7 +22,8 @@ _HALF_TURN = 3.0  # beyond this the axis of a measured turn may have either sign
 _POSE_NOISE = 0.002  # a robot's error of position [m]
 _BOARD_NOISE = 0.015  # of the board's position, over its distance
 _TURN_NOISE = math.radians(1.5)
-_STANDS_OUT = 0.4  # without a bad pose the spread falls to this share and less
+_OTHER_SCALE = 0.025  # the board's size wrong by less may be the intrinsics'; it is reported
+_SCALE_FALLS = 0.6  # with the board's true size the spread falls to this share and less
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class HandEye:
         std_t, std_r: standard deviations of T_tc's translation [m] and rotation [rad], about the camera's axes.
         residuals: of each picture, how far the board is from its mean place (n, 2): [m], [rad].
         influence: how far T_tc moves without each picture (n, 2): [m], [rad].
+        scale: the factor on the board's lengths that would fit best; 1 where square and intrinsics are right.
     """
 
     T_tc: Float[Tensor, "4 4"]
@@ -71,6 +73,7 @@ class HandEye:
     std_r: tuple[float, float, float]
     residuals: Float[Tensor, "n 2"]
     influence: Float[Tensor, "n 2"]
+    scale: float
 
     def line(self) -> str:
         """The transform in words."""
@@ -139,6 +142,18 @@ def scaled(T: Float[Tensor, "*B 4 4"], scale: float) -> Float[Tensor, "*B 4 4"]:
     return lie.pose(T[..., :3, :3], T[..., :3, 3] * scale)
 
 
+def true_scale(
+    T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"], before: float
+) -> tuple[float, Spread] | None:
+    """The unit of the board's lengths with which the spread [m] falls clearly, and that spread; None where the metre is right."""
+    T_tc, scale = solve(T_bt, T_co, any_scale=True)
+    unit = float(scale)
+    if not 1e-6 < unit < 1e6 or abs(unit - 1) < _OTHER_SCALE:
+        return None
+    spread = spread_of(T_bt, T_tc, T_co, unit)
+    return (unit, spread) if spread.explained and spread.t < _SCALE_FALLS * before else None
+
+
 def check_motion(T_bt: Float[Tensor, "n 4 4"]) -> None:
     """Refuse too few poses, or turns that do not determine the transform.
 
@@ -178,6 +193,7 @@ def estimate(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> Hand
         (std[3], std[4], std[5]),
         torch.stack((t.norm(dim=1), r.norm(dim=1)), -1),
         influence,
+        float(solve(T_bt, T_co, any_scale=True)[1]),
     )
 
 
@@ -198,7 +214,7 @@ def calibrate_hand_eye(
     Raises:
         InputError: poses that are too few, too much alike, or that contradict the pictures; names the usual slip or the bad pictures.
     """
-    from siame_se3.commissioning.slips import explained
+    from siame_se3.commissioning.slips import explained  # which uses this file
 
     A = T_bt if isinstance(T_bt, Tensor) else torch.stack([*T_bt]) if len(T_bt) else torch.zeros(0, 4, 4)
     C = T_co if isinstance(T_co, Tensor) else torch.stack([*T_co]) if len(T_co) else torch.zeros(0, 4, 4)
@@ -207,6 +223,7 @@ def calibrate_hand_eye(
     found = estimate(A, C)
     moved = found.influence.amax(0)
     suspicious = float(moved[0]) > found.spread.most_t or float(moved[1]) > found.spread.most_r
+    suspicious = suspicious or true_scale(A, C, found.spread.t) is not None
     if not found.spread.explained or suspicious:
         said = explained(A, C, found, names, values)
         if said or not found.spread.explained:

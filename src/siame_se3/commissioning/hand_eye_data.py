@@ -11,7 +11,7 @@ from torch import Tensor
 from siame_se3.commissioning import boards
 from siame_se3.commissioning.boards import Board
 from siame_se3.commissioning.hand_eye import FEWEST, HandEye, calibrate_hand_eye, check_motion
-from siame_se3.commissioning.poses import PoseTable, read_poses
+from siame_se3.commissioning.poses import PoseTable
 from siame_se3.commissioning.slips import explained, resolve_turns
 from siame_se3.errors import InputError
 from siame_se3.geometry.camera import Camera
@@ -28,7 +28,7 @@ def hand_eye_of_pictures(
     Raises:
         InputError: files that cannot be read, poses that belong to no picture, or that contradict the pictures.
     """
-    camera, table = Camera.from_yaml(camera_file), read_poses(poses)
+    camera, table = Camera.from_yaml(camera_file), readposes_of(poses)
     paths = boards.pictures(folder)
     rows = table.of_pictures(paths)
     seen = boards.look([path for path in paths if path in rows], board, least=FEWEST)
@@ -40,7 +40,7 @@ def hand_eye_of_pictures(
     notes += [f"{path.name}: no pose of this picture" for path in paths if path not in rows]
     T_co = torch.stack([boards.board_pose(s, camera) for s in seen])
     names, order = [s.path.name for s in seen], [rows[s.path] for s in seen]
-    values, T_bt = _poses(table, order, T_co, names)
+    values, T_bt = poses_of(table, order, T_co, names)
     if board.turns < 4:
         check_motion(T_bt)
         T_co, turned = resolve_turns(T_bt, T_co, board)
@@ -54,13 +54,13 @@ def hand_eye_of_boards(poses: Path) -> tuple[list[str], HandEye, list[str]]:
     Raises:
         InputError: as `hand_eye_of_pictures`, or a file of the tool's poses alone.
     """
-    table = read_poses(poses)
+    table = readposes_of(poses)
     if table.T_co is None:
         raise InputError(
             f"{poses}: poses of the tool alone; give the pictures and the camera's calibration", "camera", "pictures"
         )
     names = list(table.names)
-    values, T_bt = _poses(table, list(range(len(names))), table.T_co, names)
+    values, T_bt = poses_of(table, list(range(len(names))), table.T_co, names)
     return (
         names,
         calibrate_hand_eye(T_bt, table.T_co, names, values),
@@ -68,7 +68,7 @@ def hand_eye_of_boards(poses: Path) -> tuple[list[str], HandEye, list[str]]:
     )
 
 
-def _poses(
+def poses_of(
     table: PoseTable, order: list[int], T_co: Float[Tensor, "n 4 4"], names: list[str]
 ) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n 4 4"]]:
     """The table's numbers and poses in the pictures' order.

@@ -118,7 +118,10 @@ def _csv(path: Path) -> PoseTable:
         (number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() and line.lstrip()[0] != "#"
     ]
     divider = next((mark for mark in ";\t" if lines and all(mark in line for _, line in lines)), ",")
-    names, rows, places, order = [], [], [], "xyzw"
+    names: list[str] = []
+    rows: list[tuple[float, ...]] = []
+    places: list[str] = []
+    order = "xyzw"
     try:
         cells_of = [[cell.strip() for cell in next(csv.reader([line], delimiter=divider))] for _, line in lines]
     except csv.Error as error:
@@ -155,7 +158,8 @@ def _quaternion_order(header: Sequence[str]) -> str:
 
 def _visp(folder: Path, paths: Sequence[Path]) -> PoseTable:
     """vpPoseVector files: the tool in the base's frame, and the board in the camera's (cPo)."""
-    tool, board = {}, {}
+    tool: dict[str, tuple[Path, tuple[float, ...]]] = {}
+    board: dict[str, tuple[Path, tuple[float, ...]]] = {}
     for path in paths:
         if "eP" in path.name:  # a result, such as ePc
             continue

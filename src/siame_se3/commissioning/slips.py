@@ -14,11 +14,11 @@ from siame_se3.commissioning.boards import Board
 from siame_se3.commissioning.hand_eye import (
     FEWEST,
     HandEye,
-    Spread,
     board_places,
     estimate,
     solve,
     spread_of,
+    true_scale,
 )
 from siame_se3.commissioning.hand_eye_file import MOST_TURN
 from siame_se3.commissioning.poses import MOST_REACH
@@ -27,7 +27,7 @@ from siame_se3.geometry import lie
 
 _FALLS = 0.4  # what explains a contradiction brings the spread down to this share and less
 _MOST_SUBSETS = 1500
-_OTHER_SCALE = 0.015  # a board's size wrong by less is noise
+_TRIPLES = 12  # of pictures that a board's looks are tried in
 
 
 def explained(
@@ -47,19 +47,16 @@ def explained(
     """
     before = found.spread if found else None
     most = _FALLS * before.size if before else math.inf
+    if found and T_bt is not None and (other := true_scale(T_bt, T_co, found.spread.t)):
+        return (
+            f"with lengths on the board {_times(other[0])} as large, the spread is {other[1]}: give the board's true square in metres, "
+            "and poses in metres"
+        )
     for words, instead, poses, boards in _slips(T_bt, T_co, values):
-        T_tc, scale = solve(poses, boards, any_scale=words == "scale")
-        if not 1e-6 < float(scale) < 1e6:
-            continue
-        spread = spread_of(poses, T_tc, boards, float(scale))
-        if not (spread.explained and spread.size < most):
-            continue
-        if words == "scale":
-            if abs(float(scale) - 1) < _OTHER_SCALE:
-                continue
-            words = f"lengths on the board {_times(float(scale))} as large"
-            instead = "the board's true square in metres, and poses in metres"
-        return f"{words}, the spread is {spread}: give {instead}"
+        T_tc, _ = solve(poses, boards)
+        spread = spread_of(poses, T_tc, boards)
+        if spread.explained and spread.size < most:
+            return f"{words}, the spread is {spread}: give {instead}"
     return "" if T_bt is None or found is None else _bad_pictures(T_bt, T_co, found, names)
 
 
@@ -85,8 +82,6 @@ def _slips(
                 give.append("each picture its own pose")
             if said and len(poses) >= FEWEST:
                 yield " and ".join(said), ", and ".join(give), poses, boards
-        if not inverted and not late and T_bt is not None:
-            yield "scale", "", T_bt, T_co
 
 
 def readings(values: Float[Tensor, "n m"]) -> list[tuple[str, str, Float[Tensor, "n 4 4"]]]:
@@ -194,31 +189,35 @@ def resolve_turns(
     all_co = T_co[:, None] @ choices  # (n, choices, 4, 4)
     n, m = all_co.shape[:2]
     generator = torch.Generator().manual_seed(0)
-    found: list[tuple[Spread, Float[Tensor, "4 4"], Float[Tensor, "n"]]] = []
-    for _ in range(12):
-        some = torch.randperm(n, generator=generator)[:3]
-        for i, j in itertools.product(range(m), repeat=2):
-            picked = all_co[some, torch.tensor([0, i, j])]
-            T_tc, _ = solve(T_bt[some], picked)
-            chosen = torch.zeros(n, dtype=torch.long)
-            for _ in range(3):
-                reference = T_bt[some[0]] @ T_tc @ picked[0]
-                apart = lie.inverse(reference) @ T_bt[:, None] @ T_tc @ all_co
-                t, r = lie.error_norms(apart)
-                chosen = (r + t / T_co[:, None, :3, 3].norm(dim=-1)).argmin(1)
-                T_tc, _ = solve(T_bt, all_co[torch.arange(n), chosen])
-            found.append((spread_of(T_bt, T_tc, all_co[torch.arange(n), chosen]), T_tc, chosen))
-    found.sort(key=lambda entry: entry[0].size)
-    best, T_tc, chosen = found[0]
-    for other, T_other, _ in found[1:]:
-        t, r = lie.error_norms(lie.inverse(T_tc) @ T_other)
-        differs = float(t) > best.most_t or float(r) > best.most_r
-        if differs and other.explained and other.size < 3 * best.size:
-            raise InputError(
-                f"hand-eye: a {board.name} looks the same turned, and the motion does not tell which way it lies: turn the tool more, or take "
-                "a board with an odd and an even number, or a ChArUco board",
-                "board.columns",
-                "board.rows",
-            )
-    turned = int((chosen != torch.mode(chosen).values).sum())
-    return all_co[torch.arange(n), chosen], turned
+    triples = torch.stack([torch.randperm(n, generator=generator)[:3] for _ in range(_TRIPLES)])
+    some = triples.repeat_interleave(
+        m * m, 0
+    )  # (h, 3), each with each combination of looks of its second and third picture
+    looks = torch.cartesian_prod(torch.zeros(1, dtype=torch.long), torch.arange(m), torch.arange(m)).repeat(_TRIPLES, 1)
+    first = all_co[some, looks]
+    T_tc, _ = solve(T_bt[some], first)
+    everyone = T_bt.expand(len(some), -1, -1, -1)
+    far = T_co[:, None, :3, 3].norm(dim=-1)
+    for _ in range(3):
+        reference = T_bt[some[:, 0]] @ T_tc @ first[:, 0]
+        t, r = lie.error_norms(lie.inverse(reference)[:, None, None] @ T_bt[:, None] @ T_tc[:, None, None] @ all_co)
+        chosen = (r + t / far).argmin(-1)  # (h, n)
+        boards = all_co[torch.arange(n), chosen]
+        T_tc, _ = solve(everyone, boards)
+    t, r = (x.square().sum(-1).mean(-1).sqrt() for x in board_places(everyone, T_tc, boards))
+    noise = spread_of(T_bt, T_tc[0], T_co)
+    size = torch.maximum(t / noise.most_t, r / noise.most_r)
+    best = int(size.argmin())
+    apart_t, apart_r = lie.error_norms(lie.inverse(T_tc[best]) @ T_tc)
+    others = (
+        ((apart_t > noise.most_t) | (apart_r > noise.most_r)) & (size < 3 * max(float(size[best]), 1 / 30)) & (size < 1)
+    )
+    if bool(others.any()):
+        raise InputError(
+            f"hand-eye: a {board.name} looks the same turned, and the motion does not tell which way it lies: turn the tool more, or take "
+            "a board with an odd and an even number, or a ChArUco board",
+            "board.columns",
+            "board.rows",
+        )
+    turned = int((chosen[best] != torch.mode(chosen[best]).values).sum())
+    return boards[best], turned

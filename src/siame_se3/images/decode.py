@@ -16,11 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError
-from siame_se3.images.headers import PILLOW_FORMATS, Header, header_of
+from siame_se3.images.headers import PILLOW_FORMATS, Header, header_of, without_orientation
 
 _LOG = logging.getLogger(__name__)
 _ORIENTATION = 0x0112  # EXIF's tag
-_BACK = {6: 8, 8: 6}  # the orientations whose turn is undone by another one
 _MOST_BYTES = 700_000_000  # of a file
 
 
@@ -78,23 +77,22 @@ def decode(data: bytes, where: str, upright: bool = False) -> np.ndarray:
     from PIL import Image
 
     header = header_of(data, where)
+    orientation = _orientation(data) if upright else 1
+    data = without_orientation(data, header)
     unreadable = InputError(f"{where}: not an image that can be read; give a JPEG, PNG or TIFF")
     if header.samples > 1 and (header.bits > 8 or header.floating):  # which Pillow would cut to 8 bits, or not read
         samples = _opencv(data)
         if samples is None:
             raise unreadable
-        return _in_unit_range(_turned(samples, _orientation(data)) if upright else samples, header, where)
+        return _in_unit_range(_turned(samples, orientation), header, where)
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as picture:
-            orientation = picture.getexif().get(_ORIENTATION, 1)
             deep = picture.mode.startswith(("I", "F"))  # convert() would cut them
             samples = np.asarray(picture if deep else picture.convert("RGB"))
-            is_upright = picture.getexif().get(_ORIENTATION, 1) != orientation  # Pillow turns TIFFs when it loads them
     except Exception:  # Pillow's decoders raise what they like: RuntimeError, NotImplementedError, struct.error
         raise unreadable from None
-    if is_upright != upright:
-        samples = _turned(samples, orientation if upright else _BACK.get(orientation, orientation))
-    return _in_unit_range(samples[..., None], header, where) if deep else np.ascontiguousarray(samples)
+    samples = np.ascontiguousarray(_turned(samples, orientation))
+    return _in_unit_range(samples[..., None], header, where) if deep else samples
 
 
 def to_bytes(pixels: np.ndarray) -> np.ndarray:
@@ -116,15 +114,20 @@ def _opencv(data: bytes) -> np.ndarray | None:
 
 
 def _orientation(data: bytes) -> int:
-    """EXIF's, of a picture that Pillow may know; 1 where there is none."""
+    """EXIF's; 1 where there is none."""
+    import struct
     import warnings
 
     from PIL import Image
 
+    header = header_of(data, "picture")
+    if header.kind == "TIFF":  # which Pillow may not know
+        at = header.orientation_at
+        return struct.unpack("<H" if data[:2] == b"II" else ">H", data[at : at + 2])[0] if at else 1
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as picture:
             return int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # Pillow does not know this kind of TIFF: it has no photo's tag
+    except Exception:  # a picture that cannot be read: said when it is decoded
         return 1
 
 

@@ -26,6 +26,7 @@ class Header:
         significant: how many of them count, where the format says so; 0 where it does not.
         floating: the samples are floating-point numbers.
         samples: of a pixel.
+        orientation_at: where a TIFF has its orientation; 0 where it has none.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Header:
     significant: int = 0
     floating: bool = False
     samples: int = 3
+    orientation_at: int = 0
 
 
 class _TooManyPixels(Exception):
@@ -110,7 +112,7 @@ def _tiff(data: bytes) -> Header:
     order = "<" if data[:2] == b"II" else ">"
     (start,) = struct.unpack(order + "I", data[4:8])
     (count,) = struct.unpack(order + "H", data[start : start + 2])
-    tags = {}
+    tags, orientation_at = {}, 0
     for k in range(count):
         tag, kind, n, raw = struct.unpack(order + "HHI4s", data[start + 2 + 12 * k : start + 14 + 12 * k])
         if kind not in (3, 4) or n < 1:  # 16 and 32 bits
@@ -118,11 +120,21 @@ def _tiff(data: bytes) -> Header:
         if n * (2 if kind == 3 else 4) > 4:
             (at,) = struct.unpack(order + "I", raw)
             raw = data[at : at + 4]
+        elif tag == 274:
+            orientation_at = start + 10 + 12 * k
         tags[tag] = struct.unpack(order + ("H" if kind == 3 else "I"), raw[: 2 if kind == 3 else 4])[0]
     most = tags.get(281, 0)  # MaxSampleValue
-    return Header(
-        "TIFF", tags[256], tags[257], tags.get(258, 1), most.bit_length(), tags.get(339, 1) == 3, tags.get(277, 1)
-    )
+    floating, samples = tags.get(339, 1) == 3, tags.get(277, 1)
+    bits = tags.get(258, 1)
+    return Header("TIFF", tags[256], tags[257], bits, most.bit_length(), floating, samples, orientation_at)
+
+
+def without_orientation(data: bytes, header: Header) -> bytes:
+    """A TIFF that decoders leave in its raster: Pillow and OpenCV turn TIFFs, and no other kind."""
+    if not header.orientation_at:
+        return data
+    upright = (1).to_bytes(2, "little" if data[:2] == b"II" else "big")
+    return data[: header.orientation_at] + upright + data[header.orientation_at + 2 :]
 
 
 def _other(data: bytes) -> Header | None:

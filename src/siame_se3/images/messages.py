@@ -10,12 +10,12 @@ from siame_se3.errors import CameraError, InputError
 from siame_se3.images.decode import decode, full_scale, to_bytes
 from siame_se3.images.headers import MOST_PIXELS, header_of
 
-# encoding: channels, and which of them are red, green and blue
-_COLOURS = {
-    "rgb8": (3, (0, 1, 2)), "bgr8": (3, (2, 1, 0)), "rgba8": (4, (0, 1, 2)), "bgra8": (4, (2, 1, 0)),
-    "8uc3": (3, (2, 1, 0)), "8uc4": (4, (2, 1, 0)), "mono8": (1, (0, 0, 0)), "8uc1": (1, (0, 0, 0)),
-    "rgb16": (3, (0, 1, 2)), "bgr16": (3, (2, 1, 0)), "rgba16": (4, (0, 1, 2)), "bgra16": (4, (2, 1, 0)),
-    "mono16": (1, (0, 0, 0)), "16uc1": (1, (0, 0, 0)), "16uc3": (3, (2, 1, 0)), "16uc4": (4, (2, 1, 0)),
+_RGB, _BGR, _GREY = slice(0, 3), slice(2, None, -1), slice(0, 1)  # where red, green and blue are among the channels
+_COLOURS = {  # encoding: channels, and which are the colours
+    "rgb8": (3, _RGB), "bgr8": (3, _BGR), "rgba8": (4, _RGB), "bgra8": (4, _BGR),
+    "8uc3": (3, _BGR), "8uc4": (4, _BGR), "mono8": (1, _GREY), "8uc1": (1, _GREY),
+    "rgb16": (3, _RGB), "bgr16": (3, _BGR), "rgba16": (4, _RGB), "bgra16": (4, _BGR),
+    "mono16": (1, _GREY), "16uc1": (1, _GREY), "16uc3": (3, _BGR), "16uc4": (4, _BGR),
 }  # fmt: skip
 _YUV = {  # encoding: bytes of a pixel, rows of the buffer over rows of the image, OpenCV's name of the conversion
     "yuv422": (2, 1.0, "COLOR_YUV2RGB_UYVY"), "uyvy": (2, 1.0, "COLOR_YUV2RGB_UYVY"),
@@ -72,9 +72,9 @@ class ImageReader:
             samples = _rows(message, round(h * rows), bytes_each * w).reshape(round(h * rows), w, bytes_each)
             return _converted(samples, conversion)
         if name in _COLOURS:
-            channels, order = _COLOURS[name]
-            samples = self._samples(message, channels, 2 if "16" in name else 1)
-            return np.ascontiguousarray(samples[..., order])
+            channels, colours = _COLOURS[name]
+            samples = self._samples(message, channels, 2 if "16" in name else 1)[..., colours]
+            return np.repeat(samples, 3, 2) if channels == 1 else np.ascontiguousarray(samples)
         pattern = name.removeprefix("bayer_")[:4]
         if pattern in _BAYER and name in (f"bayer_{pattern}8", f"bayer_{pattern}16"):
             return _demosaiced(self._samples(message, 1, 2 if name.endswith("16") else 1), pattern)

@@ -1,0 +1,100 @@
+"""Intrinsics from corners that are known: how well, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from boards_helpers import views
+from siame_se3.commissioning.boards import Board, Seen
+from siame_se3.commissioning.camera import calibrate_camera
+from siame_se3.errors import CameraError
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+
+TRUE = Camera(520.0, 515.0, 322.0, 236.0, 640, 480, (-0.12, 0.05, 0.001, -0.0005, 0.0))
+FISHEYE = Camera(300.0, 302.0, 318.0, 241.0, 640, 480, (-0.01, 0.003, -0.001, 0.0), "equidistant")
+BOARD = Board()
+
+
+def seen_by(camera: Camera, poses: list[Tensor], noise: float, seed: int) -> list[Seen]:
+    """Corners as the camera has them, with noise [px]."""
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.arange(BOARD.columns), np.arange(BOARD.rows))
+    points = np.stack((x.ravel(), y.ravel(), 0 * x.ravel()), 1).astype(np.float32) * np.float32(BOARD.square)
+    project = cv2.fisheye.projectPoints if camera.distortion_model == "equidistant" else cv2.projectPoints
+    found = []
+    for k, T in enumerate(poses):
+        p = lie.vector_from_pose(T).numpy()
+        corners = project(points[:, None].astype(float), p[3:], p[:3], camera.K.numpy(), np.array(camera.distortion))[0]
+        corners = corners.reshape(-1, 2) + rng.normal(0, noise, (len(points), 2))
+        found.append(Seen(Path(f"{k:02d}.png"), (480, 640), points, corners.astype(np.float32)))
+    return found
+
+
+@pytest.mark.parametrize("camera", [TRUE, FISHEYE], ids=["plumb_bob", "equidistant"])
+def test_standard_deviations_are_those_of_many_calibrations(camera: Camera) -> None:
+    poses = views(BOARD, 6, 1, 0.3)
+    found, stated = [], []
+    for seed in range(12):
+        fit = calibrate_camera(seen_by(camera, poses, 0.3, seed), camera.distortion_model)
+        found.append((fit.camera.fx, fit.camera.fy, fit.camera.cx, fit.camera.cy))
+        stated.append(fit.std)
+        assert fit.rms == pytest.approx(0.3 * 2**0.5, rel=0.15)
+    errors = np.array(found) - (camera.fx, camera.fy, camera.cx, camera.cy)
+    ratio = np.sqrt((errors**2).mean(0)) / np.mean(stated, 0)
+    assert ratio.min() > 0.5
+    assert ratio.max() < 2
+
+
+def test_influence_is_what_leaving_a_picture_out_does() -> None:
+    seen = seen_by(TRUE, views(BOARD, 8, 1), 0.2, 0)
+    fit = calibrate_camera(seen)
+    for k in (0, 3):
+        rest = calibrate_camera(seen[:k] + seen[k + 1 :]).camera
+        moved = np.array([getattr(rest, name) - getattr(fit.camera, name) for name in ("fx", "fy", "cx", "cy")])
+        assert np.linalg.norm(fit.influence[k] - moved) < 0.4 * np.linalg.norm(moved)  # to first order
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("model", ["plumb_bob", "equidistant"])
+def test_pictures_square_on_do_not_determine_the_focal_length(noise: float, model: str) -> None:
+    poses = []
+    for k in range(8):
+        T = torch.eye(4, dtype=torch.float64)
+        T[:3, 3] = torch.tensor([-0.1 + 0.002 * k, -0.06 + 0.001 * k, 0.4 + 0.01 * k])
+        poses.append(T)
+    camera = TRUE if model == "plumb_bob" else FISHEYE
+    straight = replace(camera, distortion=(0.0,) * len(camera.distortion))
+    with pytest.raises(
+        CameraError,
+        match=r"not determined|OpenCV cannot" if model == "plumb_bob" else r"not determined|OpenCV cannot|contradict",
+    ):
+        calibrate_camera(seen_by(straight, poses, noise, 0), model)
+
+
+def test_hardly_tilted_pictures_are_refused_and_tilted_ones_are_not() -> None:
+    with pytest.raises(CameraError, match=r"is not determined.*standard deviation"):
+        calibrate_camera(seen_by(TRUE, views(BOARD, 8, 1, tilt=0.03), 0.3, 0))
+    fit = calibrate_camera(seen_by(TRUE, views(BOARD, 8, 1, tilt=0.4), 0.3, 0))
+    assert abs(fit.camera.fx - 520) < 4 * fit.std[0]
+
+
+def test_pictures_that_contradict_each_other_are_named() -> None:
+    seen = seen_by(TRUE, views(BOARD, 8, 1), 0.2, 0)
+    seen[4] = replace(seen[4], corners=np.roll(seen[4].corners, 1, axis=0))  # each corner taken for the next
+    with pytest.raises(CameraError, match=r"contradict each other.*worst are 04\.png"):
+        calibrate_camera(seen)
+
+
+def test_too_few_pictures_and_unknown_lenses() -> None:
+    with pytest.raises(CameraError, match="seen in 0 pictures; 5 are needed"):
+        calibrate_camera([])
+    with pytest.raises(CameraError, match="lens omni"):
+        calibrate_camera([], "omni")

@@ -1,0 +1,232 @@
+"""The hand-eye transform, how well it is known, and what is refused: poses with the usual slips, and bad ones among good ones."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from boards_helpers import T_TC, noisy, tool_poses, views
+from siame_se3.commissioning.boards import Board
+from siame_se3.commissioning.hand_eye import calibrate_hand_eye, solve
+from siame_se3.commissioning.hand_eye_data import poses_of
+from siame_se3.commissioning.poses import PoseTable
+from siame_se3.commissioning.slips import resolve_turns
+from siame_se3.errors import InputError
+from siame_se3.geometry import lie
+
+T_CO = torch.stack(views(Board(), 10, 3, roll=1.0))
+T_BT = noisy(tool_poses(T_CO), 3e-4, 5e-4, 1)
+SEEN = noisy(T_CO, 5e-4, 1e-3, 2)
+NAMES = [f"{k:02d}.png" for k in range(10)]
+
+
+def off(T_tc: Tensor) -> tuple[float, float]:
+    t, r = lie.error_norms(lie.inverse(T_TC) @ T_tc)
+    return float(t), float(r)
+
+
+def test_exact_poses_give_the_exact_transform() -> None:
+    found = calibrate_hand_eye(tool_poses(T_CO), T_CO)
+    torch.testing.assert_close(found.T_tc, T_TC, atol=1e-9, rtol=0)
+    assert max(found.spread.t, found.spread.r, *found.std_t, *found.std_r, float(found.influence.max())) < 1e-8
+
+
+def test_half_turns_between_pictures_do_no_harm() -> None:
+    """log R has either sign there; such pairs are left out."""
+    T_co = torch.stack([T @ Board().turned(2 * (k % 2)) for k, T in enumerate(views(Board(), 8, 5, roll=0.1))])
+    found = calibrate_hand_eye(noisy(tool_poses(T_co), 3e-4, 5e-4, 1), noisy(T_co, 5e-4, 1e-3, 2))
+    assert off(found.T_tc)[0] < 3e-3
+    assert off(found.T_tc)[1] < 3e-3
+
+
+def test_standard_deviations_are_those_of_many_calibrations() -> None:
+    true = tool_poses(T_CO)
+    found = [calibrate_hand_eye(noisy(true, 0.0, 0.0, 0), noisy(T_CO, 5e-4, 1e-3, seed)) for seed in range(60)]
+    errors = torch.stack([lie.log(lie.inverse(T_TC) @ f.T_tc) for f in found])
+    stated = torch.stack([torch.tensor((*f.std_t, *f.std_r), dtype=torch.float64) for f in found]).mean(0)
+    ratio = errors.square().mean(0).sqrt() / stated
+    assert float(ratio.min()) > 0.5
+    assert float(ratio.max()) < 2.0
+
+
+def test_influence_is_what_leaving_a_picture_out_does() -> None:
+    found = calibrate_hand_eye(T_BT, SEEN)
+    rest = calibrate_hand_eye(T_BT[1:], SEEN[1:])
+    t, r = lie.error_norms(lie.inverse(found.T_tc) @ rest.T_tc)
+    assert found.influence[0].tolist() == pytest.approx([float(t), float(r)], rel=1e-6)
+    assert found.residuals.shape == (10, 2)
+    assert float(found.residuals[:, 0].square().mean().sqrt()) == pytest.approx(found.spread.t, rel=1e-9)
+
+
+def test_it_needs_turns_and_pictures() -> None:
+    with pytest.raises(InputError, match="5 are needed"):
+        calibrate_hand_eye(T_BT[:4], SEEN[:4])
+    with pytest.raises(InputError, match="5 are needed"):
+        calibrate_hand_eye([], [])
+    slide = [lie.pose_from_vector(torch.tensor([0.1 * k, 0, 0, 0, 0, 0.2 * k], dtype=torch.float64)) for k in range(6)]
+    with pytest.raises(InputError, match="about one axis only"):
+        calibrate_hand_eye(slide, T_CO[:6])
+
+
+def vectors(T: Tensor) -> Tensor:
+    return lie.vector_from_pose(T)
+
+
+def euler(R: Tensor, axes: str) -> Tensor:
+    """a, b, c of R = R_axes[0](a) R_axes[1](b) R_axes[2](c), for the six orders of three different axes."""
+    i, j, k = ("xyz".index(axis) for axis in axes)
+    sign = 1.0 if (j - i) % 3 == 1 else -1.0
+    b = torch.asin((sign * R[:, i, k]).clamp(-1, 1))
+    a = torch.atan2(-sign * R[:, j, k], R[:, k, k])
+    c = torch.atan2(-sign * R[:, i, j], R[:, i, i])
+    return torch.stack((a, b, c), 1)
+
+
+def angles(axes: str, scale: float = 1.0, fixed: bool = False) -> Callable[[Tensor], Tensor]:
+    def numbers(T: Tensor) -> Tensor:
+        e = euler(T[:, :3, :3], axes[::-1] if fixed else axes)
+        return torch.cat((T[:, :3, 3], scale * (e.flip(1) if fixed else e)), 1)
+
+    return numbers
+
+
+def quaternions(T: Tensor, order: str) -> Tensor:
+    w = torch.sqrt((1 + T.diagonal(dim1=1, dim2=2)[:, :3].sum(1)).clamp(min=1e-12)) / 2
+    R = T[:, :3, :3]
+    xyz = torch.stack((R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]), 1) / (4 * w[:, None])
+    parts = dict(zip("xyzw", (*xyz.T, w), strict=True))
+    return torch.cat((T[:, :3, 3], torch.stack([parts[axis] for axis in order], 1)), 1)
+
+
+DEGREE = 180 / math.pi
+SLIPS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "inverse": (lambda T: vectors(lie.inverse(T)), "with the poses inverted, .*base-from-tool poses"),
+    "one late": (lambda T: vectors(T.roll(-1, 0)), "taken for the next picture"),
+    "one early": (lambda T: vectors(T.roll(1, 0)), "taken for the previous picture"),
+    "roll pitch yaw": (angles("xyz", fixed=True), "roll, pitch, yaw about the fixed axes x, y, z.*rotation vectors"),
+    "KUKA": (angles("zyx"), "KUKA's A, B, C"),
+    "KUKA, small degrees": (lambda T: torch.cat((T[:, :3, 3], DEGREE * euler(T[:, :3, :3], "zyx")), 1), "degrees.*KUKA"),
+    "x, new y, new z": (angles("xyz"), "about x, then the new y, then the new z"),
+    "fixed z, y, x": (angles("zyx", fixed=True), "x, then the new y, then the new z|fixed axes z, y, x"),
+    "degrees": (lambda T: vectors(T) * torch.tensor([1, 1, 1, DEGREE, DEGREE, DEGREE]), "rotation vectors in degrees.*radians"),
+    "millimetres": (lambda T: vectors(T) * torch.tensor([1e3, 1e3, 1e3, 1, 1, 1]), "millimetres.*metres"),
+    "mm and KUKA degrees": (
+        lambda T: angles("zyx", DEGREE)(T) * torch.tensor([1e3, 1e3, 1e3, 1, 1, 1]),
+        "millimetres and Euler angles in degrees .KUKA",
+    ),
+    "w first": (lambda T: quaternions(T, "wxyz"), "quaternion read as w, x, y, z.*give x, y, z, w"),
+    "inverse and w first": (lambda T: quaternions(lie.inverse(T), "wxyz"), "w, x, y, z and with the poses inverted"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_the_usual_slips_are_named(slip: str) -> None:
+    numbers, words = SLIPS[slip]
+    values = numbers(T_BT)
+    rows = tuple(map(tuple, values.tolist()))
+    table = PoseTable("poses.csv", tuple(NAMES), rows, tuple(f"poses.csv, line {k + 1}" for k in range(10)))
+    with pytest.raises(InputError, match=words) as error:
+        calibrate_hand_eye(poses_of(table, list(range(10)), SEEN, NAMES)[1], SEEN, NAMES, values)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_right_quaternions_are_taken() -> None:
+    rows = tuple(map(tuple, quaternions(T_BT, "xyzw").tolist()))
+    table = PoseTable("p", tuple(NAMES), rows, tuple(NAMES))
+    torch.testing.assert_close(table.poses(), T_BT, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [1000.0, 0.1, 1.1, 0.96, 1.03])
+def test_a_board_of_another_size_is_named(size: float) -> None:
+    """Lengths on the board are `size` times what they are."""
+    wrong = SEEN.clone()
+    wrong[:, :3, 3] *= size
+    with pytest.raises(InputError, match=r"lengths on the board .*as large.*true square in metres") as error:
+        calibrate_hand_eye(T_BT, wrong, NAMES)
+    stated = str(error.value).split("lengths on the board ")[1].split(" times")[0].split(" as")[0]
+    factor = 1 / float(stated[2:]) if stated.startswith("1/") else float(stated)
+    assert factor == pytest.approx(1 / size, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "bad", [{5: (0.05, 0, 0, 0, 0, 0)}, {2: (0, 0, 0, 0.2, 0, 0)}, {1: (0, 0.04, 0, 0, 0, 0), 7: (0, 0, 0, 0, 0.3, 0)}]
+)
+def test_bad_poses_are_named_with_the_result_without_them(bad: dict[int, tuple[float, ...]]) -> None:
+    wrong = T_BT.clone()
+    for k, change in bad.items():
+        wrong[k] = wrong[k] @ lie.pose_from_vector(torch.tensor(change, dtype=torch.float64))
+    keep = [k for k in range(10) if k not in bad]
+    right = calibrate_hand_eye(T_BT[keep], SEEN[keep])
+    named = " and ".join(NAMES[k] for k in bad)
+    with pytest.raises(InputError, match=f"without {named} the spread is .*the result moves by") as error:
+        calibrate_hand_eye(wrong, SEEN, NAMES)
+    assert right.line() in str(error.value)
+
+
+def test_two_swapped_poses_are_named() -> None:
+    order = [0, 1, 2, 4, 3, 5, 6, 7, 8, 9]
+    with pytest.raises(InputError, match=r"without 03\.png and 04\.png the spread is"):
+        calibrate_hand_eye(T_BT[order], SEEN, NAMES)
+
+
+def test_poses_of_another_session_are_refused_without_a_guess() -> None:
+    other = tool_poses(views(Board(), 10, 77, roll=1.0))
+    with pytest.raises(InputError, match="no usual slip and no few bad pictures explain it"):
+        calibrate_hand_eye(other, SEEN, NAMES, vectors(other))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_robot_that_is_2_mm_off_is_taken(seed: int) -> None:
+    found = calibrate_hand_eye(noisy(tool_poses(T_CO), 1.5e-3, 3e-3, seed), noisy(T_CO, 1e-3, 3e-3, seed + 100), NAMES)
+    t, r = off(found.T_tc)
+    assert t < 4 * max(found.std_t) * 1.8
+    assert r < 4 * max(found.std_r) * 1.8
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(8, 6), (7, 7), (6, 6), (7, 5)])
+@pytest.mark.parametrize("seed", range(3))
+def test_boards_that_look_alike_when_turned_are_resolved_by_the_motion(columns: int, rows: int, seed: int) -> None:
+    """Each picture's pose is that of one of the board's looks, by chance."""
+    board = Board(columns=columns, rows=rows)
+    T_co = torch.stack(views(board, 10, seed + 20, roll=2.5))
+    T_bt = noisy(tool_poses(T_co), 3e-4, 5e-4, 1)
+    generator = torch.Generator().manual_seed(seed)
+    turns = [board.turns * int(k) for k in torch.randint(4 // board.turns, (10,), generator=generator)]
+    looks = torch.stack([T @ board.turned(k) for T, k in zip(noisy(T_co, 5e-4, 1e-3, 2), turns, strict=True)])
+    resolved, turned = resolve_turns(T_bt, looks, board)
+    assert off(calibrate_hand_eye(T_bt, resolved).T_tc)[0] < 3e-3
+    assert turned == 10 - max(turns.count(k) for k in {*turns})
+    T_tc, _ = solve(T_bt, looks)
+    assert off(T_tc)[0] > 0.01  # what it was before
+
+
+@pytest.mark.parametrize(("columns", "rows", "turns"), [(9, 6, 4), (8, 6, 2), (7, 7, 1), (7, 5, 2), (6, 6, 1)])
+def test_which_boards_look_alike(columns: int, rows: int, turns: int) -> None:
+    """By the printed picture itself."""
+    board = Board(columns=columns, rows=rows)
+    assert board.turns == turns
+    squares = board.picture(30)[30:-30, 30:-30]
+    half = abs(squares.astype(int) - squares[::-1, ::-1]).mean() < 1
+    assert half == (turns < 4)
+
+
+def test_a_motion_that_does_not_tell_is_refused() -> None:
+    """The camera tilts about one of the board's axes only, and rolls by a quarter turn, the board's middle in one place: a half turn of the
+    camera about that axis agrees as well, with the rolled pictures turned."""
+    board = Board(columns=8, rows=6)
+    middle = board.turned(2)[:3, 3] / 2
+    T_co = []
+    for tilt, roll in itertools.product((-0.4, -0.1, 0.3), (0.0, math.pi / 2)):
+        R = lie.so3_exp(torch.tensor([tilt, 0.0, 0.0], dtype=torch.float64))
+        R = R @ lie.so3_exp(torch.tensor([0.0, 0.0, roll], dtype=torch.float64))
+        T_co.append(lie.pose(R, torch.tensor([0.0, 0.0, 0.5], dtype=torch.float64) - R @ middle))
+    with pytest.raises(InputError, match="the motion does not tell which way it lies"):
+        resolve_turns(tool_poses(T_co), torch.stack(T_co), board)
+    T_co.append(views(board, 1, 1)[0])  # one tilted otherwise tells
+    resolved, _ = resolve_turns(tool_poses(T_co), torch.stack(T_co), board)
+    torch.testing.assert_close(resolved, torch.stack(T_co), atol=1e-9, rtol=0)

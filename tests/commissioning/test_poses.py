@@ -1,0 +1,180 @@
+"""Files of poses, and which picture each belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from siame_se3.commissioning.poses import read_poses
+from siame_se3.errors import InputError
+from siame_se3.geometry import lie
+
+VALUES = [[0.1 * k, 0.2, 0.3, 0.1, -0.2 * k, 0.3] for k in range(4)]
+POSES = lie.pose_from_vector(torch.tensor(VALUES, dtype=torch.float64))
+PICTURES = [Path("pics") / f"view_{k:02d}.png" for k in range(4)]
+
+
+def csv(tmp_path: Path, names: list[str], divider: str = ",", header: str = "picture,x,y,z,rx,ry,rz\n") -> Path:
+    lines = [divider.join([name, *map(repr, values)]) for name, values in zip(names, VALUES, strict=False)]
+    path = tmp_path / "poses.csv"
+    path.write_text(header.replace(",", divider) + "\n".join(lines) + "\n")
+    return path
+
+
+STEMS = [path.stem for path in PICTURES]
+NAMES = {
+    "names": [path.name for path in PICTURES],
+    "stems": STEMS,
+    "paths": [f"/home/me/session 3/{path.name}" for path in PICTURES],
+    "Windows paths": [rf"C:\session\{path.name}" for path in PICTURES],
+    "quoted": [f'"{path.name}"' for path in PICTURES],
+    "numbers": ["0", "1", "2", "3"],
+    "padded numbers": ["00", "01", "02", "03"],
+    "counted from 1": ["1", "2", "3", "4"],
+    "other prefix": [f"pose-{k}" for k in range(4)],
+    "another ending": [f"{stem}.jpg" for stem in STEMS],
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("divider", [",", ";", "\t"])
+@pytest.mark.parametrize("header", ["", "picture,x,y,z,rx,ry,rz\n", "# by the pendant\nname,x,y,z,rx,ry,rz\n"])
+def test_poses_find_their_pictures(tmp_path: Path, names: list[str], divider: str, header: str) -> None:
+    table = read_poses(csv(tmp_path, names, divider, header))
+    assert table.of_pictures(PICTURES) == {path: k for k, path in enumerate(PICTURES)}
+    torch.testing.assert_close(table.poses(), POSES, atol=1e-15, rtol=0)
+
+
+def test_decimal_commas_with_semicolons(tmp_path: Path) -> None:
+    path = csv(tmp_path, STEMS, ";")
+    path.write_text(path.read_text().replace(".", ","))
+    torch.testing.assert_close(read_poses(path).poses(), POSES, atol=1e-15, rtol=0)
+
+
+def test_pictures_without_a_pose_are_left_out(tmp_path: Path) -> None:
+    table = read_poses(csv(tmp_path, [PICTURES[2].name, "elsewhere.png", PICTURES[0].name]))
+    assert table.of_pictures(PICTURES) == {PICTURES[2]: 0, PICTURES[0]: 2}
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["a", "b", "c", "d"], r"it names 'a', 'b', 'c' and 1 more, the pictures are 'view_00\.png'"),
+        ([STEMS[0], STEMS[1], STEMS[1]], "two poses of 'view_01'"),
+        (["one/view_01.png", "two/view_01.png"], r"two poses of 'view_01\.png'"),
+        (["5", "6", "7", "8"], "no pose belongs to a picture"),
+        (["1", "2", "4", "5"], "no pose belongs to a picture"),
+        (["1", "2", "2", "4"], "two poses of '2'"),
+    ],
+)
+def test_what_is_in_doubt_says_what_was_sought_and_found(tmp_path: Path, names: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read_poses(csv(tmp_path, names)).of_pictures(PICTURES)
+
+
+def test_an_order_that_is_in_doubt_is_no_order(tmp_path: Path) -> None:
+    """Poses 1 to 4 of pictures by name: 10 comes before 9."""
+    pictures = [Path(f"v{k}.png") for k in (10, 11, 8, 9)]
+    with pytest.raises(InputError, match="no pose belongs"):
+        read_poses(csv(tmp_path, ["1", "2", "3", "4"])).of_pictures(pictures)
+
+
+def test_quaternions_by_the_headers_order(tmp_path: Path) -> None:
+    expected = lie.pose_from_vector(torch.tensor([[0.1, 0.2, 0.3, 0.0, 0.0, 1.0]], dtype=torch.float64))
+    w, z = float(torch.cos(torch.tensor(0.5).double())), float(torch.sin(torch.tensor(0.5).double()))
+    for header, values in (
+        ("", (0, 0, z, w)),
+        ("picture,x,y,z,qx,qy,qz,qw\n", (0, 0, z, w)),
+        ("picture,x,y,z,qw,qx,qy,qz\n", (w, 0, 0, z)),
+        ("name,tx,ty,tz,quat_w,quat_x,quat_y,quat_z\n", (w, 0, 0, z)),
+    ):
+        (tmp_path / "q.csv").write_text(header + "a,0.1,0.2,0.3," + ",".join(map(repr, values)))
+        torch.testing.assert_close(read_poses(tmp_path / "q.csv").poses(), expected, atol=1e-12, rtol=0)
+    (tmp_path / "q.csv").write_text("a,0.1,0.2,0.3,1,1,0,0")
+    with pytest.raises(InputError, match=r"line 1: a quaternion of length 1\.414"):
+        read_poses(tmp_path / "q.csv").poses()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("# poses\na.png,1,2,3,0,0,0\nb.png,1,2,3,0,0\n", "line 3"),
+        ("a.png,1,2,3,0,0,x\n", "line 1"),
+        ("a.png,1,2,3,0,0,0\nb.png,1,2,3,0,0,x\n", "line 2"),
+        ("a.png,1,2,3,0,0,nan\n", "line 1"),
+        ("a.png,1,2,3,0,0,0\nb.png,1,2,3,0,0,0,1\n", "line 2"),
+        ("", "no poses"),
+        ("a.png," + "x" * 200_000 + ",1,1,1,1,1\n", "field larger than field limit"),
+        ("#" * 2_000_000, "too many"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(InputError, match=words) as error:
+        read_poses(tmp_path / "p.csv")
+    assert str(error.value).startswith(str(tmp_path / "p.csv"))
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("line", ["a.png,400,200,300,0,0,0", "a.png,0.4,0.2,0.3,0,0,90"])
+def test_millimetres_and_degrees_are_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "mm.csv").write_text(line)
+    with pytest.raises(InputError, match="line 1: give metres and radians, not millimetres or degrees"):
+        read_poses(tmp_path / "mm.csv").poses()
+
+
+def visp(values: list[float]) -> str:
+    return "rows: 6\ncols: 1\ndata:\n" + "".join(f"  - [{x!r}]\n" for x in values)
+
+
+@pytest.mark.parametrize("prefix", ["pose_fPe_", "franka_pose_rPe_"])
+@pytest.mark.parametrize("given", ["folder", "a file"])
+def test_visps_poses(tmp_path: Path, prefix: str, given: str) -> None:
+    for k, values in enumerate(VALUES, 1):
+        (tmp_path / f"{prefix}{k}.yaml").write_text(visp(values))
+    (tmp_path / "camera.yaml").write_text("image_width: 640\n")
+    (tmp_path / "visp_ePc.yaml").write_text(visp(VALUES[0]))
+    table = read_poses(tmp_path if given == "folder" else tmp_path / f"{prefix}1.yaml")
+    torch.testing.assert_close(table.poses(), POSES, atol=1e-15, rtol=0)
+    assert table.T_co is None
+    pictures = [Path(f"image-{k}.png") for k in range(1, 5)]
+    assert table.of_pictures(pictures) == {path: k for k, path in enumerate(pictures)}
+
+
+def test_visps_poses_of_the_board_and_ten_of_them_in_order(tmp_path: Path) -> None:
+    for k in range(1, 12):
+        (tmp_path / f"pose_fPe_{k}.yaml").write_text(visp([0.01 * k, 0, 0, 0, 0, 0]))
+        (tmp_path / f"pose_cPo_{k}.yaml").write_text(visp([0, 0.01 * k, 0, 0, 0, 0]))
+    table = read_poses(tmp_path)
+    assert table.names == tuple(str(k) for k in range(1, 12))
+    assert table.T_co is not None
+    assert (table.poses()[:, 0, 3] * 100).round().tolist() == list(range(1, 12))
+    assert (table.T_co[:, 1, 3] * 100).round().tolist() == list(range(1, 12))
+    (tmp_path / "pose_cPo_3.yaml").unlink()
+    assert read_poses(tmp_path).T_co is None
+
+
+def test_samples_of_easy_handeye2(tmp_path: Path) -> None:
+    sample = "- robot: {translation: {x: 0.1, y: 0.2, z: 0.3}, rotation: {x: 0.0, y: 0.0, z: 0.6, w: 0.8}}\n"
+    sample += "  tracking: {translation: {x: 0.0, y: 0.0, z: 0.5}, rotation: {x: 1.0, y: 0.0, z: 0.0, w: 0.0}}\n"
+    (tmp_path / "a.samples").write_text("parameters: {name: ''}\nsamples:\n" + 2 * sample)
+    table = read_poses(tmp_path / "a.samples")
+    assert table.T_co is not None
+    assert table.T_co[1].diagonal().tolist() == [1, -1, -1, 1]
+    assert table.poses()[0, :3, 3].tolist() == [0.1, 0.2, 0.3]
+    assert float(table.poses()[0, 1, 0]) == pytest.approx(2 * 0.6 * 0.8)
+    (tmp_path / "b.yaml").write_text("samples:\n- {robot: 3}\n")
+    with pytest.raises(InputError, match="sample 1: it has no poses"):
+        read_poses(tmp_path / "b.yaml")
+
+
+def test_what_holds_no_poses_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_poses(tmp_path / "q.csv")
+    with pytest.raises(InputError, match="no poses of the tool"):
+        read_poses(tmp_path)
+    (tmp_path / "pose_fPe_1.yaml").write_text("rows: 3\ncols: 1\ndata: [1, 2, 3]\n")
+    with pytest.raises(InputError, match="no poses of the tool"):
+        read_poses(tmp_path / "pose_fPe_1.yaml")
