@@ -1,0 +1,129 @@
+"""The fuzz command: it counts what it should, and finds nothing in the readers."""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from siame_se3.experiments.fuzz import archives, mutations, readers, runner
+from siame_se3.experiments.fuzz.worker import ACCEPTED, HANG, KINDS, MEMORY, OTHER, REFUSED, Limits, judged, spoilt
+
+HELPERS = "fuzz_helpers"
+QUICK = ["CameraInfo", "camera YAML", "hand-eye YAML", "poses CSV", "runs CSV", "starts CSV", "trajectory"]
+
+
+@pytest.fixture(scope="module")
+def tally() -> runner.Tally:
+    sys.path.insert(0, str(Path(__file__).parent))
+    try:
+        import fuzz_helpers
+
+        names = sorted(fuzz_helpers.READERS)
+        limits = Limits(memory=1.5e8, seconds=0.5)
+        return runner.run(HELPERS, names, range(len(names)), seed=0, limits=limits)
+    finally:
+        sys.path.remove(str(Path(__file__).parent))
+
+
+@pytest.mark.parametrize(
+    ("reader", "kind"),
+    [("accepts", ACCEPTED), ("dies", OTHER), ("grows", MEMORY), ("hangs", HANG), ("raises", OTHER), ("refuses", REFUSED), ("speaks much", OTHER)],
+)  # fmt: skip
+def test_each_case_is_counted_as_what_it_was(tally: runner.Tally, reader: str, kind: str) -> None:
+    """Also those after a worker was killed or had died."""
+    assert tally.counts[reader] == {k: int(k == kind) for k in KINDS}
+
+
+def test_failures_say_which_case_and_why(tally: runner.Tally) -> None:
+    found = {(case.reader, case.number): case for case in tally.cases}
+    assert "KeyError" in found["raises", 4].detail
+    assert "the process ended with 7" in found["dies", 1].detail
+    assert "2 lines" in found["speaks much", 6].detail
+    assert found["grows", 2].memory > 1.5e8
+    assert found["hangs", 3].seconds > 0.5
+
+
+def test_the_table_has_a_line_a_reader_and_their_sum(tally: runner.Tally, tmp_path: Path) -> None:
+    text = runner.write(tally, tmp_path, "a note")
+    assert "a note" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert text in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    with (tmp_path / "summary.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["reader"] for row in rows][-1] == "all"
+    assert (rows[-1]["cases"], rows[-1][OTHER], rows[-1][MEMORY], rows[-1][HANG]) == ("7", "3", "1", "1")
+    with (tmp_path / "failures.csv").open(newline="", encoding="utf-8") as stream:
+        assert len(list(csv.DictReader(stream))) == 5
+
+
+def test_a_case_depends_on_seed_reader_and_number_alone(tmp_path: Path) -> None:
+    runner.prepare(runner.TABLE, ["starts CSV"], tmp_path)
+
+    def content(number: int, seed: int) -> bytes:
+        return spoilt(readers, tmp_path, "starts CSV", number, seed).read_bytes()
+
+    assert content(3, 0) == content(3, 0)
+    assert len({content(number, seed) for number in range(5) for seed in range(2)}) > 5
+
+
+@pytest.mark.parametrize("reader", sorted(readers.READERS))
+def test_valid_files_are_accepted(reader: str, tmp_path: Path) -> None:
+    if reader in ("Image", "CompressedImage", "photo", "calibration picture"):
+        pytest.skip("some encodings and formats are refused on purpose")
+    runner.prepare(runner.TABLE, [reader], tmp_path)
+    for path in sorted((tmp_path / reader).iterdir()):
+        assert judged(readers.READERS[reader].read, path) == (ACCEPTED, "")
+
+
+@pytest.mark.parametrize("reader", ["photo", "calibration picture", "Image", "CompressedImage"])
+def test_most_valid_pictures_are_accepted(reader: str, tmp_path: Path) -> None:
+    runner.prepare(runner.TABLE, [reader], tmp_path)
+    kinds = [judged(readers.READERS[reader].read, path)[0] for path in sorted((tmp_path / reader).iterdir())]
+    assert set(kinds) <= {ACCEPTED, REFUSED}
+    assert kinds.count(ACCEPTED) >= 3
+
+
+@pytest.mark.parametrize("name", ["splice", "text", "yaml", "json_file", "picture", "message", "npz", "tensors"])
+def test_spoiling_spoils_and_never_fails(name: str, tmp_path: Path) -> None:
+    samples = {
+        "json_file": "options",
+        "picture": "photo",
+        "message": "CameraInfo",
+        "npz": "trajectory",
+        "tensors": "checkpoint",
+    }
+    valid = readers.READERS[samples.get(name, "starts CSV")].make(tmp_path)[:3]
+    spoil = getattr(archives if name in ("npz", "tensors") else mutations, name)
+    made = [spoil(valid, Random(k)) for k in range(30 if name in ("npz", "picture") else 100)]
+    assert sum(content not in valid for content in made) > len(made) / 2
+
+
+@pytest.mark.parametrize("reader", QUICK)
+def test_readers_hold_for_some_cases(reader: str, tmp_path: Path) -> None:
+    """A share of what the command does, in this process."""
+    runner.prepare(runner.TABLE, [reader], tmp_path)
+    for number in range(40):
+        path = spoilt(readers, tmp_path, reader, number, seed=1)
+        kind, detail = judged(readers.READERS[reader].read, path)
+        assert kind in (ACCEPTED, REFUSED), f"{reader}/{number}: {detail}"
+
+
+@pytest.mark.slow
+def test_all_readers_hold_for_half_a_minute() -> None:
+    names = sorted(readers.READERS)
+    tally = runner.run(runner.TABLE, names, range(100_000), seed=2, limits=Limits(), until=time.monotonic() + 30)
+    assert not tally.cases
+    assert set(tally.counts) == set(names)
+    for counts in tally.counts.values():
+        assert counts[REFUSED] > 0
+
+
+def test_no_case_begins_after_the_time() -> None:
+    tally = runner.run(runner.TABLE, ["starts CSV"], range(10), seed=0, limits=Limits(), until=-math.inf)
+    assert not tally.counts
+    assert tally.rows()[-1]["cases"] == 0
