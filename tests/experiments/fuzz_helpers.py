@@ -45,8 +45,13 @@ def _reader(read: object) -> SimpleNamespace:
     return SimpleNamespace(make=lambda folder: [b"valid"], spoil=spoil, read=read)
 
 
+def _cannot(valid: list[bytes], rng: Random) -> bytes:
+    raise RecursionError
+
+
 READERS = {
     "accepts": _reader(lambda path: None),
+    "cannot": SimpleNamespace(make=lambda folder: [b"valid"], spoil=_cannot, read=_refuses),  # a fault of this table
     "dies": _reader(_dies),
     "grows": _reader(_grows),
     "hangs": _reader(_hangs),

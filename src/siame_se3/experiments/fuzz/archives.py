@@ -117,7 +117,7 @@ def _metadata(text: str, rng: Random) -> str:
         )
     try:
         return json.dumps(value(json.loads(text), rng))
-    except ValueError:  # this one is not JSON
+    except (ValueError, RecursionError):  # this one is not JSON
         return text + rng.choice(("x", "\n", " "))
 
 
