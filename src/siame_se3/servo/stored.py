@@ -156,7 +156,8 @@ def check_settings(settings: dict[str, Any], where: str) -> None:
     if settings.get("camera") is not None:
         camera = from_dict(Camera, settings["camera"], f"{where}: its camera")
         if camera.width * camera.height > _MOST_PIXELS:
-            refuse("camera", f"one of at most {_MOST_PIXELS / 1e6:.0f} million pixels")
+            size = f"{camera.width} x {camera.height} px"
+            raise InputError(f"{where}: its camera has {size}, over {_MOST_PIXELS / 1e6:.0f} million pixels; {HINT}")
     from_dict(ServoConfig, settings.get("servo", {}), f"{where}: its servo settings")
 
 
