@@ -53,7 +53,7 @@ def read_bytes(path: str | Path, most_bytes: int, hint: str = "") -> bytes:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}){advice}") from None
     if len(content) > most_bytes:
-        raise InputError(f"{path}: larger than {most_bytes / 1e6:g} MB{advice}")
+        raise InputError(f"{path}: over {most_bytes / 1e6:g} MB, too many bytes for such a file{advice}")
     return content
 
 
@@ -121,7 +121,7 @@ def parse_json(text: str, where: str, hint: str = "", finite: bool = True) -> An
     return value
 
 
-def read_yaml(path: str | Path, most_bytes: int = _MOST_TEXT, hint: str = "") -> Any:
+def read_yaml(path: str | Path, most_bytes: int = _MOST_TEXT, hint: str = "give a YAML file") -> Any:
     """The first document of a YAML file: plain values only, of limited size, depth and number, what aliases stand for counted.
 
     Of a stream it is the first that is not empty. OpenCV's FileStorage is read too (its first line, its matrices as mappings). Of a key
