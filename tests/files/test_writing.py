@@ -185,6 +185,16 @@ def test_what_a_writer_raises_itself_stays(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_writer_that_returns_false_has_failed(tmp_path: Path) -> None:
+    """OpenCV does; there is no empty picture then."""
+    path = tmp_path / "picture.png"
+    write_text(path, "old")
+    with pytest.raises(InputError, match=r"picture\.png: cannot be written"):
+        atomically(path, lambda partial: False)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_leftovers_of_killed_processes_are_removed_and_no_others(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     code = (

@@ -53,7 +53,7 @@ def read_bytes(path: str | Path, most_bytes: int, hint: str = "") -> bytes:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}){advice}") from None
     if len(content) > most_bytes:
-        raise InputError(f"{path}: larger than {most_bytes / 1e6:g} MB{advice}")
+        raise InputError(f"{path}: over {most_bytes / 1e6:g} MB, too many bytes for such a file{advice}")
     return content
 
 
@@ -121,10 +121,11 @@ def parse_json(text: str, where: str, hint: str = "", finite: bool = True) -> An
     return value
 
 
-def read_yaml(path: str | Path, most_bytes: int = _MOST_TEXT, hint: str = "") -> Any:
-    """The first document of a YAML file: plain values only, of limited size, depth and number, aliases expanded.
+def read_yaml(path: str | Path, most_bytes: int = _MOST_TEXT, hint: str = "give a YAML file") -> Any:
+    """The first document of a YAML file: plain values only, of limited size, depth and number, what aliases stand for counted.
 
-    OpenCV's FileStorage is read too (its first line, its matrices as mappings). Of a key that comes twice the last one counts.
+    Of a stream it is the first that is not empty. OpenCV's FileStorage is read too (its first line, its matrices as mappings). Of a key
+    that comes twice the last one counts.
 
     Raises:
         InputError: as `read_text`; it is not YAML, is too large or nested too deeply, or has tags of other languages' objects.
@@ -140,23 +141,25 @@ def parse_yaml(text: str, where: str, hint: str = "") -> Any:
     import yaml
 
     advice = f"; {hint}" if hint else ""
+    value = None
     try:
-        _bounded(yaml, text)
+        _check_events(yaml, text)
         loader = _yaml_loader()(text)
         try:
-            node = loader.get_node() if loader.check_node() else None
-            if node is not None and _expanded(node) > _MOST_NODES:
-                raise InputError("its aliases stand for too much")
-            value = None if node is None else loader.construct_document(node)
+            while value is None and loader.check_node():
+                node = loader.get_node()
+                if _expanded(node) > _MOST_NODES:
+                    raise ValueError("its aliases stand for too much")
+                value = loader.construct_document(node)
+                if node.value != "":  # an empty one: the next is meant
+                    break
         finally:
             loader.dispose()
         if wrong := _strange(value, finite=False):
-            raise InputError(wrong)
-    except InputError as error:
-        raise InputError(f"{where}: {error}{advice}") from None
+            raise ValueError(wrong)
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError) as error:
         # the latter are what PyYAML lets through of strange keys, numbers and dates
-        raise InputError(f"{where}: not a YAML file ({_reason(error)}){advice}") from None
+        raise InputError(f"{where}: not a YAML file that can be read ({_reason(error)}){advice}") from None
     return value
 
 
@@ -185,22 +188,24 @@ def _yaml_loader() -> Any:
     return Loader
 
 
-def _bounded(yaml: Any, text: str) -> None:
-    """Go through the first document's events, which takes time in proportion to the text, and refuse what would take more afterwards."""
-    depth = 0
+def _check_events(yaml: Any, text: str) -> None:
+    """Go through the events up to the first document that is not empty, which takes time in proportion to the text, and refuse
+    (ValueError) what would take more afterwards."""
+    depth, empty = 0, True
     for count, event in enumerate(yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
-        if isinstance(event, yaml.DocumentEndEvent):
+        if isinstance(event, yaml.DocumentEndEvent) and not empty:
             return
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.ScalarEvent) and len(event.value) > _MOST_SCALAR:
-            raise InputError(f"a value of {len(event.value)} characters")
+            raise ValueError(f"a value of {len(event.value)} characters")
+        empty = empty and not (isinstance(event, yaml.NodeEvent) and getattr(event, "value", None) != "")
         if depth > _MOST_DEPTH:
-            raise InputError(f"nested deeper than {_MOST_DEPTH} levels")
+            raise ValueError(f"nested too deeply, over {_MOST_DEPTH} levels")
         if count > _MOST_NODES:
-            raise InputError(f"more than {_MOST_NODES} values")
+            raise ValueError(f"more than {_MOST_NODES} values")
 
 
 def _expanded(node: Any, known: dict[int, float] | None = None) -> float:
@@ -220,7 +225,7 @@ def _strange(value: Any, finite: bool) -> str:
     while todo:
         item, depth = todo.pop()
         if depth > _MOST_DEPTH:
-            return f"nested deeper than {_MOST_DEPTH} levels"
+            return f"nested too deeply, over {_MOST_DEPTH} levels"
         if isinstance(item, dict):
             todo += [(part, depth + 1) for pair in item.items() for part in pair]
         elif isinstance(item, list | tuple | set):

@@ -33,7 +33,7 @@ def atomically(path: str | Path, write: Callable[[Path], Any]) -> None:
     """Write a file whole or not at all: call `write(partial)`, flush it to the disk, and rename it to `path`.
 
     The partial file lies in the same folder and ends as `path` does (some writers go by that). The file has the mode of the one before,
-    or what the umask leaves. A symbolic link is followed. What is no regular file (/dev/null, /dev/stdout, a FIFO) is written to.
+    or what the umask leaves. A writer that returns False has failed. A symbolic link is followed. What is no regular file (/dev/null, /dev/stdout, a FIFO) is written to.
     Partial files that killed processes left behind are removed.
 
     Raises:
@@ -58,8 +58,11 @@ def atomically(path: str | Path, write: Callable[[Path], Any]) -> None:
                     os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
                 )  # as open() does: the umask's mode
                 mode = stat.S_IMODE((before or partial.stat()).st_mode)
-                write(partial)
-                partial.chmod(mode)  # a writer may have put a file of its own there
+                if write(partial) is False:  # as OpenCV says that it could not
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                if stat.S_IMODE(partial.stat().st_mode) != mode:  # the writer put a file of its own there
+                    with contextlib.suppress(PermissionError):  # a file system without modes
+                        partial.chmod(mode)
                 _flush(partial)
                 partial.replace(target)
                 _flush(target.parent)

@@ -61,16 +61,16 @@ def read(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a trajectory file; {HINT}")
     meta = parse_json(str(text), str(path), HINT, finite=False)
     try:
-        found = _tensors(arrays)
-        found |= _checked(meta, found)
+        tensors = _tensors(arrays)
+        checked = _checked(meta, tensors)
     except (ValueError, TypeError, KeyError, UnicodeError) as error:
         newer = isinstance(meta, dict) and isinstance(meta.get("version"), int) and meta["version"] > VERSION
         why = (
             f"written by a newer siame-se3 (version {shown(meta['version'])})" if newer else "a damaged trajectory file"
         )
         raise InputError(f"{path}: {why} ({error}); {HINT}") from None
-    check_settings(found["settings"], str(path))
-    return found
+    check_settings(checked["settings"], str(path))
+    return {**tensors, **checked}
 
 
 def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
@@ -127,13 +127,14 @@ def _checked(meta: Any, found: dict[str, Tensor]) -> dict[str, Any]:
 
 def _check_poses(name: str, T: Tensor) -> None:
     """Each pose is one, or NaN throughout, as where a plant does not know it."""
-    T = T.reshape(-1, 4, 4)
-    T = T[~T.isnan().all(-1).all(-1)]
-    R = T[:, :3, :3]
-    turned = (R @ R.mT - torch.eye(3, dtype=T.dtype)).abs() < 1e-3
-    last = T[:, 3] == T.new_tensor([0, 0, 0, 1])
-    if not bool(turned.all() & last.all() & (T[:, :3, 3].abs() < _FAR).all() & (torch.linalg.det(R) > 0).all()):
-        raise ValueError(f"{name} has what is no pose")
+    for part in T.reshape(-1, 4, 4).split(100_000):  # little memory beside what is there
+        known = part[~part.isnan().all(-1).all(-1)]
+        R = known[:, :3, :3]
+        turned = (R @ R.mT - torch.eye(3, dtype=T.dtype)).abs() < 1e-3
+        last = known[:, 3] == T.new_tensor([0, 0, 0, 1])
+        near = known[:, :3, 3].abs() < _FAR
+        if not bool(turned.all() & last.all() & near.all() & (torch.linalg.det(R) > 0).all()):
+            raise ValueError(f"{name} has what is no pose")
 
 
 def check_settings(settings: dict[str, Any], where: str) -> None:
@@ -157,7 +158,8 @@ def check_settings(settings: dict[str, Any], where: str) -> None:
     if settings.get("camera") is not None:
         camera = from_dict(Camera, settings["camera"], f"{where}: its camera")
         if camera.width * camera.height > _MOST_PIXELS:
-            refuse("camera", f"one of at most {_MOST_PIXELS / 1e6:.0f} million pixels")
+            size = f"{camera.width} x {camera.height} px"
+            raise InputError(f"{where}: its camera has {size}, over {_MOST_PIXELS / 1e6:.0f} million pixels; {HINT}")
     from_dict(ServoConfig, settings.get("servo", {}), f"{where}: its servo settings")
 
 

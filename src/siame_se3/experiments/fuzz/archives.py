@@ -30,9 +30,19 @@ def npz(valid: list[bytes], rng: Random) -> bytes:
         for _ in range(rng.choice((1, 1, 2))):
             name = rng.choice(list(arrays))
             arrays.update(_array(name, arrays.pop(name), rng))
-    stream = io.BytesIO()
-    (np.savez if rng.random() < 0.5 else np.savez_compressed)(stream, **arrays)
-    return _claimed(stream.getvalue(), rng) if rng.random() < 0.15 else stream.getvalue()
+    content = packed(arrays, zipfile.ZIP_STORED if rng.random() < 0.5 else zipfile.ZIP_DEFLATED)
+    return _claimed(content, rng) if rng.random() < 0.15 else content
+
+
+def packed(arrays: dict[str, np.ndarray], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A .npz without the time when it was made: the same bytes each time."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, array in arrays.items():
+            stream = io.BytesIO()
+            np.save(stream, array)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), stream.getvalue(), compression)
+    return out.getvalue()
 
 
 def _array(name: str, x: np.ndarray, rng: Random) -> dict[str, np.ndarray]:
@@ -58,7 +68,7 @@ def _array(name: str, x: np.ndarray, rng: Random) -> dict[str, np.ndarray]:
 def _claimed(content: bytes, rng: Random) -> bytes:
     """The archive with a member whose header says another shape."""
     out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(out, "w") as target:
         spoilt = rng.choice(source.namelist())
         for name in source.namelist():
             data = source.read(name)
@@ -68,8 +78,15 @@ def _claimed(content: bytes, rng: Random) -> bytes:
                 descr = rng.choice(("<f8", "|u1", "|O", "<U100000000", "|V9"))
                 np.lib.format.write_array_header_1_0(head, {"descr": descr, "fortran_order": False, "shape": shape})
                 data = head.getvalue() + data[128:] + bytes(rng.choice((0, 0, 10**6, 10**8)))
-            target.writestr(name, data)
+            target.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return out.getvalue()
+
+
+def ordered(content: bytes) -> bytes:
+    """A safetensors file with its header in order, which the library writes in another one each time."""
+    length = struct.unpack("<Q", content[:8])[0]
+    head = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True).encode()
+    return struct.pack("<Q", len(head)) + head + content[8 + length :]
 
 
 def tensors(valid: list[bytes], rng: Random) -> bytes:
@@ -91,8 +108,8 @@ def tensors(valid: list[bytes], rng: Random) -> bytes:
         _tensor(head, rng)
     if rng.random() < 0.1:
         head, body = {"__metadata__": meta}, b""
-    packed = json.dumps(head).encode()
-    return struct.pack("<Q", len(packed)) + packed + body
+    text = json.dumps(head).encode()
+    return struct.pack("<Q", len(text)) + text + body
 
 
 def _metadata(text: str, rng: Random) -> str:
@@ -117,7 +134,7 @@ def _metadata(text: str, rng: Random) -> str:
         )
     try:
         return json.dumps(value(json.loads(text), rng))
-    except ValueError:  # this one is not JSON
+    except (ValueError, RecursionError):  # this one is not JSON
         return text + rng.choice(("x", "\n", " "))
 
 

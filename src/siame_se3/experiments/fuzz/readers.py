@@ -6,6 +6,7 @@ What reads a file also says what may not come of it: an AssertionError (a pose t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -140,7 +141,12 @@ def _checkpoint(path: Path) -> None:
 
 
 def _state(path: Path) -> None:
-    samples.trainer().load(path)
+    _trainer().load(path)
+
+
+@functools.cache
+def _trainer() -> Any:
+    return samples.trainer()
 
 
 # Options, as a configuration has them

@@ -7,6 +7,7 @@ import csv
 import importlib
 import io
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import Any
 
 from siame_se3.experiments import fuzz
 from siame_se3.experiments.fuzz.worker import ACCEPTED, KINDS, REFUSED, Case, Limits, results, spoilt
-from siame_se3.files import write_text
+from siame_se3.files import hardware, write_text
 
 TABLE = "siame_se3.experiments.fuzz.readers"
 
@@ -95,17 +96,16 @@ def run(
 
 def write(tally: Tally, folder: Path, note: str) -> str:
     """Write summary.md, summary.csv and failures.csv; give the table as text."""
-    from siame_se3.experiments.report import markdown
-
     rows = tally.rows()
-    text = markdown(rows)
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(x) for x in row.values()] for row in rows)]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     write_text(folder / "summary.md", f"# Fuzz of all readers\n\n{note}\n\n{text}\n")
     failed = [{"case": f"{c.reader}/{c.number}", "what": c.kind, "detail": c.detail} for c in tally.cases]
-    for name, lines in (("summary.csv", rows), ("failures.csv", failed)):
+    for name, table in (("summary.csv", rows), ("failures.csv", failed)):
         stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, list(lines[0]) if lines else ["case", "what", "detail"])
+        writer = csv.DictWriter(stream, list(table[0]) if table else ["case", "what", "detail"])
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows(table)
         write_text(folder / name, stream.getvalue())
     return text
 
@@ -142,9 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     numbers = range(mine, options.cases, shares)
     tally = run(TABLE, readers, numbers, options.seed, Limits(), options.jobs, began + options.seconds)
-    from siame_se3.experiments.common import header
-
-    note = f"{header()}; {time.monotonic() - began:.0f} s"
+    command = " ".join(["python -m siame_se3.experiments.fuzz", *(sys.argv[1:] if arguments is None else arguments)])
+    note = f"`{command}`, {hardware()}, {time.strftime('%Y-%m-%d')}, {time.monotonic() - began:.0f} s"
     print(write(tally, options.out, note))
     for case in tally.cases[:20]:
         print(f"{case.reader}/{case.number}: {case.kind} {case.detail}")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from siame_se3.experiments.fuzz import archives
 from siame_se3.geometry.camera import Camera
 from siame_se3.networks.config import NetworkConfig
 
@@ -132,7 +133,8 @@ def trajectories(folder: Path) -> list[bytes]:
     run = Trajectory(
         T_wc, T_wc[0], twist, twist, torch.ones(T, n, dtype=torch.bool), torch.zeros(T, n, dtype=torch.long), *ends
     )
-    return [_written(folder, run.save)]
+    with np.load(io.BytesIO(_written(folder, run.save))) as file:
+        return [archives.packed({name: file[name] for name in file.files})]
 
 
 def checkpoints(folder: Path) -> list[bytes]:
@@ -145,12 +147,12 @@ def checkpoints(folder: Path) -> list[bytes]:
         model = checkpoint.Model(
             SiameseNetwork(TINY).eval(), Camera.from_focal(300, 224).resized(32), 0.6, 0.8, {"steps": 4}
         )
-    return [_written(folder, functools.partial(checkpoint.save, model, half=half)) for half in (False, True)]
+    both = (_written(folder, functools.partial(checkpoint.save, model, half=half)) for half in (False, True))
+    return [archives.ordered(content) for content in both]
 
 
-@functools.cache
 def trainer() -> Any:
-    """A training that takes milliseconds a step, after its first one."""
+    """A training that takes milliseconds a step, after its first one; what its clock measured is left out."""
     from siame_se3.networks.losses import LossConfig
     from siame_se3.scenes.planar import Scene
     from siame_se3.scenes.poses import Workspace
@@ -160,14 +162,15 @@ def trainer() -> Any:
     texture = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0))
     camera = Camera.from_focal(300, 224).resized(32)
     source = BatchSource([Scene(texture, 0.8, 0.6)], camera, Workspace(), DataConfig(views=4), seed=0)
-    trainer = Trainer(TINY, LossConfig(), source, TrainConfig(steps=5))
-    trainer.advance()
-    return trainer
+    made = Trainer(TINY, LossConfig(), source, TrainConfig(steps=5))
+    made.advance()
+    made.seconds, made.shares = 1.0, dict.fromkeys(made.shares, 0.25)
+    return made
 
 
 def states(folder: Path) -> list[bytes]:
     """Of a training after its first step."""
-    return [_written(folder, trainer().save)]
+    return [archives.ordered(_written(folder, trainer().save))]
 
 
 def options() -> dict[str, type]:

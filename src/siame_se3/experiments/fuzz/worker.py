@@ -121,9 +121,7 @@ class Worker:
         """What comes of its next case, which is this one."""
         limits = self._limits
         try:
-            if not self._connection.poll(self._START):
-                raise RuntimeError(f"fuzz: a worker does not begin with {reader}/{number}")
-            self._connection.recv()
+            self._begin(reader, number)
             began, before = time.monotonic(), self._resident()
             while not self._connection.poll(0.02):
                 seconds, memory = time.monotonic() - began, self._resident() - before
@@ -140,6 +138,16 @@ class Worker:
         elif seconds > limits.seconds:
             kind = HANG
         return Case(reader, number, kind, detail, seconds, memory)
+
+    def _begin(self, reader: str, number: int) -> None:
+        try:
+            if self._connection.poll(self._START) and self._connection.recv():
+                return
+        except EOFError:
+            pass  # said below
+        raise RuntimeError(
+            f"fuzz: a worker cannot begin {reader}/{number}: the module of readers, or how it spoils, has a fault"
+        )
 
     def _resident(self) -> float:
         """Its memory [bytes]."""
