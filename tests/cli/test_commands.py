@@ -232,7 +232,7 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--width", "0.001"), ("photo", "--width", "--distance")),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--starts-from", "bad.csv"), ("bad.csv, line 3",)),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--starts-from", "nowhere"), ("nowhere", "table1")),
-        (("servo", "--law", "pbvs", "--scene", "photo.png", "--camera", "text.png"), ("text.png", "camera_info")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--camera", "text.png"), ("text.png", "YAML")),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--fov", "200"), ("200", "--fov")),
         (("train", "photo.png", "--fov", "60", "--camera", "text.png"), ("--camera", "--fov")),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--gain", "0"), ("--gain",)),

@@ -32,14 +32,15 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "extending.md").read_text
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture
-def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The page's module."""
-    (tmp_path / "my_parts.py").write_text("\n\n".join(BLOCKS), encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    importlib.invalidate_caches()
-    yield importlib.import_module("my_parts")
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """The page's module, imported once, as timm registers its backbone once."""
+    folder = tmp_path_factory.mktemp("my_parts")
+    (folder / "my_parts.py").write_text("\n\n".join(BLOCKS), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        importlib.invalidate_caches()
+        yield importlib.import_module("my_parts")
     del sys.modules["my_parts"]
 
 
@@ -102,10 +103,11 @@ def test_the_scene(parts: ModuleType) -> None:
 
 def test_the_commands(parts: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each command of the page, with two runs of a few iterations."""
+    monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^    siame (.*)$", PAGE, re.MULTILINE)
     assert len(lines) == 3
     for line in lines:
-        words = line.replace("--runs 100", "--runs 2 --max-iterations 60 --save runs.npz").split()
+        words = line.replace("--runs 100", "--runs 2 --max-iterations 40 --save runs.npz").split()
         with pytest.raises(SystemExit) as stop:
             cli.main(words)
         assert not stop.value.code, line

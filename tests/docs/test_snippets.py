@@ -18,8 +18,7 @@ from siame_se3.cli.commands import COMMANDS
 from siame_se3.cli.flags import flags
 from siame_se3.files import bundled
 from siame_se3.geometry.camera import Camera
-from siame_se3.laws import neural
-from siame_se3.networks import checkpoint
+from siame_se3.networks import checkpoint, engines
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.siamese import SiameseNetwork
 
@@ -130,8 +129,8 @@ def folder(tmp_path: Path, tiny: NetworkConfig, monkeypatch: pytest.MonkeyPatch)
     checkpoint.save(model, tmp_path / "mine.safetensors")
     with Image.open(bundled("coffee.jpg")) as photo:
         photo.resize((120, 80)).save(tmp_path / "my-scene.jpg")
-    compiled = neural.engine_for
-    monkeypatch.setattr(neural, "engine_for", lambda network, engine="auto": compiled(network, "torch"))
+    compiled = engines.engine_for
+    monkeypatch.setattr(engines, "engine_for", lambda network, engine="auto": compiled(network, "torch"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
