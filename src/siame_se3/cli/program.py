@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from siame_se3.cli.commands import COMMANDS
@@ -88,7 +89,7 @@ def _all_commands(arguments: list[str]) -> Any:
     """The parser of all commands at once: what the shells' completion scripts are made from."""
     import tyro
 
-    commands = {name: command.load() for name, command in COMMANDS.items()}
+    commands: dict[str, Callable[..., Any]] = {name: command.load() for name, command in COMMANDS.items()}
     return tyro.extras.subcommand_cli_from_dict(commands, prog="siame", args=arguments)
 
 
