@@ -118,6 +118,24 @@ def test_former_names_are_there_with_a_warning() -> None:
     assert former is siame_se3.FlyingCameras
 
 
+@pytest.mark.parametrize("name", siame_se3.__all__)
+def test_public_names_are_no_modules(name: str) -> None:
+    """Also after their rooms are imported, one of which is called as its function is."""
+    import siame_se3.servo.loop
+
+    assert callable(getattr(siame_se3, name))
+
+
+def test_servo_is_the_function_and_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    import siame_se3.servo.loop as loop
+
+    calls: list[tuple[tuple[int, ...], dict[str, int]]] = []
+    monkeypatch.setattr(loop, "servo", lambda *a, **k: calls.append((a, k)))
+    siame_se3.servo(1, 2, report=3)
+    assert calls == [((1, 2), {"report": 3})]
+    assert siame_se3.servo.loop is loop
+
+
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         _ = siame_se3.nothing

@@ -118,6 +118,38 @@ def test_servo_runs_what_the_user_adds(siame: Siame, photo: Path, tmp_path: Path
     assert (trajectory.settings["law"], trajectory.settings["plant"]) == ("my_own_parts:Straight", "my_own_parts:Slow")
 
 
+def test_a_scene_that_is_no_print_has_no_figure_and_no_arm(siame: Siame, tmp_path: Path) -> None:
+    (tmp_path / "my_other_scenes.py").write_text(
+        """
+from siame_se3.scenes.registry import coffee
+
+
+class Behind:
+    name = "behind glass"
+
+    def __init__(self, width):
+        self.inner = coffee(width)
+        self.width, self.height = width, self.inner.height
+
+    def render(self, camera, T_wc, antialias=True):
+        images, mask = self.inner.render(camera, T_wc, antialias)
+        return 0.8 * images, mask
+
+    def distance(self, T_wc):
+        return self.inner.distance(T_wc)
+"""
+    )
+    arguments = ("servo", "--law", "pbvs", "--scene", "my_other_scenes:Behind", "--runs", 2)
+    status, out, err = siame(*arguments, "--max-iterations", 60)
+    assert (status, err) == (0, "")
+    assert "behind glass" in out
+    for more, flag in ((("--figure", "f.png"), "--figure"), (("--plant", "arm"), "--plant")):
+        status, _, err = siame(*arguments, *more)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "behind glass" in err
+        assert flag in err
+
+
 def test_servo_takes_the_former_name_of_a_plant(siame: Siame, photo: Path, tmp_path: Path) -> None:
     arguments = ("servo", "--law", "pbvs", "--scene", photo, "--runs", 2)
     status, _, err = siame(*arguments, "--plant", "homography", "--save", "former.npz")
@@ -232,7 +264,7 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--width", "0.001"), ("photo", "--width", "--distance")),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--starts-from", "bad.csv"), ("bad.csv, line 3",)),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--starts-from", "nowhere"), ("nowhere", "table1")),
-        (("servo", "--law", "pbvs", "--scene", "photo.png", "--camera", "text.png"), ("text.png", "camera_info")),
+        (("servo", "--law", "pbvs", "--scene", "photo.png", "--camera", "text.png"), ("text.png", "YAML")),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--fov", "200"), ("200", "--fov")),
         (("train", "photo.png", "--fov", "60", "--camera", "text.png"), ("--camera", "--fov")),
         (("servo", "--law", "pbvs", "--scene", "photo.png", "--gain", "0"), ("--gain",)),

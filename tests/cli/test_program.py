@@ -18,7 +18,7 @@ import siame_se3
 from cli_helpers import Siame
 from siame_se3.cli import Status, commands, parse, program
 from siame_se3.cli.commands import COMMANDS, Command
-from siame_se3.cli.flags import flags
+from siame_se3.cli.flags import flags, flags_for
 from siame_se3.errors import InputError, SiameError
 
 SOURCE = Path(siame_se3.__file__).parents[1]
@@ -156,11 +156,18 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Pair:
+    side: int = 0
+
+
+@dataclass(frozen=True)
 class Fake:
     """A command that raises what it is given."""
 
     runs: int = 1
     limits: Group = field(default_factory=Group)
+    left: Pair = field(default_factory=Pair)
+    right: Pair = field(default_factory=Pair)
     servo: Annotated[Group, arg(name="")] = field(default_factory=Group)
 
     def __call__(self) -> int:
@@ -196,8 +203,11 @@ def raising(siame: Siame, monkeypatch: pytest.MonkeyPatch) -> Any:
         (InputError("both", "runs", "limits.views"), "both (--runs, --limits.views)"),
         (InputError("twice", "runs", "runs"), "twice (--runs)"),
         (InputError("of another command", "data.augmentation"), "of another command"),
-        (InputError("two options end so", "views"), "two options end so"),
+        (InputError("two options end so", "side"), "two options end so"),
         (InputError("give --runs 3", "runs"), "give --runs 3"),
+        (InputError("not --runs-on", "runs"), "not --runs-on (--runs)"),
+        (InputError("one of them is named so", "max_twist"), "one of them is named so (--max-twist)"),
+        (InputError("no option of the command", "limits"), "no option of the command"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.png"), "a.png: No such file or directory"),
         (OSError(errno.ENOSPC, "No space left on device"), "the system refused something: No space left on device"),
         (
@@ -214,6 +224,21 @@ def raising(siame: Siame, monkeypatch: pytest.MonkeyPatch) -> Any:
 )
 def test_errors_are_one_line_with_the_flags_that_help(raising: Any, error: BaseException, line: str) -> None:
     assert raising(error) == (2, f"siame: {line}")
+
+
+def test_settings_that_refuse_their_values(siame: Siame) -> None:
+    """The group that refuses a value knows its option, where another group has one of the same name."""
+    status, _, err = siame("servo", "--gain", 0)
+    assert (status, err.split()[-1]) == (2, "(--gain)")
+    status, _, err = siame("servo", "--safety.max-twist", *(6 * [0]))
+    assert (status, err.split()[-1]) == (2, "(--safety.max-twist)")
+    from siame_se3.cli.servo import Servo
+    from siame_se3.scenes.conditions import Augmentation
+    from siame_se3.servo.config import ServoConfig
+
+    assert flags_for(Servo, ("gain",)) == ["--gain"]
+    assert flags_for(Servo, ("gain",), ServoConfig) == ["--gain"]
+    assert flags_for(Servo, ("gain",), Augmentation) == ["--conditions.gain"]
 
 
 def test_ctrl_c(raising: Any, monkeypatch: pytest.MonkeyPatch) -> None:

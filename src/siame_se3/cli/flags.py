@@ -47,16 +47,42 @@ def flags(command: type[Any]) -> dict[str, str]:
     return found
 
 
-def flags_for(command: type[Any], settings: tuple[str, ...]) -> list[str]:
+def flags_for(command: type[Any], settings: tuple[str, ...], group: type[Any] | None = None) -> list[str]:
     """The flags that change some settings (`SiameError.settings`), as far as this command has them.
 
-    A setting is named by its whole path ('data.views'), or by the end of one, where only one option has it ('views').
+    Args:
+        command: its dataclass.
+        settings: whole paths ('data.views'), or ends of some ('views'); one that fits several options, none of them by its whole
+            name, gives no flag.
+        group: the dataclass whose options are meant, where it is known.
     """
     known = flags(command)
     found: list[str] = []
     for setting in settings:
-        ends = [flag for path, flag in known.items() if path == setting or path.endswith(f".{setting}")]
-        chosen = known.get(setting) or (ends[0] if len(ends) == 1 else None)
-        if chosen is not None and chosen not in found:
-            found.append(chosen)
+        fitting = [path for path in known if path == setting or path.endswith(f".{setting}")]
+        fitting = [path for path in fitting if _group(command, path) is group] or fitting
+        named = f"--{setting.replace('_', '-')}"
+        whole = [path for path in fitting if path == setting] or [path for path in fitting if known[path] == named]
+        chosen = whole[:1] or (fitting if len(fitting) == 1 else [])
+        found += [known[path] for path in chosen if known[path] not in found]
+    return found
+
+
+def _group(command: type[Any], path: str) -> type[Any]:
+    """The dataclass that has the last field of a path."""
+    kind = command
+    for name in path.split(".")[:-1]:
+        kind = marks(typing.get_type_hints(kind, include_extras=True)[name])[0]
+    return kind
+
+
+def refusing(error: BaseException) -> type[Any] | None:
+    """The dataclass that refused its own values (in `__post_init__`) with this error, or None."""
+    trace = error.__traceback__
+    found: type[Any] | None = None
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_name == "__post_init__":
+            found = type(frame.f_locals.get("self"))
+        trace = trace.tb_next
     return found

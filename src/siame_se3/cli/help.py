@@ -95,7 +95,7 @@ def _shown(kind: type[Any], essential: tuple[str, ...]) -> type[Any]:
         metavar = _metavar(inner, field.name if is_positional(annotations) else "")
         text = tyro.conf.arg(help=docs.get(field.name, ""), metavar=metavar, help_behavior_hint=_default_shown)
         shown: Any = Annotated[(inner, text, *annotations)]  # a field's own texts count more than these
-        fields.append((field.name, shown if kept else tyro.conf.Suppress[shown], default))
+        fields.append((field.name, shown if kept else tyro.conf.Suppress[shown], default))  # type: ignore[misc]  # it is one
     return dataclasses.make_dataclass(kind.__name__, fields, frozen=True)
 
 

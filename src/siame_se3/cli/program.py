@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from siame_se3.cli.commands import COMMANDS
+from siame_se3.cli.help import HELP, HELP_ALL, overview, print_help
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError, SiameError
 
@@ -33,7 +35,7 @@ def _run(arguments: list[str]) -> int:
         command = parse(arguments)
         return Status.DONE if command is None else command() or Status.DONE
     except SiameError as error:
-        return _wrong(_with_flags(error, name))
+        return _wrong(_with_flags(error, name, parsed=command is not None))
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return Status.DONE
@@ -53,11 +55,9 @@ def parse(arguments: list[str]) -> Any:
         InputError: no such command.
         SystemExit: an option or a value that the command does not have.
     """
-    from siame_se3.cli import help as texts
-
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if name in (*texts.HELP, texts.HELP_ALL):
-        print(texts.overview())
+    if name in (*HELP, HELP_ALL):
+        print(overview())
         return None
     if name == "--version":
         import siame_se3
@@ -69,8 +69,8 @@ def parse(arguments: list[str]) -> Any:
     if name not in COMMANDS:
         raise InputError(f"{name}: no such command; {_near(name)}")
     asked = set(rest)
-    if asked & {*texts.HELP, texts.HELP_ALL}:
-        texts.print_help(name, whole=texts.HELP_ALL in asked)
+    if asked & {*HELP, HELP_ALL}:
+        print_help(name, whole=HELP_ALL in asked)
         return None
     import tyro
 
@@ -89,7 +89,7 @@ def _all_commands(arguments: list[str]) -> Any:
     """The parser of all commands at once: what the shells' completion scripts are made from."""
     import tyro
 
-    commands = {name: command.load() for name, command in COMMANDS.items()}
+    commands: dict[str, Callable[..., Any]] = {name: command.load() for name, command in COMMANDS.items()}
     return tyro.extras.subcommand_cli_from_dict(commands, prog="siame", args=arguments)
 
 
@@ -105,13 +105,14 @@ def _wrong(line: str) -> int:
     return Status.WRONG_INPUT
 
 
-def _with_flags(error: SiameError, name: str) -> str:
+def _with_flags(error: SiameError, name: str, parsed: bool) -> str:
     """An error's message, and the flags of the settings that would help where the message does not have them."""
-    from siame_se3.cli.flags import flags_for
+    from siame_se3.cli.flags import flags_for, refusing
 
     if not error.settings or name not in COMMANDS:
         return str(error)
-    helpful = [flag for flag in flags_for(COMMANDS[name].load(), error.settings) if flag not in str(error)]
+    group = None if parsed else refusing(error)
+    helpful = [f for f in flags_for(COMMANDS[name].load(), error.settings, group) if f not in str(error).split()]
     return f"{error} ({', '.join(helpful)})" if helpful else str(error)
 
 

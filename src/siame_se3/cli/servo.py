@@ -133,10 +133,10 @@ class Servo:
             metrics.write_csv(table, self.out)
         if self.save:
             trajectory.save(self.save)
-        if self.figure:
+        if self.figure and isinstance(scene, Scene):
             plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
         if summary.converged_percent == 0:
-            print("no run converged: are scene, width, distance and camera those of the model?", file=sys.stderr)
+            print("siame: no run converged: are scene, width, distance and camera those of the model?", file=sys.stderr)
             return Status.NOT_CONVERGED
         return Status.DONE
 

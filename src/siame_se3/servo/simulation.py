@@ -19,6 +19,7 @@ from siame_se3.plants.arm import ArmConfig, ArmPlant
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.plants.types import Plant
+from siame_se3.scenes import planar
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.scenes.types import Scene
@@ -120,9 +121,14 @@ def simulate_on_arm(
 
     Raises:
         RobotError: MuJoCo is missing, or nine of ten starts are out of reach.
+        SceneError: the scene is no print.
     """
     from tqdm import tqdm
 
+    if not isinstance(task.scene, planar.Scene):
+        raise SceneError(
+            f"scene {task.scene.name}: the arm stands over a photo's print, and this is none", "scene", "plant"
+        )
     exact = bool(Path(task.starts).suffix)  # a file's starts are what they are
     T_wd, T_wc = task.draw(task.runs if exact else 10 * task.runs)
     plant = ArmPlant(task.scene, task.camera, arm)
