@@ -27,6 +27,7 @@ class View:
         age: of the image, from the shutter to when the view was handed out [s].
         fault: what is wrong by the plant's own report, such as a joint near its limit; '' for nothing.
         T_bc: camera pose, camera to the robot's base [m]: not the scene's world, which a robot does not know.
+        time: when the view was handed out, by the plant's clock [s]; None for a plant whose time is the number of its steps.
     """
 
     image: Float[Tensor, "*B 3 h w"] | None = None
@@ -36,11 +37,12 @@ class View:
     age: float = 0.0
     fault: str = ""
     T_bc: Float[Tensor, "*B 4 4"] | None = None
+    time: float | None = None
 
     @property
     def provides(self) -> frozenset[str]:
-        """Which of image, pose, depth are there."""
-        given = {"image": self.image, "pose": self.T_wc, "depth": self.depth}
+        """Which of image, pose, base_pose, depth are there."""
+        given = {"image": self.image, "pose": self.T_wc, "depth": self.depth, "base_pose": self.T_bc}
         return frozenset(name for name, value in given.items() if value is not None)
 
     def __getitem__(self, index: Any) -> View:

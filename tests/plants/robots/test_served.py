@@ -15,7 +15,7 @@ import torch
 
 from siame_se3.errors import SiameError
 from siame_se3.files import BUNDLED_MODEL, bundled
-from siame_se3.plants.robots.live import WATCHDOG
+from siame_se3.plants.robots.interfaces import WATCHDOG
 
 if not all(importlib.util.find_spec(name) for name in ("mujoco", "mink", "daqp", "cyclonedds")):
     pytest.skip("MuJoCo, mink, daqp or CycloneDDS are not installed", allow_module_level=True)
@@ -23,7 +23,7 @@ if not all(importlib.util.find_spec(name) for name in ("mujoco", "mink", "daqp",
 from siame_se3.geometry.camera import Camera
 from siame_se3.plants.arm import ArmConfig, ArmPlant
 from siame_se3.plants.robots import ros2_messages as m
-from siame_se3.plants.robots.ros2 import DdsBus
+from siame_se3.plants.robots.bus_dds import DdsBus
 from siame_se3.plants.robots.served import IMAGE, POSE, TWIST, ArmServer
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import reference_pose
@@ -40,7 +40,7 @@ def arm() -> ArmPlant:
         if "cannot render" in str(error):
             pytest.skip(str(error))
         raise
-    arm.reset(reference_pose(0.6))
+    arm.reset(reference_pose(0.6)[None])
     return arm
 
 
