@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -203,3 +204,83 @@ def test_what_cannot_be_is_refused(robot: Robot, driver: UrDriver, monkeypatch: 
     monkeypatch.setitem(sys.modules, "rtde_control", None)
     with pytest.raises(SiameError, match=r"siame-se3\[ur\]"):
         UrDriver("10.0.0.2")
+
+
+@pytest.mark.parametrize("q", [[], [0.0] * 5, [0.0, float("nan"), 0.0, 0.0, 0.0, 0.0]])
+def test_one_wrong_answer_of_the_robot_is_a_fault(robot: Robot, driver: UrDriver, q: list[float]) -> None:
+    """It used to end the sending thread without a word, with the robot's last twist."""
+    driver.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    robot.q = q
+    wait_for(lambda: driver.state().fault)
+    robot.q = [0.0] * 6
+    assert f"it sent {len(q)} joint angles" in driver.state().fault
+    wait_for(lambda: robot.named("speedStop"))
+    with pytest.raises(RobotError, match="joint angles"):
+        driver.move(V)
+
+
+@pytest.mark.parametrize("tcp", [[], [0.0] * 7, [float("nan")] * 6])
+def test_a_pose_that_is_none_is_a_fault(robot: Robot, driver: UrDriver, tcp: list[float]) -> None:
+    robot.tcp = tcp
+    state = driver.state()
+    assert state.T_bt is None
+    assert f"it sent {len(tcp)} numbers as the tool's pose" in state.fault
+
+
+def test_a_sender_that_fails_is_named_and_brakes(robot: Robot, driver: UrDriver) -> None:
+    driver.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    robot.isProtectiveStopped = lambda: 1 // 0  # type: ignore[method-assign, return-value]
+    wait_for(lambda: driver.state().fault)
+    assert "ZeroDivisionError" in driver.state().fault
+    wait_for(lambda: robot.named("speedStop"))
+    kicks = len(robot.named("kickWatchdog"))
+    time.sleep(0.05)
+    assert len(robot.named("kickWatchdog")) == kicks, "the robot's own watchdog is fed by nobody"
+    with pytest.raises(RobotError, match="ZeroDivisionError"):
+        driver.move(V)
+
+
+def test_a_call_that_does_not_return_holds_up_nobody(robot: Robot, driver: UrDriver) -> None:
+    """As ur_rtde's do while it reconnects."""
+    free = threading.Event()
+    robot.speedL = lambda *args: free.wait(5)  # type: ignore[method-assign]
+    driver.move(V)
+    time.sleep(WATCHDOG + 0.05)
+    began = time.monotonic()
+    assert "a call has not returned for 0.1 s" in driver.state().fault
+    with pytest.raises(RobotError, match="has not returned"):
+        driver.move(V)
+    with pytest.raises(RobotError, match="has not returned"):
+        driver.stop()
+    assert time.monotonic() - began < 2 * WATCHDOG
+    kicks = len(robot.named("kickWatchdog"))
+    free.set()
+    wait_for(lambda: robot.named("speedStop"))
+    assert len(robot.named("kickWatchdog")) == kicks
+
+
+def test_closing_leaves_a_call_behind_that_does_not_return(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = UrDriver("10.0.0.2", control=robot, receive=robot)
+    free = threading.Event()
+    robot.speedL = lambda *args: free.wait(5)  # type: ignore[method-assign]
+    driver.move(V)
+    time.sleep(0.05)
+    assert driver._sender is not None
+    join = driver._sender.join
+    monkeypatch.setattr(driver._sender, "join", lambda seconds: join(0.05))
+    with pytest.raises(RobotError, match="check that the robot stands still"):
+        driver.close()
+    assert not robot.connected
+    free.set()
+    driver.close()  # a second time does nothing
+
+
+def test_twists_too_fast_are_refused(robot: Robot, driver: UrDriver) -> None:
+    driver.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    with pytest.raises(RobotError, match="over the hard limit of 1 m/s"):
+        driver.move(V * 1000)
+    assert robot.named("speedStop")
+    assert all(max(map(abs, call[1])) < 1 for call in robot.named("speedL"))

@@ -111,8 +111,10 @@ class Gate:
         """
         asked = self._clock()
         state = self.state()
+        if self._halted:
+            return False
         twist = self._checked(v_c, state)
-        if self._halted or self._dry:
+        if self._dry:
             return False
         # From here on the watchdog looks: before the call, which may not come back.
         self._due, moves = asked + WATCHDOG, bool(v_c.any())
