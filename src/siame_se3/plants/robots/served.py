@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.twist import FRAMES, camera_twist
 from siame_se3.images.decode import as_pixels
-from siame_se3.plants.arm import ArmPlant
+from siame_se3.laws.types import View
+from siame_se3.plants.arm import ArmConfig
 from siame_se3.plants.robots.bus import Bus, messages, stamp_now
 from siame_se3.plants.robots.checks import HardLimits
 from siame_se3.plants.robots.interfaces import WATCHDOG
@@ -32,6 +34,32 @@ def base_in_world(base: tuple[float, float, float]) -> Float[Tensor, "4 4"]:
     return T
 
 
+@runtime_checkable
+class ServedArm(Protocol):
+    """What is served of an arm, such as `ArmPlant`: n = 1.
+
+    Attributes:
+        config: where it stands.
+        camera: intrinsics. dt: between steps [s].
+        T_tc: camera in the tool's frame, as assumed. T_wt: tool in the world, as measured [m].
+    """
+
+    config: ArmConfig
+    camera: Camera
+    dt: float
+
+    @property
+    def T_tc(self) -> Float[Tensor, "4 4"]:
+        """Camera in the tool's frame."""
+
+    @property
+    def T_wt(self) -> Float[Tensor, "4 4"]:
+        """Tool in the world."""
+
+    def step(self, v: Float[Tensor, "1 6"]) -> tuple[View, Float[Tensor, "1 6"]]:
+        """Obey a camera-frame twist for dt; the view after it, and the twist as it was applied."""
+
+
 class ArmServer:
     """One arm on a bus. A twist's frame_id is one of `geometry.twist.FRAMES`. It obeys whoever sends, but finite twists only, scaled to
     within its limits.
@@ -44,7 +72,7 @@ class ArmServer:
     """
 
     def __init__(
-        self, bus: Bus, arm: ArmPlant, T_wb: Float[Tensor, "4 4"] | None = None, limits: HardLimits | None = None
+        self, bus: Bus, arm: ServedArm, T_wb: Float[Tensor, "4 4"] | None = None, limits: HardLimits | None = None
     ) -> None:
         m = messages()
         self._m, self._arm = m, arm
