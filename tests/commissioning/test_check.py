@@ -242,7 +242,7 @@ def test_command(
     focal: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant = types.SimpleNamespace(
-        reset=lambda start: look(), stop=lambda: None, eye=types.SimpleNamespace(camera=CAMERA), T_tc=None
+        reset=lambda start: look(), stop=lambda: None, ask_to_stop=lambda reason: None, camera=CAMERA, T_tc=None
     )
     monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
     monkeypatch.setattr("siame_se3.commissioning.check.move", lambda plant, motions, safety, say: synthetic(focal))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import io
 import queue
+import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,16 @@ import torch
 from torch import Tensor
 
 from siame_se3 import cli
-from siame_se3.commissioning.session import Session, target_from, told
-from siame_se3.errors import SiameError
+from siame_se3.commissioning.session import MOST, Session, target_from
+from siame_se3.errors import CameraError, RobotError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_image
 from siame_se3.laws.matched import MatchedPoints
-from siame_se3.plants.robots.live import Frame, LivePlant, RobotState
+from siame_se3.laws.types import View
+from siame_se3.plants.robots.interfaces import Frame, RobotState
+from siame_se3.plants.robots.live import LivePlant
+from siame_se3.plants.robots.signals import Interrupted
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.render import render
 from siame_se3.servo.config import ServoConfig
@@ -31,10 +37,11 @@ PHOTO = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
 CAMERA = Camera.from_focal(300, 224)
 # The machine may be slow, and the robot here has a time of its own: ages and motions are tested elsewhere.
 SAFETY = Safety(max_age=60.0, frozen=60.0, jump=2.0, reach=0.0, no_progress=0.0)
+LONG = ServoConfig(gain=0.01, max_iterations=100_000)
 
 
 class Robot:
-    """Eye and mover of a camera that flies over a print, in its own time: a twist moves it for `dt`."""
+    """Camera source and velocity driver of a camera that flies over a print, in its own time: a twist moves it for `dt`."""
 
     camera = CAMERA
     frame = "camera"
@@ -44,7 +51,8 @@ class Robot:
         self.scene = Scene.from_photo(PHOTO)
         self.T_wc = torch.eye(4, dtype=torch.float64)
         self.T_wc[2, 3] = -0.6
-        self.moves = 0
+        self.moves = self.stops = 0
+        self.fault = ""
 
     def latest(self, after: float, wait: float) -> Frame | None:
         image, _ = render(self.scene, CAMERA, self.T_wc[None])
@@ -52,13 +60,13 @@ class Robot:
 
     def move(self, twist: Tensor) -> None:
         self.T_wc = self.T_wc @ lie.exp(twist * self.dt)
-        self.moves += 1
+        self.moves += bool(twist.any())
 
     def stop(self) -> None:
-        pass
+        self.stops += 1
 
     def state(self) -> RobotState:
-        return RobotState()
+        return RobotState(fault=self.fault)
 
     def prepared(self, pixels: np.ndarray) -> Tensor:
         if pixels.shape[:2] != (224, 284):
@@ -71,16 +79,42 @@ class Robot:
         pass
 
 
+class Grey(Robot):
+    """Without a renderer: noise at once."""
+
+    def latest(self, after: float, wait: float) -> Frame | None:
+        return Frame(torch.rand(3, 8, 8), time.monotonic())
+
+
+class Steady:
+    """A law that moves along x, slowly, for ever."""
+
+    needs = frozenset({"image"})
+
+    def aim(self, target: View) -> Steady:
+        return self
+
+    def __call__(self, view: View) -> Tensor:
+        assert view.image is not None
+        v = torch.zeros(len(view.image), 6, dtype=torch.float64)
+        v[:, 0] = 0.01
+        return v
+
+    def __getitem__(self, index: Any) -> Steady:
+        return self
+
+
 class Running:
     """A session in a thread, and what it says."""
 
     def __init__(self, robot: Robot, **changes: Any) -> None:
         self.said: queue.Queue[str] = queue.Queue()
+        self.lines: list[str] = []
         self.runs: list[Trajectory] = []
-        plant = LivePlant(robot, robot, None, changes.pop("dt", 0.002), 0.6, changes.pop("dry", False))
+        self.plant = LivePlant(robot, robot, None, changes.pop("dt", 0.002), 0.6, changes.pop("dry", False))
         config = changes.pop("config", ServoConfig(gain=10.0))
         self.session = Session(
-            plant,
+            self.plant,
             changes.pop("law", MatchedPoints()),
             config,
             SAFETY,
@@ -89,18 +123,59 @@ class Running:
             **changes,
         )
         self.thread = threading.Thread(target=self.session.run, daemon=True)
+
+    def start(self) -> Running:
         self.thread.start()
+        return self
 
     def wait(self, words: str) -> str:
         while True:
-            line = self.said.get(timeout=60)
-            if words in line:
-                return line
+            self.lines.append(self.said.get(timeout=60))
+            if words in self.lines[-1]:
+                return self.lines[-1]
+
+    def tell(self, word: str, answer: str) -> str:
+        self.session.command(word)
+        return self.wait(answer)
+
+    def take_target(self) -> None:
+        self.wait("ready")
+        self.tell("target", "this view is the target")
+        self.wait("ready")
 
     def quit(self) -> None:
         self.session.command("quit")
         self.thread.join(60)
         assert not self.thread.is_alive()
+        self.plant.close()
+
+
+@pytest.fixture
+def begun() -> Iterator[Callable[..., Running]]:
+    """Begins sessions, and ends them."""
+    all_of_them: list[Running] = []
+
+    def begin(robot: Robot, **changes: Any) -> Running:
+        all_of_them.append(Running(robot, **changes).start())
+        return all_of_them[-1]
+
+    yield begin
+    for running in all_of_them:
+        running.quit()
+
+
+def moving(robot: Robot, more: int = 3) -> None:
+    """Wait until it has moved some more."""
+    before, until = robot.moves, time.monotonic() + 20
+    while robot.moves < before + more:
+        assert time.monotonic() < until, "it does not move"
+        time.sleep(0.002)
+
+
+def stands_still(robot: Robot) -> None:
+    moves = robot.moves
+    time.sleep(0.1)
+    assert robot.moves == moves, "it moves, and nobody asked for it"
 
 
 def away(robot: Robot) -> None:
@@ -109,105 +184,269 @@ def away(robot: Robot) -> None:
     )
 
 
-def test_target_then_start_brings_it_there() -> None:
+@pytest.mark.slow
+def test_target_then_start_brings_it_there(begun: Callable[..., Running]) -> None:
     robot = Robot()
-    running = Running(robot, dt=0.02)
+    running = begun(robot, dt=0.02)
     running.wait("say 'target'")
-    running.session.command("start")
-    running.wait("no target")
+    running.tell("start", "no target")
     assert robot.moves == 0, "nothing moves before it has a target and a start"
     goal = robot.T_wc
-    running.session.command(" Target\n")
-    running.wait("this view is the target")
+    running.wait("ready")
+    running.tell(" Target\n", "this view is the target")
+    assert "the target is the view of" in running.wait("ready"), "what it would go to is shown before a start counts"
     away(robot)
-    time.sleep(0.05)
-    assert robot.moves == 0, "a target is no start"
+    stands_still(robot)
     robot.dt = 0.02  # the plant's
     running.session.command("start")
     assert "settled" in running.wait("stands still")
     t, r = lie.error_norms(lie.inverse(goal) @ robot.T_wc)
     assert float(t) < 2e-3
     assert float(r) < 4e-3
-    running.quit()
+    running.wait("ready")
     assert running.runs[0].reason == ["settled"]
 
 
-def test_stop_stops_and_nothing_goes_on() -> None:
-    robot = Robot()
-    running = Running(robot, config=ServoConfig(gain=0.01, max_iterations=100_000))
-    running.session.command("target")
-    running.wait("this view is the target")
-    away(robot)
-    running.session.command("start")
-    running.wait("moving")
-    while robot.moves < 3:
-        time.sleep(0.01)
-    running.session.command("target")
-    running.wait("say 'stop' first")
-    running.session.command("dance")
-    running.wait("'dance' is not known")
+def test_stop_stops_and_nothing_goes_on(begun: Callable[..., Running]) -> None:
+    robot = Grey()
+    running = begun(robot, law=Steady(), config=LONG)
+    running.take_target()
+    running.tell("start", "moving")
+    moving(robot)
+    running.tell("target", "say 'stop' first")
+    running.tell("dance", "'dance' is not known")
     running.session.command("stop")
     assert "'stop' was said" in running.wait("stands still")
-    moves = robot.moves
-    time.sleep(0.1)
-    assert robot.moves == moves
+    stands_still(robot)
+
+
+@pytest.mark.parametrize("end", ["stop", "fault", "run ends", "keyboard closes"])
+def test_two_starts_start_one_run(begun: Callable[..., Running], end: str) -> None:
+    """The second one does not make it move again after the first run, however that ends."""
+    robot = Grey()
+    config = ServoConfig(gain=0.01, max_iterations=20) if end == "run ends" else LONG
+    running = begun(robot, law=Steady(), config=config)
+    running.take_target()
+    with running.session._changed:  # both before the session has taken the first
+        running.session.command("start")
+        running.session.command("start")
+    running.wait("moving")
+    moving(robot)
+    if end == "stop":
+        running.session.command("stop")
+    elif end == "keyboard closes":
+        running.session.keyboard(io.BytesIO(b""))
+    elif end == "fault":
+        robot.fault = "protective stop"
+    running.wait("stands still")
+    robot.fault = ""
+    running.wait("ready, the target is")
+    stands_still(robot)
+    assert any("said too early, and void: start" in line for line in running.lines) == (end in ("fault", "run ends"))
+    running.tell("start", "moving")  # a new one counts
+    moving(robot)
+
+
+def test_a_start_said_before_the_target_is_shown_is_void(begun: Callable[..., Running]) -> None:
+    robot = Grey()
+    running = begun(robot, law=Steady(), config=LONG)
+    running.wait("ready")
+    with running.session._changed:
+        running.session.command("target")
+        running.session.command("start")
+    running.wait("this view is the target")
+    running.wait("said too early, and void: start")
+    running.wait("ready, the target is")
+    stands_still(robot)
+
+
+def test_commands_expire_and_few_may_wait() -> None:
+    robot, now = Grey(), [100.0]
+    running = Running(robot, law=Steady(), config=LONG, clock=lambda: now[0], target=View(torch.rand(1, 3, 8, 8)))
+    running.session.command("start")
+    now[0] += 2.1
+    running.start()
+    assert "said 2.1 s ago, and is void" in running.wait("void")
+    stands_still(robot)
     running.quit()
+    idle = Running(Grey(), law=Steady())  # nobody takes its commands
+    for _ in range(10_000):
+        idle.session.command("target")
+    assert len(idle.session._asked) == MOST
+    said = list(idle.said.queue)
+    assert len(said) == 10_000 - MOST
+    assert said[0] == f"'target' is refused: {MOST} commands wait already"
+    idle.session.command("quit")
+    assert [asked.word for asked in idle.session._asked] == ["quit"], "what matters has a place always"
+    idle.plant.close()
 
 
-def test_a_stop_said_while_the_law_is_made_ready_counts() -> None:
-    robot = Robot()
+def test_a_stop_voids_a_start_that_waits(begun: Callable[..., Running]) -> None:
+    robot = Grey()
+    running = begun(robot, law=Steady(), config=LONG)
+    running.take_target()
+    with running.session._changed:
+        running.session.command("start")
+        running.session.command("stop")
+    running.tell("target", "this view is the target")
+    stands_still(robot)
 
-    class Slow:
-        needs = frozenset({"image"})
+
+def test_a_stop_said_while_the_law_is_made_ready_counts(begun: Callable[..., Running]) -> None:
+    robot = Grey()
+
+    class Slow(Steady):
         stop: Callable[[], None] = staticmethod(lambda: None)
 
-        def aim(self, target: Any) -> Any:
+        def aim(self, target: View) -> Slow:
             self.stop()
-            return MatchedPoints().aim(target)
+            return self
 
     law = Slow()
-    running = Running(robot, law=law)
+    running = begun(robot, law=law)
     law.stop = lambda: running.session.command("stop")  # type: ignore[method-assign]
-    running.session.command("target")
-    running.wait("this view is the target")
-    away(robot)
+    running.take_target()
     running.session.command("start")
     assert "'stop' was said" in running.wait("stands still after 0 iterations")
     assert robot.moves == 0
-    # ...and one said right after 'start', before the session has taken it
-    with running.session._lock:
-        running.session._asked.put(("start", running.session._stops - 1))
-    running.session.command("target")
-    running.wait("this view is the target")
-    assert robot.moves == 0
-    running.quit()
 
 
-def test_errors_are_said_and_the_session_goes_on() -> None:
-    robot = Robot()
-    running = Running(robot)
+def test_errors_are_said_and_the_session_goes_on(begun: Callable[..., Running]) -> None:
+    robot = Grey()
+    running = begun(robot)
     latest = robot.latest
     robot.latest = lambda after, wait: None  # type: ignore[method-assign]  # the camera is gone
-    running.session.command("target")
-    running.wait("error: camera: no image")
+    running.tell("target", "error: camera: no image")
     robot.latest = latest  # type: ignore[method-assign]
-    running.session.command("target")
-    running.wait("this view is the target")
-    running.quit()
+    running.wait("ready")
+    running.tell("target", "this view is the target")
 
 
-def test_dry_runs_show_twists_and_move_nothing() -> None:
-    robot = Robot()
-    running = Running(robot, dry=True, dt=0.02, config=ServoConfig(max_iterations=60, settle_v=1e-9, settle_w=1e-9))
-    running.session.command("target")
-    running.wait("this view is the target")
-    away(robot)
-    running.session.command("start")
-    running.wait("dry run")
+def test_dry_runs_show_twists_and_move_nothing(begun: Callable[..., Running]) -> None:
+    robot = Grey()
+    config = ServoConfig(max_iterations=60, settle_v=1e-9, settle_w=1e-9)
+    running = begun(robot, dry=True, dt=0.02, law=Steady(), config=config)
+    running.take_target()
+    running.tell("start", "dry run")
     assert "(not sent)" in running.wait("iteration")
     running.wait("stands still")
-    assert robot.moves == 0
-    running.quit()
+    assert robot.moves == robot.stops == 0
+
+
+def test_what_is_shown_has_no_control_characters(begun: Callable[..., Running]) -> None:
+    running = begun(Grey())
+    said = running.tell("\x1b[2J\x1b]0;owned\x07\nsiame: stands still" + 10**6 * "x", "is not known")
+    assert said.isprintable()
+    assert len(said) < 120
+
+
+@pytest.mark.parametrize("last", [b"", b"quit\n"])
+def test_the_keyboard_may_send_anything(begun: Callable[..., Running], last: bytes) -> None:
+    robot = Grey()
+    running = begun(robot, law=Steady(), config=LONG)
+    running.wait("ready")
+    running.session.keyboard(io.BytesIO(b"st\xf6p\n\n" + 9000 * b"x" + b"\n" + last), alone=not last)
+    assert "is not known" in running.wait("st\ufffdp")
+    assert "is not known" in running.wait("'xxx")
+    running.thread.join(10)
+    assert not running.thread.is_alive(), "nobody is left who could command"
+
+
+def test_a_keyboard_that_fails_is_a_fault(begun: Callable[..., Running]) -> None:
+    class Broken(io.BytesIO):
+        def readline(self, size: int | None = -1) -> bytes:
+            raise OSError("gone")
+
+    robot = Grey()
+    running = begun(robot, law=Steady(), config=LONG)
+    running.take_target()
+    running.tell("start", "moving")
+    moving(robot)
+    running.session.keyboard(Broken())
+    assert "the keyboard is gone" in running.wait("stands still")
+    stands_still(robot)
+    running.wait("ready")
+    running.session.command("start")
+    assert "thread 'keyboard' failed (OSError: gone)" in running.wait("stands still after 0 iterations")
+
+
+class Alone:
+    """A session in the main thread, where signals arrive."""
+
+    def __init__(self, robot: Robot, at: dict[int, list[int]], config: ServoConfig = LONG) -> None:
+        """at: signals to send at numbers of moves."""
+        self.said: list[str] = []
+        self.runs: list[Trajectory] = []
+        self.plant = LivePlant(robot, robot, None, 0.01, 0.6)
+        self.session = Session(
+            *(self.plant, Steady(), config, SAFETY, View(torch.rand(1, 3, 8, 8)), self.said.append, self.runs.append)
+        )
+        latest = robot.latest
+
+        def looked(after: float, wait: float) -> Frame | None:
+            for number in at.pop(robot.moves, []):
+                signal.raise_signal(number)
+            return latest(after, wait)
+
+        robot.latest = looked  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_signals_end_the_session_after_the_stop(name: str) -> None:
+    robot = Grey()
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    alone = Alone(robot, {5: [number, number]})  # the second one skips nothing
+    alone.session.command("start")
+    with pytest.raises(Interrupted, match=name):
+        alone.session.run()
+    assert robot.moves == 5
+    assert robot.stops >= 2
+    assert alone.runs[0].reason[0] in ("Ctrl-C", name)
+    assert signal.getsignal(number) == before
+    alone.plant.close()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTSTP"])
+def test_ctrl_c_ends_a_run_and_voids_what_was_asked(name: str) -> None:
+    robot = Grey()
+    alone = Alone(robot, {5: [getattr(signal, name)], 12: [signal.SIGTERM]})
+    alone.session.command("start")
+    alone.session.command("start")
+    done: list[int] = []
+
+    def again(trajectory: Trajectory) -> None:
+        done.append(robot.moves)
+
+    alone.session._done = again
+    said = alone.said.append
+
+    def say(line: str) -> None:
+        said(line)
+        if line.startswith("ready") and len(done) == 1:
+            done.append(robot.moves)
+            alone.session.command("start")  # asked for after it stood still
+
+    alone.session._print = say
+    with pytest.raises(Interrupted):
+        alone.session.run()
+    assert done == [5, 5, 12], "it moved by itself, or did not obey a new start"
+    assert any("void: start" in line for line in alone.said)
+    alone.plant.close()
+
+
+def test_one_run_for_scripts() -> None:
+    robot = Grey()
+    alone = Alone(robot, {}, ServoConfig(gain=0.01, max_iterations=4))
+    assert alone.session.run_once().reason == ["iterations"]
+    assert int(alone.runs[0].iterations) == 4
+    alone = Alone(Grey(), {3: [signal.SIGINT]})
+    with pytest.raises(Interrupted):
+        alone.session.run_once()
+    assert len(alone.runs) == 1, "it is kept"
+    alone.session.command("stop")
+    with pytest.raises(RobotError, match="'stop' was said"):
+        alone.session.run_once()
 
 
 def test_targets_from_pictures(tmp_path: Path) -> None:
@@ -219,7 +458,8 @@ def test_targets_from_pictures(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "wide.png"), wide)
     target = target_from(tmp_path / "wide.png", plant)
     assert target.image is not None
-    assert float((target.image - image[0]).abs().max()) <= 0.5 / 255 + 1e-6
+    assert target.image.shape == (1, 3, 224, 224)
+    assert float((target.image - image).abs().max()) <= 0.5 / 255 + 1e-6
     assert target.camera == CAMERA
     cv2.imwrite(str(tmp_path / "cut.png"), pixels)
     assert torch.equal(target_from(tmp_path / "cut.png", plant).image, target.image)  # type: ignore[arg-type]  # both are there
@@ -230,12 +470,9 @@ def test_targets_from_pictures(tmp_path: Path) -> None:
         ("bad.png", "not an image"),
         ("no.png", "no such file"),
     ):
-        with pytest.raises(SiameError, match=words):
+        with pytest.raises(CameraError, match=words):
             target_from(tmp_path / name, plant)
-
-
-def test_twists_for_people() -> None:
-    assert told(torch.tensor([0.01, -0.02, 0.0, 0.0, 0.1, 0.0])) == "+1.0 -2.0 +0.0 cm/s, +0.0 +5.7 +0.0 deg/s"
+    plant.close()
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
@@ -254,15 +491,21 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
         (["--law", "neural"], "give --model"),
         (["--law", "pbvs"], "needs the simulator's poses"),
         (["--hand-eye", "no.yaml"], "no such file"),
-        (["--robot", "none", "--dry-run", "--eye", "opencv", "--source", "no.mp4"], "no such file"),
+        (["--robot", "none", "--dry-run", "--camera-source", "opencv", "--source", "no.mp4"], "no such file"),
+        (
+            ["--robot", "none", "--dry-run", "--eye", "opencv", "--source", "no.mp4"],
+            "--eye is called --camera-source now",
+        ),
+        (["--hard-limits.speed", "nan"], "hard limit of speed: nan"),
         (["--safety.reach", "-1"], "--safety.reach is -1.0"),
     ],
 )
 def test_bad_options_are_one_line(
     words: list[str], error: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         command(monkeypatch, "live", *words)
+    assert ended.value.code == 2
     assert error in capsys.readouterr().err
 
 
@@ -280,7 +523,7 @@ def test_command_on_a_video_and_no_robot(
         away_a_little = torch.tensor([0.001, 0.0, 0.0, 0.0, 0.0, 0.002], dtype=torch.float64)
         robot.T_wc = robot.T_wc @ lie.pose_from_vector(away_a_little)
         picture(f"v{k:02d}.png")
-    options = ["--robot", "none", "--dry-run", "--eye", "opencv", "--source", str(tmp_path / "v%02d.png")]
+    options = ["--robot", "none", "--dry-run", "--camera-source", "opencv", "--source", str(tmp_path / "v%02d.png")]
     runs = [
         "--target",
         str(tmp_path / "target.png"),
@@ -290,7 +533,9 @@ def test_command_on_a_video_and_no_robot(
         "--save",
         str(tmp_path / "run.npz"),
     ]
-    command(monkeypatch, "live", *options, *runs, "--safety.max-age", "60")
+    with pytest.raises(SystemExit) as ended:
+        command(monkeypatch, "live", *options, *runs, "--safety.max-age", "60")
+    assert ended.value.code == 1, "eight iterations are not enough: it has not converged"
     out = capsys.readouterr().out
     assert "dry run: nothing is sent" in out
     assert "stands still" in out
@@ -298,3 +543,15 @@ def test_command_on_a_video_and_no_robot(
     assert len(trajectory.twist) > 0
     assert bool(trajectory.T_wc.isnan().all()), "no pose is known"
     assert not bool(trajectory.applied.any())
+    # The same, settled at once by a loose stop rule; and stopped by safety, as the images are too old.
+    for more, status in ((["--settle-v", "9", "--settle-w", "9"], None), (["--safety.max-age", "1e-9"], 1)):
+        if status is None:
+            command(
+                monkeypatch, "live", *options, *runs[:-4], "--max-iterations", "40", *more, "--safety.max-age", "60"
+            )
+            assert "settled" in capsys.readouterr().out
+        else:
+            with pytest.raises(SystemExit) as ended:
+                command(monkeypatch, "live", *options, *runs, *more)
+            assert ended.value.code == status
+            assert "stale image" in capsys.readouterr().out

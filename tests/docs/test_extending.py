@@ -25,7 +25,8 @@ from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.scenes.registry import scene_for
 from siame_se3.scenes.types import check_scene
-from siame_se3.servo.loop import ServoConfig, servo
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
 from siame_se3.servo.trajectory import Trajectory
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")

@@ -138,6 +138,7 @@ class Check:
     def __call__(self) -> None:
         from siame_se3.commissioning import check
         from siame_se3.commissioning.diagnosis import diagnose
+        from siame_se3.plants.robots.signals import StopSignals
 
         if self.robot.robot == "none":
             raise SiameError("check: it has to move the robot; give --robot ros2 or ur")
@@ -146,7 +147,9 @@ class Check:
                 "check: give --translation from 0.005 to 0.2 m, --rotation from 1 to 15 deg, --depth above 0"
             )
         with contextlib.ExitStack() as closing:
+            signals = closing.enter_context(StopSignals())
             plant, _ = self.robot.open(closing, self.depth)
+            signals.stop = plant.ask_to_stop
             closing.callback(plant.stop)
             findings = [check.colours(plant.reset(None), self.photo)] if self.photo else []
             if not self.yes:
@@ -156,7 +159,7 @@ class Check:
             motions = check.Motions(self.translation, math.radians(self.rotation))
             seen = check.move(plant, motions, self.safety, lambda line: print(line, flush=True))
             T_tc = self.robot.hand_eye_pose()
-            findings += diagnose(seen, plant.eye.camera, self.depth, T_tc)
+            findings += diagnose(seen, plant.camera, self.depth, T_tc)
         for finding in findings:
             print(("WRONG  " if finding.wrong else "ok     ") + finding.text)
         if any(finding.wrong for finding in findings):

@@ -13,11 +13,12 @@ from tyro.conf import arg
 
 from siame_se3.cli.options import LawName, check_writable
 from siame_se3.cli.robot import Robot
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, RobotError
 from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import controller_for
 from siame_se3.plants.arm import ArmConfig
+from siame_se3.plants.robots.text import printable
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.safety import Safety
 
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 class Live:
     """Move a real robot's camera to where a picture was taken.
 
-    Nothing moves before 'start'. Type target (this view is it), start, stop, quit; or send them to the command topic. Ctrl-C stops the robot. Begin with --dry-run, which shows
-    everything and sends nothing, and with 'siame check'. The default limits are slow (--safety.max-twist). Without a robot:
-    'siame arm' in one terminal, 'siame live' in another.
+    Nothing moves before 'start'. Type target (this view is it), start, stop, quit; or send them to a command topic (--ros2.command). Ctrl-C
+    stops the robot. Begin with --dry-run, which shows everything and sends nothing, and with 'siame check'. The default limits are slow
+    (--safety.max-twist). Without a robot: 'siame arm' in one terminal, 'siame live' in another. Exit status of --start: 0 settled; 1 not
+    converged, or stopped by safety or by a fault; 2 wrong input; 130 interrupted.
     """
 
     essential = ("model", "law", "target", "dry_run", "robot.robot", "robot.host", "robot.rate")
@@ -65,24 +67,27 @@ class Live:
     def __call__(self) -> None:
         from siame_se3.commissioning.session import Session, target_from
         from siame_se3.networks import checkpoint
-        from siame_se3.plants.robots.ros2 import messages
+        from siame_se3.plants.robots.bus import messages
+        from siame_se3.plants.robots.signals import StopSignals
 
         if self.robot.robot == "none" and not self.dry_run:
-            raise SiameError("--robot none: nothing can move; add --dry-run")
+            raise InputError("--robot none: nothing can move; add --dry-run")
         if self.start and self.target is None:
-            raise SiameError("--start: give the desired picture too, --target FILE")
+            raise InputError("--start: give the desired picture too, --target FILE")
         if self.law == "neural" and self.model is None:
-            raise SiameError("--law neural: give --model FILE, or --model any-scene")
+            raise InputError("--law neural: give --model FILE, or --model any-scene")
         check_writable(self.save, "--save")
         model = checkpoint.load(model_file(self.model)) if self.model else None
         controller = controller_for(self.law, model, self.engine)
         if {"pose"} & controller.needs:
-            raise SiameError(
+            raise InputError(
                 f"--law {self.law}: needs the simulator's poses; take handoff, neural, pbvs-sift, dvs or another"
             )
         topics = self.robot.ros2
         with contextlib.ExitStack() as closing:
+            signals = closing.enter_context(StopSignals())
             plant, bus = self.robot.open(closing, self.depth or (model.distance if model else 0.6), self.dry_run)
+            signals.stop = plant.ask_to_stop
             shown = bus.publisher(topics.status, messages().String) if bus and topics.status else None
 
             def say(line: str) -> None:
@@ -104,16 +109,25 @@ class Live:
                 "safety": dataclasses.asdict(self.safety),
             }
             target = target_from(self.target, plant) if self.target else None
-            session = Session(plant, controller, self.servo, self.safety, target, say, done, settings)
+            session = Session(
+                *(plant, controller, self.servo, self.safety, target, say, done, settings),
+                target_name=self.target.name if self.target else "",
+            )
             if bus and topics.command:
                 bus.subscribe(
                     topics.command, messages().String, lambda message: session.command(message.data), reliable=True
                 )
-            if self.start:
-                session.command("start")
-            else:
-                session.keyboard()
-            session.run(once=self.start)
+            if not self.start:
+                session.keyboard(alone=not (bus and topics.command))
+                session.run()
+                return
+            try:
+                settled = session.run_once().reason[0] == "settled"
+            except (RobotError, OSError) as error:
+                say(f"error: {printable(error)}")
+                settled = False
+        if not settled:
+            sys.exit(1)
 
 
 @dataclass(frozen=True)
@@ -156,7 +170,7 @@ class Arm:
         from siame_se3.geometry import lie
         from siame_se3.images.decode import as_pixels
         from siame_se3.plants.arm import ArmPlant
-        from siame_se3.plants.robots.ros2 import bus_for
+        from siame_se3.plants.robots.bus import bus_for
         from siame_se3.plants.robots.served import ArmServer
         from siame_se3.scenes.planar import Scene
         from siame_se3.scenes.poses import reference_pose
@@ -167,11 +181,11 @@ class Arm:
         with contextlib.ExitStack() as closing:
             closing.callback(arm.close)
             goal = reference_pose(self.distance)
-            desired = arm.look(goal).image
+            desired = arm.look(goal[None]).image
             assert desired is not None
-            cv2.imwrite(str(self.target), as_pixels(desired)[..., ::-1])
+            cv2.imwrite(str(self.target), as_pixels(desired[0])[..., ::-1])
             start = goal @ lie.pose_from_vector(torch.tensor(self.start_from, dtype=torch.float64))
-            arm.reset(start)
+            arm.reset(start[None])
             bus = bus_for(self.bus, self.domain)
             closing.callback(bus.close)
             until = time.monotonic() + (self.seconds or float("inf"))

@@ -1,26 +1,31 @@
-"""The robot of siame live and siame check: its eye, its mover, how they are told."""
+"""The robot of siame live and siame check: its camera source, its velocity driver, and their options."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from siame_se3.errors import SiameError
+from tyro.conf import arg
+
+from siame_se3.errors import InputError
+from siame_se3.plants.robots.checks import HardLimits
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
     from siame_se3.geometry.camera import Camera
-    from siame_se3.plants.robots.live import Eye, LivePlant, Mover
-    from siame_se3.plants.robots.ros2 import Bus
+    from siame_se3.plants.robots.bus import Bus
+    from siame_se3.plants.robots.interfaces import CameraSource, VelocityDriver
+    from siame_se3.plants.robots.live import LivePlant
 
 
 @dataclass(frozen=True)
 class Ros2:
-    """Topics, for --robot ros2 and --eye ros2."""
+    """Topics, for --robot ros2 and --camera-source ros2."""
 
     image: str = "/camera/image_raw"
     """sensor_msgs/Image; a name that ends with /compressed is a CompressedImage."""
@@ -35,8 +40,9 @@ class Ros2:
     axes. spatial: in the base's frame, full adjoint. base and spatial need the pose's topic."""
     frame_id: str = ""
     """The name of that frame in the header; default: as --ros2.frame."""
-    command: str = "/siame/command"
-    """std_msgs/String with target, start, stop or quit; '' for the keyboard only."""
+    command: str = ""
+    """std_msgs/String with target, start, stop or quit, for example /siame/command; '' for the keyboard only. Whoever reaches the topic can
+    start the robot: see docs/robots.md."""
     status: str = "/siame/status"
     """std_msgs/String of what happens; '' for none."""
     bus: Literal["auto", "rclpy", "dds"] = "auto"
@@ -53,10 +59,10 @@ class Robot:
 
     robot: Literal["ros2", "ur", "none"] = "ros2"
     """ros2: twists to a topic. ur: a Universal Robots arm (pip install 'siame-se3[ur]'). none: nothing moves (--dry-run)."""
-    eye: Literal["ros2", "opencv"] = "ros2"
+    camera_source: Annotated[Literal["ros2", "opencv"], arg(aliases=["--eye"])] = "ros2"
     """Where images come from: a topic, or --source."""
     source: str = "0"
-    """For --eye opencv: index of a camera, video file, or URL."""
+    """For --camera-source opencv: index of a camera, video file, or URL."""
     host: str = ""
     """For --robot ur: its address."""
     camera: Path | None = None
@@ -67,19 +73,21 @@ class Robot:
     """Steps a second; not above the camera's."""
     ros2: Ros2 = field(default_factory=Ros2)
     """Topics."""
+    hard_limits: HardLimits = field(default_factory=HardLimits)
+    """Speeds that are never sent, whatever else is given: the robot is stopped instead."""
 
     def hand_eye_pose(self) -> Float[Tensor, "4 4"] | None:
         """T_tc of --hand-eye.
 
         Raises:
-            SiameError: this robot needs it.
+            InputError: this robot needs it, or the file is none.
         """
         from siame_se3.commissioning.hand_eye_file import hand_eye_from_yaml
 
         if self.hand_eye:
             return hand_eye_from_yaml(self.hand_eye)
         if self.robot == "ur" or (self.robot == "ros2" and self.ros2.frame != "camera"):
-            raise SiameError(
+            raise InputError(
                 "--hand-eye: this robot takes twists of its tool; give the file of 'siame calibrate hand-eye'"
             )
         return None
@@ -88,49 +96,62 @@ class Robot:
         """The robot, and its bus if it has one; let go when `closing` ends.
 
         Raises:
-            SiameError: a bad option, or something that does not answer.
+            InputError: a bad option.
+            RobotError: something that does not answer.
         """
         from siame_se3.geometry.camera import Camera
         from siame_se3.geometry.camera_info import is_rectified
-        from siame_se3.plants.robots.live import WATCHDOG, LivePlant
-        from siame_se3.plants.robots.ros2 import bus_for
+        from siame_se3.plants.robots.bus import bus_for
+        from siame_se3.plants.robots.interfaces import WATCHDOG
+        from siame_se3.plants.robots.live import LivePlant
 
+        if any(word.split("=")[0] == "--eye" for word in sys.argv):
+            print(
+                "siame: --eye is called --camera-source now; the old name goes with the next version", file=sys.stderr
+            )
         if not 1 / WATCHDOG < self.rate <= 500:
-            raise SiameError(
+            raise InputError(
                 f"--rate {self.rate:g}: give more than {1 / WATCHDOG:g} steps a second, 500 at most; robots stand still when none comes for {WATCHDOG:g} s"
             )
         T_tc = self.hand_eye_pose()
-        rectified = self.eye == "ros2" and is_rectified(self.ros2.image)
+        rectified = self.camera_source == "ros2" and is_rectified(self.ros2.image)
         camera = Camera.from_yaml(self.camera, rectified) if self.camera else None
-        bus = bus_for(self.ros2.bus, self.ros2.domain) if "ros2" in (self.robot, self.eye) else None
+        bus = bus_for(self.ros2.bus, self.ros2.domain) if "ros2" in (self.robot, self.camera_source) else None
         if bus:
             closing.callback(bus.close)
-        eye = self._eye(bus, camera)
-        closing.callback(eye.close)
-        mover = self._mover(bus, dry)
-        closing.callback(mover.close)
-        return LivePlant(eye, mover, T_tc, 1 / self.rate, depth, dry), bus
+        source = self._source(bus, camera)
+        parts = closing.enter_context(contextlib.ExitStack())  # closes them if no plant comes of them
+        parts.callback(source.close)
+        driver = self._driver(bus, dry)
+        parts.callback(driver.close)
+        plant = LivePlant(source, driver, T_tc, 1 / self.rate, depth, dry, self.hard_limits)
+        parts.pop_all()
+        closing.callback(plant.close)
+        if bus:
+            plant.watch(bus.fault)
+        return plant, bus
 
-    def _eye(self, bus: Bus | None, camera: Camera | None) -> Eye:
+    def _source(self, bus: Bus | None, camera: Camera | None) -> CameraSource:
         from siame_se3.plants.robots.opencv import Capture
-        from siame_se3.plants.robots.ros2 import Ros2Eye
+        from siame_se3.plants.robots.ros2_camera import Ros2Camera
 
-        if self.eye == "opencv":
+        if self.camera_source == "opencv":
             return Capture(self.source, camera)
         assert bus is not None
-        return Ros2Eye(bus, self.ros2.image, "" if camera else self.ros2.info, camera, self.ros2.stamps)
+        return Ros2Camera(bus, self.ros2.image, "" if camera else self.ros2.info, camera, self.ros2.stamps)
 
-    def _mover(self, bus: Bus | None, dry: bool) -> Mover:
-        from siame_se3.plants.robots.live import Nowhere
-        from siame_se3.plants.robots.ros2 import Ros2Mover
-        from siame_se3.plants.robots.ur import UrMover
+    def _driver(self, bus: Bus | None, dry: bool) -> VelocityDriver:
+        from siame_se3.plants.robots.interfaces import NoRobot
+        from siame_se3.plants.robots.ros2_driver import Ros2Driver
+        from siame_se3.plants.robots.ur import UrDriver
 
         if self.robot == "none":
-            return Nowhere()
+            return NoRobot()
         if self.robot == "ur":
             if not self.host:
-                raise SiameError("--robot ur: give its address, --host")
-            return UrMover(self.host, dry=dry)
+                raise InputError("--robot ur: give its address, --host")
+            return UrDriver(self.host, dry=dry, hard=self.hard_limits)
         assert bus is not None
         topics = self.ros2
-        return Ros2Mover(bus, topics.twist, topics.frame, topics.frame_id or topics.frame, topics.pose, dry)
+        frame_id = topics.frame_id or topics.frame
+        return Ros2Driver(bus, topics.twist, topics.frame, frame_id, topics.pose, dry, self.hard_limits)

@@ -1,40 +1,48 @@
-"""A session with a real robot: 'target' (this view is it), 'start', 'stop', 'quit', from a keyboard or from topics. Nothing moves before 'start'."""
+"""A session with a real robot: 'target' (this view is it), 'start', 'stop', 'quit', from a keyboard or from topics.
+
+Nothing moves that nobody just asked for. A command counts for two seconds; a stop, a halt, the end of a run, a signal or a lost
+connection voids all that was asked before; and a start counts only after the session has said that it is ready, and for which target.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import queue
+import io
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from siame_se3.errors import SiameError
+from siame_se3.errors import CameraError, RobotError, SiameError
 from siame_se3.laws.types import Controller, View
 from siame_se3.plants.robots.live import LivePlant
+from siame_se3.plants.robots.signals import StopSignals
+from siame_se3.plants.robots.text import format_twist, printable
+from siame_se3.plants.robots.threads import Worker
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 COMMANDS = ("start", "stop", "target", "quit")
+LASTS = 2.0  # [s] for which a command counts
+MOST = 8  # commands that may wait
+_LINE = 4096  # bytes of a line that are read at once
 
 
 def target_from(path: Path, plant: LivePlant) -> View:
     """The desired view from a picture that the robot's camera took: as it came, or rectified and cut to the centred square.
 
     Raises:
-        SiameError: not a picture, or of another size than the camera's.
+        CameraError: not a picture, or of another size than the camera's.
     """
     from siame_se3.images.decode import as_image, read_picture, to_bytes
 
     if not path.is_file():
-        raise SiameError(f"{path}: no such file; give a picture that this camera took, or say 'target' at the place")
+        raise CameraError(f"{path}: no such file; give a picture that this camera took, or say 'target' at the place")
     rgb = to_bytes(read_picture(path))
     view = plant.reset(None)
     assert view.image is not None
@@ -42,10 +50,19 @@ def target_from(path: Path, plant: LivePlant) -> View:
         image = as_image(rgb)
     else:
         try:
-            image = plant.eye.prepared(rgb)
+            image = plant.camera_source.prepared(rgb)
         except SiameError as error:
-            raise SiameError(f"{path}: {error}; take it with this camera") from None
-    return View(image, None, view.depth, view.camera)
+            raise CameraError(f"{path}: {error}; take it with this camera") from None
+    return View(image[None], None, view.depth, view.camera)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A command, when it was given [s], and how often commands had been voided before."""
+
+    word: str
+    at: float
+    voided: int
 
 
 class Session:
@@ -56,8 +73,11 @@ class Session:
         controller: the law.
         config: gain and stop rules. safety: limits.
         target: the desired view; None until 'target' is said.
-        say: told of each event in a line: what is waited for, progress, why a run ended.
+        say: called with each event in a line: what is waited for, progress, why a run ended.
         done: given each run's trajectory.
+        settings: kept in the trajectories.
+        target_name: of the desired view, for people.
+        clock: [s], of the age of commands.
     """
 
     def __init__(
@@ -70,103 +90,178 @@ class Session:
         say: Callable[[str], None] = print,
         done: Callable[[Trajectory], None] = lambda trajectory: None,
         settings: dict[str, Any] | None = None,
+        target_name: str = "as given",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.plant, self.controller, self.config, self.safety = plant, controller, config, safety
-        self.target, self._say, self._done, self._settings = target, say, done, settings or {}
-        self._asked: queue.Queue[tuple[str, int]] = queue.Queue()
-        self._lock = threading.Lock()
+        self.target, self._target_name = target, target_name
+        self._print, self._done, self._settings, self._clock = say, done, settings or {}, clock
+        self._changed = threading.Condition()  # of what follows
+        self._asked: deque[_Asked] = deque()
+        self._voided = 0  # how often all that was asked before was voided
         self._moving = False
-        self._stops = 0  # how often 'stop' or 'quit' was said: a start said before the last of them does not count
+
+    def _say(self, line: str) -> None:
+        self._print(printable(line))
 
     def command(self, word: str) -> None:
         """One of COMMANDS, from any thread."""
-        word = word.strip().lower()
+        word = printable(word[: 2 * _LINE].strip(), 20).lower()
         if word not in COMMANDS:
             self._say(f"'{word}' is not known; say {', '.join(COMMANDS)}")
             return
-        with self._lock:
-            moving = self._moving
+        refused = ""
+        with self._changed:
             if word in ("stop", "quit"):
-                self._stops += 1
+                self._void()
                 self.plant.ask_to_stop(f"'{word}' was said")
-            if word != "stop" and (word == "quit" or not moving):
-                self._asked.put((word, self._stops))
-        if moving and word in ("start", "target"):
-            self._say(f"'{word}' while it moves: say 'stop' first")
+            elif self._moving:
+                refused = f"'{word}' while it moves: say 'stop' first"
+            elif len(self._asked) >= MOST:
+                refused = f"'{word}' is refused: {MOST} commands wait already"
+            if word != "stop" and not refused:
+                self._asked.append(_Asked(word, self._clock(), self._voided))
+                self._changed.notify_all()
+        if refused:
+            self._say(refused)
 
-    def run(self, once: bool = False) -> None:
-        """Until 'quit', or Ctrl-C while it stands still; `once`: until the first run has ended."""
-        try:
-            while True:
-                self._say("ready: say 'start'" if self.target else "ready: say 'target' at the desired place")
-                word, said = self._asked.get()
-                if word == "quit":
-                    return
-                with self._reported():
-                    if word == "target":
-                        self.plant.ask_to_stop("")  # of an earlier run; a start has a look of its own at what was said
-                        view = self.plant.reset(None)
-                        if view.fault:
-                            raise SiameError(view.fault)
-                        self.target = replace(view, age=0.0)
-                        self._say("this view is the target")
-                    elif word == "start":
-                        self._run_once(said)
-                if once and word == "start":
-                    return
-        finally:
-            self.plant.stop()
+    def disconnected(self, who: str, alone: bool = False) -> None:
+        """Somebody who gave commands is gone: the robot stops, and what was asked before is void.
 
-    @contextlib.contextmanager
-    def _reported(self) -> Iterator[None]:
-        """Errors are said; the session goes on, the robot stands still."""
-        try:
-            yield
-        except (SiameError, OSError) as error:
-            self._say(f"error: {error}")
+        Args:
+            who: in words.
+            alone: nobody else gives commands: the session ends.
+        """
+        with self._changed:
+            self._void()
+            self.plant.ask_to_stop(f"{who} is gone")
+        self._say(f"{who} is gone: what was asked before is void")
+        if alone:
+            self.command("quit")
 
-    def _run_once(self, said: int) -> Trajectory | None:
-        """One run; `said`: how often 'stop' had been said when 'start' was."""
-        if self.target is None:
+    def _void(self) -> list[str]:
+        """All that was asked until now does not count any more, except 'quit'; what that was. The lock is held."""
+        self._voided += 1
+        void = [asked.word for asked in self._asked if asked.word != "quit"]
+        self._asked = deque(asked for asked in self._asked if asked.word == "quit")
+        return void
+
+    def run(self) -> None:
+        """Until 'quit', or a signal: Ctrl-C ends a run, and the session where the robot stands still.
+
+        Raises:
+            Interrupted: a signal ended it.
+            RobotError: at the end the robot has not taken the stop.
+        """
+        with StopSignals(self.plant.ask_to_stop) as signals:
+            try:
+                while not signals.ending:
+                    signals.forget()
+                    self._say_ready()
+                    asked = self._next()
+                    if asked.word == "quit":
+                        return
+                    try:
+                        self._obey(asked)
+                    except (SiameError, OSError) as error:  # said; the session goes on, the robot stands still
+                        self._say(f"error: {error}")
+                    self._end_of_command()
+            finally:
+                self.plant.stop()
+
+    def run_once(self) -> Trajectory:
+        """One run, at once, to the target that was given.
+
+        Raises:
+            Interrupted: a signal ended it.
+            RobotError: 'stop' was said before, or something does not answer.
+        """
+        with StopSignals(self.plant.ask_to_stop):
+            try:
+                return self._drive(_Asked("start", self._clock(), 0))
+            finally:
+                self.plant.stop()
+
+    def _say_ready(self) -> None:
+        self._say(
+            f"ready, the target is {self._target_name}: say 'start'"
+            if self.target
+            else "ready: say 'target' at the desired place"
+        )
+
+    def _next(self) -> _Asked:
+        """The next command that counts."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._asked)
+                asked = self._asked.popleft()
+            age = self._clock() - asked.at
+            if asked.word == "quit" or age <= LASTS:
+                return asked
+            self._say(f"'{asked.word}' was said {age:.1f} s ago, and is void; say it again")
+
+    def _obey(self, asked: _Asked) -> None:
+        if asked.word == "target":
+            self._take_target()
+        elif self.target is None:
             self._say("no target: say 'target' at the desired place first")
-            return None
-        with self._lock:
-            if self._stops != said:
-                return None
+        else:
+            self._drive(asked)
+
+    def _end_of_command(self) -> None:
+        """What was asked before the answer was shown is void: two starts start one run."""
+        with self._changed:
+            self._moving = False
+            void = self._void()
+        if void:
+            self._say(f"said too early, and void: {', '.join(void)}; say it again")
+
+    def _take_target(self) -> None:
+        self.plant.ask_to_stop("")  # of an earlier run; a start has a look of its own at what was said
+        view = self.plant.reset(None)
+        self.plant.stop()
+        if view.fault:
+            raise RobotError(view.fault)
+        self.target, self._target_name = replace(view, age=0.0), f"the view of {time.strftime('%H:%M:%S')}"
+        self._say("this view is the target")
+
+    def _drive(self, asked: _Asked) -> Trajectory:
+        """One run, if nothing has voided the start."""
+        assert self.target is not None
+        with self._changed:
+            if asked.voided != self._voided:
+                raise RobotError("'stop' was said after 'start'")
             self._moving = True
             self.plant.ask_to_stop("")
-        try:
-            self._say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
-            trajectory = servo(
-                *(self.plant, self.controller, self.target, None, self.config, self._settings),
-                self._progress,
-                self.safety,
-            )
-        finally:
-            with self._lock:
-                self._moving = False
+        self._say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
+        trajectory = servo(
+            *(self.plant, self.controller, self.target, None, self.config, self._settings),
+            self._progress,
+            self.safety,
+        )
         self._say(f"stands still after {int(trajectory.iterations)} iterations: {trajectory.reason[0]}")
         self._done(trajectory)
         return trajectory
 
     def _progress(self, iteration: int, moving: int) -> None:
         if iteration % max(1, round(1 / self.plant.dt)) == 0:
-            self._say(f"iteration {iteration}: {told(self.plant.asked)}" + (" (not sent)" if self.plant.dry else ""))
+            sent = " (not sent)" if self.plant.dry else ""
+            self._say(f"iteration {iteration}: {format_twist(self.plant.asked)}{sent}")
 
-    def keyboard(self) -> None:
-        """Take commands from the terminal, a line each, in a thread of its own."""
+    def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False) -> None:
+        """Take commands from the terminal, a line each, in a thread of its own.
+
+        Args:
+            stream: instead of standard input.
+            alone: nobody else gives commands: the session ends with the stream.
+        """
+        source = stream or (sys.stdin.buffer if sys.stdin is not None else None)
 
         def read() -> None:
-            for line in sys.stdin:
-                if line.strip():
-                    self.command(line)
+            while source is not None and (line := source.readline(_LINE)):
+                if text := line.decode("utf-8", errors="replace").strip():
+                    self.command(text)
+            self.disconnected("the keyboard", alone)
 
-        threading.Thread(target=read, daemon=True).start()
-
-
-def told(v: torch.Tensor) -> str:
-    """A twist, for people."""
-    t, r = v[:3].tolist(), v[3:].tolist()
-    return (
-        " ".join(f"{100 * x:+.1f}" for x in t) + " cm/s, " + " ".join(f"{math.degrees(x):+.1f}" for x in r) + " deg/s"
-    )
+        reader = Worker("keyboard", read, endless=False, failed=lambda error: self.disconnected("the keyboard", alone))
+        self.plant.watch(lambda: reader.fault)

@@ -41,8 +41,9 @@ from siame_se3.laws.registry import controller_for
 from siame_se3.networks import checkpoint
 from siame_se3.plants.arm import ArmConfig, ArmPlant
 from siame_se3.plants.faults import CAMERA_FAULTS, FaultyCamera, FaultyLaw
-from siame_se3.plants.robots.live import WATCHDOG
-from siame_se3.plants.robots.ros2 import DdsBus, Publisher
+from siame_se3.plants.robots.bus import Publisher
+from siame_se3.plants.robots.bus_dds import DdsBus
+from siame_se3.plants.robots.interfaces import WATCHDOG
 from siame_se3.plants.robots.served import ArmServer
 from siame_se3.scenes.poses import Workspace, draw_starts, reference_pose
 from siame_se3.servo.config import ServoConfig

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, RobotError
 from siame_se3.geometry import lie
 
 FRAMES = ("camera", "tool", "base", "spatial")
@@ -26,18 +26,20 @@ def twist_in(
         T_bt: tool in the base's frame, now; for 'base' and 'spatial'.
 
     Raises:
-        SiameError: an unknown frame, or no T_bt.
+        InputError: an unknown frame.
+        RobotError: no T_bt.
     """
     if frame not in FRAMES:
-        raise SiameError(f"twist frame '{frame}': use one of {', '.join(FRAMES)}")
+        raise InputError(f"twist frame '{frame}': use one of {', '.join(FRAMES)}")
     if frame == "camera":
         return v_c
     v_t = lie.adjoint(T_tc) @ v_c
     if frame == "tool":
         return v_t
     if T_bt is None:
-        raise SiameError(
-            f"twist frame '{frame}': the robot's pose is not known; give its topic, or take 'camera' or 'tool'"
+        raise RobotError(
+            f"twist frame '{frame}': the robot's pose is not known; give its topic, or take 'camera' or 'tool'",
+            *("ros2.pose", "ros2.frame"),
         )
     if frame == "spatial":
         return lie.adjoint(T_bt) @ v_t
@@ -45,8 +47,16 @@ def twist_in(
     return torch.cat((R_bt @ v_t[:3], R_bt @ v_t[3:]))
 
 
-def camera_twist(frame: str, v: Tensor, T_tc: Tensor, T_bt: Tensor) -> Tensor:
-    """The camera's twist of one in another frame: what `live.twist_in` undoes."""
+def camera_twist(
+    frame: str, v: Float[Tensor, "6"], T_tc: Float[Tensor, "4 4"], T_bt: Float[Tensor, "4 4"]
+) -> Float[Tensor, "6"]:
+    """The camera's twist [m/s, rad/s] of one in another frame: the inverse of `twist_in`, with the same arguments.
+
+    Raises:
+        InputError: an unknown frame.
+    """
+    if frame not in FRAMES:
+        raise InputError(f"twist frame '{frame}': use one of {', '.join(FRAMES)}")
     if frame == "camera":
         return v
     if frame == "spatial":

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import CameraError, InputError, RobotError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.twist import FRAMES, camera_twist, twist_in
 from siame_se3.images.decode import as_image
 from siame_se3.laws.types import View
-from siame_se3.plants.robots.live import Frame, LivePlant, Nowhere, RobotState
-from siame_se3.plants.robots.opencv import Capture, Newest
+from siame_se3.plants.robots.interfaces import Frame, NoRobot, RobotState
+from siame_se3.plants.robots.latest import LatestFrame
+from siame_se3.plants.robots.live import LivePlant
+from siame_se3.plants.robots.opencv import Capture
+from siame_se3.plants.types import Plant
 
 CAMERA = Camera.from_focal(60, 48)
 
@@ -61,14 +65,13 @@ def test_unknown_frames_and_poses_are_refused() -> None:
         twist_in("base", V, T_TC, None)
 
 
-class FakeEye:
+class FakeCamera:
     """Gives a new frame every `period`, until it `dies`."""
 
     camera = CAMERA
 
-    def __init__(self, period: float = 0.01) -> None:
+    def __init__(self, period: float = 0.002) -> None:
         self.period, self.dead = period, False
-        self.born = time.monotonic()
         self.closed = False
         self.last: Frame | None = None
 
@@ -85,7 +88,9 @@ class FakeEye:
         self.closed = True
 
 
-class FakeMover:
+class FakeDriver:
+    """Keeps what it is asked."""
+
     def __init__(self, frame: str = "camera", T_bt: Tensor | None = None) -> None:
         self.frame, self.T_bt, self.fault = frame, T_bt, ""
         self.sent: list[Any] = []
@@ -103,93 +108,155 @@ class FakeMover:
         self.sent.append("close")
 
 
-def test_live_plant_sends_twists_and_tells_age_pose_and_depth() -> None:
-    eye, mover = FakeEye(), FakeMover("base", T_BT)
-    plant = LivePlant(eye, mover, T_TC, 0.02, 0.7)
-    assert plant.provides == {"image", "pose", "depth"}
+@pytest.fixture
+def live() -> Iterator[Callable[..., LivePlant]]:
+    """Makes plants, and closes them."""
+    made: list[LivePlant] = []
+
+    def make(source: Any = None, driver: Any = None, *args: Any, **options: Any) -> LivePlant:
+        made.append(LivePlant(source or FakeCamera(), driver or FakeDriver(), *args, **options))
+        return made[-1]
+
+    yield make
+    for plant in made:
+        plant.close()
+
+
+def test_live_plant_sends_twists_and_tells_age_pose_and_depth(live: Callable[..., LivePlant]) -> None:
+    source, driver = FakeCamera(), FakeDriver("base", T_BT)
+    plant = live(source, driver, T_TC, 0.02, 0.7)
+    assert isinstance(plant, Plant)
+    assert plant.provides == {"image", "base_pose", "depth"}
+    assert plant.camera == CAMERA
+    torch.testing.assert_close(plant.T_tc, T_TC)
     view = plant.reset(None)
-    assert mover.sent == ["stop"]
+    assert driver.sent == ["stop"]
     assert view.image is not None
-    assert view.image.shape == (3, 48, 48)
-    torch.testing.assert_close(view.T_wc, T_BT @ T_TC)
-    assert float(view.depth) == 0.7  # type: ignore[arg-type]  # is there
-    view, applied = plant.step(V)
-    torch.testing.assert_close(mover.sent[-1], twist_in("base", V, T_TC, T_BT))
-    assert float(applied @ V) > 0
-    torch.testing.assert_close(applied / applied.norm(), V / V.norm())
+    assert view.image.shape == (1, 3, 48, 48)
+    assert view.T_wc is None, "where the scene is in the base's frame nobody knows"
+    torch.testing.assert_close(view.T_bc, (T_BT @ T_TC)[None])
+    torch.testing.assert_close(view.depth, torch.tensor([0.7], dtype=torch.float64))
+    view, applied = plant.step(V[None])
+    torch.testing.assert_close(driver.sent[-1], twist_in("base", V, T_TC, T_BT))
+    assert applied.shape == (1, 6)
+    assert float(applied[0] @ V) > 0
+    torch.testing.assert_close(applied[0] / applied.norm(), V / V.norm())
     assert view.age < 2.0
-    eye.dead = True
+    assert abs(view.time - time.monotonic()) < 2.0  # type: ignore[operator]  # is there
+    source.dead = True
     time.sleep(0.25)
-    assert plant.step(V)[0].age > 0.25
-    mover.fault = "protective stop"
-    assert plant.step(V)[0].fault == "protective stop"
+    assert plant.step(V[None])[0].age > 0.25
+    driver.fault = "protective stop"
+    assert plant.step(V[None])[0].fault == "protective stop"
     plant.ask_to_stop("'stop' was said")
-    assert plant.step(V)[0].fault == "'stop' was said"
-    assert mover.sent[-1] == "stop", "no further twist is sent"
+    assert plant.step(V[None])[0].fault == "'stop' was said"
+    source.dead = False
     assert plant.reset(None).fault == "'stop' was said", "it stays until it is taken back"
+    driver.fault = ""
+    sent = len([x for x in driver.sent if x != "stop"])
+    plant.step(V[None])
+    assert len([x for x in driver.sent if x != "stop"]) == sent, "no further twist is sent"
     plant.close()
-    assert mover.sent[-1] == "close"
-    assert eye.closed
+    assert driver.sent[-1] == "close"
+    assert source.closed
+    plant.close()  # a second time does nothing
+    assert driver.sent.count("close") == 1
 
 
-def test_live_plant_keeps_its_pace() -> None:
-    plant = LivePlant(FakeEye(0.001), FakeMover(), dt=0.02)
+def test_live_plant_keeps_its_pace(live: Callable[..., LivePlant]) -> None:
+    plant = live(FakeCamera(0.001), dt=0.02)
     plant.reset(None)
     began = time.monotonic()
     for _ in range(10):
-        plant.step(V)
+        plant.step(V[None])
     assert time.monotonic() - began >= 0.195  # never faster; how much slower is the machine's affair
 
 
-def test_a_slow_law_makes_the_motion_longer_and_that_is_told() -> None:
-    plant = LivePlant(FakeEye(0.001), FakeMover(), dt=0.02)
-    plant.reset(None)
-    plant.step(V)
-    time.sleep(0.05)  # the law; the last twist is obeyed meanwhile
-    _, applied = plant.step(V)
-    assert float((applied / V).min()) * 0.02 >= 0.049
-    time.sleep(0.5)
-    _, applied = plant.step(torch.zeros(6, dtype=torch.float64))
-    assert float((applied / V).max()) * 0.02 <= 0.1 + 1e-6, "the mover's watchdog has ended it"
+class Clock:
+    """A clock that goes only as it is set; sleeping sets it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
-def test_dry_runs_send_nothing() -> None:
-    mover = FakeMover()
-    plant = LivePlant(FakeEye(), mover, dt=0.01, dry=True)
+def test_a_slow_law_makes_the_motion_longer_and_that_is_told(live: Callable[..., LivePlant]) -> None:
+    clock = Clock()
+    plant = live(FakeCamera(0.001), dt=0.02, clock=clock, sleep=clock.sleep, late=10.0)
     plant.reset(None)
-    _, applied = plant.step(V)
+    _, applied = plant.step(V[None])
+    torch.testing.assert_close(applied[0], V)
+    clock.now += 0.05  # the law; the last twist is obeyed meanwhile
+    _, applied = plant.step(V[None])
+    torch.testing.assert_close(applied[0], V * 0.05 / 0.02)  # a late step waits no further
+    clock.now += 0.5
+    _, applied = plant.step(torch.zeros(1, 6, dtype=torch.float64))
+    torch.testing.assert_close(applied[0], V * 0.1 / 0.02)  # then the watchdog has ended it
+
+
+def test_dry_runs_send_nothing(live: Callable[..., LivePlant]) -> None:
+    driver = FakeDriver()
+    plant = live(FakeCamera(), driver, dt=0.01, dry=True)
+    plant.reset(None)
+    _, applied = plant.step(V[None])
     plant.stop()
-    assert mover.sent == []
+    assert driver.sent == []
     assert not bool(applied.any())
     torch.testing.assert_close(plant.asked, V)
-    assert LivePlant(FakeEye(), Nowhere()).provides == {"image"}
+    assert live(driver=NoRobot()).provides == {"image"}
 
 
-def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    plant = LivePlant(FakeEye(), FakeMover())
-    with pytest.raises(SiameError, match="step before reset"):
-        plant.step(V)
-    with pytest.raises(SiameError, match="starts where it is"):
-        plant.reset(torch.eye(4))
-    blind = FakeEye()
+def test_what_cannot_be_is_refused(live: Callable[..., LivePlant]) -> None:
+    plant = live()
+    with pytest.raises(RobotError, match="step before reset"):
+        plant.step(V[None])
+    with pytest.raises(InputError, match="starts where it is"):
+        plant.reset(torch.eye(4, dtype=torch.float64)[None])
+    blind = FakeCamera()
     blind.dead = True
-    with pytest.raises(SiameError, match="no image within 5 s"):
-        LivePlant(blind, FakeMover()).reset(None)
+    with pytest.raises(RobotError, match="no image within 5 s"):
+        live(blind).reset(None)
+    for settings, words in (
+        ({"dt": math.nan}, "time between steps"),
+        ({"depth": -0.1}, "distance of the scene"),
+        ({"driver": FakeDriver("world")}, "twist frame 'world'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            live(**settings)
+
+
+def test_what_a_plant_depends_on_stops_it_when_it_fails(live: Callable[..., LivePlant]) -> None:
+    driver, faults = FakeDriver(), [""]
+    plant = live(FakeCamera(), driver, dt=0.01)
+    plant.watch(lambda: faults[0])
+    plant.reset(None)
+    assert plant.step(V[None])[0].fault == ""
+    faults[0] = "thread 'keyboard' failed"
+    assert plant.step(V[None])[0].fault == "thread 'keyboard' failed"
+    faults[0] = ""  # a fault that is told once counts until the next reset
+    assert plant.step(V[None])[0].fault == "thread 'keyboard' failed"
+    assert driver.sent[-1] == "stop"
+    assert plant.reset(None).fault == ""
 
 
 def test_newest_frame_only() -> None:
-    newest = Newest()
-    assert newest.get(-math.inf, 0.0) is None
+    latest = LatestFrame()
+    assert latest.get(-math.inf, 0.0) is None
     for k in range(3):
-        newest.put(Frame(torch.full((3, 2, 2), float(k)), float(k)))
-    frame = newest.get(1.5, 0.0)
+        latest.put(Frame(torch.full((3, 2, 2), float(k)), float(k)))
+    frame = latest.get(1.5, 0.0)
     assert frame is not None
     assert frame.stamp == 2
-    assert newest.get(2.0, 0.01) is None
-    threading.Timer(0.05, lambda: newest.put(Frame(torch.zeros(3, 2, 2), 9.0))).start()
-    assert newest.get(2.0, 5.0) is not None
-    newest.end()
-    assert newest.get(9.0, 60.0) is None, "does not wait for what will not come"
+    assert latest.get(2.0, 0.01) is None
+    threading.Timer(0.05, lambda: latest.put(Frame(torch.zeros(3, 2, 2), 9.0))).start()
+    assert latest.get(2.0, 5.0) is not None
+    latest.end()
+    assert latest.get(9.0, 60.0) is None, "does not wait for what will not come"
 
 
 @pytest.fixture
@@ -204,12 +271,12 @@ def video(tmp_path: Path) -> Path:
 
 
 def test_capture_gives_rgb_squares(video: Path) -> None:
-    eye = Capture(str(video))
-    frame = eye.latest(-math.inf, 5.0)
-    eye.close()
+    source = Capture(str(video))
+    frame = source.latest(-math.inf, 5.0)
+    source.close()
     assert frame is not None
     assert frame.image.shape == (3, 60, 60)
-    assert eye.camera.size == (60, 60)
+    assert source.camera.size == (60, 60)
     torch.testing.assert_close(frame.image[:, 5, 5], torch.tensor([230, 20, 10]) / 255)
     torch.testing.assert_close(frame.image[:, 5, -5], torch.tensor([10, 30, 220]) / 255)
 
@@ -228,14 +295,14 @@ def test_capture_rectifies(video: Path) -> None:
 
 
 def test_capture_refuses_what_it_cannot_open(tmp_path: Path, video: Path) -> None:
-    with pytest.raises(SiameError, match="no such file"):
+    with pytest.raises(CameraError, match="no such file"):
         Capture(str(tmp_path / "no.mp4"))
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
-    with pytest.raises(SiameError, match="gives no frame"):
+    with pytest.raises(CameraError, match="gives no frame"):
         Capture(str(tmp_path / "bad.mp4"))
-    with pytest.raises(SiameError, match="gives no frame"):
+    with pytest.raises(CameraError, match="gives no frame"):
         Capture("97")
-    with pytest.raises(SiameError, match="calibrated for 48 x 48"):
+    with pytest.raises(CameraError, match="calibrated for 48 x 48"):
         Capture(str(video), CAMERA)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import RobotError, SiameError
 from siame_se3.geometry import lie
-from siame_se3.plants.robots.live import WATCHDOG
-from siame_se3.plants.robots.ur import UrMover
+from siame_se3.plants.robots.interfaces import WATCHDOG
+from siame_se3.plants.robots.ur import UrDriver
 
 
 class Robot:
@@ -83,8 +84,8 @@ def robot() -> Robot:
 
 
 @pytest.fixture
-def mover(robot: Robot) -> Iterator[UrMover]:
-    made = UrMover("10.0.0.2", control=robot, receive=robot)
+def driver(robot: Robot) -> Iterator[UrDriver]:
+    made = UrDriver("10.0.0.2", control=robot, receive=robot)
     yield made
     robot.lost = False
     made.close()
@@ -100,26 +101,26 @@ def wait_for(what: Any, seconds: float = 5.0) -> None:
         time.sleep(0.002)
 
 
-def test_twists_are_sent_at_the_controllers_rate_until_they_are_old(robot: Robot, mover: UrMover) -> None:
+def test_twists_are_sent_at_the_controllers_rate_until_they_are_old(robot: Robot, driver: UrDriver) -> None:
     assert robot.named("setWatchdog")[0][1] == pytest.approx(1 / WATCHDOG)
     assert robot.named("speedL") == []
-    mover.move(V)
-    told = time.monotonic()
+    driver.move(V)
+    sent_at = time.monotonic()
     wait_for(lambda: robot.named("speedStop"))
     sent = robot.named("speedL")
     assert len(sent) > 1
     assert all(call[1] == V.tolist() and call[2:4] == (0.5, 0.0) for call in sent)
-    assert robot.named("speedStop")[0][-1] - told >= WATCHDOG
+    assert robot.named("speedStop")[0][-1] - sent_at >= WATCHDOG
     count = len(sent)
     time.sleep(0.05)
     assert len(robot.named("speedL")) == count, "nothing goes on by itself"
     assert len(robot.named("kickWatchdog")) > count, "the robot's own watchdog is fed while this process lives"
 
 
-def test_stop_is_at_once(robot: Robot, mover: UrMover) -> None:
-    mover.move(V)
+def test_stop_is_at_once(robot: Robot, driver: UrDriver) -> None:
+    driver.move(V)
     wait_for(lambda: robot.named("speedL"))
-    mover.stop()
+    driver.stop()
     count = len(robot.named("speedL"))
     assert robot.calls[-1][0] in ("speedStop", "kickWatchdog")
     time.sleep(0.05)
@@ -141,64 +142,145 @@ def test_stop_is_at_once(robot: Robot, mover: UrMover) -> None:
     ],
 )
 def test_faults_end_the_motion_and_it_does_not_go_on(
-    robot: Robot, mover: UrMover, change: dict[str, Any], words: str
+    robot: Robot, driver: UrDriver, change: dict[str, Any], words: str
 ) -> None:
-    mover.move(V)
+    driver.move(V)
     wait_for(lambda: robot.named("speedL"))
     sound = {name: getattr(robot, name) for name in change}
     vars(robot).update(change)
-    wait_for(lambda: mover.state().fault)
-    assert words in mover.state().fault
+    wait_for(lambda: driver.state().fault)
+    assert words in driver.state().fault
     with pytest.raises(SiameError, match=words):
-        mover.move(V)
+        driver.move(V)
     vars(robot).update(sound)
     count = len(robot.named("speedL"))
     time.sleep(0.05)
-    assert words in mover.state().fault, "it stays until a new start of the program"
+    assert words in driver.state().fault, "it stays until a new start of the program"
     assert len(robot.named("speedL")) == count
 
 
-def test_a_stop_that_fails_is_tried_again_and_the_watchdog_is_not_fed(robot: Robot, mover: UrMover) -> None:
-    mover.move(V)
+def test_a_stop_that_fails_is_tried_again_and_the_watchdog_is_not_fed(robot: Robot, driver: UrDriver) -> None:
+    driver.move(V)
     wait_for(lambda: robot.named("speedL"))
     robot.refused = {"speedStop"}
-    mover.stop()
+    with pytest.raises(RobotError, match=r"not taken a stop|lost connection"):
+        driver.stop()
     count = len(robot.named("kickWatchdog"))
     wait_for(lambda: len(robot.named("speedStop")) > 3)
     assert len(robot.named("kickWatchdog")) == count, "else the robot would keep its last twist"
-    assert mover.state().fault
+    assert driver.state().fault
     robot.refused = set()
 
 
 def test_dry_runs_only_read(robot: Robot) -> None:
-    mover = UrMover("10.0.0.2", receive=robot, dry=True)
-    assert mover.state().T_bt is not None
-    mover.stop()
+    driver = UrDriver("10.0.0.2", receive=robot, dry=True)
+    assert driver.state().T_bt is not None
+    driver.stop()
     with pytest.raises(SiameError, match="dry run"):
-        mover.move(V)
-    mover.close()
+        driver.move(V)
+    driver.close()
     assert robot.calls == []
 
 
-def test_pose_and_frame_are_the_tools_in_the_bases(robot: Robot, mover: UrMover) -> None:
-    assert mover.frame == "base"
-    T_bt = mover.state().T_bt
+def test_pose_and_frame_are_the_tools_in_the_bases(robot: Robot, driver: UrDriver) -> None:
+    assert driver.frame == "base"
+    T_bt = driver.state().T_bt
     torch.testing.assert_close(T_bt, lie.pose_from_vector(torch.tensor(robot.tcp, dtype=torch.float64)))
 
 
 def test_close_stops_and_ends_the_script(robot: Robot) -> None:
-    mover = UrMover("10.0.0.2", control=robot, receive=robot)
-    mover.move(V)
-    mover.close()
+    driver = UrDriver("10.0.0.2", control=robot, receive=robot)
+    driver.move(V)
+    driver.close()
     assert [call[0] for call in robot.calls[-2:]] == ["speedStop", "stopScript"]
 
 
-def test_what_cannot_be_is_refused(robot: Robot, mover: UrMover, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_is_refused(robot: Robot, driver: UrDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SiameError, match="not finite"):
-        mover.move(V * torch.nan)
+        driver.move(V * torch.nan)
     robot.protective = True
-    with pytest.raises(SiameError, match="mend that on the pendant"):
-        UrMover("10.0.0.2", control=robot, receive=robot)
+    with pytest.raises(SiameError, match="see to that on the pendant"):
+        UrDriver("10.0.0.2", control=robot, receive=robot)
     monkeypatch.setitem(sys.modules, "rtde_control", None)
     with pytest.raises(SiameError, match=r"siame-se3\[ur\]"):
-        UrMover("10.0.0.2")
+        UrDriver("10.0.0.2")
+
+
+@pytest.mark.parametrize("q", [[], [0.0] * 5, [0.0, float("nan"), 0.0, 0.0, 0.0, 0.0]])
+def test_one_wrong_answer_of_the_robot_is_a_fault(robot: Robot, driver: UrDriver, q: list[float]) -> None:
+    """It used to end the sending thread without a word, with the robot's last twist."""
+    driver.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    robot.q = q
+    wait_for(lambda: driver.state().fault)
+    robot.q = [0.0] * 6
+    assert f"it sent {len(q)} joint angles" in driver.state().fault
+    wait_for(lambda: robot.named("speedStop"))
+    with pytest.raises(RobotError, match="joint angles"):
+        driver.move(V)
+
+
+@pytest.mark.parametrize("tcp", [[], [0.0] * 7, [float("nan")] * 6])
+def test_a_pose_that_is_none_is_a_fault(robot: Robot, driver: UrDriver, tcp: list[float]) -> None:
+    robot.tcp = tcp
+    state = driver.state()
+    assert state.T_bt is None
+    assert f"it sent {len(tcp)} numbers as the tool's pose" in state.fault
+
+
+def test_a_sender_that_fails_is_named_and_brakes(robot: Robot, driver: UrDriver) -> None:
+    driver.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    robot.isProtectiveStopped = lambda: 1 // 0  # type: ignore[method-assign, return-value]
+    wait_for(lambda: driver.state().fault)
+    assert "ZeroDivisionError" in driver.state().fault
+    wait_for(lambda: robot.named("speedStop"))
+    kicks = len(robot.named("kickWatchdog"))
+    time.sleep(0.05)
+    assert len(robot.named("kickWatchdog")) == kicks, "the robot's own watchdog is fed by nobody"
+    with pytest.raises(RobotError, match="ZeroDivisionError"):
+        driver.move(V)
+
+
+def test_a_call_that_does_not_return_holds_up_nobody(robot: Robot, driver: UrDriver) -> None:
+    """As ur_rtde's do while it reconnects."""
+    free = threading.Event()
+    robot.speedL = lambda *args: free.wait(5)  # type: ignore[method-assign]
+    driver.move(V)
+    time.sleep(WATCHDOG + 0.05)
+    began = time.monotonic()
+    assert "a call has not returned for 0.1 s" in driver.state().fault
+    with pytest.raises(RobotError, match="has not returned"):
+        driver.move(V)
+    with pytest.raises(RobotError, match="has not returned"):
+        driver.stop()
+    assert time.monotonic() - began < 2 * WATCHDOG
+    kicks = len(robot.named("kickWatchdog"))
+    free.set()
+    wait_for(lambda: robot.named("speedStop"))
+    assert len(robot.named("kickWatchdog")) == kicks
+
+
+def test_closing_leaves_a_call_behind_that_does_not_return(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = UrDriver("10.0.0.2", control=robot, receive=robot)
+    free = threading.Event()
+    robot.speedL = lambda *args: free.wait(5)  # type: ignore[method-assign]
+    driver.move(V)
+    time.sleep(0.05)
+    assert driver._sender is not None
+    join = driver._sender.join
+    monkeypatch.setattr(driver._sender, "join", lambda seconds: join(0.05))
+    with pytest.raises(RobotError, match="check that the robot stands still"):
+        driver.close()
+    assert not robot.connected
+    free.set()
+    driver.close()  # a second time does nothing
+
+
+def test_twists_too_fast_are_refused(robot: Robot, driver: UrDriver) -> None:
+    driver.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    with pytest.raises(RobotError, match="over the hard limit of 1 m/s"):
+        driver.move(V * 1000)
+    assert robot.named("speedStop")
+    assert all(max(map(abs, call[1])) < 1 for call in robot.named("speedL"))

@@ -1,5 +1,5 @@
 """Which real robot, which real camera?
 
-live (a camera source and a velocity driver as a plant), ros2, ur, opencv; served (the simulated arm on ROS 2 topics).
-A new camera source or velocity driver is a file here.
+live is the plant: a camera source (ros2_camera, opencv) and a velocity driver (ros2_driver, ur) behind a gate that checks what is sent
+and stops the robot; interfaces has the two protocols. served: the simulated arm on ROS 2 topics. A new camera source or velocity driver is a file here.
 """

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,53 +11,24 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import CameraError, RobotError
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.crop import centred_square
 from siame_se3.images.decode import as_image
-from siame_se3.plants.robots.live import Frame
-
-
-class Newest:
-    """The newest frame, handed from the thread that receives to the one that asks."""
-
-    def __init__(self) -> None:
-        self._new = threading.Condition()
-        self._frame: Frame | None = None
-        self._ended = False
-
-    def put(self, frame: Frame) -> None:
-        """A frame has come."""
-        with self._new:
-            self._frame = frame
-            self._new.notify_all()
-
-    def end(self) -> None:
-        """No more will come."""
-        with self._new:
-            self._ended = True
-            self._new.notify_all()
-
-    def get(self, after: float, wait: float) -> Frame | None:
-        """See Eye.latest."""
-
-        def there() -> bool:
-            return self._ended or (self._frame is not None and self._frame.stamp > after)
-
-        with self._new:
-            self._new.wait_for(there, wait)
-            return self._frame if self._frame is not None and self._frame.stamp > after else None
+from siame_se3.plants.robots.interfaces import Frame
+from siame_se3.plants.robots.latest import LatestFrame
+from siame_se3.plants.robots.threads import Worker
 
 
 class Capture:
-    """An Eye on OpenCV's VideoCapture. A thread reads all frames and keeps the newest, so that none waits in a buffer.
+    """A CameraSource on OpenCV's VideoCapture. A thread reads all frames and keeps the newest, so that none waits in a buffer.
 
     Args:
         source: index of a camera (0 for the first), path of a video or of numbered pictures, or URL of a stream.
         camera: intrinsics and distortion as calibrated; frames must have its size. None for the paper's field of view.
 
     Raises:
-        SiameError: it cannot be opened, or gives no frame.
+        CameraError: it cannot be opened, or gives no frame, or frames of another size.
     """
 
     def __init__(self, source: int | str, camera: Camera | None = None) -> None:
@@ -68,24 +37,25 @@ class Capture:
         if isinstance(source, str) and source.isdecimal():
             source = int(source)
         if isinstance(source, str) and "://" not in source and "%" not in source and not Path(source).exists():
-            raise SiameError(f"{source}: no such file; give a camera's index, a video file or a URL")
+            raise CameraError(f"{source}: no such file; give a camera's index, a video file or a URL", "source")
+        self.name = f"camera {source}"
         self._source: Any = cv2.VideoCapture(source)
         self._stop = threading.Event()
-        self._newest = Newest()
+        self._latest = LatestFrame()
         self._paced = isinstance(source, str) and "://" not in source  # a file gives frames as fast as they are read
         ok, first = self._source.read() if self._source.isOpened() else (False, None)
         if not ok or first is None:
-            raise SiameError(
-                f"camera {source}: gives no frame; check index, file or URL, and that no other program has it"
+            raise CameraError(
+                f"{self.name}: gives no frame; check index, file or URL, and that no other program has it", "source"
             )
         h, w = first.shape[:2]
         if camera is not None and camera.size != (h, w):
-            raise SiameError(
-                f"camera {source}: frames of {w} x {h} px, calibrated for {camera.width} x {camera.height}; calibrate at this size"
+            raise CameraError(
+                f"{self.name}: frames of {w} x {h} px, calibrated for {camera.width} x {camera.height}; calibrate at this size",
+                "camera",
             )
         self._given = camera or Camera.from_focal(300 / 224 * min(w, h), w, h)
-        self._thread = threading.Thread(target=self._read, args=(first,), daemon=True)
-        self._thread.start()
+        self._reader = Worker(f"{self.name}: reading", lambda: self._read(first), endless=False)
 
     @property
     def camera(self) -> Camera:
@@ -93,33 +63,45 @@ class Capture:
         return self._given.square()
 
     def _read(self, frame: np.ndarray) -> None:
+        """The reading thread: until the source has no frame any more, or `close`."""
         rate = self._source.get(5) or 25.0  # CAP_PROP_FPS
-        for bgr in self._frames(frame):
-            stamp = time.monotonic()
-            self._newest.put(Frame(self.prepared(bgr[..., ::-1]), stamp))
-            if self._paced:
-                self._stop.wait(1 / rate)
-        self._newest.end()
-
-    def _frames(self, frame: np.ndarray) -> Iterator[np.ndarray]:
         ok = True
-        while ok and not self._stop.is_set():
-            yield frame
-            with contextlib.suppress(Exception):  # OpenCV's errors of a device that went away
+        try:
+            while ok and not self._stop.is_set():
+                stamp = time.monotonic()
+                self._latest.put(Frame(self.prepared(frame[..., ::-1]), stamp))
+                if self._paced:
+                    self._stop.wait(1 / rate)
                 ok, frame = self._source.read()
-                continue
-            ok = False
+        finally:
+            self._latest.end()
 
     def prepared(self, pixels: np.ndarray) -> Float[Tensor, "3 h w"]:
-        """See Eye."""
+        """See `CameraSource`.
+
+        Raises:
+            CameraError: a picture of another size than the camera's.
+        """
         return as_image(centred_square(self._given.rectify(np.ascontiguousarray(pixels))))
 
     def latest(self, after: float, wait: float) -> Frame | None:
-        """See Eye."""
-        return self._newest.get(after, wait)
+        """See `CameraSource`.
+
+        Raises:
+            RobotError: the reading thread has failed.
+        """
+        frame = self._latest.get(after, wait)
+        if self._reader.fault:
+            raise RobotError(self._reader.fault)
+        return frame
 
     def close(self) -> None:
-        """Let the device go."""
+        """Let the device go.
+
+        Raises:
+            RobotError: a read has not returned; the device is left behind, as OpenCV cannot release it then.
+        """
         self._stop.set()
-        self._thread.join(2)
+        if not self._reader.join(2):
+            raise RobotError(f"{self.name}: a read has not returned for 2 s; it is left behind")
         self._source.release()

@@ -4,8 +4,9 @@ hardware.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
+import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,19 +16,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import RobotError
 from siame_se3.geometry import lie
-from siame_se3.plants.robots.live import WATCHDOG, RobotState
+from siame_se3.plants.robots.checks import HardLimits
+from siame_se3.plants.robots.interfaces import WATCHDOG, RobotState
+from siame_se3.plants.robots.threads import Worker, describe
+
+log = logging.getLogger(__name__)
 
 _NEAR = 0.035  # [rad] of a joint's limit
+_LOST = "lost connection to the robot"
 
 
-class UrMover:
-    """A Mover of a UR robot.
+class UrDriver:
+    """A VelocityDriver of a UR robot.
 
-    A thread sends the newest twist at `rate`; one older than `live.WATCHDOG` counts as zero, and the robot's own watchdog ends its program
-    when the thread itself is gone. A protective stop, an emergency stop, a lost connection or a joint near its limit is told as a fault;
-    nothing goes on by itself after it: after a protective stop, mend its cause, unlock the robot on its pendant, and start the program anew.
+    A thread of its own makes all calls that command the robot: it sends the newest twist at `rate`; one older than `WATCHDOG` counts as
+    zero. The robot's own watchdog, which that thread feeds, ends the robot's program when the thread is gone or a call of it does not
+    return. A protective stop, an emergency stop, a lost connection or a joint near its limit is reported as a fault; nothing goes on by
+    itself after it: after a protective stop, see to its cause, unlock the robot on its pendant, and start the program again.
 
     Args:
         host: of the robot.
@@ -36,9 +43,10 @@ class UrMover:
         limits: +- of the joints [rad].
         control, receive: instead of ur_rtde's interfaces, for tests.
         dry: only read the robot's state; no program is started on it.
+        hard: limits of what is sent.
 
     Raises:
-        SiameError: ur_rtde is not installed, or the robot cannot be reached, or is stopped.
+        RobotError: ur_rtde is not installed, or the robot cannot be reached, or is stopped.
     """
 
     frame = "base"
@@ -52,123 +60,181 @@ class UrMover:
         control: Any = None,
         receive: Any = None,
         dry: bool = False,
+        hard: HardLimits | None = None,
     ) -> None:
         if receive is None or (control is None and not dry):
-            try:
-                rtde_control = None if dry else importlib.import_module("rtde_control")
-                rtde_receive = importlib.import_module("rtde_receive")
-            except ImportError:
-                raise SiameError("UR: ur_rtde is not installed; pip install 'siame-se3[ur]'") from None
-            try:
-                receive = rtde_receive.RTDEReceiveInterface(host)
-                control = rtde_control.RTDEControlInterface(host, rate) if rtde_control else None
-            except RuntimeError as error:
-                raise SiameError(
-                    f"UR {host}: {error}; check the address, remote control mode, and that no other program has it"
-                ) from None
+            control, receive = _connect(host, rate, dry)
         self._control, self._receive = control, receive
-        self._rate, self._acceleration, self._limits = rate, acceleration, limits
-        self._lock = threading.Lock()
+        self._rate, self._acceleration, self._limits, self._hard = rate, acceleration, limits, hard or HardLimits()
+        self._changed = (
+            threading.Condition()
+        )  # of what follows; never held during a call of ur_rtde, which may not return
         self._twist: list[float] | None = None  # None: at rest, nothing is sent
         self._due = 0.0
         self._fault = ""
-        self._ended = threading.Event()
         self._braking = False  # a speedStop has not succeeded yet
-        self._thread: threading.Thread | None = None
+        self._asked = self._taken = 0  # stops asked for, and the last one that the robot has taken
+        self._calling: float | None = None  # since when a call has been going on
+        self._ended = threading.Event()
+        self._sender: Worker | None = None
         if dry:
             return
         if fault := self._reported():
-            raise SiameError(f"UR {host}: {fault}; mend that on the pendant first")
+            raise RobotError(f"UR {host}: {fault}; see to that on the pendant first", "host")
         self._control.setWatchdog(1 / WATCHDOG)
-        self._thread = threading.Thread(target=self._send, daemon=True)
-        self._thread.start()
+        self._sender = Worker("UR sender", self._send, failed=self._sender_failed)
 
     def _reported(self) -> str:
         """What the robot says is wrong."""
         try:
             if not (self._receive.isConnected() and self._control.isConnected()):
-                return "lost connection to the robot"
+                return _LOST
             if self._receive.isEmergencyStopped():
                 return "emergency stop"
             if self._receive.isProtectiveStopped():
                 return "protective stop"
             if not self._control.isProgramRunning():
                 return "the robot's program has ended"
-            for k, (q, most) in enumerate(zip(self._receive.getActualQ(), self._limits, strict=True)):
-                if abs(q) > most - _NEAR:
-                    return f"joint {k} is within 2 deg of its limit"
+            q = self._receive.getActualQ()
         except RuntimeError as error:
-            return f"lost connection to the robot ({error})"
-        return ""
+            return f"{_LOST} ({describe(error)})"
+        if len(q) != len(self._limits) or not all(map(math.isfinite, q)):
+            return f"{_LOST}: it sent {len(q)} joint angles ({len(self._limits)} finite ones are expected)"
+        near = [k for k, most in enumerate(self._limits) if abs(q[k]) > most - _NEAR]
+        return f"joint {near[0]} is within 2 deg of its limit" if near else ""
 
     def _send(self) -> None:
+        """The sender's thread."""
         while not self._ended.wait(1 / self._rate):
-            with self._lock:
-                if not self._fault:
-                    self._fault = self._reported()
+            reported = self._reported()
+            with self._changed:
+                self._fault = self._fault or reported
                 if self._twist is not None and (self._fault or time.monotonic() > self._due):
                     self._twist, self._braking = None, True
-                if self._braking:
-                    self._braking = not self._call(self._control.speedStop)
-                elif self._twist is not None:
-                    self._call(self._control.speedL, self._twist, self._acceleration, 0.0)
-                if not self._braking and not self._fault:  # else the robot's own watchdog ends its program
-                    self._call(self._control.kickWatchdog)
+                twist, braking, asked = self._twist, self._braking, self._asked
+            if braking:
+                braking = not self._call(self._control.speedStop)
+                with self._changed:
+                    if not braking:
+                        self._taken = asked
+                        self._braking = self._asked != asked
+                    self._changed.notify_all()
+            elif twist is not None:
+                self._call(self._control.speedL, twist, self._acceleration, 0.0)
+            if not braking and not self._fault:  # else the robot's own watchdog ends its program
+                self._call(self._control.kickWatchdog)
+
+    def _sender_failed(self, error: BaseException) -> None:
+        """In the sender's thread, after what ended it: nothing feeds the robot's watchdog any more."""
+        with self._changed:
+            self._fault = self._fault or f"{_LOST} (the sender failed: {describe(error)})"
+        self._call(self._control.speedStop)
 
     def _call(self, function: Callable[..., Any], *args: Any) -> bool:
-        """Whether it succeeded. ur_rtde reconnects by itself and sends again what it was sending: a call that failed or took long is a fault, which
-        stays; with the lock."""
-        began = time.monotonic()
+        """Whether it succeeded. ur_rtde reconnects by itself and sends again what it was sending: a call that failed or took long is a
+        fault, which stays."""
+        began = self._calling = time.monotonic()
         try:
-            done = function(*args) is not False
+            done, why = function(*args) is not False, ""
         except Exception as error:  # of ur_rtde, RuntimeError mostly
-            self._fault = self._fault or f"lost connection to the robot ({error})"
-            return False
+            done, why = False, f" ({describe(error)})"
+        self._calling = None
         if not done or time.monotonic() - began > WATCHDOG:
-            self._fault = self._fault or "lost connection to the robot"
+            with self._changed:
+                self._fault = self._fault or _LOST + why
         return done
 
+    def _present_fault(self) -> str:
+        """Of the robot, of the sender, or of a call that does not return; the lock is held."""
+        since = self._calling
+        if since is not None and time.monotonic() - since > WATCHDOG:
+            self._fault = self._fault or f"{_LOST}: a call has not returned for {WATCHDOG:g} s"
+        return self._fault or (self._sender.fault if self._sender else "")
+
     def move(self, twist: Float[Tensor, "6"]) -> None:
-        """See Mover.
+        """See `VelocityDriver`.
 
         Raises:
-            SiameError: the robot has a fault.
+            RobotError: a twist that must not be sent, or the robot has a fault.
         """
         if self._control is None:
-            raise SiameError("UR: a dry run's robot does not move")
-        if not bool(torch.isfinite(twist).all()):
+            raise RobotError("UR: a dry run's robot does not move")
+        if fault := self._hard.fault_of(twist):
             self.stop()
-            raise SiameError("UR: a twist that is not finite")
-        with self._lock:
-            if self._fault:
-                raise SiameError(f"UR: {self._fault}")
+            raise RobotError(f"UR: {fault}")
+        with self._changed:
+            if fault := self._present_fault():
+                raise RobotError(f"UR: {fault}")
             self._twist, self._due = twist.tolist(), time.monotonic() + WATCHDOG
 
     def stop(self) -> None:
-        """See Mover."""
-        if self._control is None:
+        """See `VelocityDriver`.
+
+        Raises:
+            RobotError: the robot has not taken it within half of `WATCHDOG`; it is tried again and again, and the robot's own watchdog is
+                not fed meanwhile.
+        """
+        if self._control is None or self._ended.is_set():
             return
-        with self._lock:
-            self._twist, self._braking = None, not self._call(self._control.speedStop)
+        with self._changed:
+            self._twist, self._braking = None, True
+            self._asked += 1
+            asked = self._asked
+            if self._changed.wait_for(lambda: self._taken >= asked, WATCHDOG / 2):
+                return
+            self._fault = self._fault or f"{_LOST}: it has not taken a stop"
+            raise RobotError(f"UR: {self._present_fault()}")
 
     def state(self) -> RobotState:
-        """See Mover; the tool is the TCP that is set on the robot."""
-        T_bt = None
+        """See `VelocityDriver`; the tool is the TCP that is set on the robot."""
+        T_bt, fault = None, ""
         try:
-            T_bt = lie.pose_from_vector(torch.tensor(self._receive.getActualTCPPose(), dtype=torch.float64))
+            pose = self._receive.getActualTCPPose()
         except RuntimeError as error:
-            with self._lock:
-                self._fault = self._fault or f"lost connection to the robot ({error})"
-        with self._lock:
-            return RobotState(T_bt, self._fault)
+            fault = f"{_LOST} ({describe(error)})"
+        else:
+            if len(pose) == 6 and all(map(math.isfinite, pose)):
+                T_bt = lie.pose_from_vector(torch.tensor(pose, dtype=torch.float64))
+            else:
+                fault = f"{_LOST}: it sent {len(pose)} numbers as the tool's pose (6 finite ones are expected)"
+        with self._changed:
+            self._fault = self._fault or fault
+            return RobotState(T_bt, self._present_fault())
 
     def close(self) -> None:
-        """See Mover."""
+        """See `VelocityDriver`.
+
+        Raises:
+            RobotError: a call to the robot has not returned; it is left behind, and the robot's own watchdog ends its program.
+        """
+        if self._ended.is_set():
+            return
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join(1)
-            self.stop()
-            with contextlib.suppress(Exception):  # of a lost connection
+        try:
+            if self._sender is not None and not self._sender.join(1):
+                raise RobotError(f"UR: {_LOST}: a call has not returned; check that the robot stands still")
+            if self._control is not None:
+                self._call(self._control.speedStop)
                 self._control.stopScript()
                 self._control.disconnect()
-        self._receive.disconnect()
+        except (
+            RuntimeError
+        ) as error:  # ur_rtde's, of a connection that is lost: there is nothing left to stop through it
+            log.warning("UR: closing: %s", describe(error))
+        finally:
+            self._receive.disconnect()
+
+
+def _connect(host: str, rate: float, dry: bool) -> tuple[Any, Any]:
+    """ur_rtde's control (None for a dry run) and receive interfaces."""
+    try:
+        rtde_control = None if dry else importlib.import_module("rtde_control")
+        rtde_receive = importlib.import_module("rtde_receive")
+    except ImportError:
+        raise RobotError("UR: ur_rtde is not installed; pip install 'siame-se3[ur]'") from None
+    try:
+        receive = rtde_receive.RTDEReceiveInterface(host)
+        return rtde_control.RTDEControlInterface(host, rate) if rtde_control else None, receive
+    except RuntimeError as error:
+        wanted = "check the address, remote control mode, and that no other program has it"
+        raise RobotError(f"UR {host}: {describe(error)}; {wanted}", "host") from None

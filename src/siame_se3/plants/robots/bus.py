@@ -1,0 +1,129 @@
+"""ROS 2's topics: rclpy where ROS 2 is installed, else CycloneDDS with ROS 2's topic and type names (extra `ros2`), which needs no ROS."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from siame_se3.errors import InputError, RobotError
+from siame_se3.plants.robots.text import printable
+from siame_se3.plants.robots.threads import describe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Sends messages; `listeners` is how many hear them. Sending raises OSError when it cannot."""
+
+    send: Callable[[Any], None]
+    listeners: Callable[[], int]
+
+    def __call__(self, message: Any) -> None:
+        self.send(message)
+
+
+@runtime_checkable
+class Bus(Protocol):
+    """Topics, by ROS names such as /camera/image_raw; messages are those of `ros2_messages`."""
+
+    def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None], reliable: bool = False) -> None:
+        """Call `heard` with each message, from another thread; only the newest counts, unless it is to be `reliable`."""
+
+    def publisher(self, topic: str, kind: type) -> Publisher:
+        """What sends a message."""
+
+    def fault(self) -> str:
+        """What went wrong in receiving since the last time that this was asked; '' for nothing. A dead thread is told each time."""
+
+    def close(self) -> None:
+        """Leave."""
+
+
+class CallbackFaults:
+    """Keeps what callbacks raise, until somebody asks: an executor swallows it, or ends by it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found = ""
+
+    def keep(self, topic: str, error: BaseException) -> None:
+        """A message of `topic` could not be dealt with."""
+        log.error("%s: %s", topic, describe(error))
+        with self._lock:
+            self._found = self._found or f"{topic}: a message could not be used ({describe(error)})"
+
+    def guarded(self, topic: str, heard: Callable[[Any], None]) -> Callable[[Any], None]:
+        """A callback that raises nothing: what went wrong is kept."""
+
+        def call(message: Any) -> None:
+            try:
+                heard(message)
+            except Exception as error:  # of any kind: it is kept, and told as a fault that stops the robot
+                self.keep(topic, error)
+
+        return call
+
+    def take(self) -> str:
+        """The first since the last time that this was asked; '' for none."""
+        with self._lock:
+            found, self._found = self._found, ""
+            return found
+
+
+def messages() -> Any:
+    """The module of messages.
+
+    Raises:
+        RobotError: CycloneDDS is not installed.
+    """
+    try:
+        return importlib.import_module("siame_se3.plants.robots.ros2_messages")
+    except ImportError as error:
+        raise RobotError(f"ROS 2: {error.name} is not installed; pip install 'siame-se3[ros2]'") from None
+
+
+def stamp_now() -> Any:
+    """The time, as a message has it."""
+    now = time.time_ns()
+    return messages().Time(now // 1_000_000_000, now % 1_000_000_000)
+
+
+def bus_for(kind: str = "auto", domain: int | None = None) -> Bus:
+    """A bus.
+
+    Args:
+        kind: 'rclpy', 'dds', or 'auto': rclpy where it is installed, else CycloneDDS.
+        domain: None for ROS_DOMAIN_ID's, else 0.
+
+    Raises:
+        InputError: an unknown kind, or a domain that is none.
+        RobotError: what it needs is not installed, or ROS's security is switched on and the bus would not obey it.
+    """
+    if kind == "auto":
+        kind = "rclpy" if importlib.util.find_spec("rclpy") else "dds"
+    if kind == "dds":
+        from siame_se3.plants.robots.bus_dds import DdsBus
+
+        text = os.environ.get("ROS_DOMAIN_ID", "") or "0"
+        if domain is None and not (text.isascii() and text.isdecimal()):
+            raise InputError(f"ROS_DOMAIN_ID is '{printable(text, 40)}'; give a whole number", "ros2.domain")
+        return DdsBus(int(text) if domain is None else domain)
+    if kind == "rclpy":
+        messages()
+        if not importlib.util.find_spec("rclpy"):
+            raise RobotError(
+                "ROS 2 is not on Python's path; source its setup.bash, or take the bus 'dds', which needs no ROS",
+                "ros2.bus",
+            )
+        from siame_se3.plants.robots.bus_rclpy import RclpyBus
+
+        return RclpyBus(domain)
+    raise InputError(f"bus '{kind}': use auto, rclpy or dds", "ros2.bus")

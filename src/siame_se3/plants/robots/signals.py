@@ -1,0 +1,84 @@
+"""Signals that stop a robot: Ctrl-C, Ctrl-Z, Ctrl-\\, a terminal that is closed, `kill`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP")
+_GO_ON = ("SIGINT", "SIGTSTP")  # from the keyboard: they end a run, the others the program
+_AGAIN = 2.0  # [s]: a signal interrupts again that long after the last one that did
+_WORDS = {"SIGINT": "Ctrl-C", "SIGTSTP": "Ctrl-Z"}
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came; the message is its name, or what was pressed for it."""
+
+
+class StopSignals:
+    """While this context is open, each of the signals stops the robot at once, and interrupts the program as Ctrl-C does.
+
+    The robot is stopped by `stop`, before anything is raised, and in a thread of its own: a second signal has nothing to skip. It is not
+    raised while the first one is being dealt with, so that the program closes in order; after two seconds, another one interrupts again.
+    Ctrl-Z does not suspend the program. Earlier handlers come back at the end; outside the main thread, where Python has no signals, the
+    context does nothing.
+
+    Args:
+        stop: called with the reason, from the signal's handler: it must not wait or take a lock.
+        clock: [s].
+
+    Attributes:
+        received: the last signal's name; '' for none since `forget`.
+
+    Raises:
+        Interrupted: at the end of the context, where a signal came and something else ends the context.
+    """
+
+    def __init__(
+        self, stop: Callable[[str], None] = lambda reason: None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.stop = stop
+        self.received = ""
+        self._clock = clock
+        self._raised = float("-inf")
+        self._earlier: dict[int, Any] = {}
+
+    @property
+    def ending(self) -> bool:
+        """Whether a signal came that ends the program, and not only a run."""
+        return self.received not in ("", *_GO_ON)
+
+    def forget(self) -> None:
+        """The signals until now have been dealt with: the next one interrupts."""
+        self.received, self._raised = "", float("-inf")
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for name in _NAMES:
+                if hasattr(signal, name):  # not all systems have all
+                    number = getattr(signal, name)
+                    self._earlier[number] = signal.signal(number, self._handle)
+        return self
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if not self.ending:
+            self.received = name
+        word = _WORDS.get(name, name)
+        self.stop(word)
+        now = self._clock()
+        if now - self._raised > _AGAIN:
+            self._raised = now
+            raise Interrupted(word)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if self.received and not isinstance(error, KeyboardInterrupt):
+            raise Interrupted(self.received) from error

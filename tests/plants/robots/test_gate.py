@@ -1,0 +1,412 @@
+"""The last step before a robot: what is sent, and that it stops, whatever blocks."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from siame_se3.errors import InputError, RobotError
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws.types import View
+from siame_se3.plants.robots.checks import HardLimits, pose_fault
+from siame_se3.plants.robots.gate import Gate
+from siame_se3.plants.robots.interfaces import WATCHDOG, Frame, RobotState
+from siame_se3.plants.robots.live import LivePlant
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
+from siame_se3.servo.safety import Safety
+
+EYE = torch.eye(4, dtype=torch.float64)
+V = torch.tensor([0.05, -0.03, 0.02, 0.1, 0.2, -0.3], dtype=torch.float64)
+ZERO = torch.zeros(6, dtype=torch.float64)
+
+
+def pose(*vector: float) -> Tensor:
+    return lie.pose_from_vector(torch.tensor(vector, dtype=torch.float64))
+
+
+def shifted(x: float) -> Tensor:
+    T = EYE.clone()
+    T[0, 3] = x
+    return T
+
+
+class Driver:
+    """Keeps what it is asked, and when; `blocks` names the calls that wait for `freed`."""
+
+    def __init__(self, frame: str = "camera", T_bt: Tensor | None = None) -> None:
+        self.frame, self.T_bt, self.fault = frame, T_bt, ""
+        self.calls: list[tuple[str, float, Any]] = []
+        self.blocks: set[str] = set()
+        self.fails: dict[str, BaseException] = {}
+        self.freed = threading.Event()
+        self.asked = threading.Event()  # a call that blocks has begun
+
+    def _called(self, name: str, what: Any = None) -> None:
+        if name in self.blocks:
+            self.asked.set()
+            self.freed.wait()
+        if name in self.fails:
+            raise self.fails[name]
+        self.calls.append((name, time.monotonic(), what))
+
+    def move(self, twist: Tensor) -> None:
+        self._called("move", twist)
+
+    def stop(self) -> None:
+        self._called("stop")
+
+    def state(self) -> RobotState:
+        if "state" in self.blocks:
+            self.freed.wait()
+        if "state" in self.fails:
+            raise self.fails["state"]
+        return RobotState(self.T_bt, self.fault)
+
+    def close(self) -> None:
+        self._called("close")
+
+    def named(self, name: str) -> list[tuple[str, float, Any]]:
+        return [call for call in self.calls if call[0] == name]
+
+
+@pytest.fixture
+def gates() -> Iterator[Callable[..., Gate]]:
+    """Makes gates that are open, and closes them."""
+    made: list[tuple[Gate, Driver]] = []
+
+    def make(driver: Driver, T_tc: Tensor = EYE, **options: Any) -> Gate:
+        made.append((Gate(driver, T_tc, **options), driver))
+        made[-1][0].release()
+        return made[-1][0]
+
+    yield make
+    for gate, driver in made:
+        driver.freed.set()
+        gate.close()
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 5.0) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "did not come"
+        time.sleep(0.001)
+
+
+def test_sound_twists_are_sent_in_the_drivers_frame(gates: Callable[..., Gate]) -> None:
+    from siame_se3.geometry.twist import FRAMES, twist_in
+
+    T_tc, T_bt = pose(0.03, -0.02, 0.08, 0.1, -0.2, 0.7), pose(0.4, -0.3, 0.5, 1.2, 0.4, -2.0)
+    for frame in FRAMES:
+        driver = Driver(frame, T_bt)
+        assert gates(driver, T_tc).move(V)
+        torch.testing.assert_close(driver.named("move")[0][2], twist_in(frame, V, T_tc, T_bt))
+
+
+@pytest.mark.parametrize(
+    ("frame", "T_bt", "v", "words"),
+    [
+        ("camera", None, V * math.nan, "not finite"),
+        ("camera", None, V + math.inf, "not finite"),
+        ("camera", None, V * 1e3, "over the hard limit of 1 m/s"),
+        ("camera", None, V * 12, "over the hard limit of 3.14 rad/s"),
+        ("camera", None, torch.full((6,), 1e308, dtype=torch.float64), "over the hard limit"),
+        ("spatial", shifted(50.0), V, "over the hard limit of 1 m/s .frame spatial."),
+        ("spatial", None, V, "the robot's pose is not known"),
+        ("base", None, V, "the robot's pose is not known"),
+    ],
+)
+def test_what_must_not_be_sent_is_an_error_and_zero_is_sent(
+    gates: Callable[..., Gate], frame: str, T_bt: Tensor | None, v: Tensor, words: str
+) -> None:
+    driver = Driver(frame, T_bt)
+    gate = gates(driver)
+    with pytest.raises(RobotError, match=words):
+        gate.move(v)
+    wait_for(lambda: driver.named("stop"))
+    assert not driver.named("move")
+    assert words.split(".")[0] in gate.fault
+    assert not gate.move(ZERO), "nothing is sent before the next reset"
+    assert not driver.named("move")
+
+
+def test_a_fast_tool_is_too_fast_too(gates: Callable[..., Gate]) -> None:
+    """The camera turns slowly, at the end of a long tool."""
+    driver = Driver()
+    gate = gates(driver, shifted(4.0))
+    with pytest.raises(RobotError, match=r"a twist of 1.2 m/s.*\(the tool\)"):
+        gate.move(torch.tensor([0, 0, 0, 0, 0, 0.3], dtype=torch.float64))
+    assert not driver.named("move")
+
+
+@pytest.mark.parametrize("frame", ["camera", "spatial"])
+@pytest.mark.parametrize(
+    ("T_bt", "words"),
+    [
+        (shifted(math.nan), "the robot's pose is not finite"),
+        (shifted(1000.0), "the robot's pose is 1000 m away"),
+        (torch.zeros(4, 4, dtype=torch.float64), "the robot's pose has no rotation in it"),
+        (EYE * torch.tensor([1.0, 1, -1, 1], dtype=torch.float64), "the robot's pose has no rotation in it"),
+    ],
+)
+def test_a_pose_that_is_none_stops_the_robot(gates: Callable[..., Gate], frame: str, T_bt: Tensor, words: str) -> None:
+    driver = Driver(frame, EYE)
+    gate = gates(driver)
+    assert gate.move(V)
+    driver.T_bt = T_bt
+    try:
+        assert not gate.move(V)
+    except RobotError as error:
+        assert words in str(error)
+    wait_for(lambda: driver.calls[-1][0] == "stop")
+    state = gate.state()
+    assert words in state.fault
+    assert torch.equal(state.T_bt, EYE), "the last valid one"  # type: ignore[arg-type]  # is there
+
+
+@pytest.mark.parametrize(
+    "T_tc",
+    [
+        shifted(math.nan),
+        shifted(1e6),
+        pose(0.0, 0.0, 0.0, 1e300, 0.0, 0.0),
+        torch.ones(4, 4, dtype=torch.float64),
+    ],
+)
+def test_a_hand_eye_transform_that_is_none_is_refused(T_tc: Tensor) -> None:
+    with pytest.raises(InputError, match="hand-eye transform") as refused:
+        Gate(Driver(), T_tc)
+    assert refused.value.settings == ("hand_eye",)
+
+
+def test_poses_of_float32_and_from_text_are_poses() -> None:
+    T = pose(0.4, -0.3, 0.5, 1.2, 0.4, -2.0)
+    assert pose_fault(T.float()) == ""
+    assert pose_fault((T * 1e4).round() / 1e4) == ""
+
+
+def test_hard_limits() -> None:
+    limits = HardLimits(0.5, 1.0)
+    assert limits.fault_of(V) == ""
+    torch.testing.assert_close(limits.clamped(V), V)
+    fast = torch.tensor([3.0, 4.0, 0, 0, 0, 2.0], dtype=torch.float64)
+    torch.testing.assert_close(limits.clamped(fast), fast / 10)
+    for bad in (0.0, -1.0, math.nan, math.inf, 11.0):
+        with pytest.raises(InputError, match="hard limit of speed"):
+            HardLimits(speed=bad)
+
+
+def test_a_late_loop_is_stopped_by_the_watchdog(gates: Callable[..., Gate]) -> None:
+    driver = Driver()
+    gate = gates(driver, late=0.2)
+    gate.move(V)
+    wait_for(lambda: driver.named("stop"))
+    assert driver.named("stop")[0][1] - driver.named("move")[0][1] < 2 * WATCHDOG
+    assert gate.fault == ""
+    assert gate.move(V), "a loop that was a little late goes on"
+    wait_for(lambda: gate.fault)
+    assert "the loop is late: no twist for 0.2" in gate.fault
+    assert not gate.move(V), "after a long absence nothing goes on by itself"
+    gate.release()
+    assert gate.move(V)
+
+
+def test_a_loop_is_not_late_where_nothing_moves(gates: Callable[..., Gate]) -> None:
+    driver = Driver()
+    gate = gates(driver, late=0.1)
+    gate.move(V)
+    gate.move(ZERO)
+    time.sleep(0.25)
+    assert gate.fault == ""
+    gate.move(V)
+    gate.stop()
+    time.sleep(0.2)
+    assert gate.fault == ""
+
+
+def test_stop_waits_for_nothing_but_the_driver(gates: Callable[..., Gate]) -> None:
+    """From any thread, and while the loop's thread is in a driver call that does not return."""
+    driver = Driver()
+    gate = gates(driver)
+    driver.blocks = {"move"}
+    loop = threading.Thread(target=lambda: gate.move(V))
+    loop.start()
+    driver.asked.wait(5)
+    began = time.monotonic()
+    gate.stop()
+    assert driver.named("stop")[0][1] - began < WATCHDOG
+    loop.join()
+    assert "robot: move: the call has not returned for 0.1 s" in gate.fault
+    assert not gate.move(V)
+    driver.freed.set()  # now the twist goes out: it has to be stopped again
+    wait_for(lambda: driver.named("move"))
+    wait_for(lambda: driver.calls[-1][0] == "stop")
+    with pytest.raises(RobotError, match="has not returned; see to the robot"):
+        gate.release()
+
+
+def test_a_call_that_blocks_is_left_behind_by_its_loop(gates: Callable[..., Gate]) -> None:
+    driver = Driver()
+    gate = gates(driver)
+    driver.blocks = {"move"}
+    began = time.monotonic()
+    assert not gate.move(V)
+    assert time.monotonic() - began < 3 * WATCHDOG
+    wait_for(lambda: driver.named("stop"))
+    assert "the driver is given up" in gate.state().fault
+
+
+def test_a_state_that_blocks_or_fails_is_a_fault(gates: Callable[..., Gate]) -> None:
+    driver = Driver()
+    gate = gates(driver)
+    gate.move(V)
+    driver.fails = {"state": ValueError("expected 6 numbers, got 0")}
+    assert gate.state().fault == "robot: its state cannot be read (ValueError: expected 6 numbers, got 0)"
+    wait_for(lambda: driver.named("stop"))
+    driver.fails = {}
+    gate.release()
+    driver.blocks = {"state"}
+    assert not gate.move(V)
+    assert "robot: state: the call has not returned" in gate.fault
+
+
+def test_a_stop_that_fails_is_said_and_tried_again(gates: Callable[..., Gate]) -> None:
+    driver = Driver()
+    gate = gates(driver)
+    gate.move(V)
+    driver.fails = {"stop": OSError("cable")}
+    with pytest.raises(RobotError, match=r"stop failed \(OSError: cable\); press the emergency stop"):
+        gate.stop()
+    assert not driver.named("stop")
+    driver.fails = {}
+    wait_for(lambda: driver.named("stop"))
+
+
+def test_a_twist_that_waited_too_long_is_not_sent(gates: Callable[..., Gate]) -> None:
+    now = [100.0]
+    driver = Driver()
+    gate = gates(driver, clock=lambda: now[0], late=10.0)
+    state = driver.state
+
+    def slowly() -> RobotState:
+        now[0] += 0.15
+        return state()
+
+    driver.state = slowly  # type: ignore[method-assign]
+    assert not gate.move(V)
+    assert not driver.named("move")
+
+
+def test_a_lost_driver_is_stopped_and_the_error_goes_on(gates: Callable[..., Gate]) -> None:
+    driver = Driver()
+    gate = gates(driver)
+    driver.fails = {"move": OSError("no route to host")}
+    with pytest.raises(OSError, match="no route"):
+        gate.move(V)
+    wait_for(lambda: driver.named("stop"))
+    assert not gate.move(V)
+
+
+def test_a_dry_gate_checks_and_calls_nothing() -> None:
+    driver = Driver()
+    gate = Gate(driver, EYE, dry=True)
+    gate.release()
+    assert not gate.move(V)
+    with pytest.raises(RobotError, match="not finite"):
+        gate.move(V * math.nan)
+    gate.stop()
+    time.sleep(0.05)
+    assert not driver.calls
+    gate.close()
+
+
+def test_close_is_said_where_it_does_not_return() -> None:
+    driver = Driver()
+    driver.blocks = {"close"}
+    gate = Gate(driver, EYE)
+    with pytest.MonkeyPatch.context() as hurry:
+        hurry.setattr("siame_se3.plants.robots.gate._CLOSING", 0.05)
+        with pytest.raises(RobotError, match=r"robot: close: the call has not returned for 0\.05 s"):
+            gate.close()
+    driver.freed.set()
+    gate.close()  # a second time does nothing
+
+
+class Camera48:
+    """New noise at each look, at once."""
+
+    camera = Camera.from_focal(60, 48)
+
+    def latest(self, after: float, wait: float) -> Frame | None:
+        return Frame(torch.rand(3, 48, 48), time.monotonic())
+
+    def prepared(self, pixels: Any) -> Tensor:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+class Busy:
+    """A law that moves along x, and computes for long at its fifth call."""
+
+    needs = frozenset({"image"})
+
+    def __init__(self, stopped: Callable[[], None]) -> None:
+        self.stopped, self.calls = stopped, 0
+
+    def aim(self, target: View) -> Busy:
+        return self
+
+    def __call__(self, view: View) -> Tensor:
+        self.calls += 1
+        if self.calls == 5:
+            self.stopped()
+        return torch.tensor([[0.02, 0, 0, 0, 0, 0]], dtype=torch.float64)
+
+    def __getitem__(self, index: Any) -> Busy:
+        return self
+
+
+def test_stop_comes_at_once_while_the_law_computes() -> None:
+    driver, delay = Driver(), []
+    plant = LivePlant(Camera48(), driver, None, 0.02, 0.6)
+
+    def computes() -> None:
+        began = time.monotonic()
+        threading.Thread(target=plant.ask_to_stop, args=("'stop' was said",)).start()
+        wait_for(lambda: len(driver.named("stop")) > 1)  # one is of the reset
+        delay.append(time.monotonic() - began)
+
+    safety = Safety(max_age=60.0, frozen=60.0, jump=2.0)
+    target = View(torch.rand(1, 3, 48, 48), None, None, Camera48.camera)
+    config = ServoConfig(gain=1.0, max_iterations=50)
+    run = servo(plant, Busy(computes), target, None, config, safety=safety)
+    assert delay[0] < WATCHDOG
+    assert run.reason[0] == "'stop' was said"
+    moves = len(driver.named("move"))
+    time.sleep(0.1)
+    assert len(driver.named("move")) == moves
+    plant.close()
+
+
+def test_a_law_that_is_busy_for_long_halts_the_run() -> None:
+    driver = Driver()
+    plant = LivePlant(Camera48(), driver, None, 0.02, 0.6, late=0.15)
+    safety = Safety(max_age=60.0, frozen=60.0, jump=2.0)
+    target = View(torch.rand(1, 3, 48, 48), None, None, Camera48.camera)
+    law = Busy(lambda: time.sleep(0.25))
+    run = servo(plant, law, target, None, ServoConfig(gain=1.0, max_iterations=50), safety=safety)
+    assert "the loop is late" in run.reason[0]
+    last = driver.named("move")[-1][1]
+    stops = [at for _, at, _ in driver.named("stop") if at > last]
+    assert stops[0] - last < 2 * WATCHDOG, "it stood still long before the law was ready"
+    plant.close()

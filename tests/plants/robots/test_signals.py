@@ -1,0 +1,91 @@
+"""Signals that stop a robot."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from siame_se3.errors import RobotError
+from siame_se3.plants.robots.signals import Interrupted, StopSignals
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_stops_before_it_interrupts(name: str) -> None:
+    number = getattr(signal, name)
+    before, stopped = signal.getsignal(number), []
+    with pytest.raises(Interrupted), StopSignals(stopped.append) as signals:
+        signal.raise_signal(number)
+    words = {"SIGINT": "Ctrl-C", "SIGTSTP": "Ctrl-Z"}
+    assert stopped == [words.get(name, name)]
+    assert signals.ending == (name not in words)
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_skips_nothing() -> None:
+    now, stopped, reached = [0.0], [], []
+
+    def interrupted() -> None:
+        with StopSignals(stopped.append, clock=lambda: now[0]):
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGTERM)
+                reached.append("the stop")
+                now[0] += 3  # it hangs: then another one does interrupt
+                with pytest.raises(Interrupted, match="Ctrl-C"):
+                    signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        interrupted()
+    assert reached == ["the stop"]
+    assert stopped == ["Ctrl-C", "Ctrl-C", "SIGTERM", "Ctrl-C"]
+
+
+def test_one_that_ends_the_program_is_not_forgotten_for_one_that_does_not() -> None:
+    with StopSignals() as signals:
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert signals.received == "SIGTERM"
+        assert signals.ending
+        signals.forget()
+
+
+def test_what_was_dealt_with_interrupts_no_more() -> None:
+    with StopSignals() as signals:
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        signals.forget()
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        signals.forget()
+
+
+def test_an_error_that_a_signal_caused_ends_as_the_signal() -> None:
+    def halted() -> None:
+        with StopSignals():
+            with pytest.raises(Interrupted):
+                signal.raise_signal(signal.SIGTERM)
+            raise RobotError("stopped while moving x")
+
+    with pytest.raises(Interrupted) as ended:
+        halted()
+    assert isinstance(ended.value.__cause__, RobotError)
+
+
+def test_other_threads_leave_the_handlers_alone() -> None:
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def run() -> None:
+        with StopSignals():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [before]
