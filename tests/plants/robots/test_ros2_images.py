@@ -14,7 +14,8 @@ import torch
 from siame_se3.errors import SiameError
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_image
-from siame_se3.plants.robots.ros2 import Publisher, Ros2Eye
+from siame_se3.plants.robots.bus import Publisher
+from siame_se3.plants.robots.ros2_camera import Ros2Camera
 
 if not importlib.util.find_spec("cyclonedds"):
     pytest.skip("CycloneDDS is not installed", allow_module_level=True)
@@ -46,7 +47,7 @@ class OneCamera:
     def close(self) -> None:
         """There is nothing to leave."""
 
-    def image(self, eye: Ros2Eye, pixels: np.ndarray) -> torch.Tensor:
+    def image(self, eye: Ros2Camera, pixels: np.ndarray) -> torch.Tensor:
         h, w = pixels.shape[:2]
         before = time.monotonic()
         self.heard(m.Image(m.Header(), h, w, "rgb8", 0, 3 * w, pixels.tobytes()))
@@ -58,37 +59,37 @@ class OneCamera:
 @pytest.mark.parametrize("topic", ["/camera/image_rect", "/camera/image_rect_color"])
 def test_a_rectified_topic_is_not_rectified_again_and_takes_p(topic: str) -> None:
     bus = OneCamera(INFO)
-    eye = Ros2Eye(bus, topic, "info", stamps="receipt")
+    eye = Ros2Camera(bus, topic, "info", stamps="receipt")
     assert eye.camera == Camera(50.0, 51.0, 30.0, 24.0, 64, 48).square()
     assert torch.equal(bus.image(eye, PIXELS), as_image(PIXELS[:, 8:56]))
 
 
 def test_a_raw_topic_is_rectified_with_k_and_d() -> None:
     bus = OneCamera(INFO)
-    eye = Ros2Eye(bus, "/camera/image_raw", "info", stamps="receipt")
+    eye = Ros2Camera(bus, "/camera/image_raw", "info", stamps="receipt")
     raw = Camera(61.0, 62.0, 31.0, 23.5, 64, 48, (-0.3, 0.1, 0.0, 0.0, 0.0))
     assert eye.camera == raw.square()
     assert torch.equal(bus.image(eye, PIXELS), as_image(raw.rectify(PIXELS)[:, 8:56]))
 
 
 def test_said_explicitly_it_counts_more_than_the_name() -> None:
-    rectified = Ros2Eye(OneCamera(INFO), "/camera/image", "info", rectified=True)
+    rectified = Ros2Camera(OneCamera(INFO), "/camera/image", "info", rectified=True)
     assert rectified.camera.fx == 50.0
-    raw = Ros2Eye(OneCamera(INFO), "/camera/image_rect", "info", rectified=False)
+    raw = Ros2Camera(OneCamera(INFO), "/camera/image_rect", "info", rectified=False)
     assert raw.camera.fx == 61.0
 
 
 def test_a_binned_camera_is_the_size_of_its_images() -> None:
     k = [120.0, 0.0, 63.5, 0.0, 120.0, 47.5, 0.0, 0.0, 1.0]
     bus = OneCamera(m.CameraInfo(m.Header(), 96, 128, "plumb_bob", [], k, binning_x=2, binning_y=2))
-    eye = Ros2Eye(bus, "/camera/image_raw", "info", stamps="receipt")
+    eye = Ros2Camera(bus, "/camera/image_raw", "info", stamps="receipt")
     assert eye.camera == Camera(60.0, 60.0, 31.5, 23.5, 64, 48).square()
     assert torch.equal(bus.image(eye, PIXELS), as_image(PIXELS[:, 8:56]))
 
 
 def test_images_that_cannot_be_used_are_said() -> None:
     bus = OneCamera(INFO)
-    eye = Ros2Eye(bus, "/camera/image_raw", "info", stamps="receipt")
+    eye = Ros2Camera(bus, "/camera/image_raw", "info", stamps="receipt")
     bus.heard(m.Image(m.Header(), 48, 64, "yuv444", 0, 192, PIXELS.tobytes()))
     with pytest.raises(SiameError, match=r"'yuv444' is not known.*pixel_format"):
         eye.latest(time.monotonic(), 0.01)
