@@ -47,6 +47,7 @@ def test_its_scenes_are_those_of_the_list() -> None:
     assert model.card["scenes"] == photos.names("train")
 
 
+@pytest.mark.slow
 def test_a_print_that_no_training_has_seen() -> None:
     model = checkpoint.load(model_file(Path("any-scene")))
     law = controller_for("handoff", model, "torch")
@@ -69,10 +70,10 @@ def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
 
 def test_coffee_is_the_default_and_runs_say_which_model(tmp_path: Path) -> None:
     few = ServoConfig(max_iterations=2)
-    for law, model, told in (
+    for law, model, said in (
         ("neural", Path("coffee"), "coffee"),
         ("neural", None, "coffee.safetensors"),
         ("dvs", None, None),
     ):
         Servo(model=model, law=law, runs=2, engine="torch", servo=few, save=tmp_path / "runs.npz")()
-        assert Trajectory.load(tmp_path / "runs.npz").settings["model"] == told
+        assert Trajectory.load(tmp_path / "runs.npz").settings["model"] == said

@@ -59,7 +59,7 @@ def test_pairs_are_regressed_and_differentiated_as_one_by_one(matching: NetworkC
     torch.testing.assert_close(fast, slow, rtol=1e-3, atol=1e-4 * float(slow.abs().max()))
 
 
-def told(side: int, shift: tuple[int, int]) -> tuple[Matching, Tensor, Tensor]:
+def shifted(side: int, shift: tuple[int, int]) -> tuple[Matching, Tensor, Tensor]:
     """A sharp matching of `side` x `side` cells, and the descriptors of two images, the second moved by so many cells (right, down)."""
     room = Matching(16, side).eval().requires_grad_(False)
     room.temperature.fill_(0.5)  # e^5
@@ -73,7 +73,7 @@ def told(side: int, shift: tuple[int, int]) -> tuple[Matching, Tensor, Tensor]:
 
 
 def test_cells_are_found_where_they_are() -> None:
-    room, s, s_desired = told(9, (2, -1))
+    room, s, s_desired = shifted(9, (2, -1))
     found = room.match(s, s_desired)
     assert found.log_p.exp().sum(2).flatten().tolist() == pytest.approx([1.0] * 81, abs=1e-5)
     step = 2 / 9
@@ -84,7 +84,7 @@ def test_cells_are_found_where_they_are() -> None:
 
 
 def test_a_shift_is_found_with_the_cells_that_leave_the_view_weighed_down() -> None:
-    room, s, s_desired = told(9, (0, -1))
+    room, s, s_desired = shifted(9, (0, -1))
     room.refine[-1].bias.copy_(torch.tensor([0.0, 0.0, -3.0]))  # type: ignore[union-attr, operator]  # all cells are sure
     h = room(s, s_desired)[0] / room.units
     wanted = torch.tensor([0, 0, 0, 0, 0, -2 / 9, 0, 0])  # of H - 1
@@ -94,7 +94,7 @@ def test_a_shift_is_found_with_the_cells_that_leave_the_view_weighed_down() -> N
 
 
 def test_no_motion_is_none_whatever_the_cells_bias() -> None:
-    room, s, _ = told(9, (0, 0))
+    room, s, _ = shifted(9, (0, 0))
     room.refine[-1].bias.copy_(torch.tensor([0.5, -0.3, 0.0]))  # type: ignore[union-attr, operator]  # a bias of a last layer
     assert float(room.still(s).abs().max()) > 0.01
     assert torch.equal(room(s, s), torch.zeros(1, 8))

@@ -194,8 +194,8 @@ def test_vgg_pose_is_the_compared_network() -> None:
     assert 130e6 < sum(p.numel() for p in net.parameters()) < 140e6  # the paper: 550 MB
 
 
-class Told(torch.nn.Module):
-    """Cells that say what they were told."""
+class Fixed(torch.nn.Module):
+    """Cells that always say the same."""
 
     def __init__(self, points: Tensor, log_scale: Tensor) -> None:
         super().__init__()
@@ -220,7 +220,7 @@ def test_homography_pool_is_the_homography_of_the_cells_that_know(covered: int) 
     log_scale = torch.full((1, 7, 7), -4.0)
     points.flatten(2)[..., :covered] += randn(1, 2, covered)
     log_scale.flatten(1)[..., :covered] = 1.0
-    pool.points = Told(points, log_scale)  # type: ignore[assignment]  # stands in for the learned layers
+    pool.points = Fixed(points, log_scale)  # type: ignore[assignment]  # stands in for the learned layers
     tolerance = 2e-3 if covered == 0 else 2e-2  # the prior's pull; a cell that does not know weighs e^-10
     torch.testing.assert_close(pool(torch.zeros(1, 4, 7, 7))[0] / pool.units, h, rtol=0, atol=tolerance)
 
@@ -230,7 +230,7 @@ def test_homography_pool_solves_the_weighted_normal_equations() -> None:
     pool, _, points = homography_of_cells()
     pool = pool.double().train()
     points, log_scale = (points + 0.1 * randn(1, 2, 7, 7)).double(), -2 * rand(1, 7, 7).double()
-    pool.points = Told(points, log_scale)  # type: ignore[assignment]  # stands in for the learned layers
+    pool.points = Fixed(points, log_scale)  # type: ignore[assignment]  # stands in for the learned layers
     u, v, one = pool.uv
     X, Y = points.flatten(2)[0]
     zero = 0 * one
@@ -248,14 +248,14 @@ def test_homography_pool_solves_the_weighted_normal_equations() -> None:
 def test_homography_pool_weighs_down_cells_that_are_sure_and_wrong() -> None:
     pool, h, points = homography_of_cells()
     points.flatten(2)[..., :6] += 0.5  # a patch over a corner
-    pool.points = Told(points, torch.full((1, 7, 7), -3.0))  # type: ignore[assignment]  # as above
+    pool.points = Fixed(points, torch.full((1, 7, 7), -3.0))  # type: ignore[assignment]  # as above
     plain, robust = (pool.train(mode)(torch.zeros(1, 4, 7, 7))[0] / pool.units for mode in (True, False))
     assert float((robust - h).abs().max()) < 0.2 * float((plain - h).abs().max())
 
 
 def test_homography_pool_without_knowledge_is_the_prior() -> None:
     pool, _, points = homography_of_cells()
-    pool.points = Told(0 * points, torch.full((1, 7, 7), 9.0))  # type: ignore[assignment]  # as above
+    pool.points = Fixed(0 * points, torch.full((1, 7, 7), 9.0))  # type: ignore[assignment]  # as above
     prior = FitConfig().prior * pool.units * torch.tensor([1, 0, 0, 0, 1, 0, 0, 0])
     torch.testing.assert_close(pool(torch.zeros(1, 4, 7, 7))[0], prior, rtol=0, atol=1e-5)
 
@@ -375,7 +375,7 @@ def geometric(camera: Camera, **changes: Any) -> SiameseNetwork:
     return SiameseNetwork(NetworkConfig("test_resnet", 32, fusion="geometric", **changes).seen_by(camera, 0.8)).eval()
 
 
-def told(network: SiameseNetwork, camera: Camera, T_wc: Tensor) -> Tensor:
+def exact_code(network: SiameseNetwork, camera: Camera, T_wc: Tensor) -> Tensor:
     """S(I) of a network that makes no error."""
     w, h = camera.width, camera.height
     pixels = torch.tensor([[w / 2, 0, w / 2 - 0.5], [0, h / 2, h / 2 - 0.5], [0, 0, 1]], dtype=torch.float64)
@@ -400,17 +400,17 @@ OFF_CENTRE = replace(Camera.from_focal(300, 224).resized(32), cx=17.0, cy=13.0, 
 def test_geometric_fusion_is_pbvs_of_the_two_homographies(shape: tuple[int, ...], output: Any) -> None:
     net = geometric(OFF_CENTRE, output=output)
     T_wc, T_wd = poses(*shape, seed=0), poses(*shape, seed=1)
-    y = net.command(told(net, OFF_CENTRE, T_wc), told(net, OFF_CENTRE, T_wd)).double()
+    y = net.command(exact_code(net, OFF_CENTRE, T_wc), exact_code(net, OFF_CENTRE, T_wd)).double()
     T_dc = lie.inverse(T_wd) @ T_wc
     expected = lie.vector_from_pose(T_dc) if output == "pose" else pbvs_velocity(T_dc)
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-5)
-    at_goal = net.command(told(net, OFF_CENTRE, T_wd), told(net, OFF_CENTRE, T_wd))
+    at_goal = net.command(exact_code(net, OFF_CENTRE, T_wd), exact_code(net, OFF_CENTRE, T_wd))
     assert torch.equal(at_goal, torch.zeros(*shape, 6))
 
 
 def test_geometric_pairs_are_regressed_and_differentiated_as_one_by_one() -> None:
     net = geometric(OFF_CENTRE)
-    s = (told(net, OFF_CENTRE, poses(5, seed=2)) + 0.01 * randn(5, 8)).requires_grad_()
+    s = (exact_code(net, OFF_CENTRE, poses(5, seed=2)) + 0.01 * randn(5, 8)).requires_grad_()
     current, desired = ordered_pairs(5)
     pairs, single = net.regress_pairs(s, current, desired), net.regress(s[current], s[desired])
     torch.testing.assert_close(pairs, single, rtol=1e-5, atol=1e-5)
@@ -422,7 +422,7 @@ def test_geometric_pairs_are_regressed_and_differentiated_as_one_by_one() -> Non
 def test_poses_of_homographies_with_errors_are_rotations_near_the_true_ones() -> None:
     net = geometric(OFF_CENTRE)
     T = poses(200, seed=3)
-    R, t = net.poses(told(net, OFF_CENTRE, T) + 0.005 * randn(200, 8))
+    R, t = net.poses(exact_code(net, OFF_CENTRE, T) + 0.005 * randn(200, 8))
     R, t = R.double(), t.double()
     torch.testing.assert_close(R @ R.mT, torch.eye(3, dtype=torch.float64).expand(200, 3, 3), rtol=0, atol=1e-5)
     assert float((torch.linalg.det(R) - 1).abs().max()) < 1e-5
