@@ -230,8 +230,8 @@ def speed(old: Path, new: Path, options: argparse.Namespace, photo: Path) -> boo
                     if not options.only or options.only in name:
                         wall, cpu = run(source, [command], options.threads)
                         measured[which] |= {f"{name} [s]": wall, f"{name} [CPU s]": cpu}
-            if not options.only or options.only == "step":
-                measured[which] |= step_times(source, LAWS, options)
+            laws = [law for law in LAWS if options.only in f"step of {law}"]
+            measured[which] |= step_times(source, laws, options) if laws else {}
         for name, value in measured[0].items():
             times.setdefault(name, []).append((value, measured[1][name]))
     fast = True
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("old", type=Path, help="folder in which the old `siame_se3` lies")
     parser.add_argument("new", type=Path, help="folder in which the new one lies")
     parser.add_argument("--what", choices=("results", "speed"), default="results")
-    parser.add_argument("--only", default="", help="only what has this in its name (of speed: demo, training, step)")
+    parser.add_argument("--only", default="", help="only what has this in its name: 'training', 'step of dvs'")
     parser.add_argument("--runs", type=int, default=1000, help="starts of each command")
     parser.add_argument("--steps", type=int, default=200, help="of the training")
     parser.add_argument("--iterations", type=int, default=60, help="of each law, whose median step is taken")

@@ -77,11 +77,11 @@ def files_used(path: Path) -> frozenset[Path]:
 
 
 @cache
-def reached(path: Path) -> frozenset[Path]:
-    """A file, and all that it imports, directly or not."""
+def reached(path: Path, but: frozenset[str] = frozenset()) -> frozenset[Path]:
+    """A file, and all that it imports, directly or not; without the modules `but`, and what is reached through them alone."""
     seen, todo = {path}, [path]
     while todo:
-        new = files_used(todo.pop()) - seen
+        new = {other for other in files_used(todo.pop()) - seen if module_of(other) not in but}
         seen |= new
         todo += new
     return frozenset(seen)

@@ -14,14 +14,13 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 NETWORK = HOUSE / "networks" / "siamese.py"
 RUN_BY_IT = {"networks", "geometry", "images"}  # rooms whose functions an exported network calls
-NOT_RUN_BY_IT = {"geometry.camera", "networks.config"}  # imported for their types
+NOT_RUN_BY_IT = frozenset({"geometry.camera", "networks.config"})  # imported for their types
 FOREIGN = {"plants.robots.ros2_messages"}
 
 
 def exported() -> set[str]:
     """Modules whose functions exporters run."""
-    found = {module_of(path) for path in reached(NETWORK) if room_of(path) in RUN_BY_IT}
-    return found - NOT_RUN_BY_IT
+    return {module_of(path) for path in reached(NETWORK, NOT_RUN_BY_IT) if room_of(path) in RUN_BY_IT}
 
 
 def install() -> None:

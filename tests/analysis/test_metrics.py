@@ -209,8 +209,8 @@ def test_format_of_exact_ends_is_in_millimetres_and_tells_of_the_switch() -> Non
     assert "handed over" not in format_summary(summary(table[:1]))
 
 
-@given(st.lists(table_rows, max_size=6))
-@FUZZ
+@given(st.lists(table_rows, max_size=4))
+@settings(FUZZ, max_examples=50)
 def test_csv_round_trip(file: Path, table: list[Row]) -> None:
     write_csv(table, file)
     again = read_csv(file)

@@ -37,4 +37,4 @@ def test_a_grey_scene_has_the_same_grey_levels() -> None:
 def test_the_weights_are_known_once() -> None:
     house = Path(siame_se3.__file__).parent
     knowing = {str(path.relative_to(house)) for path in house.rglob("*.py") if "0.587" in path.read_text("utf-8")}
-    assert knowing == {"images/luma.py"}
+    assert knowing - {"networks/migration.py"} == {"images/luma.py"}  # that one says what old files meant
