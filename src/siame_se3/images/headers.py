@@ -114,7 +114,8 @@ def _tiff(data: bytes) -> Header:
     order = "<" if data[:2] == b"II" else ">"
     (start,) = struct.unpack(order + "I", data[4:8])
     (count,) = struct.unpack(order + "H", data[start : start + 2])
-    tags, orientation_at = {}, 0
+    tags: dict[int, int] = {}
+    orientation_at = 0
     for k in range(count):
         tag, kind, n, raw = struct.unpack(order + "HHI4s", data[start + 2 + 12 * k : start + 14 + 12 * k])
         if kind not in (3, 4) or n < 1:  # 16 and 32 bits
