@@ -105,6 +105,7 @@ def test_quaternions_by_the_headers_order(tmp_path: Path) -> None:
         ("a.png,1,2,3,0,0,0\nb.png,1,2,3,0,0,x\n", "line 2"),
         ("a.png,1,2,3,0,0,nan\n", "line 1"),
         ("a.png,1,2,3,0,0,0\nb.png,1,2,3,0,0,0,1\n", "line 2"),
+        ('a.png,1,2,3,"0,0",0,0\n', "line 1"),
         ("", "no poses"),
         ("a.png," + "x" * 200_000 + ",1,1,1,1,1\n", "field larger than field limit"),
         ("#" * 2_000_000, "too many"),

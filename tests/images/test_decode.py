@@ -220,6 +220,7 @@ def test_a_claim_is_refused_before_it_is_allocated(
         png(0, 24, 2, 8, b""),
         png(32, 24, 2, 16, b"short"),
         png(32, 24, 7, 8, b""),
+        png(32, 24, 2, 16, bytes(24 * 193), (b"tEXt", b"long")).replace(b"\0\0\0\x04tEXt", b"\xf0\0\0\x04tEXt"),
     ],
 )
 def test_what_is_no_picture_is_one_line(tmp_path: Path, data: bytes) -> None:

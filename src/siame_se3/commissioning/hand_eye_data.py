@@ -28,7 +28,7 @@ def hand_eye_of_pictures(
     Raises:
         InputError: files that cannot be read, poses that belong to no picture, or that contradict the pictures.
     """
-    camera, table = Camera.from_yaml(camera_file), readposes_of(poses)
+    camera, table = Camera.from_yaml(camera_file), read_poses(poses)
     paths = boards.pictures(folder)
     rows = table.of_pictures(paths)
     seen = boards.look([path for path in paths if path in rows], board, least=FEWEST)
@@ -54,7 +54,7 @@ def hand_eye_of_boards(poses: Path) -> tuple[list[str], HandEye, list[str]]:
     Raises:
         InputError: as `hand_eye_of_pictures`, or a file of the tool's poses alone.
     """
-    table = readposes_of(poses)
+    table = read_poses(poses)
     if table.T_co is None:
         raise InputError(
             f"{poses}: poses of the tool alone; give the pictures and the camera's calibration", "camera", "pictures"

@@ -129,12 +129,10 @@ def _csv(path: Path) -> PoseTable:
     for k, ((number, _), cells) in enumerate(zip(lines, cells_of, strict=True)):
         while cells and not cells[-1]:
             cells.pop()
-        if k == 0 and len(cells) > 1 and not any(map(_is_number, cells[1:])):
+        values = [_value(cell if divider == "," else cell.replace(",", ".")) for cell in cells[1:]]
+        if k == 0 and values and all(map(math.isnan, values)):
             order = _quaternion_order(cells[1:])
             continue
-        if divider == ";":
-            cells = [cells[0], *(cell.replace(",", ".") for cell in cells[1:])] if cells else cells
-        values = [float(x) if _is_number(x) else math.nan for x in cells[1:]]
         if len(values) not in (6, 7) or not all(map(math.isfinite, values)) or (rows and len(values) != len(rows[0])):
             raise InputError(f"{path}, line {number}: {_FORMAT}")
         if len(values) == 7:
@@ -236,9 +234,9 @@ def _some(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _is_number(text: str) -> bool:
+def _value(text: str) -> float:
+    """NaN where it is no number."""
     try:
-        float(text.replace(",", "."))
+        return float(text)
     except ValueError:
-        return False
-    return True
+        return math.nan

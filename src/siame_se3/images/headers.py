@@ -66,7 +66,7 @@ def header_of(data: bytes, where: str, most_pixels: int = MOST_PIXELS) -> Header
     size = f"{header.width} x {header.height} px"
     if pixels > most_pixels:
         raise InputError(f"{where}: {size} are more than {most_pixels / 1e6:g} megapixels; give a smaller picture")
-    if pixels > _FEW_PIXELS and pixels * header.samples * header.bits / 8 > _MOST_GROWTH * len(data):
+    if pixels > _FEW_PIXELS and pixels * max(header.samples, 1) * max(header.bits, 8) / 8 > _MOST_GROWTH * len(data):
         raise InputError(f"{where}: {size} in {len(data)} bytes is not a photo; give another picture")
     return header
 
@@ -81,15 +81,17 @@ def _read(data: bytes) -> Header | None:
     return _other(data)
 
 
-def _png(data: bytes) -> Header:
+def _png(data: bytes) -> Header | None:
     width, height, bits, colour = struct.unpack(">IIBB", data[16:26])
     significant, place = 0, 8
-    while place + 8 <= len(data):
+    while place < len(data):
         length, name = struct.unpack(">I4s", data[place : place + 8])
-        if name in (b"IDAT", b"PLTE"):
-            break
+        if place + 12 + length > len(data):  # decoders allocate what a chunk claims
+            return None
         if name == b"sBIT":
             significant = max(data[place + 8 : place + 8 + length], default=0)
+        if name == b"IEND":
+            break
         place += 12 + length
     return Header("PNG", width, height, bits, significant, samples={0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour])
 
@@ -112,7 +114,8 @@ def _tiff(data: bytes) -> Header:
     order = "<" if data[:2] == b"II" else ">"
     (start,) = struct.unpack(order + "I", data[4:8])
     (count,) = struct.unpack(order + "H", data[start : start + 2])
-    tags, orientation_at = {}, 0
+    tags: dict[int, int] = {}
+    orientation_at = 0
     for k in range(count):
         tag, kind, n, raw = struct.unpack(order + "HHI4s", data[start + 2 + 12 * k : start + 14 + 12 * k])
         if kind not in (3, 4) or n < 1:  # 16 and 32 bits
@@ -122,7 +125,8 @@ def _tiff(data: bytes) -> Header:
             raw = data[at : at + 4]
         elif tag == 274:
             orientation_at = start + 10 + 12 * k
-        tags[tag] = struct.unpack(order + ("H" if kind == 3 else "I"), raw[: 2 if kind == 3 else 4])[0]
+        value = struct.unpack(order + ("H" if kind == 3 else "I"), raw[: 2 if kind == 3 else 4])[0]
+        tags.setdefault(tag, value)  # the first counts
     most = tags.get(281, 0)  # MaxSampleValue
     floating, samples = tags.get(339, 1) == 3, tags.get(277, 1)
     bits = tags.get(258, 1)
