@@ -35,7 +35,7 @@ def parser(doc: str | None, keep: str = "--keep", default: Path | None = None) -
     text = "JSON lines, a row each: those in it are not run again, the others are added"
     options.add_argument(keep, dest="keep", type=Path, default=default, help=text)
     options.add_argument(
-        "--shard", type=shard_of, default=(0, 1), help="k/n: only the k-th (from 0) of n shares of the rows"
+        "--shard", type=_shard, default=(0, 1), help="k/n: only the k-th (from 0) of n shares of the rows"
     )
     return options
 
