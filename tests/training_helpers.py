@@ -96,7 +96,7 @@ def work(task: str, path: str, steps: str) -> None:
 def start(task: str, path: Path, steps: int, **environment: str) -> subprocess.Popen[bytes]:
     source = str(Path(siame_se3.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"} | environment
-    arguments = [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1]), task, str(path), str(steps)]
+    arguments = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), task, str(path), str(steps)]
     return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
 
 

@@ -143,3 +143,16 @@ def test_without_a_change_of_light_nothing_is_asked_for(monkeypatch: pytest.Monk
     row = light_at_goal.row("dvs-light", Task(smooth_scene(), default_camera(48), runs=2, seed=3))
     assert row["none"].startswith("0.000 mm")
     assert not row["lamps"].startswith("0.000 mm")
+
+
+def test_bad_input_of_a_script_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def main() -> None:
+        raise InputError("rows.jsonl: damaged")
+
+    with pytest.raises(SystemExit) as caught:
+        script.run_script(main)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "rows.jsonl: damaged\n"
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--shard", "2/2")
+    assert "shard 2/2: give k/n" in capsys.readouterr().err

@@ -109,8 +109,8 @@ class Bench:
         from siame_se3.experiments.script import bundled_print
 
         minutes = min(self.minutes, 0.5) if self.quick else self.minutes
-        told = functools.partial(print, flush=True)
-        return Setup(self.out, bundled_print(), minutes, self.seed, told, self.scenes, self.photos_root)
+        progress = functools.partial(print, flush=True)
+        return Setup(self.out, bundled_print(), minutes, self.seed, progress, self.scenes, self.photos_root)
 
     def _place_model(self) -> None:
         """Put the bundled model where the network of the row 'siame-se(3)' is sought, if that is asked for."""

@@ -1,5 +1,5 @@
-"""What do the paper's experiments and ours give?
+"""Are the paper's tables and figures reached, and what are our own parts worth?
 
-a file each: table1 (with Fig. 2), wide, perturb, fig3, robot (Fig. 4, 5), training; cells and networks keep what has been run.
-A new experiment is a file here, run by `siame bench` or `python -m siame_se3.experiments.NAME`.
+A file each: table1, wide, perturb, fig3 (cells), robot (fig4, fig5), training; and scripts (`python -m siame_se3.experiments.NAME`).
+A new one has `cells(...)` and `page(...)` for `runner`, or rows for `script.table`; both go on where they were stopped.
 """

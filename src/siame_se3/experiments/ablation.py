@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from siame_se3.experiments.evaluation import closed_loop
-from siame_se3.experiments.script import parser, skimage_photo, table
+from siame_se3.experiments.script import parser, run_script, skimage_photo, table
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.conditions import Augmentation
@@ -88,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -16,7 +16,7 @@ from typing import Any
 from siame_se3.analysis import metrics
 from siame_se3.experiments import photos
 from siame_se3.experiments.runner import scene_runs, shared_out
-from siame_se3.experiments.script import parser, table
+from siame_se3.experiments.script import parser, run_script, table
 from siame_se3.files import model_file
 from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.laws.registry import controller_for
@@ -92,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

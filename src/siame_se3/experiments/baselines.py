@@ -3,7 +3,7 @@
     python -m siame_se3.experiments.baselines [--runs 100] [--orb-runs 40]
 
 Prints converged runs, end error of the converged, path error against PBVS, and the mean distance from the nearest point of the
-straight line to the desired camera (which knows no lag).
+straight line to the desired camera (which no lag changes).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from siame_se3.analysis import metrics
-from siame_se3.experiments.script import bundled_print, parser, table
+from siame_se3.experiments.script import bundled_print, parser, run_script, table
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.photometric import DVS
@@ -72,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from siame_se3.analysis import metrics, plots
-from siame_se3.experiments.script import bundled_print, parser, table
+from siame_se3.experiments.script import bundled_print, parser, run_script, table
 from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
@@ -81,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

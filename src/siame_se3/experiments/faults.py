@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from siame_se3.errors import SiameError
-from siame_se3.experiments.script import bundled_print, parser, table
+from siame_se3.experiments.script import bundled_print, parser, run_script, table
 from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import default_camera
@@ -295,4 +295,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

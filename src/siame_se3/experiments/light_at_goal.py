@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from siame_se3.experiments.script import bundled_print, parser, table
+from siame_se3.experiments.script import bundled_print, parser, run_script, table
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.photometric import DVS
@@ -60,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from siame_se3.analysis.report import markdown
 from siame_se3.errors import InputError
+from siame_se3.experiments.script import run_script
 from siame_se3.files import atomically
 
 ROOT = Path(__file__).resolve().parents[3]  # of the checkout
@@ -69,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

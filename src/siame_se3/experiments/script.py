@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from siame_se3.analysis.report import markdown
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, SiameError
 from siame_se3.experiments.pages import header
 from siame_se3.experiments.runner import shard_of
 from siame_se3.files import BUNDLED_PHOTO, bundled
@@ -31,12 +32,28 @@ def parser(doc: str | None, keep: str = "--keep", default: Path | None = None) -
         default: the file where none is given; None for no file.
     """
     options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told = "JSON lines, a row each: those in it are not run again, the others are added"
-    options.add_argument(keep, dest="keep", type=Path, default=default, help=told)
+    text = "JSON lines, a row each: those in it are not run again, the others are added"
+    options.add_argument(keep, dest="keep", type=Path, default=default, help=text)
     options.add_argument(
-        "--shard", type=shard_of, default=(0, 1), help="k/n: only the k-th (from 0) of n shares of the rows"
+        "--shard", type=_shard, default=(0, 1), help="k/n: only the k-th (from 0) of n shares of the rows"
     )
     return options
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        return shard_of(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script: one clear line for bad input, exit status 2."""
+    try:
+        main()
+    except SiameError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 def table(

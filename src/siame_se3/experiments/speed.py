@@ -8,6 +8,7 @@ OpenVINO, and the shares of rendering, augmentation and the rest in a training s
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 
@@ -15,7 +16,7 @@ import torch
 
 from siame_se3.analysis.report import markdown
 from siame_se3.experiments.pages import header
-from siame_se3.experiments.script import bundled_print
+from siame_se3.experiments.script import bundled_print, run_script
 from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.neural import Neural
@@ -47,6 +48,7 @@ def step_time(network: SiameseNetwork, precision: str, calls: int = 300) -> floa
 
 def main() -> None:
     """Both tables."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(header())
     default = checkpoint.load(bundled(BUNDLED_MODEL)).network
     paper = SiameseNetwork(NetworkConfig("efficientnet_b3", 224, pooling="average", head=(1024, 256)))
@@ -68,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from siame_se3.experiments.script import parser, skimage_photo, table
+from siame_se3.experiments.script import parser, run_script, skimage_photo, table
 from siame_se3.experiments.training import reach
 from siame_se3.scenes.planar import Scene
 
@@ -55,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from siame_se3.experiments.script import parser, table
+from siame_se3.experiments.script import parser, run_script, table
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.photometric import DVS
@@ -81,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

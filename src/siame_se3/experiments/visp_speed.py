@@ -20,7 +20,7 @@ import torch
 
 from siame_se3.analysis.report import markdown
 from siame_se3.experiments.pages import header
-from siame_se3.experiments.script import skimage_photo
+from siame_se3.experiments.script import run_script, skimage_photo
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.photometric import DVS
@@ -105,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -36,7 +36,7 @@ class DataConfig:
         near_weight: weight of the pairs of a view and its neighbour in the loss, others having 1.
         near_orbit: share of the neighbours that are moved around the point they look at (see `views.near_views`).
         near_alike: share of the neighbours that are under the same light and patch as the view they belong to. A small
-            motion cannot be told under two lights; without this the law learns to command nothing near the goal.
+            motion cannot be seen under two lights; without this the law learns to command nothing near the goal.
         near_smallest: least of those distances, as a share of the offsets' spread.
         near_largest: largest of them.
         pairs: 'all' ordered pairs of a group, or 'paper': each view paired with one start of its own.
