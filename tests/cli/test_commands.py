@@ -249,6 +249,7 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("train", "photo.png", "--minutes", "1", "--steps", "5"), ("--minutes", "--steps")),
         (("train", "photo.png", "--steps", "0"), ("--steps",)),
         (("train", "photo.png", "--width", "-1"), ("-1",)),
+        (("train", "photo.png", "--distance", "-1"), ("-1", "--distance")),
         (("train", "photo.png", "--width", "0.001"), ("see", "--width")),
         (("train", "photo.png", "--fill", "blue"), ("--fill", "blue")),
         (("servo", "--law", "neural", "--scene", "photo.png"), ("photo.png", "--model")),

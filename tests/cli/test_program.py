@@ -85,6 +85,7 @@ def test_help_lists_every_command(siame: Siame, arguments: tuple[str, ...]) -> N
 def test_summary_is_the_docstring(name: str) -> None:
     lines = (COMMANDS[name].load().__doc__ or "").splitlines()
     assert lines[0] == COMMANDS[name].summary
+    assert len(lines[0]) <= 79
     assert len(lines) == 1 or lines[1] == ""
 
 

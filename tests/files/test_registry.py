@@ -79,6 +79,13 @@ def test_needs_gives_the_module() -> None:
     assert needs("json.decoder", "train") is json.decoder
 
 
+def test_needs_says_why_a_package_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_package.py").write_text("raise ImportError('libfoo.so.1: no such file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=r"broken_package cannot be loaded \(libfoo\.so\.1: no such file\)"):
+        needs("broken_package", "mujoco")
+
+
 def test_needs_names_package_and_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "there_but_lacking.py").write_text("import no_such_package.inside\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -15,7 +15,7 @@ from siame_se3.files import model_file
 
 @dataclass(frozen=True)
 class Export:
-    """Write a model as ONNX or OpenVINO files, for programs without PyTorch, and check them.
+    """Write a model as ONNX or OpenVINO files, for programs without PyTorch.
 
     Two files a format: 'embed' (image -> S(I)) and 'step' (image and the goal image's S(I*) -> output). Each is read back, run, and
     compared with PyTorch.

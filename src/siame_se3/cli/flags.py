@@ -20,6 +20,14 @@ def name_on_the_line(field: str, annotations: tuple[Any, ...]) -> str:
     return named[-1] if named else field.replace("_", "-")
 
 
+def without_aliases(annotation: Any) -> Any:
+    """An annotation of `tyro.conf.arg` without other names for the option; any other as it is."""
+    from tyro.conf import arg
+
+    kind: Any = type(arg())  # a dataclass, which tyro does not name
+    return dataclasses.replace(annotation, aliases=None) if isinstance(annotation, kind) else annotation
+
+
 def is_positional(annotations: tuple[Any, ...]) -> bool:
     """Whether a field with these annotations is a positional argument."""
     from tyro.conf import Positional

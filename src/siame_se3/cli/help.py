@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from siame_se3.cli.commands import COMMANDS
-from siame_se3.cli.flags import is_positional, marks
+from siame_se3.cli.flags import is_positional, marks, without_aliases
 
 HELP, HELP_ALL = frozenset({"-h", "--help"}), "--help-all"
 _METAVARS = {Path: "PATH", str: "TEXT", int: "INT", float: "FLOAT"}
@@ -94,7 +94,8 @@ def _shown(kind: type[Any], essential: tuple[str, ...]) -> type[Any]:
             default = dataclasses.field(default=_copied(inner, value))
         metavar = _metavar(inner, field.name if is_positional(annotations) else "")
         text = tyro.conf.arg(help=docs.get(field.name, ""), metavar=metavar, help_behavior_hint=_default_shown)
-        shown: Any = Annotated[(inner, text, *annotations)]  # a field's own texts count more than these
+        # A field's own texts count more than these; other names that it has are former ones.
+        shown: Any = Annotated[(inner, text, *map(without_aliases, annotations))]
         fields.append((field.name, shown if kept else tyro.conf.Suppress[shown], default))  # type: ignore[misc]  # it is one
     return dataclasses.make_dataclass(kind.__name__, fields, frozen=True)
 

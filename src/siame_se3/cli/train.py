@@ -119,6 +119,8 @@ class Train:
             raise InputError("--minutes and --steps: give a number above 0")
         if self.workspace.distance != Workspace.distance:
             raise InputError("--workspace.distance: give the distance as --distance")
+        if not 0 < self.distance < math.inf:
+            raise InputError(f"distance {self.distance:g} m: give metres above 0", "distance")
         if not self.photos:
             raise InputError(
                 f"no photo given; siame train PHOTO --width 0.8 --distance {Workspace.distance} --out model.safetensors"

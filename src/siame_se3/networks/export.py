@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from siame_se3.errors import ModelError
+from siame_se3.files.optional import needs
 from siame_se3.networks.checkpoint import Model
 from siame_se3.networks.engines import Embedding, frozen, import_openvino, to_openvino
 from siame_se3.networks.siamese import SiameseNetwork
@@ -38,7 +39,7 @@ def export(model: Model, path: str | Path, kind: str) -> dict[str, float]:
         Largest difference to PyTorch, relative to the largest value, of each file as read back and run.
 
     Raises:
-        ModelError: an unknown kind, or its packages are not installed.
+        InputError: an unknown kind, or its packages are not installed.
     """
     if kind not in WRITERS:
         raise ModelError(f"unknown export format '{kind}'; use {' or '.join(WRITERS)}", "format")
@@ -62,11 +63,7 @@ def export(model: Model, path: str | Path, kind: str) -> dict[str, float]:
 
 def _onnx(stem: Path, module: nn.Module, inputs: Inputs, output: str) -> tuple[Path, Tensor]:
     """Write STEM.onnx; the file, and what it says of the inputs."""
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime
-    except ImportError:
-        raise ModelError("export to ONNX needs more packages; pip install 'siame-se3[export]'") from None
+    _, _, onnxruntime = (needs(module, "export") for module in ("onnx", "onnxscript", "onnxruntime"))
     file = stem.with_name(f"{stem.name}.onnx")
     program = torch.onnx.export(
         module,

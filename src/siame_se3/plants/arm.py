@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError, RobotError
+from siame_se3.files.optional import needs
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
@@ -57,7 +58,8 @@ class ArmPlant:
         on_tick: callback with the camera's true pose at each tick of the joint controller (8 ms).
 
     Raises:
-        RobotError: MuJoCo or mink is not installed, or cannot render here.
+        InputError: MuJoCo, mink or daqp is not installed.
+        RobotError: MuJoCo cannot render here.
     """
 
     provides = frozenset({"image", "pose", "depth"})
@@ -70,11 +72,7 @@ class ArmPlant:
         on_tick: Callable[[Tensor], None] = lambda T_wc: None,
     ) -> None:
         os.environ.setdefault("MUJOCO_GL", "egl")
-        try:
-            import mink
-            import mujoco
-        except ImportError as error:
-            raise RobotError(f"arm: {error.name} is not installed; pip install 'siame-se3[mujoco]'") from None
+        _, mink, mujoco = (needs(module, "mujoco") for module in ("daqp", "mink", "mujoco"))
         self.scene, self.camera, self.config = scene, camera, config or ArmConfig()
         self.dt = 1 / self.config.frame_rate
         self._on_tick = on_tick
