@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import queue
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -368,6 +369,26 @@ def test_a_keyboard_that_fails_is_a_fault(begun: Callable[..., Running]) -> None
     running.wait("ready")
     running.session.command("start")
     assert "thread 'keyboard' failed (OSError: gone)" in running.wait("stands still after 0 iterations")
+
+
+@pytest.mark.slow
+def test_the_program_ends_while_the_keyboard_is_read() -> None:
+    """Python aborts at its end where a thread reads sys.stdin itself."""
+    code = """
+from siame_se3.commissioning.session import Session
+class Plant:
+    def ask_to_stop(self, reason): print(reason)
+    def watch(self, fault): self.fault = fault
+plant = Plant()
+session = Session(plant, None, None, None, say=print)
+session.keyboard()
+"""
+    reading = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert reading.wait(120) == 0
+    assert reading.stdin is not None
+    assert reading.stdout is not None
+    reading.stdin.close()
+    reading.stdout.close()
 
 
 class Alone:

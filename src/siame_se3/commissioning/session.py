@@ -7,6 +7,7 @@ connection voids all that was asked before; and a start counts only after the se
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 import time
@@ -260,7 +261,10 @@ class Session:
             stream: instead of standard input.
             alone: nobody else gives commands: the session ends with the stream.
         """
-        source = stream or (sys.stdin.buffer if sys.stdin is not None else None)
+        source: io.BufferedIOBase | None = stream
+        if stream is None and sys.stdin is not None:
+            # A file of its own: at the end of the program Python aborts where a thread still reads sys.stdin itself.
+            source = open(os.dup(sys.stdin.fileno()), "rb")  # noqa: SIM115  # the thread reads it for good
 
         def read() -> None:
             while source is not None and (line := source.readline(_LINE)):
