@@ -530,6 +530,13 @@ def test_bad_options_are_one_line(
     assert error in capsys.readouterr().err
 
 
+def test_nobody_on_the_network_commands_unless_a_topic_is_named() -> None:
+    from siame_se3.cli.robot import Ros2
+
+    assert Ros2().command == ""
+    assert Ros2().status == "/siame/status"
+
+
 def test_command_on_a_video_and_no_robot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
