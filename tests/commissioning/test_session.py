@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import queue
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -370,6 +371,26 @@ def test_a_keyboard_that_fails_is_a_fault(begun: Callable[..., Running]) -> None
     assert "thread 'keyboard' failed (OSError: gone)" in running.wait("stands still after 0 iterations")
 
 
+@pytest.mark.slow
+def test_the_program_ends_while_the_keyboard_is_read() -> None:
+    """Python aborts at its end where a thread reads sys.stdin itself."""
+    code = """
+from siame_se3.commissioning.session import Session
+class Plant:
+    def ask_to_stop(self, reason): print(reason)
+    def watch(self, fault): self.fault = fault
+plant = Plant()
+session = Session(plant, None, None, None, say=print)
+session.keyboard()
+"""
+    reading = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert reading.wait(120) == 0
+    assert reading.stdin is not None
+    assert reading.stdout is not None
+    reading.stdin.close()
+    reading.stdout.close()
+
+
 class Alone:
     """A session in the main thread, where signals arrive."""
 
@@ -507,6 +528,13 @@ def test_bad_options_are_one_line(
         command(monkeypatch, "live", *words)
     assert ended.value.code == 2
     assert error in capsys.readouterr().err
+
+
+def test_nobody_on_the_network_commands_unless_a_topic_is_named() -> None:
+    from siame_se3.cli.robot import Ros2
+
+    assert Ros2().command == ""
+    assert Ros2().status == "/siame/status"
 
 
 def test_command_on_a_video_and_no_robot(

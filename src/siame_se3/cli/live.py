@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,14 @@ from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import controller_for
 from siame_se3.plants.arm import ArmConfig
-from siame_se3.plants.robots.text import printable
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.safety import Safety
 
 if TYPE_CHECKING:
+    from siame_se3.commissioning.session import Session
+    from siame_se3.laws.types import Controller
+    from siame_se3.plants.robots.bus import Bus
+    from siame_se3.plants.robots.live import LivePlant
     from siame_se3.servo.trajectory import Trajectory
 
 
@@ -65,10 +69,29 @@ class Live:
     """Gain and stop rules."""
 
     def __call__(self) -> None:
-        from siame_se3.commissioning.session import Session, target_from
-        from siame_se3.networks import checkpoint
-        from siame_se3.plants.robots.bus import messages
         from siame_se3.plants.robots.signals import StopSignals
+
+        controller, distance = self._law()
+        with contextlib.ExitStack() as closing:
+            signals = closing.enter_context(StopSignals())
+            plant, bus = self.robot.open(closing, distance, self.dry_run)
+            signals.stop = plant.ask_to_stop
+            session = self._session(plant, bus, controller)
+            if not self.start:
+                session.keyboard(alone=not (bus and self.robot.ros2.command))
+                session.run()
+                return
+            try:
+                settled = session.run_once().reason[0] == "settled"
+            except (RobotError, OSError) as error:
+                session.say(f"error: {error}")
+                settled = False
+        if not settled:
+            sys.exit(1)
+
+    def _law(self) -> tuple[Controller, float]:
+        """The law, and the distance of the scene [m]; what cannot be is refused before anything is opened."""
+        from siame_se3.networks import checkpoint
 
         if self.robot.robot == "none" and not self.dry_run:
             raise InputError("--robot none: nothing can move; add --dry-run")
@@ -83,51 +106,43 @@ class Live:
             raise InputError(
                 f"--law {self.law}: needs the simulator's poses; take handoff, neural, pbvs-sift, dvs or another"
             )
-        topics = self.robot.ros2
-        with contextlib.ExitStack() as closing:
-            signals = closing.enter_context(StopSignals())
-            plant, bus = self.robot.open(closing, self.depth or (model.distance if model else 0.6), self.dry_run)
-            signals.stop = plant.ask_to_stop
-            shown = bus.publisher(topics.status, messages().String) if bus and topics.status else None
+        if self.depth is not None:
+            return controller, self.depth
+        return controller, model.distance if model else 0.6
 
-            def say(line: str) -> None:
-                print(line, flush=True)
-                if shown:
-                    shown(messages().String(line))
+    def _session(self, plant: LivePlant, bus: Bus | None, controller: Controller) -> Session:
+        """The session, which shows its lines here and on the status topic, and hears the command topic."""
+        from siame_se3.commissioning.session import Session, target_from
+        from siame_se3.plants.robots.bus import messages
 
-            runs = 0
+        topics, runs = self.robot.ros2, itertools.count()
+        shown = bus.publisher(topics.status, messages().String) if bus and topics.status else None
 
-            def done(trajectory: Trajectory) -> None:
-                nonlocal runs
-                if self.save:
-                    trajectory.save(self.save if runs == 0 else self.save.with_stem(f"{self.save.stem}-{runs}"))
-                runs += 1
+        def say(line: str) -> None:
+            print(line, flush=True)
+            if shown:
+                shown(messages().String(line))
 
-            settings = {
-                "command": " ".join(["siame", *sys.argv[1:]]),
-                "law": self.law,
-                "safety": dataclasses.asdict(self.safety),
-            }
-            target = target_from(self.target, plant) if self.target else None
-            session = Session(
-                *(plant, controller, self.servo, self.safety, target, say, done, settings),
-                target_name=self.target.name if self.target else "",
+        def done(trajectory: Trajectory) -> None:
+            number = next(runs)
+            if self.save:
+                trajectory.save(self.save.with_stem(f"{self.save.stem}-{number}") if number else self.save)
+
+        settings = {
+            "command": " ".join(["siame", *sys.argv[1:]]),
+            "law": self.law,
+            "safety": dataclasses.asdict(self.safety),
+        }
+        target = target_from(self.target, plant) if self.target else None
+        session = Session(
+            *(plant, controller, self.servo, self.safety, target, say, done, settings),
+            target_name=self.target.name if self.target else "",
+        )
+        if bus and topics.command:
+            bus.subscribe(
+                topics.command, messages().String, lambda message: session.command(message.data), reliable=True
             )
-            if bus and topics.command:
-                bus.subscribe(
-                    topics.command, messages().String, lambda message: session.command(message.data), reliable=True
-                )
-            if not self.start:
-                session.keyboard(alone=not (bus and topics.command))
-                session.run()
-                return
-            try:
-                settled = session.run_once().reason[0] == "settled"
-            except (RobotError, OSError) as error:
-                say(f"error: {printable(error)}")
-                settled = False
-        if not settled:
-            sys.exit(1)
+        return session
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ connection voids all that was asked before; and a start counts only after the se
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 import time
@@ -101,14 +102,15 @@ class Session:
         self._voided = 0  # how often all that was asked before was voided
         self._moving = False
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Show a line, without control characters."""
         self._print(printable(line))
 
     def command(self, word: str) -> None:
         """One of COMMANDS, from any thread."""
         word = printable(word[: 2 * _LINE].strip(), 20).lower()
         if word not in COMMANDS:
-            self._say(f"'{word}' is not known; say {', '.join(COMMANDS)}")
+            self.say(f"'{word}' is not known; say {', '.join(COMMANDS)}")
             return
         refused = ""
         with self._changed:
@@ -123,7 +125,7 @@ class Session:
                 self._asked.append(_Asked(word, self._clock(), self._voided))
                 self._changed.notify_all()
         if refused:
-            self._say(refused)
+            self.say(refused)
 
     def disconnected(self, who: str, alone: bool = False) -> None:
         """Somebody who gave commands is gone: the robot stops, and what was asked before is void.
@@ -135,7 +137,7 @@ class Session:
         with self._changed:
             self._void()
             self.plant.ask_to_stop(f"{who} is gone")
-        self._say(f"{who} is gone: what was asked before is void")
+        self.say(f"{who} is gone: what was asked before is void")
         if alone:
             self.command("quit")
 
@@ -164,7 +166,7 @@ class Session:
                     try:
                         self._obey(asked)
                     except (SiameError, OSError) as error:  # said; the session goes on, the robot stands still
-                        self._say(f"error: {error}")
+                        self.say(f"error: {error}")
                     self._end_of_command()
             finally:
                 self.plant.stop()
@@ -183,7 +185,7 @@ class Session:
                 self.plant.stop()
 
     def _say_ready(self) -> None:
-        self._say(
+        self.say(
             f"ready, the target is {self._target_name}: say 'start'"
             if self.target
             else "ready: say 'target' at the desired place"
@@ -198,13 +200,13 @@ class Session:
             age = self._clock() - asked.at
             if asked.word == "quit" or age <= LASTS:
                 return asked
-            self._say(f"'{asked.word}' was said {age:.1f} s ago, and is void; say it again")
+            self.say(f"'{asked.word}' was said {age:.1f} s ago, and is void; say it again")
 
     def _obey(self, asked: _Asked) -> None:
         if asked.word == "target":
             self._take_target()
         elif self.target is None:
-            self._say("no target: say 'target' at the desired place first")
+            self.say("no target: say 'target' at the desired place first")
         else:
             self._drive(asked)
 
@@ -214,7 +216,7 @@ class Session:
             self._moving = False
             void = self._void()
         if void:
-            self._say(f"said too early, and void: {', '.join(void)}; say it again")
+            self.say(f"said too early, and void: {', '.join(void)}; say it again")
 
     def _take_target(self) -> None:
         self.plant.ask_to_stop("")  # of an earlier run; a start has a look of its own at what was said
@@ -223,7 +225,7 @@ class Session:
         if view.fault:
             raise RobotError(view.fault)
         self.target, self._target_name = replace(view, age=0.0), f"the view of {time.strftime('%H:%M:%S')}"
-        self._say("this view is the target")
+        self.say("this view is the target")
 
     def _drive(self, asked: _Asked) -> Trajectory:
         """One run, if nothing has voided the start."""
@@ -233,20 +235,20 @@ class Session:
                 raise RobotError("'stop' was said after 'start'")
             self._moving = True
             self.plant.ask_to_stop("")
-        self._say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
+        self.say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
         trajectory = servo(
             *(self.plant, self.controller, self.target, None, self.config, self._settings),
             self._progress,
             self.safety,
         )
-        self._say(f"stands still after {int(trajectory.iterations)} iterations: {trajectory.reason[0]}")
+        self.say(f"stands still after {int(trajectory.iterations)} iterations: {trajectory.reason[0]}")
         self._done(trajectory)
         return trajectory
 
     def _progress(self, iteration: int, moving: int) -> None:
         if iteration % max(1, round(1 / self.plant.dt)) == 0:
             sent = " (not sent)" if self.plant.dry else ""
-            self._say(f"iteration {iteration}: {format_twist(self.plant.asked)}{sent}")
+            self.say(f"iteration {iteration}: {format_twist(self.plant.asked)}{sent}")
 
     def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False) -> None:
         """Take commands from the terminal, a line each, in a thread of its own.
@@ -255,7 +257,10 @@ class Session:
             stream: instead of standard input.
             alone: nobody else gives commands: the session ends with the stream.
         """
-        source = stream or (sys.stdin.buffer if sys.stdin is not None else None)
+        source: io.BufferedIOBase | None = stream
+        if stream is None and sys.stdin is not None:
+            # A file of its own: at the end of the program Python aborts where a thread still reads sys.stdin itself.
+            source = open(os.dup(sys.stdin.fileno()), "rb")  # noqa: SIM115  # the thread reads it for good
 
         def read() -> None:
             while source is not None and (line := source.readline(_LINE)):

@@ -189,7 +189,7 @@ def test_camera_rectifies_and_tells_ages(buses: tuple[DdsBus, DdsBus]) -> None:
             shift = wrong
             time.sleep(0.2)
             with pytest.raises(SiameError, match="set the clocks"):
-                source.latest(time.monotonic() + 100, 1.0)
+                source.latest(time.monotonic() + 100, 0.1)
     finally:
         sending = False
         sender.join()

@@ -65,10 +65,10 @@ def test_the_served_arm_sends_and_obeys_while_twists_come(arm: ArmPlant) -> None
     def running() -> bool:
         nonlocal sent
         now = time.monotonic()
-        if len(moved) < 40 and len(images) > 1:
+        if len(moved) < 25 and len(images) > 1:
             send(m.TwistStamped(m.Header(m.Time(), "camera"), m.Twist(m.Vector3(0.05, 0.0, 0.0), m.Vector3())))
             sent = now
-        return len(moved) < 40 or now < sent + 1.0
+        return len(moved) < 25 or now < sent + 0.6
 
     def note(at: float, applied: torch.Tensor) -> None:
         if images:

@@ -1,4 +1,4 @@
-"""Threads that fail loudly, calls that may block, and text from a network."""
+"""Threads that fail loudly, and calls that may block."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import threading
 import time
 
 import pytest
-import torch
 
-from siame_se3.plants.robots.text import format_twist, printable
 from siame_se3.plants.robots.threads import BlockedError, CallLane, Worker
 
 
@@ -64,15 +62,3 @@ def test_a_call_that_blocks_is_left_behind() -> None:
     free.set()
     with pytest.raises(BlockedError, match="an earlier call has not returned"):
         lane.call(lambda: 1, 5.0)
-
-
-def test_text_from_a_network_cannot_command_a_terminal() -> None:
-    assert printable("\x1b[2J\x1b]0;owned\x07\nsiame: stands still") == "[2J ]0;owned  siame: stands still"
-    assert printable("caf\u00e9 \u202e evil") == "caf\u00e9   evil"
-    long = printable("x" * 10_000_000)
-    assert len(long) < 350
-    assert long.endswith("(10000000 characters)")
-
-
-def test_twists_for_people() -> None:
-    assert format_twist(torch.tensor([0.01, -0.02, 0.0, 0.0, 0.1, 0.0])) == "+1.0 -2.0 +0.0 cm/s, +0.0 +5.7 +0.0 deg/s"

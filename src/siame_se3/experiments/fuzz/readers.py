@@ -54,9 +54,9 @@ def _photo(path: Path) -> None:
 
 
 def _calibration_picture(path: Path) -> None:
-    from siame_se3.commissioning import calibration
+    from siame_se3.commissioning import boards
 
-    calibration.look([path], calibration.Board(kind="charuco"))
+    boards.look([path], boards.Board(kind="charuco"))
 
 
 # Messages: a line of JSON with the fields, then the data
@@ -95,18 +95,18 @@ def _camera_yaml(path: Path) -> None:
 
 
 def _hand_eye(path: Path) -> None:
-    from siame_se3.commissioning import calibration
+    from siame_se3.commissioning.hand_eye_file import hand_eye_from_yaml
 
-    T_tc = calibration.hand_eye_from_yaml(path)
+    T_tc = hand_eye_from_yaml(path)
     _finite(T_tc)
     R = T_tc[:3, :3]
     assert float((R @ R.mT - torch.eye(3, dtype=T_tc.dtype)).abs().max()) < 1e-6, "accepted, and no rotation"
 
 
 def _poses(path: Path) -> None:
-    from siame_se3.commissioning import calibration
+    from siame_se3.commissioning.poses import read_poses
 
-    _finite(*calibration.read_poses(path).values())
+    _finite(read_poses(path).poses())
 
 
 def _starts(path: Path) -> None:
@@ -141,7 +141,9 @@ def _checkpoint(path: Path) -> None:
 
 
 def _state(path: Path) -> None:
-    _trainer().load(path)
+    from siame_se3.training import state
+
+    state.load(_trainer(), path)
 
 
 @functools.cache

@@ -102,11 +102,11 @@ def camera_yamls(folder: Path) -> list[bytes]:
 
 def hand_eye_yamls(folder: Path) -> list[bytes]:
     """The camera in the tool."""
-    from siame_se3.commissioning import calibration
+    from siame_se3.commissioning.hand_eye_file import hand_eye_to_yaml
     from siame_se3.geometry import lie
 
     T_tc = lie.pose_from_vector(torch.tensor([0.03, 0.0, 0.08, 0.1, -0.2, 1.5], dtype=torch.float64))
-    return [_written(folder, lambda path: calibration.hand_eye_to_yaml(T_tc, path))]
+    return [_written(folder, lambda path: hand_eye_to_yaml(T_tc, path))]
 
 
 def runs_csvs(folder: Path) -> list[bytes]:
@@ -157,7 +157,8 @@ def trainer() -> Any:
     from siame_se3.scenes.planar import Scene
     from siame_se3.scenes.poses import Workspace
     from siame_se3.training.batches import BatchSource, DataConfig
-    from siame_se3.training.trainer import TrainConfig, Trainer
+    from siame_se3.training.recipe import TrainConfig
+    from siame_se3.training.trainer import Trainer
 
     texture = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0))
     camera = Camera.from_focal(300, 224).resized(32)
@@ -170,12 +171,14 @@ def trainer() -> Any:
 
 def states(folder: Path) -> list[bytes]:
     """Of a training after its first step."""
-    return [archives.ordered(_written(folder, trainer().save))]
+    from siame_se3.training import state
+
+    return [archives.ordered(_written(folder, functools.partial(state.save, trainer())))]
 
 
 def options() -> dict[str, type]:
     """The settings' classes by name."""
-    from siame_se3.commissioning.calibration import Board
+    from siame_se3.commissioning.boards import Board
     from siame_se3.networks.losses import LossConfig
     from siame_se3.plants.arm import ArmConfig
     from siame_se3.plants.mismatch import Mismatch
@@ -184,7 +187,7 @@ def options() -> dict[str, type]:
     from siame_se3.servo.config import ServoConfig
     from siame_se3.servo.safety import Safety
     from siame_se3.training.batches import DataConfig
-    from siame_se3.training.trainer import TrainConfig
+    from siame_se3.training.recipe import TrainConfig
 
     kinds = (
         Board,

@@ -41,7 +41,7 @@ class Bus(Protocol):
         """What sends a message."""
 
     def fault(self) -> str:
-        """What went wrong in receiving since the last time that this was asked; '' for nothing. A dead thread is told each time."""
+        """What went wrong in receiving since the last time that this was asked; '' for nothing. A dead thread is named each time."""
 
     def close(self) -> None:
         """Leave."""
@@ -66,7 +66,7 @@ class CallbackFaults:
         def call(message: Any) -> None:
             try:
                 heard(message)
-            except Exception as error:  # of any kind: it is kept, and told as a fault that stops the robot
+            except Exception as error:  # of any kind: it is kept as a fault that stops the robot
                 self.keep(topic, error)
 
         return call

@@ -25,7 +25,7 @@ class RclpyBus:
         self._rclpy = rclpy
         self._owns = not rclpy.ok()
         if self._owns:
-            # Signals are ours: rclpy's handler would close the node before the robot could be told to stop.
+            # Signals are ours: rclpy's handler would close the node before the robot could be stopped.
             signals = importlib.import_module("rclpy.signals")
             rclpy.init(domain_id=domain, signal_handler_options=signals.SignalHandlerOptions.NO)
         self._node = rclpy.create_node(name)

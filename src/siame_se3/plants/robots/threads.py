@@ -139,6 +139,8 @@ class CallLane:
         return call.result
 
     def close(self) -> None:
-        """No further call; the thread ends after the present one."""
-        self.abandoned = True
+        """No further call; waits for the thread's end, if no call was left behind."""
         self._calls.put(None)
+        if not self.abandoned:
+            self._worker.join(1)
+        self.abandoned = True
