@@ -12,8 +12,9 @@ from torch import Tensor
 
 from boards_helpers import T_TC, noisy, tool_poses, views
 from siame_se3.commissioning.boards import Board
-from siame_se3.commissioning.hand_eye import calibrate_hand_eye, solve
+from siame_se3.commissioning.hand_eye import calibrate_hand_eye
 from siame_se3.commissioning.hand_eye_data import poses_of
+from siame_se3.commissioning.hand_eye_solver import solve
 from siame_se3.commissioning.poses import PoseTable
 from siame_se3.commissioning.slips import resolve_turns
 from siame_se3.errors import InputError

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from siame_se3 import cli
 from siame_se3.commissioning.session import MOST, Session, target_from
-from siame_se3.errors import CameraError, RobotError, SiameError
+from siame_se3.errors import InputError, RobotError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_image
 from siame_se3.laws.matched import MatchedPoints
-from siame_se3.laws.types import View
+from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.plants.robots.interfaces import Frame, RobotState
 from siame_se3.plants.robots.live import LivePlant
 from siame_se3.plants.robots.signals import Interrupted
@@ -92,17 +92,14 @@ class Steady:
 
     needs = frozenset({"image"})
 
-    def aim(self, target: View) -> Steady:
-        return self
+    def aim(self, target: View) -> tuple[Law, State]:
+        return self.law, State()
 
-    def __call__(self, view: View) -> Tensor:
-        assert view.image is not None
-        v = torch.zeros(len(view.image), 6, dtype=torch.float64)
+    @staticmethod
+    def law(view: View, state: State) -> tuple[Output, State]:
+        v = torch.zeros(*view.batch, 6, dtype=torch.float64)
         v[:, 0] = 0.01
-        return v
-
-    def __getitem__(self, index: Any) -> Steady:
-        return self
+        return Output.of(v), state
 
 
 class Running:
@@ -299,9 +296,9 @@ def test_a_stop_said_while_the_law_is_made_ready_counts(begun: Callable[..., Run
     class Slow(Steady):
         stop: Callable[[], None] = staticmethod(lambda: None)
 
-        def aim(self, target: View) -> Slow:
+        def aim(self, target: View) -> tuple[Law, State]:
             self.stop()
-            return self
+            return super().aim(target)
 
     law = Slow()
     running = begun(robot, law=law)
@@ -491,7 +488,7 @@ def test_targets_from_pictures(tmp_path: Path) -> None:
         ("bad.png", "not an image"),
         ("no.png", "no such file"),
     ):
-        with pytest.raises(CameraError, match=words):
+        with pytest.raises(InputError, match=words):
             target_from(tmp_path / name, plant)
     plant.close()
 
@@ -518,7 +515,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
             "--eye is called --camera-source now",
         ),
         (["--hard-limits.speed", "nan"], "hard limit of speed: nan"),
-        (["--safety.reach", "-1"], "--safety.reach is -1.0"),
+        (["--safety.reach", "-1"], "(--safety.reach)"),
     ],
 )
 def test_bad_options_are_one_line(
@@ -572,14 +569,9 @@ def test_command_on_a_video_and_no_robot(
     assert bool(trajectory.T_wc.isnan().all()), "no pose is known"
     assert not bool(trajectory.applied.any())
     # The same, settled at once by a loose stop rule; and stopped by safety, as the images are too old.
-    for more, status in ((["--settle-v", "9", "--settle-w", "9"], None), (["--safety.max-age", "1e-9"], 1)):
-        if status is None:
-            command(
-                monkeypatch, "live", *options, *runs[:-4], "--max-iterations", "40", *more, "--safety.max-age", "60"
-            )
-            assert "settled" in capsys.readouterr().out
-        else:
-            with pytest.raises(SystemExit) as ended:
-                command(monkeypatch, "live", *options, *runs, *more)
-            assert ended.value.code == status
-            assert "stale image" in capsys.readouterr().out
+    loose = ["--max-iterations", "40", "--settle-v", "9", "--settle-w", "9", "--safety.max-age", "60"]
+    for more, status, words in ((loose, 0, "settled"), ([*runs[-4:], "--safety.max-age", "1e-9"], 1, "stale image")):
+        with pytest.raises(SystemExit) as ended:
+            command(monkeypatch, "live", *options, *runs[:-4], *more)
+        assert ended.value.code == status
+        assert words in capsys.readouterr().out

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from siame_se3.commissioning import boards
 from siame_se3.commissioning.boards import Board
-from siame_se3.commissioning.hand_eye import FEWEST, HandEye, calibrate_hand_eye, check_motion
+from siame_se3.commissioning.hand_eye import calibrate_hand_eye
+from siame_se3.commissioning.hand_eye_solver import FEWEST, HandEye, check_motion
 from siame_se3.commissioning.poses import PoseTable, read_poses
 from siame_se3.commissioning.slips import explained, resolve_turns
 from siame_se3.errors import InputError

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.commissioning.boards import Board
-from siame_se3.commissioning.hand_eye import (
+from siame_se3.commissioning.hand_eye_file import MOST_TURN
+from siame_se3.commissioning.hand_eye_solver import (
     FEWEST,
     HandEye,
     board_places,
@@ -20,7 +21,6 @@ from siame_se3.commissioning.hand_eye import (
     spread_of,
     true_scale,
 )
-from siame_se3.commissioning.hand_eye_file import MOST_TURN
 from siame_se3.commissioning.poses import MOST_REACH
 from siame_se3.errors import InputError
 from siame_se3.geometry import lie

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NoReturn, get_args
+from typing import Literal, get_args
 
-from siame_se3.errors import ModelError
 from siame_se3.geometry.camera import Camera
+from siame_se3.images.luma import LUMA
+from siame_se3.networks.checks import is_whole, number, numbers, ordered, part, refuse, whole
 
 PoolingName = Literal["average", "spatial", "homography", "descriptors"]
 FusionName = Literal["geometric", "matching", "difference", "concatenation", "relative", "absolute"]
@@ -28,7 +29,7 @@ class InputConfig:
         contrast_cells: with local contrast, cells along a neighbourhood's side from which its mean is taken.
     """
 
-    luma: tuple[float, float, float] = (0.299, 0.587, 0.114)
+    luma: tuple[float, float, float] = LUMA
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     contrast_floor: float = 0.02
@@ -36,11 +37,11 @@ class InputConfig:
 
     def __post_init__(self) -> None:
         for name in ("luma", "mean", "std"):
-            _numbers(self, "network.input", name, 3, 1e-6 if name == "std" else 0.0, 1.0)
-        _number(self, "network.input", "contrast_floor", 1e-6, 1.0)
-        _whole(self, "network.input", "contrast_cells", 1, 99)
+            numbers(self, "network.input", name, 3, 1e-6 if name == "std" else 0.0, 1.0)
+        number(self, "network.input", "contrast_floor", 1e-6, 1.0)
+        whole(self, "network.input", "contrast_cells", 1, 99)
         if self.contrast_cells % 2 == 0:
-            _refuse(self, "network.input", "contrast_cells", "an odd number, so that there is one in the middle")
+            refuse(self, "network.input", "contrast_cells", "an odd number, so that there is one in the middle")
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,11 @@ class FitConfig:
     units: Range = (2.0, 10.0)
 
     def __post_init__(self) -> None:
-        _whole(self, "fit of homographies", "rounds", 0, 100)
+        whole(self, "fit of homographies", "rounds", 0, 100)
         for name in ("kernel", "prior"):
-            _number(self, "fit of homographies", name, 1e-6, 1e6)
+            number(self, "fit of homographies", name, 1e-6, 1e6)
         for name in ("stiffness", "units"):
-            _numbers(self, "fit of homographies", name, 2, 1e-6, 1e6)
+            numbers(self, "fit of homographies", name, 2, 1e-6, 1e6)
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ class HomographyConfig:
     fit: FitConfig = field(default_factory=FitConfig)
 
     def __post_init__(self) -> None:
-        _whole(self, "network.homography", "hidden", 1, LARGEST_LAYER)
-        _range(self, "network.homography", "log_scale", -20.0, 20.0)
-        _part(self, "network.homography", "fit", FitConfig)
+        whole(self, "network.homography", "hidden", 1, LARGEST_LAYER)
+        ordered(self, "network.homography", "log_scale", -20.0, 20.0)
+        part(self, "network.homography", "fit", FitConfig)
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,12 @@ class MatchingConfig:
     fit: FitConfig = field(default_factory=lambda: FitConfig(prior=1.0, stiffness=(1.0, 10.0)))
 
     def __post_init__(self) -> None:
-        _whole(self, "network.matching", "hidden", 1, LARGEST_LAYER)
-        _number(self, "network.matching", "sharpness", -20.0, 20.0)
-        _number(self, "network.matching", "sharpness_rate", 1e-3, 1e3)
-        _number(self, "network.matching", "step", 0.0, 10.0)
-        _range(self, "network.matching", "log_scale", -20.0, 20.0)
-        _part(self, "network.matching", "fit", FitConfig)
+        whole(self, "network.matching", "hidden", 1, LARGEST_LAYER)
+        number(self, "network.matching", "sharpness", -20.0, 20.0)
+        number(self, "network.matching", "sharpness_rate", 1e-3, 1e3)
+        number(self, "network.matching", "step", 0.0, 10.0)
+        ordered(self, "network.matching", "log_scale", -20.0, 20.0)
+        part(self, "network.matching", "fit", FitConfig)
 
 
 @dataclass(frozen=True)
@@ -182,24 +183,24 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str) or ":" in self.backbone:
-            _refuse(self, "network", "backbone", "the name of a timm model ('timm.list_models()' has them)")
-        _whole(self, "network", "image_size", 1, LARGEST_IMAGE)
+            refuse(self, "network", "backbone", "the name of a timm model ('timm.list_models()' has them)")
+        whole(self, "network", "image_size", 1, LARGEST_IMAGE)
         for name in ("stride", "squeeze", "embedding"):
-            _whole(self, "network", name, 1, LARGEST_LAYER)
+            whole(self, "network", name, 1, LARGEST_LAYER)
         for name, choices in (("pooling", PoolingName), ("fusion", FusionName), ("output", OutputName)):
             if getattr(self, name) not in get_args(choices):
-                _refuse(self, "network", name, " or ".join(get_args(choices)))
+                refuse(self, "network", name, " or ".join(get_args(choices)))
         for name in ("colour", "zero_at_goal", "pretrained"):
             if not isinstance(getattr(self, name), bool):
-                _refuse(self, "network", name, "true or false")
-        if not isinstance(self.head, tuple) or not all(_is_whole(n, 1, LARGEST_LAYER) for n in self.head):
-            _refuse(self, "network", "head", f"whole numbers from 1 to {LARGEST_LAYER}")
-        _number(self, "network", "local_contrast", 0.0, 1.0)
-        _numbers(self, "network", "rays", 4, -1e3, 1e3)
-        _number(self, "network", "half_width", 1e-6, 1e6)
-        _numbers(self, "network", "output_scale", 6, 1e-9, 1e4)
+                refuse(self, "network", name, "true or false")
+        if not isinstance(self.head, tuple) or not all(is_whole(n, 1, LARGEST_LAYER) for n in self.head):
+            refuse(self, "network", "head", f"whole numbers from 1 to {LARGEST_LAYER}")
+        number(self, "network", "local_contrast", 0.0, 1.0)
+        numbers(self, "network", "rays", 4, -1e3, 1e3)
+        number(self, "network", "half_width", 1e-6, 1e6)
+        numbers(self, "network", "output_scale", 6, 1e-9, 1e4)
         for name, kind in (("input", InputConfig), ("homography", HomographyConfig), ("matching", MatchingConfig)):
-            _part(self, "network", name, kind)
+            part(self, "network", name, kind)
         from siame_se3.networks.fusion import FUSIONS
         from siame_se3.networks.pooling import POOLINGS
 
@@ -258,43 +259,3 @@ class NetworkConfig:
             output_scale=(1.0,) * 6,
             pretrained=True,
         )
-
-
-def _refuse(config: Any, where: str, name: str, wanted: str) -> NoReturn:
-    settings = (f"{where}.{name}",) if where.startswith("network") else ()
-    raise ModelError(f"{where}: {name} is {getattr(config, name)!r}; give {wanted}", *settings)
-
-
-def _is_whole(value: Any, least: int, largest: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= largest
-
-
-def _is_number(value: Any, least: float, largest: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= largest
-
-
-def _whole(config: Any, where: str, name: str, least: int, largest: int) -> None:
-    if not _is_whole(getattr(config, name), least, largest):
-        _refuse(config, where, name, f"a whole number from {least} to {largest}")
-
-
-def _number(config: Any, where: str, name: str, least: float, largest: float) -> None:
-    if not _is_number(getattr(config, name), least, largest):
-        _refuse(config, where, name, f"a number from {least:g} to {largest:g}")
-
-
-def _numbers(config: Any, where: str, name: str, count: int, least: float, largest: float) -> None:
-    values = getattr(config, name)
-    if not isinstance(values, tuple) or len(values) != count or not all(_is_number(x, least, largest) for x in values):
-        _refuse(config, where, name, f"{count} numbers from {least:g} to {largest:g}")
-
-
-def _range(config: Any, where: str, name: str, least: float, largest: float) -> None:
-    _numbers(config, where, name, 2, least, largest)
-    if getattr(config, name)[0] > getattr(config, name)[1]:
-        _refuse(config, where, name, "the least first")
-
-
-def _part(config: Any, where: str, name: str, kind: type) -> None:
-    if not isinstance(getattr(config, name), kind):
-        _refuse(config, where, name, f"a {kind.__name__}")

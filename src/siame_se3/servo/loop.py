@@ -191,7 +191,7 @@ class _Stop:
     def _known(self, error: BaseException | None) -> bool:
         """Whether the error is one that ends a guarded run in order."""
         if isinstance(error, KeyboardInterrupt):
-            self.halt = Halt("Ctrl-C", False)
+            self.halt = Halt(str(error) or "Ctrl-C", False)
         elif isinstance(error, OSError):
             self.halt = Halt(f"plant lost: {error}", True)
         elif isinstance(error, SiameError):

@@ -15,7 +15,7 @@ from torch import Tensor
 from siame_se3.errors import InputError, RobotError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
-from siame_se3.laws.types import View
+from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.plants.robots.checks import HardLimits, pose_fault
 from siame_se3.plants.robots.gate import Gate
 from siame_se3.plants.robots.interfaces import WATCHDOG, Frame, RobotState
@@ -363,17 +363,14 @@ class Busy:
     def __init__(self, stopped: Callable[[], None]) -> None:
         self.stopped, self.calls = stopped, 0
 
-    def aim(self, target: View) -> Busy:
-        return self
+    def aim(self, target: View) -> tuple[Law, State]:
+        return self.law, State()
 
-    def __call__(self, view: View) -> Tensor:
+    def law(self, view: View, state: State) -> tuple[Output, State]:
         self.calls += 1
         if self.calls == 5:
             self.stopped()
-        return torch.tensor([[0.02, 0, 0, 0, 0, 0]], dtype=torch.float64)
-
-    def __getitem__(self, index: Any) -> Busy:
-        return self
+        return Output.of(torch.tensor([[0.02, 0, 0, 0, 0, 0]], dtype=torch.float64)), state
 
 
 def test_stop_comes_at_once_while_the_law_computes() -> None:

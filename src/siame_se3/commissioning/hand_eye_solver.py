@@ -1,0 +1,196 @@
+"""Where the camera sits in the tool, from the tool's poses and those of a board that lies still; with how well that is known.
+
+T_bt T_tc T_co = T_bo, the same for each picture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import InputError
+from siame_se3.geometry import lie
+
+FEWEST = 5  # pictures
+_LEAST_TURN = 0.15  # the second singular value of the tool's turns [rad]
+_HALF_TURN = 3.0  # beyond this the axis of a measured turn may have either sign [rad]
+_POSE_NOISE = 0.002  # a robot's error of position [m]
+_BOARD_NOISE = 0.015  # of the board's position, over its distance
+_TURN_NOISE = math.radians(1.5)
+_OTHER_SCALE = 0.025  # the board's size wrong by less may be the intrinsics'; it is reported
+_SCALE_FALLS = 0.6  # with the board's true size the spread falls to this share and less
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much the board's place in the base differs from picture to picture: root mean squares.
+
+    Attributes:
+        t, r: [m], [rad].
+        most_t, most_r: what noise of the robot and of the board's poses explains.
+    """
+
+    t: float
+    r: float
+    most_t: float
+    most_r: float = _TURN_NOISE
+
+    @property
+    def explained(self) -> bool:
+        """Whether noise explains it."""
+        return self.t <= self.most_t and self.r <= self.most_r
+
+    @property
+    def size(self) -> float:
+        """1 where it just is explained by noise."""
+        return max(self.t / self.most_t, self.r / self.most_r)
+
+    def __str__(self) -> str:
+        return f"{1000 * self.t:.1f} mm, {math.degrees(self.r):.2f} deg"
+
+
+@dataclass(frozen=True)
+class HandEye:
+    """The camera in the tool's frame, and what it rests on.
+
+    Attributes:
+        T_tc: the camera (optical frame) in the tool's frame.
+        spread: of the board's place.
+        std_t, std_r: standard deviations of T_tc's translation [m] and rotation [rad], about the camera's axes.
+        residuals: of each picture, how far the board is from its mean place (n, 2): [m], [rad].
+        influence: how far T_tc moves without each picture (n, 2): [m], [rad].
+        scale: the factor on the board's lengths that would fit best; 1 where square and intrinsics are right.
+    """
+
+    T_tc: Float[Tensor, "4 4"]
+    spread: Spread
+    std_t: tuple[float, float, float]
+    std_r: tuple[float, float, float]
+    residuals: Float[Tensor, "n 2"]
+    influence: Float[Tensor, "n 2"]
+    scale: float
+
+    def line(self) -> str:
+        """The transform in words."""
+        p = lie.vector_from_pose(self.T_tc).tolist()
+        mm, deg = (
+            ", ".join(x) for x in ([f"{1000 * v:.1f}" for v in p[:3]], [f"{math.degrees(v):.2f}" for v in p[3:]])
+        )
+        return f"{mm} mm; rotation vector {deg} deg"
+
+
+def solve(
+    T_bt: Float[Tensor, "*B n 4 4"], T_co: Float[Tensor, "*B n 4 4"], any_scale: bool = False
+) -> tuple[Float[Tensor, "*B 4 4"], Float[Tensor, "*B"]]:
+    """T_tc (after Park and Martin 1994), batched, without any check.
+
+    For each pair of pictures A X = X B, with A the tool's and B the camera's motion: first R (log R_A = R log R_B), then t.
+
+    Args:
+        T_bt, T_co: the tool in the base's frame, the board in the camera's.
+        any_scale: lengths of T_co are in an unknown unit.
+
+    Returns:
+        T_tc, and that unit [m] (1 where it is known).
+    """
+    n = T_bt.shape[-3]
+    i, j = torch.tril_indices(n, n, -1)
+    A = lie.inverse(T_bt[..., i, :, :]) @ T_bt[..., j, :, :]
+    B = T_co[..., i, :, :] @ lie.inverse(T_co[..., j, :, :])
+    a, b = lie.so3_log(A[..., :3, :3]), lie.so3_log(B[..., :3, :3])
+    sure = ((a.norm(dim=-1) < _HALF_TURN) & (b.norm(dim=-1) < _HALF_TURN))[..., None]
+    U, _, Vh = torch.linalg.svd((a * sure).mT @ b)
+    flip = torch.linalg.det(U @ Vh)
+    U = torch.cat((U[..., :2], U[..., 2:] * flip[..., None, None]), -1)
+    R = U @ Vh
+    turned = torch.einsum("...ij,...pj->...pi", R, B[..., :3, 3])
+    left = (A[..., :3, :3] - torch.eye(3, dtype=A.dtype)).flatten(-3, -2)
+    right = -A[..., :3, 3].flatten(-2)[..., None]
+    if not any_scale:
+        t = torch.linalg.pinv(left) @ (right + turned.flatten(-2)[..., None])
+        return lie.pose(R, t[..., 0]), torch.ones(t.shape[:-2], dtype=A.dtype)
+    x = (torch.linalg.pinv(torch.cat((left, -turned.flatten(-2)[..., None]), -1)) @ right)[..., 0]
+    return lie.pose(R, x[..., :3]), x[..., 3]
+
+
+def board_places(
+    T_bt: Float[Tensor, "*B n 4 4"], T_tc: Float[Tensor, "*B 4 4"], T_co: Float[Tensor, "*B n 4 4"]
+) -> tuple[Float[Tensor, "*B n 3"], Float[Tensor, "*B n 3"]]:
+    """Of each picture, the board's place in the base less the mean one: translation [m], rotation vector [rad]."""
+    T_bo = T_bt @ T_tc[..., None, :, :] @ T_co
+    apart = lie.so3_log(T_bo[..., :1, :3, :3].mT @ T_bo[..., :3, :3])
+    t = T_bo[..., :3, 3]
+    return t - t.mean(-2, keepdim=True), apart - apart.mean(-2, keepdim=True)
+
+
+def spread_of(
+    T_bt: Float[Tensor, "n 4 4"], T_tc: Float[Tensor, "4 4"], T_co: Float[Tensor, "n 4 4"], scale: float = 1.0
+) -> Spread:
+    """The board's spread, and what noise explains of it; lengths of T_co are in units of `scale` [m]."""
+    T_co = scaled(T_co, scale)
+    t, r = (float(x.square().sum(-1).mean().sqrt()) for x in board_places(T_bt, T_tc, T_co))
+    return Spread(t, r, _POSE_NOISE + _BOARD_NOISE * float(T_co[:, :3, 3].norm(dim=1).mean()))
+
+
+def scaled(T: Float[Tensor, "*B 4 4"], scale: float) -> Float[Tensor, "*B 4 4"]:
+    """A pose whose lengths are in units of `scale`."""
+    return lie.pose(T[..., :3, :3], T[..., :3, 3] * scale)
+
+
+def true_scale(
+    T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"], before: float
+) -> tuple[float, Spread] | None:
+    """The unit of the board's lengths with which the spread [m] falls clearly, and that spread; None where the metre is right."""
+    T_tc, scale = solve(T_bt, T_co, any_scale=True)
+    unit = float(scale)
+    if not 1e-6 < unit < 1e6 or abs(unit - 1) < _OTHER_SCALE:
+        return None
+    spread = spread_of(T_bt, T_tc, T_co, unit)
+    return (unit, spread) if spread.explained and spread.t < _SCALE_FALLS * before else None
+
+
+def check_motion(T_bt: Float[Tensor, "n 4 4"]) -> None:
+    """Refuse too few poses, or turns that do not determine the transform.
+
+    Raises:
+        InputError: fewer than five poses, or turns about less than two axes.
+    """
+    if len(T_bt) < FEWEST:
+        raise InputError(f"hand-eye: {len(T_bt)} pictures with poses; {FEWEST} are needed, 15 are good")
+    turns = lie.so3_log((lie.inverse(T_bt[:1]) @ T_bt[1:])[:, :3, :3])
+    if float(torch.linalg.svdvals(turns)[1]) < _LEAST_TURN:
+        raise InputError(
+            "hand-eye: the tool turned about one axis only, or hardly; turn it by 20 deg and more about two"
+        )
+
+
+def estimate(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> HandEye:
+    """T_tc with its uncertainty, from poses that are known to agree; `calibrate_hand_eye` checks that.
+
+    The covariance is that of the normal equations of log(T_bo^-1 T_bt T_tc T_co) by T_tc and T_bo, with the residuals' variance.
+    """
+    n = len(T_bt)
+    T_tc, _ = solve(T_bt, T_co)
+    t, r = board_places(T_bt, T_tc, T_co)
+    J = lie.adjoint(lie.inverse(T_co))  # of the board's place, in its own frame, by a twist of the camera
+    J = J - J.mean(0)  # what T_bo takes up
+    freedom = 3 * n - 6
+    weights = torch.cat([freedom / x.square().sum().clamp(min=1e-24).expand(3) for x in (t, r)])
+    covariance = torch.linalg.pinv((J.mT @ (weights[:, None] * J)).sum(0))
+    std = covariance.diagonal().clamp(min=0).sqrt().tolist()
+    without = torch.stack([torch.cat((torch.arange(k), torch.arange(k + 1, n))) for k in range(n)])
+    others, _ = solve(T_bt[without], T_co[without])
+    influence = torch.stack(lie.error_norms(lie.inverse(T_tc) @ others), -1)
+    return HandEye(
+        T_tc,
+        spread_of(T_bt, T_tc, T_co),
+        (std[0], std[1], std[2]),
+        (std[3], std[4], std[5]),
+        torch.stack((t.norm(dim=1), r.norm(dim=1)), -1),
+        influence,
+        float(solve(T_bt, T_co, any_scale=True)[1]),
+    )
