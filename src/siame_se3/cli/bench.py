@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from siame_se3.cli.options import check_writable
+from siame_se3.cli.options import check_writable, plant_name
 from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, atomically, bundled
 from siame_se3.training.recipe import MINUTES
@@ -67,13 +67,15 @@ class Bench:
     """Where Debian's packages of photos are unpacked, if not installed."""
     bundled_model: bool = False
     """Take the bundled model (an hour's training) as 'siame-se(3)' instead of training it."""
-    plant: Literal["homography", "arm"] = "homography"
-    """Of fig4 and fig5: the homography simulator, or the arm in MuJoCo (pip install 'siame-se3[mujoco]'; written to fig4-arm, fig5-arm)."""
+    plant: Literal["flying", "arm", "homography"] = "flying"
+    """For fig4 and fig5. flying: a free-flying camera; arm: the arm in MuJoCo (pip install 'siame-se3[mujoco]'), written to fig4-arm and
+    fig5-arm. homography is a former name of flying."""
     shard: str = "0/1"
     """k/n: run only the k-th (from 0) of n shares of the rows; with one --out, or their folders put together, the last one to end
     makes the report of all."""
 
     def __call__(self) -> None:
+        plant = plant_name(self.plant)
         chosen = EXPERIMENTS if self.experiment == "all" else (self.experiment.replace("fig2", "table1"),)
         self._check(chosen)
         shard = self._shard()
@@ -85,8 +87,8 @@ class Bench:
             if name in RUNS:
                 text = self._cells(setup, name, scenes if name == "fig3" else (), shard, command)
             elif shard[0] == 0:
-                where = f"{name}-{self.plant}" if name.startswith("fig") and self.plant != "homography" else name
-                text = self._single(setup, name, command)
+                where = f"{name}-{plant}" if name.startswith("fig") and plant != "flying" else name
+                text = self._single(setup, name, command, plant)
             if text is not None:
                 print(text)
                 print(f"report: {self.out / where / 'report.md'}")
@@ -136,12 +138,12 @@ class Bench:
         text: str = room.page(setup, wanted, command)
         return text
 
-    def _single(self, setup: Setup, name: str, command: str) -> str:
+    def _single(self, setup: Setup, name: str, command: str, plant: str) -> str:
         """Run an experiment that is not made of cells."""
         from siame_se3.experiments import robot, training
 
         if name in robot.RUNS:
-            return robot.run(setup, name, command, self.plant)
+            return robot.run(setup, name, command, plant)
         return training.run(setup, self.runs or (24 if self.quick else 192), 2 if self.quick else 10, command)
 
     def _scenes(self) -> tuple[tuple[int, ...], int]:

@@ -1,4 +1,4 @@
-"""Fig. 4 and Fig. 5: the paper's two robot runs, one start each, in the homography simulator or on the arm in MuJoCo, with highlights on the
+"""Fig. 4 and Fig. 5: the paper's two robot runs, one start each, with free-flying cameras or on the arm in MuJoCo, with highlights on the
 print."""
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Driven:
     pictures: list[Tensor]
 
 
-def drive(setup: Setup, run: RobotRun, kind: str = "homography") -> Driven:
+def drive(setup: Setup, run: RobotRun, kind: str = "flying") -> Driven:
     """The run. On the arm it always ends with photometric servoing, and all parts are within `Safety`'s limits of twists."""
     model = obtain(setup, run.network)
     T_wd = reference_pose(run.distance)[None]
@@ -164,9 +164,9 @@ def _errors(trajectory: Trajectory) -> Tensor:
     return torch.cat((100 * p[:, :3], torch.rad2deg(p[:, 3:])), 1)
 
 
-def run(setup: Setup, name: str, command: str, kind: str = "homography") -> str:
+def run(setup: Setup, name: str, command: str, kind: str = "flying") -> str:
     """Drive, and write NAME.csv, the figure and the report page (in NAME-arm for the arm); the page's text."""
-    spec, folder = RUNS[name], setup.folder / (name if kind == "homography" else f"{name}-{kind}")
+    spec, folder = RUNS[name], setup.folder / (name if kind == "flying" else f"{name}-{kind}")
     obtain(setup, spec.network)
     began = time.perf_counter()
     driven = drive(setup, spec, kind)
@@ -197,7 +197,7 @@ def run(setup: Setup, name: str, command: str, kind: str = "homography") -> str:
     ]
     origin = (
         f"`{command}`; {hardware()}; seed {setup.seed}; {seconds:.0f} s, the network not counted {training_note(setup)}; "
-        f"{time.strftime('%Y-%m-%d')}. {'Homography simulator' if kind == 'homography' else 'Arm in MuJoCo'}, two lamps' highlights of "
+        f"{time.strftime('%Y-%m-%d')}. {'Free-flying cameras' if kind == 'flying' else 'Arm in MuJoCo'}, two lamps' highlights of "
         f"{100 * GLOSS:g} % of the range on the print, lambda {GAIN * 0.04:g} an iteration."
     )
     text = "\n".join(f"- {line}" for line in lines)
