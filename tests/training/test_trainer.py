@@ -92,8 +92,8 @@ def test_result_is_the_average(tmp_path: Path) -> None:
     state = state_of(averaged, tmp_path)
     result = averaged.result().state_dict()
     assert all(torch.equal(result[k], state[f"average.{k}"]) for k in result)
-    result = last.result().state_dict()
-    assert all(torch.equal(result[k], state_of(last, tmp_path)[f"network.{k}"]) for k in result)
+    result, state = last.result().state_dict(), state_of(last, tmp_path)
+    assert all(torch.equal(result[k], state[f"network.{k}"]) for k in result)
     assert not torch.equal(result["head.0.weight"], averaged.result().state_dict()["head.0.weight"])
 
 

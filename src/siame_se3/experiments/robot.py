@@ -32,6 +32,7 @@ from siame_se3.servo.trajectory import Trajectory
 
 GAIN = 2.5  # the paper's lambda of 0.1 an iteration, at 25 frames a second
 ITERATIONS = 500
+FINE = {"homography": 100, "arm": 150}  # iterations of photometric servoing after the network
 GLOSS = 0.5
 LIMITS = Safety(max_twist=(0.25,) * 3 + (1.0,) * 3, max_change=(1.0,) * 3 + (4.0,) * 3, reach=1.0)  # of the arm
 
@@ -126,7 +127,7 @@ def drive(setup: Setup, run: RobotRun, kind: str = "flying") -> Driven:
     plant = _plant(setup, run, kind)
     target = plant.look(T_wd)
     never = ServoConfig(gain=GAIN, max_iterations=ITERATIONS, settle_v=1e-12, settle_w=1e-12)
-    fine = replace(never, gain=5.0 if kind == "arm" else 10.0, max_iterations=150 if kind == "arm" else 100)
+    fine = replace(never, gain=5.0 if kind == "arm" else 10.0, max_iterations=FINE[kind])
     safety = LIMITS if kind == "arm" else None
 
     def follow(controller: Controller, T: Tensor | None, config: ServoConfig) -> tuple[Trajectory, list[Tensor]]:
