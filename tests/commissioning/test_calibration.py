@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -136,9 +135,10 @@ def test_poses_of_the_board_need_no_pictures(tmp_path: Path) -> None:
         hand_eye_of_boards(tmp_path)
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["siame", *words])
-    cli.main()
+def command(*words: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([*words])
+    assert end.value.code == 0
 
 
 def board_words(board: Board) -> list[str]:
@@ -146,13 +146,11 @@ def board_words(board: Board) -> list[str]:
     return [*words, "--board.square", str(board.square), "--board.marker", str(board.marker)]
 
 
-def test_commands(
-    few: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands(few: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     board, folder, _ = few
     words = board_words(board)
     camera, hand_eye = tmp_path / "camera.yaml", tmp_path / "hand-eye.yaml"
-    command(monkeypatch, "calibrate", "camera", "--pictures", str(folder), "--out", str(camera), *words)
+    command("calibrate", "camera", "--pictures", str(folder), "--out", str(camera), *words)
     said = capsys.readouterr().out
     assert "none.png: board not found" in said
     assert "00.png: " in said
@@ -161,17 +159,17 @@ def test_commands(
     assert Camera.from_yaml(camera).fx == pytest.approx(520, rel=0.02 if board.kind == "checkerboard" else 0.04)
     TRUE.to_yaml(camera)
     options = ["--pictures", str(folder), "--camera", str(camera), "--poses", str(folder / "poses.csv")]
-    command(monkeypatch, "calibrate", "hand-eye", *options, "--out", str(hand_eye), *words)
+    command("calibrate", "hand-eye", *options, "--out", str(hand_eye), *words)
     said = capsys.readouterr().out
     assert "the board's place differs by" in said
     assert "standard deviation" in said
     assert "without it the camera moves by" in said
     assert float(lie.error_norms(lie.inverse(T_TC) @ hand_eye_from_yaml(hand_eye))[0]) < 0.004
-    command(monkeypatch, "calibrate", "board", "--out", str(tmp_path / "b.png"), *words)
+    command("calibrate", "board", "--out", str(tmp_path / "b.png"), *words)
     picture = cv2.imread(str(tmp_path / "b.png"), cv2.IMREAD_GRAYSCALE)
     assert board.find(picture) is not None
     with pytest.raises(SystemExit):
-        command(monkeypatch, "calibrate", "hand-eye", "--pictures", str(folder))
+        cli.main(["calibrate", "hand-eye", "--pictures", str(folder)])
     assert "give --camera camera.yaml and --poses" in capsys.readouterr().err
 
 
@@ -195,7 +193,7 @@ def test_a_contradiction_ends_with_status_2_and_no_file(
     options = ["--pictures", str(folder), "--camera", str(tmp_path / "camera.yaml")]
     options += ["--poses", str(tmp_path / "poses.csv"), "--out", str(tmp_path / "hand-eye.yaml")]
     with pytest.raises(SystemExit) as ended:
-        command(monkeypatch, "calibrate", "hand-eye", *options, *board_words(board))
+        command("calibrate", "hand-eye", *options, *board_words(board))
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "hand-eye.yaml").exists()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from siame_se3.errors import TrainingError
+from siame_se3.errors import InputError, TrainingError
+from siame_se3.files import exclusive
 from siame_se3.networks import checkpoint
 from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.training import driver, state
@@ -176,3 +177,9 @@ def test_an_evaluation_may_end_the_training() -> None:
     fitted = fit(recipe_of(steps=10), [print_of_colours()], callbacks=Callbacks(evaluate=enough, at=(0.1, 0.3, 0.9)))
     assert seen == [1, 3]
     assert fitted.steps == fitted.model.card["steps"] == 3
+
+
+def test_a_second_training_of_the_same_file_is_refused(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "m.safetensors"), pytest.raises(InputError, match="is writing it; wait for that to end"):
+        fit(recipe_of(), [print_of_colours()], tmp_path / "m.safetensors")
+    assert list(tmp_path.iterdir()) == []

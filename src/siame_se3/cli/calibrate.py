@@ -52,10 +52,9 @@ class Calibrate:
         {"camera": self._camera, "hand-eye": self._hand_eye, "board": self._board}[self.what](out)
 
     def _board(self, out: Path) -> None:
-        import cv2
+        from siame_se3.images.encode import write_picture
 
-        if not cv2.imwrite(str(out), self.board.picture()):
-            raise SiameError(f"--out {out}: cannot be written; give a .png")
+        write_picture(out, self.board.picture())
         print(f"{out}: print it at the size that is written on it; measure a square, and give --board.square in metres")
 
     def _camera(self, out: Path) -> None:

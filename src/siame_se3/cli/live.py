@@ -179,11 +179,11 @@ class Arm:
     def __call__(self) -> None:
         import time
 
-        import cv2
         import torch
 
         from siame_se3.geometry import lie
         from siame_se3.images.decode import as_pixels
+        from siame_se3.images.encode import write_picture
         from siame_se3.plants.arm import ArmPlant
         from siame_se3.plants.robots.bus import bus_for
         from siame_se3.plants.robots.served import ArmServer
@@ -198,7 +198,7 @@ class Arm:
             goal = reference_pose(self.distance)
             desired = arm.look(goal[None]).image
             assert desired is not None
-            cv2.imwrite(str(self.target), as_pixels(desired[0])[..., ::-1])
+            write_picture(self.target, as_pixels(desired[0]))
             start = goal @ lie.pose_from_vector(torch.tensor(self.start_from, dtype=torch.float64))
             arm.reset(start[None])
             bus = bus_for(self.bus, self.domain)

@@ -74,7 +74,7 @@ def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> CameraFi
     _accept(seen, errors, rms, std, (fx, fy))
     k = (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
     try:
-        camera = CameraInfo(w, h, k, tuple(float(x) for x in np.ravel(d)), model).camera()
+        camera = Camera.from_info(CameraInfo(w, h, k, tuple(float(x) for x in np.ravel(d)), model))
     except CameraError as error:
         raise CameraError(f"camera calibration: {error}") from None
     return CameraFit(camera, rms, errors, (std[0], std[1], std[2], std[3]), influence)

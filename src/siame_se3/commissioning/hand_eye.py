@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.commissioning.hand_eye_solver import HandEye, check_motion, estimate, true_scale
+from siame_se3.commissioning.hand_eye_solver import HandEye, Spread, check_motion, estimate, true_scale
 from siame_se3.commissioning.slips import explained
 from siame_se3.errors import InputError
 

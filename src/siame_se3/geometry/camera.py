@@ -18,6 +18,7 @@ from torch import Tensor
 
 from siame_se3.errors import CameraError
 from siame_se3.files import atomically
+from siame_se3.geometry.camera_info import CameraInfo, info_from_yaml
 from siame_se3.geometry.crop import square_box
 
 _OPENCV = (4, 5, 8, 12, 14)  # how many coefficients OpenCV takes, whatever the model is called
@@ -82,6 +83,34 @@ class Camera:
         return Camera.from_focal(width / 2 / math.tan(horizontal_fov / 2), width, height)
 
     @staticmethod
+    def from_info(info: CameraInfo, rectified: bool = False) -> Camera:
+        """The camera that takes the images which a CameraInfo describes.
+
+        Args:
+            info: as `camera_info` reads it, from a message or a file.
+            rectified: the images are rectified already (a topic `image_rect`).
+
+        Raises:
+            CameraError: not calibrated, or numbers that contradict each other.
+        """
+        if len(info.k) != 9:
+            raise CameraError(f"camera_matrix has {len(info.k)} values; it needs 9, row by row")
+        if len(info.p) != 12:
+            raise CameraError(f"projection_matrix has {len(info.p)} values; it needs 12, row by row")
+        has_k, has_p = any(info.k), any(info.p)
+        if not has_k and not has_p:
+            raise CameraError("K is zero, the camera is not calibrated; calibrate it, or give its camera_info YAML")
+        if rectified and not has_p and any(info.d):
+            raise CameraError("P is zero: a rectified image needs it; take the raw image, or calibrate the camera")
+        if info.k[6] or info.k[7]:
+            raise CameraError("the last row of K is not 0 0 1; give it row by row")
+        straight = (rectified and has_p) or not has_k
+        fx, cx, fy, cy = (info.p[i] for i in (0, 2, 5, 6)) if straight else (info.k[i] for i in (0, 2, 4, 5))
+        full = Camera(fx, fy, cx, cy, info.width, info.height, () if straight or rectified else info.d, info.model)
+        full._check_centre()
+        return full._part(info)
+
+    @staticmethod
     def from_yaml(path: str | Path, rectified: bool = False) -> Camera:
         """Read a ROS `camera_info` YAML, or what other tools write (see `camera_info.info_from_yaml`).
 
@@ -92,19 +121,20 @@ class Camera:
         Raises:
             CameraError: no such file, or one that is not a calibration that can be used.
         """
-        from siame_se3.geometry.camera_info import info_from_yaml
-
         info = info_from_yaml(Path(path))
         try:
-            return info.camera(rectified)
+            return Camera.from_info(info, rectified)
         except CameraError as error:
             raise CameraError(f"{path}: {error}") from None
+
+    @property
+    def projection(self) -> list[float]:
+        """P, 3 x 4, row by row [px]."""
+        return [self.fx, 0.0, self.cx, 0.0, 0.0, self.fy, self.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
 
     def to_yaml(self, path: str | Path) -> None:
         """Write a ROS `camera_info` YAML that `from_yaml` reads back."""
         import yaml
-
-        from siame_se3.geometry.camera_info import projection
 
         d = list(self.distortion) or [0.0] * 5
         info = {
@@ -115,7 +145,7 @@ class Camera:
             "distortion_model": self.distortion_model,
             "distortion_coefficients": {"rows": 1, "cols": len(d), "data": d},
             "rectification_matrix": {"rows": 3, "cols": 3, "data": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]},
-            "projection_matrix": {"rows": 3, "cols": 4, "data": projection(self)},
+            "projection_matrix": {"rows": 3, "cols": 4, "data": self.projection},
         }
         text = yaml.safe_dump(info, sort_keys=False)
         atomically(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
@@ -179,6 +209,33 @@ class Camera:
         import cv2
 
         return cv2.remap(image, *_rectification(self), interpolation=cv2.INTER_LINEAR)
+
+    def _check_centre(self) -> None:
+        """Refuse a principal point that no camera of this size has; it belongs to another size, or to nothing."""
+        across, down = (self.cx + 0.5) / self.width, (self.cy + 0.5) / self.height  # 0.5 in the middle
+        place = f"the principal point ({self.cx:g}, {self.cy:g}) px of an image of {self.width} x {self.height} px"
+        if min(across, down) > 0:
+            alike = abs(across / down - 1) < 0.06 and abs(across + down - 1) > 0.2
+            if alike or min(across, down) > 0.65 or 0.1 < max(across, down) < 0.35:
+                size = f"{2 * across * self.width:.0f} x {2 * down * self.height:.0f}"
+                raise CameraError(f"{place} is that of about {size} px; give this size's calibration, or the roi")
+        if not (0.05 < across < 0.95 and 0.05 < down < 0.95):
+            raise CameraError(f"{place} is far from its middle; calibrate again, or give the roi that the image is")
+
+    def _part(self, info: CameraInfo) -> Camera:
+        """The region of interest, binned. Pixel centres: u' = (u - left + 0.5) / binning - 0.5."""
+        left, top, width, height = info.roi
+        width, height = width or self.width - left, height or self.height - top
+        if min(left, top) < 0 or min(width, height) < 1 or left + width > self.width or top + height > self.height:
+            raise CameraError(f"a roi of {width} x {height} px at ({left}, {top}) is not inside the sensor; correct it")
+        across, down = (max(1, n) for n in info.binning)
+        if max(across, down) > 32:
+            raise CameraError(f"binning {across} x {down}: more than 32 pixels are one; correct it")
+        part = replace(self, cx=self.cx - left, cy=self.cy - top, width=width, height=height)
+        if (across, down) == (1, 1):
+            return part
+        binned = replace(part, width=width // across * across, height=height // down * down)
+        return binned.resized(width // across, height // down)
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""What a ROS CameraInfo says, as a message or in the files that people have, and the camera that follows from it.
+"""What a ROS CameraInfo says, as a message or in the files that people have (`Camera.from_info` makes the camera of it).
 
 A CameraInfo describes the full sensor (`width`, `height`, `K`, `D` of the raw image, `P` of the rectified one) and which part of it the
 image is (`roi`, in full pixels, then `binning`). A raw image takes K and D; a rectified one takes P and nothing else (image_geometry's rules).
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from siame_se3.errors import CameraError, InputError
 from siame_se3.files import read_yaml
-
-if TYPE_CHECKING:
-    from siame_se3.geometry.camera import Camera
 
 _MODEL_NAMES = {  # how other tools call ROS's models
     "": "plumb_bob", "none": "plumb_bob", "radtan": "plumb_bob", "radial-tangential": "plumb_bob", "pinhole": "plumb_bob",
@@ -47,65 +44,6 @@ class CameraInfo:
     p: tuple[float, ...] = (0.0,) * 12
     binning: tuple[int, int] = (0, 0)
     roi: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    def camera(self, rectified: bool = False) -> Camera:
-        """The camera that takes the images which this describes.
-
-        Args:
-            rectified: the images are rectified already (a topic `image_rect`).
-
-        Raises:
-            CameraError: not calibrated, or numbers that contradict each other.
-        """
-        from siame_se3.geometry.camera import Camera
-
-        if len(self.k) != 9:
-            raise CameraError(f"camera_matrix has {len(self.k)} values; it needs 9, row by row")
-        if len(self.p) != 12:
-            raise CameraError(f"projection_matrix has {len(self.p)} values; it needs 12, row by row")
-        has_k, has_p = any(self.k), any(self.p)
-        if not has_k and not has_p:
-            raise CameraError("K is zero, the camera is not calibrated; calibrate it, or give its camera_info YAML")
-        if rectified and not has_p and any(self.d):
-            raise CameraError("P is zero: a rectified image needs it; take the raw image, or calibrate the camera")
-        if self.k[6] or self.k[7]:
-            raise CameraError("the last row of K is not 0 0 1; give it row by row")
-        straight = (rectified and has_p) or not has_k
-        fx, cx, fy, cy = (self.p[i] for i in (0, 2, 5, 6)) if straight else (self.k[i] for i in (0, 2, 4, 5))
-        full = Camera(fx, fy, cx, cy, self.width, self.height, () if straight or rectified else self.d, self.model)
-        self._check_centre(full)
-        return self._part(full)
-
-    def _check_centre(self, camera: Camera) -> None:
-        """Refuse a principal point that no camera of this size has: it belongs to another size, or to nothing."""
-        across, down = (camera.cx + 0.5) / camera.width, (camera.cy + 0.5) / camera.height  # 0.5 in the middle
-        place = (
-            f"the principal point ({camera.cx:g}, {camera.cy:g}) px of an image of {camera.width} x {camera.height} px"
-        )
-        if min(across, down) > 0:
-            alike = abs(across / down - 1) < 0.06 and abs(across + down - 1) > 0.2
-            if alike or min(across, down) > 0.65 or 0.1 < max(across, down) < 0.35:
-                size = f"{2 * across * camera.width:.0f} x {2 * down * camera.height:.0f}"
-                raise CameraError(f"{place} is that of about {size} px; give this size's calibration, or the roi")
-        if not (0.05 < across < 0.95 and 0.05 < down < 0.95):
-            raise CameraError(f"{place} is far from its middle; calibrate again, or give the roi that the image is")
-
-    def _part(self, camera: Camera) -> Camera:
-        """The region of interest, binned. Pixel centres: u' = (u - left + 0.5) / binning - 0.5."""
-        from dataclasses import replace
-
-        left, top, width, height = self.roi
-        width, height = width or camera.width - left, height or camera.height - top
-        if min(left, top) < 0 or min(width, height) < 1 or left + width > camera.width or top + height > camera.height:
-            raise CameraError(f"a roi of {width} x {height} px at ({left}, {top}) is not inside the sensor; correct it")
-        across, down = (max(1, n) for n in self.binning)
-        if max(across, down) > 32:
-            raise CameraError(f"binning {across} x {down}: more than 32 pixels are one; correct it")
-        part = replace(camera, cx=camera.cx - left, cy=camera.cy - top, width=width, height=height)
-        if (across, down) == (1, 1):
-            return part
-        binned = replace(part, width=width // across * across, height=height // down * down)
-        return binned.resized(width // across, height // down)
 
 
 def is_rectified(topic: str) -> bool:
@@ -292,9 +230,3 @@ def _number(value: Any, name: str) -> float:
 
 def _matrix(fx: float, fy: float, cx: float, cy: float) -> tuple[float, ...]:
     return (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
-
-
-def projection(camera: Camera) -> list[float]:
-    """P of a camera, row by row [px]."""
-    values: Sequence[float] = (camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0)
-    return list(values)

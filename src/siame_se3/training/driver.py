@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from siame_se3.errors import TrainingError
-from siame_se3.files import hardware
+from siame_se3.files import exclusive, hardware
 from siame_se3.networks import checkpoint
 from siame_se3.networks.checkpoint import Model
 from siame_se3.networks.siamese import SiameseNetwork
@@ -100,13 +101,29 @@ def fit(
         given: False where nobody asked for this budget: an interrupted training then goes on with its own.
 
     Raises:
+        InputError: another training is writing to `out`.
         TrainingError: the state beside `out` is damaged, of another training or another budget; the loss is not finite.
     """
-    callbacks = callbacks or Callbacks()
     out = None if out is None else Path(out)
+    with contextlib.ExitStack() as held:
+        if out is not None and world()[0] == 0:  # the first process writes for all
+            held.enter_context(exclusive(out))
+        return _fit(recipe, list(scenes), out, callbacks or Callbacks(), initial, device, given)
+
+
+def _fit(
+    recipe: Recipe,
+    scenes: list[Scene],
+    out: Path | None,
+    callbacks: Callbacks,
+    initial: Mapping[str, Tensor] | None,
+    device: torch.device | str,
+    given: bool,
+) -> Fitted:
+    """See `fit`."""
     place = None if out is None else state.path_of(out)
     source = BatchSource(
-        list(scenes), recipe.seen_by, recipe.workspace, recipe.data, recipe.seed, recipe.network.output, device
+        scenes, recipe.seen_by, recipe.workspace, recipe.data, recipe.seed, recipe.network.output, device
     )
     steps, minutes = _planned(recipe, source, place, given, initial)
     trainer = Trainer(recipe.network, recipe.loss, source, replace(recipe.train, steps=steps), initial)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from siame_se3.geometry.camera import Camera
-from siame_se3.geometry.camera_info import info_from_message, projection
+from siame_se3.geometry.camera_info import info_from_message
 from siame_se3.images.messages import ImageReader
 from siame_se3.plants.robots.bus import messages
 
@@ -27,7 +27,7 @@ def camera_of(info: Any, rectified: bool = False) -> Camera:
     Raises:
         CameraError: not calibrated, or a distortion that is not known.
     """
-    return info_from_message(info).camera(rectified)
+    return Camera.from_info(info_from_message(info), rectified)
 
 
 def info_of(camera: Camera, header: Any) -> Any:
@@ -35,5 +35,5 @@ def info_of(camera: Camera, header: Any) -> Any:
     d = list(camera.distortion) or [0.0] * 5
     K = camera.K.flatten().tolist()
     return messages().CameraInfo(
-        header, camera.height, camera.width, camera.distortion_model, d, K, p=projection(camera)
+        header, camera.height, camera.width, camera.distortion_model, d, K, p=camera.projection
     )
