@@ -14,7 +14,7 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 NETWORK = HOUSE / "networks" / "siamese.py"
 RUN_BY_IT = {"networks", "geometry", "images"}  # rooms whose functions an exported network calls
-NOT_RUN_BY_IT = frozenset({"geometry.camera", "networks.config"})  # imported for their types
+NOT_RUN_BY_IT = frozenset({"geometry.camera", "networks.config", "networks.part_configs"})  # imported for their types
 FOREIGN = {"plants.robots.ros2_messages"}
 
 

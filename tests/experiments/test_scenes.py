@@ -184,7 +184,7 @@ def test_fig3_of_some_rows_says_what_is_missing(setup: Setup) -> None:
 @pytest.mark.parametrize("name", ["fig4", "fig5"])
 def test_robot_runs_are_driven_and_reported(setup: Setup, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(robot, "ITERATIONS", 5)
-    monkeypatch.setitem(robot.FINE, "homography", 10)
+    monkeypatch.setitem(robot.FINE, "flying", 10)
     many = [photos.scenes("train", 3, setup.photos)[0]] * 10
     monkeypatch.setattr(photos, "scenes", lambda split, count, folder, root: many[:count])
     text = robot.run(setup, name, f"siame bench {name}")

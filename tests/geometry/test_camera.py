@@ -198,7 +198,7 @@ def test_from_yaml_without_distortion(file: Path) -> None:
         ("image_width: 320", "image_width: -320", "-320"),
         ("-0.0005, 0]", "-0.0005, 0, 0]", "4 or 5 or 8 or 12 or 14"),
         ("plumb_bob", "equidistant", "takes 4"),
-        ("image_width: 320", "image_width: &a 320\nx: *a", "aliases"),
+        ("image_width: 320", f"image_width: 320\nx: &a [{'1, ' * 300}]\ny: &b [{'*a, ' * 300}]", "aliases"),
         ("plumb_bob", "kannala", "kannala"),
         ("plumb_bob", '"two\\nlines"', "distortion_model"),
         ("[-0.25, 0.08, ", "[", "4 or 5"),

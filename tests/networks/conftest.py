@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from siame_se3.networks.config import FitConfig, HomographyConfig, MatchingConfig, NetworkConfig
+from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.part_configs import FitConfig, HomographyConfig, MatchingConfig
 from siame_se3.networks.siamese import SiameseNetwork
 
 Lean = Callable[..., SiameseNetwork]

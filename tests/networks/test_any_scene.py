@@ -59,7 +59,7 @@ def test_a_print_that_no_training_has_seen() -> None:
 
 
 def test_it_needs_a_photo() -> None:
-    with pytest.raises(SiameError, match="--model any-scene: give a photo of the scene too, --scene PHOTO"):
+    with pytest.raises(SiameError, match="model any-scene: give a photo of its scene too"):
         Servo(model=Path("any-scene"), runs=2)()
 
 

@@ -29,6 +29,7 @@ from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.conditions import NONE
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
+from siame_se3.training import state
 from siame_se3.training.batches import BatchSource, DataConfig
 from siame_se3.training.trainer import TrainConfig, Trainer
 
@@ -202,7 +203,7 @@ def test_damaged_header_never_gives_another_error(good: Path, bad: Path, data: s
 
 def test_training_state_is_refused(tiny: NetworkConfig, scene: Scene, camera: Camera, bad: Path) -> None:
     source = BatchSource([scene], camera, Workspace(), DataConfig(views=8, augmentation=NONE), 0)
-    Trainer(tiny, LossConfig(), source, TrainConfig()).save(bad)
+    state.save(Trainer(tiny, LossConfig(), source, TrainConfig(steps=1)), bad)
     assert_refused(bad, "training state")
 
 

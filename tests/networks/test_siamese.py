@@ -13,8 +13,9 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.pose import pbvs_velocity
-from siame_se3.networks.config import FitConfig, FusionName, NetworkConfig, PoolingName
+from siame_se3.networks.config import FusionName, NetworkConfig, PoolingName
 from siame_se3.networks.fusion import FUSIONS as FUSION_CLASSES
+from siame_se3.networks.part_configs import FitConfig
 from siame_se3.networks.pooling import POOLINGS, HomographyPool
 from siame_se3.networks.siamese import SiameseNetwork
 

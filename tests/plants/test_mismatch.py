@@ -42,12 +42,9 @@ def seen(scene: Scene, camera: Camera, mismatch: Mismatch | None, T_wc: Tensor, 
 
 
 @each_kind
-@pytest.mark.parametrize("shape", [(), (1,), (3, 2)], ids=str)
-def test_plants_that_differ_keep_the_promises(
-    scene: Scene, camera: Camera, mismatch: Mismatch, shape: tuple[int, ...]
-) -> None:
-    start = above(6)[: math.prod(shape)].reshape(*shape, 4, 4)
-    check_plant(FlyingCameras(scene, camera, mismatch=mismatch), start)
+@pytest.mark.parametrize("n", [1, 6])
+def test_plants_that_differ_keep_the_promises(scene: Scene, camera: Camera, mismatch: Mismatch, n: int) -> None:
+    check_plant(FlyingCameras(scene, camera, mismatch=mismatch), above(n))
 
 
 @each_kind

@@ -109,7 +109,8 @@ def test_target_is_pbvs_of_the_poses(scene: Scene, camera: Camera, pairs: str) -
 def test_target_is_the_teachers(scene: Scene, camera: Camera, teacher: str) -> None:
     batch = source_of([scene], camera, teacher=teacher, spread=(0.2, 0.4)).batch(0, 0)
     T = poses_of(batch, camera)
-    v = TEACHERS[teacher].aim(View(T_wc=T[batch.desired]))(View(T_wc=T[batch.current]))
+    law, state = TEACHERS[teacher].aim(View(T_wc=T[batch.desired]))
+    v = law(View(T_wc=T[batch.current]), state)[0].v
     torch.testing.assert_close(batch.target, v.float(), rtol=1e-5, atol=1e-6)
     other = source_of([scene], camera, spread=(0.2, 0.4)).batch(0, 0)
     assert float((batch.target - other.target).abs().max()) > 1e-3

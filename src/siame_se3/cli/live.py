@@ -185,7 +185,7 @@ class Arm:
         from siame_se3.images.decode import as_pixels
         from siame_se3.images.encode import write_picture
         from siame_se3.plants.arm import ArmPlant
-        from siame_se3.plants.robots.bus import bus_for
+        from siame_se3.plants.robots.buses import bus_for
         from siame_se3.plants.robots.served import ArmServer
         from siame_se3.scenes.planar import Scene
         from siame_se3.scenes.poses import reference_pose

@@ -101,7 +101,7 @@ class Robot:
         """
         from siame_se3.geometry.camera import Camera
         from siame_se3.geometry.camera_info import is_rectified
-        from siame_se3.plants.robots.bus import bus_for
+        from siame_se3.plants.robots.buses import bus_for
         from siame_se3.plants.robots.interfaces import WATCHDOG
         from siame_se3.plants.robots.live import LivePlant
 

@@ -32,7 +32,7 @@ from siame_se3.servo.trajectory import Trajectory
 
 GAIN = 2.5  # the paper's lambda of 0.1 an iteration, at 25 frames a second
 ITERATIONS = 500
-FINE = {"homography": 100, "arm": 150}  # iterations of photometric servoing after the network
+FINE = {"flying": 100, "arm": 150}  # iterations of photometric servoing after the network
 GLOSS = 0.5
 LIMITS = Safety(max_twist=(0.25,) * 3 + (1.0,) * 3, max_change=(1.0,) * 3 + (4.0,) * 3, reach=1.0)  # of the arm
 

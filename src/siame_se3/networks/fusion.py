@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from siame_se3.errors import ModelError
 from siame_se3.geometry.plane import pose_between, pose_from_homography, rotation_vector
-from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.matching import Matches, Matching
 from siame_se3.networks.pooling import POOLINGS, DescriptorPool, HomographyPool, Pooling, VectorPooling
 
 if TYPE_CHECKING:
+    from siame_se3.networks.config import NetworkConfig
     from siame_se3.networks.siamese import SiameseNetwork
 
 

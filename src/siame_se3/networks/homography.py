@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from siame_se3.networks.config import FitConfig
+from siame_se3.networks.part_configs import FitConfig
 
 
 class HomographyFit(nn.Module):

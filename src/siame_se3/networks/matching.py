@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from siame_se3.networks.config import MatchingConfig
 from siame_se3.networks.homography import HomographyFit
+from siame_se3.networks.part_configs import MatchingConfig
 
 
 @dataclass(frozen=True)

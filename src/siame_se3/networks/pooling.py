@@ -6,7 +6,7 @@ A new pooling is a class here, its name in `POOLINGS` and in `config.PoolingName
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from siame_se3.errors import ModelError
-from siame_se3.networks.config import MOST_CELLS, HomographyConfig, NetworkConfig
 from siame_se3.networks.homography import HomographyFit
+from siame_se3.networks.part_configs import MOST_CELLS, HomographyConfig
+
+if TYPE_CHECKING:
+    from siame_se3.networks.config import NetworkConfig
 
 
 class Pooling(nn.Module, ABC):

@@ -21,9 +21,10 @@ if not importlib.util.find_spec("cyclonedds"):
     pytest.skip("CycloneDDS is not installed", allow_module_level=True)
 
 from siame_se3.plants.robots import ros2_messages as m
-from siame_se3.plants.robots.bus import Bus, bus_for
+from siame_se3.plants.robots.bus import Bus
 from siame_se3.plants.robots.bus_dds import DdsBus
 from siame_se3.plants.robots.bus_rclpy import RclpyBus
+from siame_se3.plants.robots.buses import bus_for
 
 DOMAIN = 20 + os.getpid() % 60
 

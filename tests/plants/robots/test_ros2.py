@@ -22,9 +22,10 @@ import torch
 from siame_se3.errors import SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
-from siame_se3.plants.robots.bus import bus_for, stamp_now
+from siame_se3.plants.robots.bus import stamp_now
 from siame_se3.plants.robots.bus_dds import DdsBus
 from siame_se3.plants.robots.bus_rclpy import RclpyBus
+from siame_se3.plants.robots.buses import bus_for
 from siame_se3.plants.robots.interfaces import RobotState
 from siame_se3.plants.robots.ros2 import camera_of, info_of, rgb_of
 from siame_se3.plants.robots.ros2_camera import Ros2Camera
