@@ -72,7 +72,7 @@ def rooms_used(path: Path) -> set[str]:
 def files_used(path: Path) -> frozenset[Path]:
     """Files of the package that a file imports."""
     by_module = {module_of(other): other for other in FILES}
-    names = {m for name in names_used(path) for m in (name, name.rpartition(".")[0])}
+    names = {name if name in by_module else name.rpartition(".")[0] for name in names_used(path)}
     return frozenset(by_module[m] for m in names if m in by_module) - {path}
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from siame_se3.errors import SceneError
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.luma import LUMA
+from siame_se3.scenes.render import render_print
 
 Fill = float | tuple[float, float, float] | Literal["mean", "edge"]
 Extent = Literal["edges", "centres"]
@@ -125,9 +126,7 @@ class Scene:
         self, camera: Camera, T_wc: Float[Tensor, "*B 4 4"], antialias: bool = True
     ) -> tuple[Float[Tensor, "*B 3 h w"], Bool[Tensor, "*B h w"]]:
         """What cameras at T_wc see, and which pixels see the print: see `render`."""
-        from siame_se3.scenes.render import render
-
-        return render(self, camera, T_wc, antialias)
+        return render_print(self, camera, T_wc, antialias)
 
     def distance(self, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B"]:
         """From each camera along its optical axis to the plane z = 0 [m]: t_z + Z R_zz = 0."""

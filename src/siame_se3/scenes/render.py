@@ -7,6 +7,8 @@ over one pixel. With `antialias=False` it is plain bilinear with a hard border, 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -14,8 +16,10 @@ from torch import Tensor
 
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
-from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.types import Scene as AnyScene
+
+if TYPE_CHECKING:
+    from siame_se3.scenes.planar import Scene
 
 _CHUNK_PIXELS = 4_000_000  # rendered at once, to bound the memory
 
@@ -97,19 +101,24 @@ def _render(scene: Scene, camera: Camera, T_wc: Tensor, antialias: bool) -> tupl
 def render(
     scene: AnyScene, camera: Camera, T_wc: Float[Tensor, "*B 4 4"], antialias: bool = True
 ) -> tuple[Float[Tensor, "*B 3 h w"], Bool[Tensor, "*B h w"]]:
-    """Images that cameras at T_wc see, and the mask of pixels that see the print.
+    """Images that cameras at T_wc see, and the mask of pixels that see the scene.
 
     Args:
-        scene: textured plane z = 0.
+        scene: of any kind; each renders itself.
         camera: pinhole; its distortion is not simulated.
-        T_wc: camera poses, camera to world [m]; a camera that sees the print's front has z < 0.
+        T_wc: camera poses, camera to world [m].
         antialias: False for plain bilinear with a hard border (ViSP's, OpenCV's).
 
     Returns:
-        RGB in [0, 1] float32 on T_wc's device, and the mask. A scene of another kind renders itself.
+        RGB in [0, 1] float32 on T_wc's device, and the mask.
     """
-    if not isinstance(scene, Scene):
-        return scene.render(camera, T_wc, antialias)
+    return scene.render(camera, T_wc, antialias)
+
+
+def render_print(
+    scene: Scene, camera: Camera, T_wc: Float[Tensor, "*B 4 4"], antialias: bool = True
+) -> tuple[Float[Tensor, "*B 3 h w"], Bool[Tensor, "*B h w"]]:
+    """See `render`, of a textured plane z = 0; a camera that sees the print's front has z < 0."""
     batch, (h, w) = T_wc.shape[:-2], camera.size
     poses = T_wc.reshape(-1, 4, 4)
     chunk = max(1, _CHUNK_PIXELS // (h * w))
