@@ -100,6 +100,7 @@ def test_runs_are_shared_out_to_the_scenes(setup: Setup) -> None:
     assert [row.end_t_m for row in rows] == [row.end_t_m for row in singly]
 
 
+@pytest.mark.slow
 def test_fig3_has_a_line_a_number_of_scenes(setup: Setup) -> None:
     wanted = [
         *fig3.cells(4, 5, ("colour", "dvs"), (2, 3), 2),
