@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,9 @@ from siame_se3.errors import InputError
 from siame_se3.files import from_dict
 from siame_se3.geometry.camera import default_camera
 from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.poses import Workspace
 from siame_se3.training.batches import DataConfig
 from siame_se3.training.recipe import Recipe, TrainConfig, difference
 
@@ -81,3 +84,19 @@ def test_options_that_train_nothing_are_refused(changes: dict[str, Any]) -> None
 def test_a_budget_of_nothing_is_refused(minutes: float) -> None:
     with pytest.raises(InputError, match="min; give"):
         Recipe(minutes=minutes)
+
+
+NUMBERS = [
+    (settings, field.name)
+    for settings in (TrainConfig, LossConfig, Workspace, Augmentation, DataConfig)
+    for field in dataclasses.fields(settings)
+    if field.type == "float"
+]
+
+
+@pytest.mark.parametrize(("settings", "name"), NUMBERS, ids=lambda x: getattr(x, "__name__", x))
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+def test_settings_that_are_no_such_numbers_are_refused_by_name(settings: Any, name: str, value: float) -> None:
+    with pytest.raises(InputError) as error:
+        settings(**{name: value})
+    assert name in str(error.value) or any(name in flag for flag in error.value.settings)

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from siame_se3.errors import ModelError, SiameError
-from siame_se3.files import atomically, from_dict
+from siame_se3.files import atomically, from_dict, shown
 from siame_se3.geometry.camera import Camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.migration import VERSION, migrated, version_of
@@ -139,7 +139,7 @@ def _read(file: Any) -> Model:
     stored: dict[str, str] = file.metadata() or {}
     if stored.get("format") != FORMAT:
         kind = stored.get("format")
-        raise ModelError(f"{f'a {kind[:40]} file' if kind else 'not a siame-se3 model'}; {WANTED}")
+        raise ModelError(f"{f'a file of format {shown(kind, 40)}' if kind else 'not a siame-se3 model'}; {WANTED}")
     sealed = version_of(stored) > 1  # version 1 had no digests
     if sealed and digests(stored, {})["settings_sha256"] != stored.get("settings_sha256"):
         raise ModelError("its settings are not as they were written; the file is damaged, copy it again")

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from siame_se3.errors import require_number
+
 GROUPS: dict[str, tuple[slice, ...]] = {
     "eq4": (slice(0, 3), slice(3, 6)),
     "eq5": (slice(0, 3), slice(3, 6)),
@@ -44,6 +46,10 @@ class LossConfig:
     near: float = 0.2
     where: float = 3.0
     match: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("beta", "near", "where", "match"):
+            require_number(self, name, 0)
 
 
 class ServoLoss(nn.Module):

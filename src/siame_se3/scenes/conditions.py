@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.errors import require_number
 from siame_se3.images.blur import gaussian_blur
 from siame_se3.images.luma import LUMA
 
@@ -58,6 +59,15 @@ class Augmentation:
     contrast: float = 0.0
     saturation: float = 0.0
     each_frame: bool = False
+
+    def __post_init__(self) -> None:
+        require_number(self, "lamps", 0, whole=True)
+        for name in ("occlusion", "occlusion_rate", "least"):
+            require_number(self, name, 0, 1)
+        for name in ("lamp_gain", "lamp_width", "lamp_width_spread", "gain", "bias", "colour", "noise", "blur"):
+            require_number(self, name, 0)
+        for name in ("brightness", "contrast", "saturation"):
+            require_number(self, name, 0)
 
     def scaled(self, strength: float) -> Augmentation:
         """The same kinds at a share of their strength, as the curriculum raises it."""

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError, SceneError
+from siame_se3.errors import InputError, SceneError, require_number
 from siame_se3.files import read_text
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
@@ -55,6 +55,17 @@ class Workspace:
     min_height: float = 0.05
 
     def __post_init__(self) -> None:
+        for name in (
+            "desired_sideways",
+            "desired_height",
+            "desired_tilt",
+            "offset_t",
+            "offset_tilt",
+            "offset_roll",
+            "min_height",
+        ):
+            require_number(self, name, 0)
+        require_number(self, "min_overlap", 0, 1)
         if not 0 < self.distance < math.inf:
             raise SceneError(
                 f"distance {self.distance} m; give the camera's distance to the scene, above 0", "distance"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError, SceneError
+from siame_se3.errors import InputError, SceneError, require_number
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
@@ -71,6 +72,12 @@ class DataConfig:
     curriculum: float = 0.1
 
     def __post_init__(self) -> None:
+        for name in ("near_weight", "near_largest"):
+            require_number(self, name, 0)
+        for name in ("near_orbit", "near_alike", "curriculum"):
+            require_number(self, name, 0, 1)
+        if not 0 <= self.spread[0] <= self.spread[1] < math.inf:
+            raise InputError(f"data: spread {self.spread}; give two factors, the smaller first", "data.spread")
         if self.views < 2 or self.groups < 1:
             raise InputError(
                 f"data: {self.views} views, {self.groups} groups; give at least 2 views and 1 group",

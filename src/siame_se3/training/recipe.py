@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, require_number
 from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
@@ -58,6 +58,10 @@ class TrainConfig:
     log_every: int = 10
 
     def __post_init__(self) -> None:
+        for name in ("lr_loss", "weight_decay", "checkpoint_seconds"):
+            require_number(self, name, 0)
+        require_number(self, "clip", 0, open_low=True)
+        require_number(self, "warmup", 0, 1)
         if (self.steps is not None and self.steps < 1) or self.log_every < 1:
             raise InputError("training: steps and log_every have to be 1 or more", "steps", "train.log_every")
         if not (0 < self.lr < math.inf and 0 < self.lr_muon < math.inf):

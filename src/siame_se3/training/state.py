@@ -57,7 +57,7 @@ def begun(path: Path) -> Begun | None:
         minutes = json.loads(metadata["minutes"])
         steps, done = int(json.loads(metadata["identity"])["train"]["steps"]), int(metadata["step"])
         return Begun(steps, done, None if minutes is None else float(minutes))
-    except (KeyError, ValueError, TypeError, RecursionError):
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         raise _damaged(path) from None
 
 
@@ -91,7 +91,7 @@ def load(trainer: Trainer, path: Path) -> None:
         theirs = dict(json.loads(metadata["identity"]))
         step, seconds = int(metadata["step"]), float(metadata["seconds"])
         shares = {str(k): float(v) for k, v in json.loads(metadata["shares"]).items()}
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise _damaged(path) from None
     mine = json.loads(json.dumps(identity(trainer)))
     if mine != theirs:
