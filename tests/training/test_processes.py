@@ -134,6 +134,7 @@ def test_determinism_ends_with_its_block() -> None:
         assert torch.get_deterministic_debug_mode() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pooling", "views"), [("homography", 64), ("descriptors", 12)])
 def test_undisturbed_trainings_are_bit_equal_with_the_default_threads(
     tmp_path: Path, default_threads: int, pooling: str, views: int
