@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
-from siame_se3.errors import InputError, require_number
+from siame_se3.errors import InputError, SiameError, require_number
+from siame_se3.experiments.fuzz import samples
+from siame_se3.files import from_dict
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,30 @@ def test_whole_numbers() -> None:
     require_number(Setting(3.0), "gain", whole=True)
     with pytest.raises(InputError, match=r"gain is 2\.5; give a whole number at least 1"):
         require_number(Setting(2.5), "gain", 1, whole=True)
+
+
+def numbers_in(value: Any, replaced: float) -> Iterator[tuple[str, Any]]:
+    """A setting's value with one number in it replaced, wherever that is: in itself, in a tuple, in a part's field."""
+    if isinstance(value, float):
+        yield "", replaced
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from ((f".{key}{where}", value | {key: other}) for where, other in numbers_in(part, replaced))
+    elif isinstance(value, tuple):
+        for k, part in enumerate(value):
+            for where, other in numbers_in(part, replaced):
+                yield f"[{k}]{where}", (*value[:k], other, *value[k + 1 :])
+
+
+SETTINGS = [
+    pytest.param(kind, changed, id=f"{name}{where}-{replaced}")
+    for name, kind in samples.options().items()
+    for replaced in (math.nan, math.inf)
+    for where, changed in numbers_in(dataclasses.asdict(kind()), replaced)
+]
+
+
+@pytest.mark.parametrize(("kind", "changed"), SETTINGS)
+def test_no_setting_of_any_kind_takes_what_is_not_finite(kind: type, changed: dict[str, Any]) -> None:
+    with pytest.raises(SiameError):
+        from_dict(kind, changed, "settings")

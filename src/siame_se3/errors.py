@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numbers
 import sys
+from typing import Any
 
 
 class SiameError(Exception):
@@ -80,8 +81,7 @@ def require_number(
     value = getattr(owner, name)
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     fits = (
-        number
-        and abs(value) <= sys.float_info.max  # false of NaN; unlike isfinite(), it takes integers of any size
+        _is_finite(value)
         and (not whole or value == int(value))
         and (low is None or (value > low if open_low else value >= low))
         and (high is None or (value < high if open_high else value <= high))
@@ -93,3 +93,27 @@ def require_number(
         too_long = isinstance(value, int) and abs(value) > sys.float_info.max  # Python refuses to print many digits
         shown = "too large" if too_long else (str(value) if number else repr(value))[:60]
         raise InputError(f"{what or name} is {shown}; give {' '.join([wanted, ' and '.join(limits)]).strip()}", name)
+
+
+def require_numbers(owner: object, name: str, count: int | None = None) -> None:
+    """Refuse an attribute that is no tuple of finite numbers.
+
+    Args:
+        owner, name: see `require_number`.
+        count: how many they are; None for any number.
+
+    Raises:
+        InputError: something else.
+    """
+    value = getattr(owner, name)
+    fits = isinstance(value, tuple | list) and all(map(_is_finite, value))
+    if not fits or (count is not None and len(value) != count):
+        wanted = f"{count} finite numbers" if count is not None else "finite numbers"
+        raise InputError(f"{name} is {repr(value)[:60]}; give {wanted}", name)
+
+
+def _is_finite(value: Any) -> bool:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and bool(
+        abs(value) <= sys.float_info.max
+    )  # false of NaN; unlike isfinite(), it takes integers of any size

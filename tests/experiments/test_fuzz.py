@@ -124,9 +124,9 @@ def test_readers_hold_for_some_cases(reader: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_all_readers_hold_for_half_a_minute() -> None:
+def test_all_readers_hold_for_twelve_seconds() -> None:
     names = sorted(readers.READERS)
-    tally = runner.run(runner.TABLE, names, range(100_000), seed=2, limits=Limits(), until=time.monotonic() + 30)
+    tally = runner.run(runner.TABLE, names, range(100_000), seed=2, limits=Limits(), until=time.monotonic() + 12)
     assert not tally.cases
     assert set(tally.counts) == set(names)
     for counts in tally.counts.values():

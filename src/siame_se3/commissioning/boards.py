@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, require_number
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import read_grey
@@ -55,6 +55,7 @@ class Board:
             raise InputError("board: give squares above 0 m", "board.square")
         if self.square > 1:
             raise InputError(f"board: squares of {self.square:g} m; give metres, 20 mm are 0.02", "board.square")
+        require_number(self, "marker", 0)
         if self.kind == "checkerboard":
             return
         if not 0 < self.marker < self.square:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, require_number, require_numbers
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_pixels
@@ -68,8 +68,16 @@ class ArmConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.focal > 0 and self.frame_rate > 0 and self.latency >= 0 and self.exposure > 0 and self.noise >= 0):
-            raise InputError("arm: focal, frame_rate and exposure are above 0, latency and noise not below it")
+        for name in ("focal", "frame_rate", "exposure"):
+            require_number(self, name, 0, open_low=True)
+        for name in ("latency", "noise", "gloss"):
+            require_number(self, name, 0)
+        for name, count in (("base", 3), ("hand_eye", 6), ("hand_eye_error", 6)):
+            require_numbers(self, name, count)
+        if not all(
+            isinstance(lamp, tuple | list) and len(lamp) == 3 and all(map(math.isfinite, lamp)) for lamp in self.lamps
+        ):
+            raise InputError(f"arm: lamps {self.lamps}; give places (x, y, height) in metres", "arm.lamps")
         ticks = 1 / self.frame_rate / TICK
         if abs(ticks - round(ticks)) > 1e-6:
             raise InputError(f"arm: {self.frame_rate:g} frames a second; give one whose frames are whole ticks of 8 ms")

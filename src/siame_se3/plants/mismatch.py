@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, require_number, require_numbers
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel, points_on_plane
@@ -45,8 +45,11 @@ class Mismatch:
     gloss: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.focal > 0 and self.size > 0 and min(self.exposure, self.card, self.gloss) >= 0):
-            raise InputError("mismatch: focal and size are above 0, card, exposure and gloss not below it")
+        for name in ("focal", "size"):
+            require_number(self, name, 0, open_low=True)
+        for name in ("exposure", "card", "gloss"):
+            require_number(self, name, 0)
+        require_numbers(self, "card_size", 2)
         if not abs(self.tilt_deg) < 60:
             raise InputError(f"mismatch: a print tilted by {self.tilt_deg} deg; give less than 60")
 

@@ -176,21 +176,14 @@ def test_two_processes_converge(arm: ArmPlant, tmp_path: Path) -> None:
         (tmp_path / "hand-eye.yaml").write_text(
             "camera_in_tool: {translation: [0, 0, 0.05], rotation_vector: [0, 0, 0]}\n"
         )
-        # A busy machine makes images late, and the guard stops the run, as it should: then it is started again.
-        patient = ["--gain", "1", "--max-iterations", "600", "--safety.max-age", "0.4", "--safety.frozen", "0.6"]
-        for _ in range(6):
-            done = subprocess.run(
-                [*live, *topics, *frame, *patient],
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                timeout=240,
-                check=False,
-            )
-            assert done.returncode == (0 if "settled" in done.stdout else 1), done.stderr
-            assert "stands still" in done.stdout
-            if done.returncode == 0:
-                break
+        # A busy machine makes images late: that is not what is tested here.
+        patient = ["--gain", "2", "--max-iterations", "400", "--safety.max-age", "3", "--safety.frozen", "3"]
+        done = subprocess.run(
+            [*live, *topics, *frame, *patient], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "settled" in done.stdout
+        assert "stands still" in done.stdout
         serving.send_signal(signal.SIGINT)  # Ctrl-C
         out, _ = serving.communicate(timeout=60)
     finally:
