@@ -17,6 +17,7 @@ from siame_se3.plants.robots.interfaces import WATCHDOG
 from siame_se3.servo.safety import Safety
 
 TICK = 0.008
+FRAME = 0.04  # between two images [s]
 SAFETY = Safety()
 # What applies from the moment of the fault on, before the robot has to be standing within another 0.1 s.
 LIMITS = {
@@ -27,8 +28,8 @@ LIMITS = {
     "late": 0.0,
     "occluded": 0.0,
     "carried": 0.5,  # the guard looks at half a second of motion
-    "pose NaN": 0.0,
-    "applied NaN": 0.0,
+    "pose NaN": FRAME,  # said after the motion of a frame was made
+    "applied NaN": FRAME,
     "NaN": 0.0,
     "killed": WATCHDOG,
     "cut": WATCHDOG,
