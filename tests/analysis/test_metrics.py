@@ -19,9 +19,11 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS, PointIBVS
 from siame_se3.plants.flying import FlyingCameras
+from siame_se3.plants.types import WrappedPlant
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
+from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=100)
@@ -106,6 +108,23 @@ def test_pbvs_leaves_its_own_path_by_nothing(scene: Scene, config: dict[str, flo
     assert len(set(trajectory.iterations.tolist())) > 1 or "max_iterations" in config
     for errors in path_errors(trajectory):
         assert errors.shape == (8,)
+        assert float(errors.max()) < 1e-9
+
+
+def test_pbvs_within_a_tools_limits_leaves_its_own_path_by_nothing(scene: Scene) -> None:
+    """The reference obeys all that the run obeyed: the guard's limits of axes, also those of a tool half a metre away."""
+
+    class WithTool(WrappedPlant):
+        T_tc = lie.pose_from_vector(torch.tensor([0.0, 0, 0.5, 0.1, 0, 0], dtype=torch.float64))  # type: ignore[assignment]  # fixed here
+
+    cameras = FlyingCameras(scene, Camera.from_focal(32, 32))
+    plant, target, start = WithTool(cameras), cameras.look(poses(1, 0.02, seed=1)), poses(1)
+    slow = Safety(max_twist=(0.02,) * 3 + (0.05,) * 3, max_change=(0.1,) * 6, jump=1.0, drift=0.0)
+    trajectory = servo(plant, PBVS(), target, start, ServoConfig(gain=5.0, max_iterations=80), safety=slow)
+    free = servo(plant, PBVS(), target, start, ServoConfig(gain=5.0, max_iterations=80))
+    assert len(trajectory.twist) > 20
+    assert float((trajectory.T_wc[20] - free.T_wc[20]).abs().max()) > 1e-3  # the limits matter
+    for errors in path_errors(trajectory):
         assert float(errors.max()) < 1e-9
 
 
