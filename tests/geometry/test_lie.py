@@ -140,12 +140,6 @@ def test_inverse_cancels() -> None:
     torch.testing.assert_close(lie.inverse(T) @ T, eye, rtol=0, atol=1e-14)
 
 
-def test_compose_is_the_product_from_left_to_right() -> None:
-    a, b, c = poses(5, seed=1), poses(5, seed=2), poses(5, seed=3)
-    assert torch.equal(lie.compose(a), a)
-    torch.testing.assert_close(lie.compose(a, b, c), a @ (b @ c), rtol=0, atol=1e-14)
-
-
 def test_adjoint_moves_a_twist_to_the_other_frame() -> None:
     T, v = poses(50), torch.cat([twists(a, 10) for a in (1e-8, 0.1, 1, 2, 3)])
     moved = (lie.adjoint(T) @ v[..., None])[..., 0]
@@ -203,7 +197,7 @@ def test_visps_loop_is_ours() -> None:
     same_run = before[:, 0] == after[:, 0]
     before, after = before[same_run], after[same_run]
     assert len(before) == 87
-    T = lie.compose(lie.pose_from_vector(before[:, 2:8]), lie.exp(before[:, 11:17] * 0.04))
+    T = lie.pose_from_vector(before[:, 2:8]) @ lie.exp(before[:, 11:17] * 0.04)
     torch.testing.assert_close(lie.vector_from_pose(T), after[:, 2:8], rtol=0, atol=1.1e-9)
 
 

@@ -5,11 +5,10 @@ Converged (design notes): translation error < 10 % of its start or < 1 cm, and r
 
 from __future__ import annotations
 
-import csv
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from siame_se3.errors import InputError
-from siame_se3.files import atomically, from_dict, read_csv_rows
+from siame_se3.files import from_dict, read_csv_rows, write_csv_rows
 from siame_se3.geometry import lie
 from siame_se3.laws.pose import pbvs_velocity
 from siame_se3.servo.config import ServoConfig
@@ -212,15 +211,8 @@ def write_csv(table: Sequence[Row], path: str | Path) -> None:
     Raises:
         InputError: it cannot be written.
     """
-
-    def put(partial: Path) -> None:
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, [f.name for f in fields(Row)])
-            writer.writeheader()
-            for row in table:
-                writer.writerow({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
-
-    atomically(path, put)
+    lines = ([f"{v:.9g}" if isinstance(v, float) else v for v in astuple(row)] for row in table)
+    write_csv_rows(path, [f.name for f in fields(Row)], lines)
 
 
 def read_csv(path: str | Path) -> list[Row]:

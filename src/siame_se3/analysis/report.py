@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siame_se3.analysis.metrics import Row
-from siame_se3.files import atomically
+from siame_se3.files import write_csv_rows, write_text
 
 CRITERIA = {
     "converged [%]": None,  # that of metrics.converged
@@ -53,20 +52,10 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """The same table as a CSV, written whole or not at all."""
     if rows:
-        write_lines(list(rows[0]), [list(row.values()) for row in rows], path)
-
-
-def write_lines(header: Sequence[str], lines: Sequence[Sequence[Any]], path: Path) -> None:
-    """A CSV of a header and lines, written whole or not at all."""
-
-    def write(partial: Path) -> None:
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([header, *lines])
-
-    atomically(path, write)
+        write_csv_rows(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def write_report(path: Path, title: str, pieces: Sequence[str]) -> None:
     """A page of Markdown: a title, and pieces with a blank line between them."""
     text = "\n\n".join([f"# {title}", *pieces]) + "\n"
-    atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(path, text)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError
-from siame_se3.files import atomically, read_yaml
+from siame_se3.files import read_yaml, write_text
 from siame_se3.geometry import lie
 
 MOST_TURN = 7.0  # a rotation vector's elements [rad]; more are degrees
@@ -25,7 +25,7 @@ def hand_eye_to_yaml(T_tc: Float[Tensor, "4 4"], path: Path, comment: str = "") 
     p = lie.vector_from_pose(T_tc).tolist()
     text = yaml.safe_dump({"camera_in_tool": {"translation": p[:3], "rotation_vector": p[3:]}}, sort_keys=False)
     head = "# the camera (optical frame) in the tool's frame [m, rad]\n" + (f"# {comment}\n" if comment else "")
-    atomically(path, lambda part: part.write_text(head + text, encoding="utf-8"))
+    write_text(path, head + text)
 
 
 def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:

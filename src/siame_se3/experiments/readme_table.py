@@ -15,7 +15,7 @@ from pathlib import Path
 from siame_se3.analysis.report import markdown
 from siame_se3.errors import InputError
 from siame_se3.experiments.script import run_script
-from siame_se3.files import atomically
+from siame_se3.files import atomically, write_text
 
 ROOT = Path(__file__).resolve().parents[3]  # of the checkout
 BEGIN, END = "<!-- table1: by python -m siame_se3.experiments.readme_table -->", "<!-- end of table1 -->"
@@ -66,7 +66,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         atomically(kept, lambda partial: shutil.copyfile(sys.argv[1], partial))
     text = filled(readme.read_text(encoding="utf-8"), table(kept))
-    atomically(readme, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(readme, text)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from torch import Tensor
 from siame_se3.analysis import plots, report
 from siame_se3.experiments.pages import training_note
 from siame_se3.experiments.runner import Setup, obtain, scenes_of
-from siame_se3.files import hardware
+from siame_se3.files import hardware, write_csv_rows
 from siame_se3.geometry import lie
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.pose import PBVS
@@ -214,4 +214,4 @@ def _write(stages: list[Tensor], twists: list[Tensor], path: Path) -> None:
         for i, error in enumerate(errors.tolist()):
             v = twist[i].tolist() if i < len(twist) else [math.nan] * 6
             lines.append([k, i, *(f"{x:.6g}" for x in (*error, *v))])
-    report.write_lines(["stage", "iteration", *names], lines, path)
+    write_csv_rows(path, ["stage", "iteration", *names], lines)

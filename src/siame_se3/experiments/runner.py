@@ -16,7 +16,7 @@ from siame_se3.analysis.metrics import Row
 from siame_se3.errors import InputError
 from siame_se3.experiments import networks, photos
 from siame_se3.experiments.laws import LAWS
-from siame_se3.files import atomically, hardware
+from siame_se3.files import hardware, read_json, write_text
 from siame_se3.laws.types import Controller
 from siame_se3.networks.checkpoint import Model
 from siame_se3.plants.mismatch import Mismatch
@@ -147,8 +147,7 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:
     """A JSON file, whole or not at all."""
-    text = json.dumps(facts, indent=1) + "\n"
-    atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(path, json.dumps(facts, indent=1) + "\n")
 
 
 def obtain(setup: Setup, name: str) -> Model:
@@ -239,7 +238,5 @@ def results(setup: Setup, experiment: str, cells: list[Cell]) -> dict[Cell, list
 
 def facts_of(setup: Setup, experiment: str, cell: Cell) -> dict[str, object]:
     """Seconds, hardware and date of a cell."""
-    found: dict[str, object] = json.loads(
-        csv_of(setup, experiment, cell).with_suffix(".json").read_text(encoding="utf-8")
-    )
+    found: dict[str, object] = read_json(csv_of(setup, experiment, cell).with_suffix(".json"))
     return found

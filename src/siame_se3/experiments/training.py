@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from siame_se3.analysis import report
 from siame_se3.analysis.metrics import Summary
 from siame_se3.experiments.evaluation import closed_loop
 from siame_se3.experiments.runner import Setup, write_facts
-from siame_se3.files import hardware
+from siame_se3.files import hardware, read_json
 from siame_se3.geometry.camera import default_camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
@@ -103,7 +102,7 @@ def rates(
 def _measured(setup: Setup, device: str, place: Path, kind: tuple[Any, ...], runs: int) -> dict[str, Any]:
     """A row's figures, from its file if they are there."""
     if place.is_file():
-        kept: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        kept: dict[str, Any] = read_json(place, hint="remove it to measure again")
         return kept
     network, data, config, count = kind
     found: dict[str, Any] = dict(rates(setup.scene, network, data, config, device, count))

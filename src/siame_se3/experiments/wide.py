@@ -10,7 +10,7 @@ from siame_se3.experiments.runner import Cell, Setup, results
 
 NAME = "wide"
 ROWS = tuple(name for name in LAWS if not name.endswith("-robust"))
-QUICK = ("dvs", "dct20", "dvs-light", "pbvs-sift", "pbvs-orb", "siame-se(3)", "handoff")  # with --quick
+QUICK = table1.QUICK
 OTHERS: tuple[str, ...] = ()  # rows on demand
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import itertools
@@ -15,7 +16,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,20 @@ def write_text(path: str | Path, text: str) -> None:
         InputError: it cannot be written.
     """
     atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_csv_rows(path: str | Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV of a header and lines, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+
+    def write(partial: Path) -> None:
+        with partial.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([header, *lines])
+
+    atomically(path, write)
 
 
 def _refusal(path: Path, error: OSError) -> str:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import CameraError
-from siame_se3.files import atomically
+from siame_se3.files import write_text
 from siame_se3.geometry.camera_info import CameraInfo, info_from_yaml
 from siame_se3.geometry.crop import square_box
 
@@ -147,8 +147,7 @@ class Camera:
             "rectification_matrix": {"rows": 3, "cols": 3, "data": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]},
             "projection_matrix": {"rows": 3, "cols": 4, "data": self.projection},
         }
-        text = yaml.safe_dump(info, sort_keys=False)
-        atomically(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
+        write_text(path, yaml.safe_dump(info, sort_keys=False))
 
     @property
     def K(self) -> Float[Tensor, "3 3"]:

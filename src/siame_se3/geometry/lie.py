@@ -128,14 +128,6 @@ def inverse(T: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4 4"]:
     return pose(R, -(R @ T[..., :3, 3:]).squeeze(-1))
 
 
-def compose(*poses: Float[Tensor, "*_B 4 4"]) -> Float[Tensor, "*B 4 4"]:
-    """T_ab @ T_bc @ ..., left to right."""
-    product = poses[0]
-    for T in poses[1:]:
-        product = product @ T
-    return product
-
-
 def exp(twist: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 4 4"]:
     """Pose reached after one second of a constant body twist (v, omega) [m/s, rad/s]."""
     v, w = twist[..., :3], twist[..., 3:]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib
-import io
 import math
 import sys
 import tempfile
@@ -16,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from siame_se3.analysis.report import markdown
 from siame_se3.experiments import fuzz
 from siame_se3.experiments.fuzz.worker import ACCEPTED, KINDS, REFUSED, Case, Limits, results, spoilt
-from siame_se3.files import hardware, write_text
+from siame_se3.files import hardware, write_csv_rows, write_text
 
 TABLE = "siame_se3.experiments.fuzz.readers"
 
@@ -97,16 +96,12 @@ def run(
 def write(tally: Tally, folder: Path, note: str) -> str:
     """Write summary.md, summary.csv and failures.csv; give the table as text."""
     rows = tally.rows()
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(x) for x in row.values()] for row in rows)]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    text = markdown(rows)
     write_text(folder / "summary.md", f"# Fuzz of all readers\n\n{note}\n\n{text}\n")
     failed = [{"case": f"{c.reader}/{c.number}", "what": c.kind, "detail": c.detail} for c in tally.cases]
     for name, table in (("summary.csv", rows), ("failures.csv", failed)):
-        stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, list(table[0]) if table else ["case", "what", "detail"])
-        writer.writeheader()
-        writer.writerows(table)
-        write_text(folder / name, stream.getvalue())
+        header = list(table[0]) if table else ["case", "what", "detail"]
+        write_csv_rows(folder / name, header, [list(row.values()) for row in table])
     return text
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from siame_se3.experiments.fuzz import archives
-from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.networks.config import NetworkConfig
 
 TINY = NetworkConfig(
@@ -97,7 +97,7 @@ def camera_yamls(folder: Path) -> list[bytes]:
     """Of camera_calibration, and as `ros2 topic echo` leaves it."""
     lens = Camera(300.0, 301.0, 159.5, 119.5, 320, 240, (0.1, -0.05, 0.0, 0.0, 0.0))
     echoed = "---\nheight: 240\nwidth: 320\nd: [0.1, -0.05, 0, 0, 0]\nk: [300, 0, 159.5, 0, 300, 119.5, 0, 0, 1]\n---\nheight: 240\n"
-    return [_written(folder, Camera.from_focal(300, 224).to_yaml), _written(folder, lens.to_yaml), echoed.encode()]
+    return [_written(folder, default_camera().to_yaml), _written(folder, lens.to_yaml), echoed.encode()]
 
 
 def hand_eye_yamls(folder: Path) -> list[bytes]:
@@ -144,9 +144,7 @@ def checkpoints(folder: Path) -> list[bytes]:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = checkpoint.Model(
-            SiameseNetwork(TINY).eval(), Camera.from_focal(300, 224).resized(32), 0.6, 0.8, {"steps": 4}
-        )
+        model = checkpoint.Model(SiameseNetwork(TINY).eval(), default_camera(32), 0.6, 0.8, {"steps": 4})
     both = (_written(folder, functools.partial(checkpoint.save, model, half=half)) for half in (False, True))
     return [archives.ordered(content) for content in both]
 
@@ -161,7 +159,7 @@ def trainer() -> Any:
     from siame_se3.training.trainer import Trainer
 
     texture = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0))
-    camera = Camera.from_focal(300, 224).resized(32)
+    camera = default_camera(32)
     source = BatchSource([Scene(texture, 0.8, 0.6)], camera, Workspace(), DataConfig(views=4), seed=0)
     made = Trainer(TINY, LossConfig(), source, TrainConfig(steps=5))
     made.advance()
