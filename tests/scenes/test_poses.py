@@ -11,21 +11,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import siame_se3.scenes.poses
-from poses_helpers import AWAY
 from siame_se3.errors import InputError, SceneError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
+from siame_se3.scenes.overlap import overlap, visible
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import (
     Workspace,
     desired_poses,
     draw_starts,
     offsets,
-    overlap,
     reference_pose,
     starts_from_csv,
     table1_starts,
-    visible,
     wide_starts,
 )
 from siame_se3.scenes.views import near_views, training_views
@@ -204,48 +202,6 @@ def test_offsets_have_their_spread(spread: tuple[float, float]) -> None:
 
 def test_no_spread_is_no_offset() -> None:
     assert torch.equal(offsets(3, WORKSPACE, rng(), (0.0, 0.0)), torch.eye(4, dtype=torch.float64).expand(3, 4, 4))
-
-
-def test_visible_counts_the_print() -> None:
-    """A camera of 224 px, f = 240 px, 0.6 m away covers 0.56 m."""
-    camera = Camera.from_focal(240, 224)
-    half = Scene(POSTER.texture, 0.28, 1.0)
-    views = torch.stack(
-        (shifted(), shifted(0.14), shifted(0.42), shifted() @ AWAY, shifted(z=0.6), shifted(z=0.6) @ AWAY)
-    )
-    assert visible(half, camera, views).tolist() == [0.5, 0.5, 0, 0, 0, 0]
-    assert float(visible(Scene(POSTER.texture, 1.0, 1.0), camera, shifted())) == 1
-    assert float(visible(Scene(POSTER.texture, 0.28, 0.28), camera, shifted())) == 0.25
-
-
-def test_overlap_of_frontal_views() -> None:
-    camera = Camera.from_focal(240, 224)
-    views = torch.stack(
-        (
-            shifted(),
-            shifted(0.28),
-            shifted(0.28, -0.28),
-            shifted(0.57),
-            shifted(z=-1.2),
-            shifted(z=-0.3),
-            shifted() @ AWAY,
-        )
-    )
-    assert overlap(camera, shifted().expand_as(views), views).tolist() == [1, 0.5, 0.25, 0, 1, 0.25, 0]
-
-
-def test_overlap_with_a_scene_counts_the_print_alone() -> None:
-    camera = Camera.from_focal(240, 224)
-    half = Scene(POSTER.texture, 0.28, 1.0)
-    views = torch.stack((shifted(), shifted(0.14), shifted(0.28), shifted(0.42)))
-    assert overlap(camera, shifted().expand_as(views), views, half).tolist() == [0.5, 0.5, 0.25, 0]
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (3, 2)], ids=str)
-def test_overlap_with_itself_is_all(shape: tuple[int, ...]) -> None:
-    T = training_views(math.prod(shape), POSTER, CAMERA, WORKSPACE, rng()).reshape(*shape, 4, 4)
-    assert torch.equal(overlap(CAMERA, T, T), torch.ones(shape, dtype=torch.float64))
-    assert torch.equal(overlap(CAMERA, T, T, POSTER), visible(POSTER, CAMERA, T))
 
 
 @pytest.mark.parametrize("distance", [0, -1, math.nan, math.inf])

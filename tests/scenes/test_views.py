@@ -8,8 +8,9 @@ import torch
 from siame_se3.errors import SceneError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
+from siame_se3.scenes.overlap import visible
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace, reference_pose, visible
+from siame_se3.scenes.poses import Workspace, reference_pose
 from siame_se3.scenes.views import near_views, training_views, wide_views
 
 POSTER = Scene(torch.rand(3, 60, 80, generator=torch.Generator().manual_seed(0)), 0.8, 0.6)

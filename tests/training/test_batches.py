@@ -16,6 +16,7 @@ from siame_se3.laws.pose import TEACHERS, pbvs_velocity
 from siame_se3.laws.types import View
 from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.conditions import NONE, Augmentation
+from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.scenes.render import render
@@ -134,7 +135,7 @@ def test_papers_pairs_are_a_view_and_its_own_start(scene: Scene, camera: Camera)
     assert batch.current.tolist() == list(range(32, 64))
     T = poses_of(batch, camera)
     T_wd, T_wc = T[batch.desired], T[batch.current]
-    assert float(sampling.overlap(camera, T_wd, T_wc, scene).min()) >= WORKSPACE.min_overlap
+    assert float(overlap(camera, T_wd, T_wc, scene).min()) >= WORKSPACE.min_overlap
     assert float(T_wc[:, 2, 3].max()) <= -WORKSPACE.min_height
     offset = (T_wd[:, :3, 3] - torch.tensor([0, 0, -WORKSPACE.distance])).abs()
     assert float(offset[:, :2].max()) <= WORKSPACE.desired_sideways
@@ -149,7 +150,7 @@ def test_papers_overlap_filter_bites(scene: Scene, camera: Camera) -> None:
     for source in (strict, source_of([scene], camera, pairs="paper", views=64)):
         batch = source.batch(0, 0)
         T = poses_of(batch, camera)
-        shares.append(float(sampling.overlap(camera, T[batch.desired], T[batch.current], scene).min()))
+        shares.append(float(overlap(camera, T[batch.desired], T[batch.current], scene).min()))
     assert shares[0] >= 0.7 > shares[1]
 
 

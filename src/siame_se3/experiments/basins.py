@@ -25,6 +25,7 @@ from siame_se3.networks import checkpoint
 from siame_se3.networks.checkpoint import Model
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes import poses as sampling
+from siame_se3.scenes.overlap import visible
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.servo.config import ServoConfig
@@ -44,7 +45,7 @@ def starts(n: int, distance: float, scene: Scene, camera: Camera, seed: int) -> 
         t = t / t.norm(dim=1, keepdim=True) * distance / 100
         u = u / u.norm(dim=1, keepdim=True) * math.radians(DEGREES_PER_CM * distance)
         T = T_wd @ lie.pose_from_vector(torch.cat((t, u), 1))
-        good = (sampling.visible(scene, camera, T) >= 1 / 3) & (T[:, 2, 3] < -0.1)
+        good = (visible(scene, camera, T) >= 1 / 3) & (T[:, 2, 3] < -0.1)
         kept = torch.cat((kept, T[good]))
         if len(kept) >= n:
             break

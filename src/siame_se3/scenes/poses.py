@@ -1,4 +1,4 @@
-"""Where the cameras are: desired poses and start poses, with an overlap filter. float64, on the CPU.
+"""Where the cameras are: desired poses and start poses, drawn with an overlap filter or read from a file. float64, on the CPU.
 
 A sampler takes an explicit generator and returns camera-to-world poses.
 """
@@ -17,10 +17,9 @@ from siame_se3.errors import InputError, SceneError, require_number
 from siame_se3.files import read_text
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
-from siame_se3.geometry.plane import pixel_from_plane, points_on_plane
+from siame_se3.scenes.overlap import overlap, visible
 from siame_se3.scenes.types import Scene
 
-_GRID = 16  # overlap and visibility are counted on a grid of 16 x 16 pixels
 _ROUNDS = 2000  # of draws, at most
 _MOST_STARTS = 20_000_000  # [bytes] of a file of starts
 
@@ -82,35 +81,6 @@ def reference_pose(distance: float) -> Float[Tensor, "4 4"]:
     T = torch.eye(4, dtype=torch.float64)
     T[2, 3] = -distance
     return T
-
-
-def _coarse_grid(camera: Camera) -> Float[Tensor, "p 2"]:
-    """Pixels (u, v) of a coarse grid over the whole image."""
-    u = (torch.arange(_GRID, dtype=torch.float64) + 0.5) / _GRID
-    v, u = torch.meshgrid(u * camera.height - 0.5, u * camera.width - 0.5, indexing="ij")
-    return torch.stack((u, v), -1).reshape(-1, 2)
-
-
-def visible(scene: Scene, camera: Camera, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B"]:
-    """Share of each image that shows the print, 0 to 1."""
-    xy, hit = points_on_plane(camera, T_wc, _coarse_grid(camera))
-    inside = (xy[..., 0].abs() <= scene.width / 2) & (xy[..., 1].abs() <= scene.height / 2)
-    return (inside & hit).double().mean(-1)
-
-
-def overlap(
-    camera: Camera, T_wd: Float[Tensor, "*B 4 4"], T_wc: Float[Tensor, "*B 4 4"], scene: Scene | None = None
-) -> Float[Tensor, "*B"]:
-    """Share of the desired view that the current camera sees too, 0 to 1; with a scene, only what shows the print counts."""
-    xy, hit = points_on_plane(camera, T_wd, _coarse_grid(camera))
-    if scene is not None:
-        hit = hit & (xy[..., 0].abs() <= scene.width / 2) & (xy[..., 1].abs() <= scene.height / 2)
-    points = torch.cat((xy, torch.ones_like(xy[..., :1])), -1)
-    mapped = points @ pixel_from_plane(camera, T_wc).mT
-    z = mapped[..., 2]
-    u, v = mapped[..., 0] / z, mapped[..., 1] / z
-    seen = (z > 0) & (u >= -0.5) & (u <= camera.width - 0.5) & (v >= -0.5) & (v <= camera.height - 0.5)
-    return (seen & hit).double().mean(-1)
 
 
 def uniform(n: int, bounds: list[float], generator: torch.Generator) -> Float[Tensor, "n k"]:
@@ -208,7 +178,7 @@ def wide_starts(
     """Starts (T_wd, T_wc) far away: position uniform in a box of +-0.6 x +-0.6 x +-0.15 m around the desired camera
     (scaled with its distance, 0.6 m), looking at a point 0.08 to 0.32 m from the scene's middle, roll in +-120 deg.
 
-    No overlap filter: it is the distribution of the public poster results (design notes).
+    No overlap filter: it is the distribution of the public poster results.
     """
     s = workspace.distance / 0.6
     T_wd = reference_pose(workspace.distance).repeat(n, 1, 1)

@@ -15,6 +15,7 @@ from torch import Tensor
 from siame_se3.errors import SceneError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
+from siame_se3.scenes.overlap import visible
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import (
     Workspace,
@@ -24,7 +25,6 @@ from siame_se3.scenes.poses import (
     offsets,
     reference_pose,
     uniform,
-    visible,
 )
 
 _ROUNDS = 200  # of draws, at most

@@ -20,6 +20,7 @@ from siame_se3.scenes import conditions as augment
 from siame_se3.scenes import poses as sampling
 from siame_se3.scenes import views
 from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.scenes.render import render
@@ -194,7 +195,7 @@ class BatchSource:
                 if not len(todo):
                     break
                 start = T_wd[todo] @ sampling.offsets(len(todo), self.workspace, generator, c.spread)
-                ok = (sampling.overlap(self.camera, T_wd[todo], start, scene) >= self.workspace.min_overlap) & (
+                ok = (overlap(self.camera, T_wd[todo], start, scene) >= self.workspace.min_overlap) & (
                     start[:, 2, 3] <= -self.workspace.min_height
                 )
                 T_wc[todo[ok]] = start[ok]
