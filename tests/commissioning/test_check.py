@@ -194,7 +194,7 @@ def test_colours(tmp_path: Path) -> None:
     assert "another order: GBR" in check.colours(look(lambda image: image[[1, 2, 0]]), COLOURED).text
     assert "mirrored" in check.colours(look(lambda image: image.flip(-1)), COLOURED).text
     assert (
-        "none that could tell"
+        "too little colour to compare"
         in check.colours(look(lambda image: image.mean(0, keepdim=True).expand(3, -1, -1)), COLOURED).text
     )
     noise = torch.rand(3, 224, 224, generator=torch.Generator().manual_seed(0))

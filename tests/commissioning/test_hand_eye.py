@@ -226,7 +226,7 @@ def test_a_motion_that_does_not_tell_is_refused() -> None:
         R = lie.so3_exp(torch.tensor([tilt, 0.0, 0.0], dtype=torch.float64))
         R = R @ lie.so3_exp(torch.tensor([0.0, 0.0, roll], dtype=torch.float64))
         T_co.append(lie.pose(R, torch.tensor([0.0, 0.0, 0.5], dtype=torch.float64) - R @ middle))
-    with pytest.raises(InputError, match="the motion does not tell which way it lies"):
+    with pytest.raises(InputError, match="the motion does not show which way it lies"):
         resolve_turns(tool_poses(T_co), torch.stack(T_co), board)
     T_co.append(views(board, 1, 1)[0])  # one tilted otherwise tells
     resolved, _ = resolve_turns(tool_poses(T_co), torch.stack(T_co), board)

@@ -276,14 +276,14 @@ def test_a_view_beside_the_print_is_a_fault(law: DVS, scene: Scene, lens: Camera
     assert bool((output.v == 0).all())
 
 
-def test_stripes_do_not_tell_the_motion(lens: Camera) -> None:
+def test_stripes_do_not_determine_the_motion(lens: Camera) -> None:
     stripes = Scene(torch.sin(torch.linspace(0, 60, 400)).expand(3, 300, 400) * 0.4 + 0.5, 4.0, 3.0)
     plant = FlyingCameras(stripes, lens)
     law = DVS("gauss-newton", "current", border=4, precision="f64")
     aside = above(1)
     aside[:, 0, 3] = 0.02
     output = ask(law, plant.look(above(1)), plant.look(aside))
-    assert "do not tell the motion" in output.faults[0]
+    assert "do not determine the motion" in output.faults[0]
     assert bool((output.v == 0).all())
 
 

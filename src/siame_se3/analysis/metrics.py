@@ -1,6 +1,6 @@
 """Trajectory -> table rows. Pure.
 
-Converged (design notes): translation error < 10 % of its start or < 1 cm, and rotation error < 10 % of its start or < 1 deg.
+Converged: translation error < 10 % of its start or < 1 cm, and rotation error < 10 % of its start or < 1 deg.
 """
 
 from __future__ import annotations

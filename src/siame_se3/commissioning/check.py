@@ -140,11 +140,11 @@ def colours(view: View, photo: Path) -> Finding:
     h, w = image.shape[:2]
     expected = cv2.warpPerspective(picture, H, (w, h))
     inside = cv2.warpPerspective(np.ones(picture.shape[:2], np.uint8), H, (w, h), flags=cv2.INTER_NEAREST) > 0
-    # Of each channel what the grey level does not tell: that is the same in any order.
+    # Of each channel what the grey level does not say: that is the same in any order.
     a, b = (x[inside].astype(np.float64) for x in (expected, image))
     a, b = (x - x.mean(1, keepdims=True) for x in (a, b))
     if min(a.std(), b.std()) < 3:
-        return Finding("colours: the scene has none that could tell", False)
+        return Finding("colours: the scene has too little colour to compare", False)
     agree = {order: float((a * b[:, order]).sum()) for order in itertools.permutations(range(3))}
     best = max(agree, key=lambda order: agree[order])
     if best == (0, 1, 2):

@@ -177,7 +177,7 @@ def resolve_turns(
     """Poses of a board that looks the same turned, with those turns that agree with the robot's motion.
 
     Each picture's turn is one of two (four, of a board with as many columns as rows). Of three pictures each combination gives a T_tc; with it
-    each other picture takes the turn whose board lies nearest, and all of them give T_tc anew.
+    each other picture takes the turn whose board lies nearest, and all of them give T_tc again.
 
     Returns:
         T_co, and how many pictures are turned otherwise than the finder took them.
@@ -214,7 +214,7 @@ def resolve_turns(
     )
     if bool(others.any()):
         raise InputError(
-            f"hand-eye: a {board.name} looks the same turned, and the motion does not tell which way it lies: turn the tool more, or take "
+            f"hand-eye: a {board.name} looks the same turned, and the motion does not show which way it lies: turn the tool more, or take "
             "a board with an odd and an even number, or a ChArUco board",
             "board.columns",
             "board.rows",

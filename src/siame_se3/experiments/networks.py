@@ -51,7 +51,7 @@ RECIPES = {
         workspace=Workspace().at(0.3),
         scenes=10,
         width=0.42,
-        times=4.0,  # in one budget it has just begun to tell its scenes apart
+        times=4.0,  # in one budget it has just begun to distinguish its scenes
     ),
 }
 
@@ -79,7 +79,7 @@ def obtain(
     folder: Path,
     minutes: float,
     seed: int,
-    tell: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Model:
     """A network by its name, trained for `minutes` if it is not there; an interrupted training goes on.
 
@@ -92,11 +92,11 @@ def obtain(
     recipe = replace(recipe, minutes=minutes, seed=seed, train=replace(recipe.train, evaluations=0))
     initial = None
     if recipe.init:
-        initial = obtain(recipe.init, scenes, folder, minutes, seed, tell).network.weights_for(recipe.network)
+        initial = obtain(recipe.init, scenes, folder, minutes, seed, say).network.weights_for(recipe.network)
 
     def report(p: Progress) -> None:
         if p.step % max(1, p.steps // 5) < recipe.train.log_every or p.step == p.steps:
-            tell(f"  training {name}: step {p.step} of {p.steps}, loss {p.loss:.3f}, {p.seconds:.0f} s")
+            say(f"  training {name}: step {p.step} of {p.steps}, loss {p.loss:.3f}, {p.seconds:.0f} s")
 
     return fit(recipe, scenes, path, Callbacks(report), initial).model
 

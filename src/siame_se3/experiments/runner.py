@@ -79,7 +79,7 @@ class Setup:
         scene: the print.
         minutes: budget of each network's training.
         seed: of the trainings.
-        tell: progress, a line at a time.
+        say: progress, a line at a time.
         photos: a user's folder of photos, instead of the list's.
         root: where Debian's packages of photos are unpacked.
     """
@@ -88,7 +88,7 @@ class Setup:
     scene: Scene
     minutes: float
     seed: int
-    tell: Callable[[str], None]
+    say: Callable[[str], None]
     photos: Path | None = None
     root: Path = Path("/")
 
@@ -125,7 +125,7 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
             continue
         if path.is_file():
             _check(path, cell, setup)
-            setup.tell(f"{experiment} {cell.name}: there already")
+            setup.say(f"{experiment} {cell.name}: there already")
             continue
         model = obtain(setup, cell.needs) if cell.needs else None
         began = time.perf_counter()
@@ -139,7 +139,7 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
         write_facts(path.with_suffix(".json"), facts)
         metrics.write_csv(table, path)  # last: a cell is there when its CSV is
         s = metrics.summary(table)
-        setup.tell(
+        setup.say(
             f"{experiment} {cell.name}: {s.converged_percent:.1f} % of {s.runs} converged, median end "
             f"{1e3 * s.median_end_t_m:.2f} mm, {facts['seconds']} s"
         )
@@ -152,7 +152,7 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
 
 def obtain(setup: Setup, name: str) -> Model:
     """A network by its name, trained on its scenes if it is not there."""
-    return networks.obtain(name, scenes_of(setup, name), setup.folder, setup.minutes, setup.seed, setup.tell)
+    return networks.obtain(name, scenes_of(setup, name), setup.folder, setup.minutes, setup.seed, setup.say)
 
 
 def scenes_of(setup: Setup, network: str) -> list[Scene]:

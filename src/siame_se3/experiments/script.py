@@ -105,7 +105,7 @@ def kept(path: Path, made: Mapping[str, str]) -> dict[str, Row]:
 
 
 def add(path: Path, row: Row) -> None:
-    """Add a line in one write: processes that share the rows out share the file too, so it is not written anew as a whole."""
+    """Add a line in one write: processes that share the rows out share the file too, so it is not written again as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as stream:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))

@@ -138,7 +138,7 @@ def run(setup: Setup, runs: int, steps: int, command: str) -> str:
     table = []
     for device in devices:
         for title, kind in kinds.items():
-            setup.tell(f"training: {title}, {device}")
+            setup.say(f"training: {title}, {device}")
             found = _measured(setup, device, folder / f"{device}-{kind[0].backbone}.json", kind, runs)
             table.append(
                 {

@@ -1,7 +1,7 @@
 """How blurred an image is beside another one of the same scene: what a photometric law needs to compare like with like.
 
 Focus, a smeared lens or a cheap zoom blur the current image; against the sharp desired one each edge then is a residual, which light that is
-fitted takes for shadow. How blurred it is can be told before the camera stands right: of all motions near the goal, the ratio
+fitted takes for shadow. How blurred it is can be measured before the camera stands right: of all motions near the goal, the ratio
 
     r(I) = log (mean |grad (g_fine * I)|^2 / mean |grad (g_coarse * I)|^2),     g Gaussians of 0.7 and 2 px,
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-_SAMPLES = 2048  # pixels that tell an image's contrast
+_SAMPLES = 2048  # pixels that an image's contrast is taken from
 # Of the R2 sequence (Roberts 2018): it fills a square evenly, in no rows or columns.
 _TURN = (0.7548776662466927, 0.5698402909980532)
 

@@ -32,7 +32,7 @@ _HINT = (
 class ImageReader:
     """Reads the images of one topic.
 
-    One topic's images have one depth: where only the largest value seen tells it, that of all images so far counts, so that a dark image is
+    One topic's images have one depth: where only the largest value seen says it, that of all images so far counts, so that a dark image is
     not brightened.
 
     Args:

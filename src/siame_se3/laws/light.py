@@ -12,7 +12,7 @@ numbers are the solution of one weighted linear least-squares problem, v = -xi o
 
 Where the current image is blurred (focus, a smeared lens), I* is blurred alike first; see `blur`.
 
-Pixels that the sensor has clipped have next to no weight, and those that the light alone does not explain (a hand in the way) are
+Pixels that the sensor has clipped have next to no weight, and those that the light alone does not explain (an occluding hand) are
 weighed down by a biweight of what a neighbourhood does not explain. As in `luminance`, all of it comes from moments of products of images: L is never made.
 """
 
@@ -50,7 +50,7 @@ class LightDVS:
         robust: weigh pixels down that the light does not explain.
         border: pixels left out on each side; 3 at least.
         Z: depth of the desired view's middle [m], where that view does not know it.
-        blur: most of the current image's blur (standard deviation) that is told and matched [px]; 0 for not at all.
+        blur: most of the current image's blur (standard deviation) that is estimated and matched [px]; 0 for not at all.
     """
 
     degree: int = 4
@@ -106,7 +106,7 @@ class _LightLaw:
         parts = [self._some(images[k : k + _TOGETHER], state[k : k + _TOGETHER]) for k in starts]
         v, singular, cost = (torch.cat(x) for x in zip(*parts, strict=True))
         faults = tuple(
-            f or ("the image's pixels do not tell the motion" if bad else "")
+            f or ("the image's pixels do not determine the motion" if bad else "")
             for f, bad in zip(faults, singular.tolist(), strict=True)
         )
         v, faults = standing_still(v, faults)
@@ -183,7 +183,7 @@ def _trusted(
     rest: Float[Tensor, "n 3 y x"], unclipped: Float[Tensor, "n 3 y x"], width: int, patience: float = 1.0
 ) -> Float[Tensor, "n 3 y x"]:
     """Weights (1 - (r / (3 patience m))^2)^2, 0 beyond, with r the root mean square of what is not explained around a pixel (a 16th of the image's
-    width, all channels that are not clipped), and m its median, one grey level at least. What is in the way is a thing, not a pixel: some of its pixels
+    width, all channels that are not clipped), and m its median, one grey level at least. An occlusion is a thing, not a pixel: some of its pixels
     are as they should be."""
     side = 2 * (width // 32) + 1
     sums = torch.cat(((unclipped * rest.square()).sum(1, keepdim=True), unclipped.sum(1, keepdim=True)), 1)

@@ -15,9 +15,7 @@ from torch import Tensor
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.luminance import polynomials, squares_to_H
 
-_RIDGE = (
-    1e-6  # share of the diagonal added for the light's numbers: a grey image does not tell one channel from another
-)
+_RIDGE = 1e-6  # share of the diagonal added for the light's numbers: in a grey image the channels do not differ
 
 
 @lru_cache(maxsize=8)

@@ -215,7 +215,7 @@ def solve(
         A = A + torch.diag_embed(A.diagonal(dim1=1, dim2=2) * mu.double()[:, None])
     factor, info = torch.linalg.cholesky_ex(A)
     singular = (info > 0) | (factor.diagonal(dim1=1, dim2=2).square().amin(1) < _SINGULAR) | ~g.isfinite().all(1)
-    # An axis that moves next to nothing beside its like (metres with metres, radians with radians) is not told either.
+    # An axis that moves next to nothing beside its like (metres with metres, radians with radians) is not determined either.
     axes = H.diagonal(dim1=1, dim2=2).reshape(-1, 2, 3)
     singular |= (axes.amin(2) <= _SINGULAR * axes.amax(2)).any(1)
     safe = torch.where(singular[:, None, None], torch.eye(6, dtype=A.dtype), factor)

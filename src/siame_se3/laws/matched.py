@@ -261,7 +261,7 @@ class _MatchedLaw:
             "mean": lambda: (_L(s_d, Z) + _L(s_c, Z)) / 2,
         }[c.interaction]()
         v, _, rank, _ = np.linalg.lstsq(L, -(s_c - s_d).ravel(), rcond=1e-6)
-        return v if rank == 6 else "the matches do not tell the motion"
+        return v if rank == 6 else "the matches do not determine the motion"
 
 
 def _L(s: np.ndarray, Z: Tensor) -> np.ndarray:

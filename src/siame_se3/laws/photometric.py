@@ -50,7 +50,7 @@ class DVS:
         normalise: what makes the law blind to light: 'none'; 'global', images of zero mean and unit variance, for one
             gain and bias; 'local', the same in a window around each pixel, for lamps and shadows.
         window: of 'local', share of the image's width.
-        robust: weigh pixels down that differ much (Tukey's biweight on 4.69 x the median deviation): for things in the way.
+        robust: weigh pixels down that differ much (Tukey's biweight on 4.69 x the median deviation): for occlusions.
         border: pixels left out on each side; 3 at least.
         per_pixel_depth: take the plane's depth at each pixel from the desired pose, where it is known; else one Z, that
             of the desired view's middle.
@@ -200,7 +200,7 @@ class _DVSLaw:
     camera: Camera
 
     def __call__(self, view: View, state: DVSState) -> tuple[Output, DVSState]:
-        """v at gain 1; faults where an image is constant or not finite, or where its pixels do not tell the motion. A few runs at a time:
+        """v at gain 1; faults where an image is constant or not finite, or where its pixels do not determine the motion. A few runs at a time:
         their numbers then stay in the processor's caches."""
         images = images_of(view, self.controller.name, self.camera, len(state.s_desired))
         starts = range(0, len(images), _TOGETHER)
@@ -235,7 +235,7 @@ class _DVSLaw:
         else:
             cost = (weight * e.square()).sum(1) / weight.sum(1).clamp(min=1)
         faults = tuple(
-            f or ("the image's pixels do not tell the motion" if bad else "")
+            f or ("the image's pixels do not determine the motion" if bad else "")
             for f, bad in zip(faults, singular.tolist(), strict=True)
         )
         return v, cost, faults

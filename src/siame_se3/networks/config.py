@@ -27,7 +27,7 @@ class NetworkConfig:
         local_contrast: side of the neighbourhood, as a share of the image, over which the input is made zero-mean and
             unit-contrast, so that lamps, gain and bias are gone before the first layer; 0 for the image as it is.
         pooling: how the feature map becomes S(I). 'average' over the last map (the paper's); 'spatial': the map keeps its places
-            (squeezed to `squeeze` channels, flattened, projected to `embedding`), which tells where things are, not only what;
+            (squeezed to `squeeze` channels, flattened, projected to `embedding`), which says where things are, not only what;
             'homography': each cell says which point of the scene it sees and how surely, and S(I) is the homography that fits them
             (see `HomographyPool`), so that cells that are covered or off the print do not count; 'descriptors': each cell's own
             vector (of length `squeeze`), for fusion 'matching'.

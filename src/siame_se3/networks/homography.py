@@ -17,7 +17,7 @@ class HomographyFit(nn.Module):
     that X (h31 u + h32 v + 1) = h11 u + h12 v + h13, and likewise Y. A weak prior holds what
     no cell knows. Cells of a covered or black part say so by a large b; the others still give the whole pose. Those that are
     sure and wrong are weighed down by a few rounds of re-weighting (Geman and McClure) at run time; not in training, where it
-    would hide from the cells what they got wrong. What is wrong is told from the image's own residuals, of which the kernel's
+    would hide from the cells what they got wrong. What is wrong is judged by the image's own residuals, of which the kernel's
     scale is a multiple: the cells of a network that has trained for five minutes are less sure than they say.
 
     The normal equations are written with few, large operations, and solved by blocks: ONNX and OpenVINO have no solver.

@@ -1,7 +1,7 @@
 """Fusion 'matching': which cell of the desired image shows what each cell of the current one shows, and the homography between the two.
 
 Compare Rocco, Arandjelovic and Sivic 2017, "Convolutional neural network architecture for geometric matching": descriptors of both images, all
-their correlations, a transformation from these. What is learned is how to tell places apart, not where they are in one scene. So one network
+their correlations, a transformation from these. What is learned is how to distinguish places, not where they are in one scene. So one network
 serves many scenes, and scenes that it has never seen.
 """
 

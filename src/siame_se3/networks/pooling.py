@@ -134,7 +134,7 @@ class HomographyPool(HomographyFit, VectorPooling):
 
 
 class DescriptorPool(Pooling):
-    """S(I) = for each cell of the feature map a unit vector that tells it from others, and half as many numbers on what moves within it;
+    """S(I) = for each cell of the feature map a unit vector that distinguishes it from others, and half as many numbers on what moves within it;
     (3 length / 2, y, x) flattened. For fusion 'matching'."""
 
     def __init__(self, channels: int, side: int, length: int) -> None:

@@ -30,7 +30,7 @@ class FlyingCameras:
         seed: of the conditions; each run draws its own, so that a run is the same in any batch.
         first_run: number of the first run, for a run served alone.
         device: where to render.
-        mismatch: how camera and scene differ from what the views tell; None for not at all.
+        mismatch: how camera and scene differ from what the views say; None for not at all.
     """
 
     provides = frozenset({"image", "pose", "depth"})

@@ -112,7 +112,7 @@ class Guard:
         return halt or self._astray(view, applied, command) or self._outside(view)
 
     def _unusable(self, view: View, applied: Tensor | None) -> str:
-        """What of a view or a told motion is not finite, or not as it was at the start; '' for nothing."""
+        """What of a view or a reported motion is not finite, or not as it was at the start; '' for nothing."""
         if not math.isfinite(view.age):
             return "the image's age is not finite"
         if view.time is not None and not math.isfinite(view.time):
@@ -135,7 +135,7 @@ class Guard:
         measured = _pose_of(view)
         if measured is None:
             return None
-        # A plant with a clock tells for how long it obeyed; one without obeys for dt, and what it tells may be measured.
+        # A plant with a clock reports for how long it obeyed; one without obeys for dt, and what it reports may be measured.
         made = applied if view.time is not None else command
         if made is not None:
             self._T_commanded = self._T_commanded @ lie.exp(made[0].double().cpu() * self._dt)

@@ -1,4 +1,4 @@
-"""Does the image move as the camera does? A frozen image, an occlusion, another scene, a camera that moves by itself: told from small
+"""Does the image move as the camera does? A frozen image, an occlusion, another scene, a camera that moves by itself: seen in small
 copies of the images and the motion that was commanded, which for a plane square to the first view predicts each image from an
 earlier one."""
 
@@ -19,7 +19,7 @@ from siame_se3.geometry.plane import homography
 from siame_se3.servo.safety import Halt, Safety
 
 _EQUAL_PIXELS = 0.1  # a motion that changes the grey levels of any texture
-_MOVED = 0.75  # of the small image's pixels: a motion that can be told from none in it
+_MOVED = 0.75  # of the small image's pixels: a motion that can be distinguished from none in it
 _MEMORY = 0.5  # [s] of images to compare with: an occlusion may come slowly
 _FAR = 0.12  # share of the image that it may have moved since: the plane's prediction is not quite that of the scene
 _SIDE, _BLOCKS, _SEARCH = 64, 8, 5  # the view is compared at 64 x 64 px, in 8 x 8 blocks, each within +-5 px

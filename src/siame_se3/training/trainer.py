@@ -74,7 +74,7 @@ class Trainer:
                 "or pooling spatial, homography or descriptors",
                 *("loss.where", "network.pooling"),
             )
-        self.initial_sum = 0.0  # tells trainings from other weights apart
+        self.initial_sum = 0.0  # distinguishes trainings from other initial weights
         if initial is not None:
             self._start_from(initial)
         for module in (self.loss, self.where, self.network):
