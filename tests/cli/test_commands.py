@@ -255,6 +255,9 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("servo", "--law", "neural", "--scene", "photo.png"), ("photo.png", "--model")),
         (("servo", "--law", "dvs", "--scene", "photo.png", "--dvs.border", "1"), ("dvs", "border")),
         (("servo", "--model", "no.safetensors", "--scene", "photo.png"), ("no.safetensors", "no such file")),
+        (("servo", "--law", "dvs", "--scene", "photo.png", "--dvs.mu", "nan"), ("mu is nan", "--dvs.mu")),
+        (("arm", "--distance", "nan"), ("distance nan", "--distance")),
+        (("arm", "--start-from", "0", "0", "nan", "0", "0", "0"), ("start_from", "--start-from")),
         (("servo", "--model", "text.png", "--scene", "photo.png"), ("text.png", "not a safetensors file")),
         (
             ("servo", "--model", "other.safetensors", "--scene", "photo.png"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -169,9 +170,15 @@ def test_an_image_without_contrast_beside_the_desired_one_is_refused(photo: Scen
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"border": 2}, "border of 2"), ({"degree": 9}, "degree 9"), ({"degree": -1}, "degree -1")]
+    ("options", "message"),
+    [
+        ({"border": 2}, "border of 2"),
+        ({"degree": 9}, "degree 9"),
+        ({"degree": -1}, "degree -1"),
+        ({"Z": math.nan}, "Z is nan"),
+    ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, int], message: str) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SiameError, match=message):
         LightDVS(**options)
 

@@ -125,3 +125,9 @@ def test_wrong_sizes_and_missing_images_are_refused(plant: FlyingCameras) -> Non
         law(View(T_wc=above(1)), state)
     with pytest.raises(SiameError, match=r"pbvs-sift.*no image"):
         LAWS["pbvs-sift"].aim(View(T_wc=above(1)))
+
+
+@pytest.mark.parametrize("options", [{"Z": math.nan}, {"ratio": 0.0}, {"features": 0}, {"least": 3}], ids=str)
+def test_settings_that_are_no_numbers_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(SiameError, match=next(iter(options))):
+        MatchedPoints(**options)

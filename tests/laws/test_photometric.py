@@ -323,3 +323,13 @@ def test_tukey_throws_out_what_is_far() -> None:
     w = tukey(e)
     assert float(w[:, :700].max()) == 0
     assert float(w[:, 700:].mean()) > 0.8
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"Z": math.nan}, {"Z": 0.0}, {"mu": -1.0}, {"mu_late": math.inf}, {"window": 0.0}, {"coefficients": -1}],
+    ids=str,
+)
+def test_settings_that_are_no_numbers_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(SiameError, match=next(iter(options))):
+        DVS(**options)

@@ -14,11 +14,12 @@ from tyro.conf import arg
 
 from siame_se3.cli.options import LawName, check_writable
 from siame_se3.cli.robot import Robot
-from siame_se3.errors import InputError, RobotError
+from siame_se3.errors import InputError, RobotError, require_numbers
 from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import controller_for
 from siame_se3.plants.arm import ArmConfig
+from siame_se3.scenes.poses import Workspace
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.safety import Safety
 
@@ -108,7 +109,7 @@ class Live:
             )
         if self.depth is not None:
             return controller, self.depth
-        return controller, model.distance if model else 0.6
+        return controller, model.distance if model else Workspace.distance
 
     def _session(self, plant: LivePlant, bus: Bus | None, controller: Controller) -> Session:
         """The session, which shows its lines here and on the status topic, and hears the command topic."""
@@ -159,7 +160,7 @@ class Arm:
     """Photo of the print; default: the bundled one."""
     width: float = 0.8
     """Of the print [m]."""
-    distance: float = 0.6
+    distance: float = Workspace.distance
     """Of the desired camera [m]."""
     start_from: tuple[float, float, float, float, float, float] = (0.08, -0.06, 0.03, 0.1, -0.08, 0.25)
     """Start pose c*Tc: tx ty tz [m], theta u [rad]."""
@@ -176,6 +177,9 @@ class Arm:
     arm: ArmConfig = field(default_factory=ArmConfig)
     """Light, latency, noise, what is wrong about hand-eye transform and focal length."""
 
+    def __post_init__(self) -> None:
+        require_numbers(self, "start_from", 6)
+
     def __call__(self) -> None:
         import time
 
@@ -191,11 +195,11 @@ class Arm:
         from siame_se3.scenes.poses import reference_pose
 
         check_writable(self.target, "--target")
+        goal = reference_pose(Workspace(distance=self.distance).distance)  # which refuses what is none
         scene = Scene.from_photo(self.scene or bundled(BUNDLED_PHOTO), self.width)
         arm = ArmPlant(scene, default_camera(self.image_size), self.arm)
         with contextlib.ExitStack() as closing:
             closing.callback(arm.close)
-            goal = reference_pose(self.distance)
             desired = arm.look(goal[None]).image
             assert desired is not None
             write_picture(self.target, as_pixels(desired[0]))

@@ -175,7 +175,7 @@ class Servo:
     def _simulate(self, plant: str, scene: Scene, camera: Camera, model: Model | None) -> tuple[Trajectory, View, View]:
         """The runs, the views at the desired poses, and those at the end."""
         conditions = self.conditions if self.perturb else None
-        distance = self.distance if self.distance is not None else model.distance if model else 0.6
+        distance = self.distance if self.distance is not None else model.distance if model else Workspace.distance
         settings: dict[str, Any] = {
             "command": " ".join(["siame", *sys.argv[1:]]),
             "law": self.law,

@@ -17,8 +17,8 @@ from siame_se3.analysis.report import markdown
 from siame_se3.errors import InputError, SiameError
 from siame_se3.experiments.pages import header
 from siame_se3.experiments.runner import shard_of
-from siame_se3.files import BUNDLED_PHOTO, bundled
 from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.registry import coffee
 
 Row = dict[str, Any]
 _NAME, _MADE = "row", "made with"  # entries of a kept row that are in no table: its name, and the options
@@ -115,7 +115,7 @@ def add(path: Path, row: Row) -> None:
 
 def bundled_print() -> Scene:
     """The experiments' print: the bundled photo, 0.8 m wide."""
-    return Scene.from_photo(bundled(BUNDLED_PHOTO), 0.8)
+    return coffee()
 
 
 def skimage_photo(name: str) -> Path:

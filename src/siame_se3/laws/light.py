@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, require_number
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.blur import BlurScale, gaussian_blur
 from siame_se3.images.contrast import contrast
@@ -61,6 +61,9 @@ class LightDVS:
     needs = frozenset({"image"})
 
     def __post_init__(self) -> None:
+        require_number(self, "Z", 0, open_low=True)
+        for name in ("border", "degree"):
+            require_number(self, name, whole=True)
         if self.border < 3:
             raise InputError(f"dvs-light: a border of {self.border} px; the gradient needs 3 or more", "light.border")
         if not 0 <= self.degree <= 8:

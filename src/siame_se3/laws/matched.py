@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import LawError
+from siame_se3.errors import LawError, require_number
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.luma import LUMA
@@ -50,6 +50,12 @@ class MatchedPoints:
     least: int = 6
     Z: float = 0.6
     needs = frozenset({"image"})
+
+    def __post_init__(self) -> None:
+        require_number(self, "features", 1, whole=True)
+        require_number(self, "least", 4, whole=True)  # that a homography needs
+        for name in ("ratio", "Z"):
+            require_number(self, name, 0, open_low=True)
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError, LawError
+from siame_se3.errors import InputError, LawError, require_number
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import depth
 from siame_se3.images.gradients import gradient
@@ -75,6 +75,13 @@ class DVS:
     needs = frozenset({"image"})
 
     def __post_init__(self) -> None:
+        for name in ("window", "Z"):
+            require_number(self, name, 0, open_low=True)
+        for name in ("mu", "mu_late"):
+            require_number(self, name, 0)
+        for name in ("coefficients", "late"):
+            require_number(self, name, 0, whole=True)
+        require_number(self, "border", whole=True)
         if self.border < 3:
             raise InputError(f"dvs: a border of {self.border} px; the gradient needs 3 or more", "dvs.border")
         if self.coefficients and (self.robust or self.normalise != "none"):
