@@ -19,7 +19,7 @@ from siame_se3.geometry.plane import homography
 from siame_se3.servo.safety import Halt, Safety
 
 _EQUAL_PIXELS = 0.1  # a motion that changes the grey levels of any texture
-_MOVED = 0.75  # of the small image's pixels: a motion that can be distinguished from none in it
+_MOVED = 0.3  # of the small image's pixels: a motion that shows in it
 _MEMORY = 0.5  # [s] of images to compare with: an occlusion may come slowly
 _FAR = 0.12  # share of the image that it may have moved since: the plane's prediction is not quite that of the scene
 _SIDE, _BLOCKS, _SEARCH = 64, 8, 5  # the view is compared at 64 x 64 px, in 8 x 8 blocks, each within +-5 px
@@ -73,8 +73,10 @@ class ImageWatch:
             self._still = now
             return None
         unmoved, moved = (_difference(now.small, other, known) for other in (then.small, predicted))
-        if moved < _FLOOR or unmoved > 0.5 * moved:
+        if unmoved > moved and unmoved >= _FLOOR:  # the motion explains it better than none does
             self._still = now
+            return None
+        if unmoved > 0.5 * moved or moved < _FLOOR:  # too little motion, or texture, to say: wait for more
             return None
         if now.time - then.time < self._safety.frozen - 1e-9:
             return None
