@@ -114,6 +114,5 @@ def require_numbers(owner: object, name: str, count: int | None = None) -> None:
 
 def _is_finite(value: Any) -> bool:
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return number and bool(
-        abs(value) <= sys.float_info.max
-    )  # false of NaN; unlike isfinite(), it takes integers of any size
+    # The comparison is false of NaN; unlike isfinite(), it takes integers of any size.
+    return number and bool(abs(value) <= sys.float_info.max)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from siame_se3.geometry import lie
+from siame_se3.plants.arm_model import TICK
 from siame_se3.plants.robots.interfaces import WATCHDOG
 from siame_se3.servo.safety import Safety
 
-TICK = 0.008
 FRAME = 0.04  # between two images [s]
 SAFETY = Safety()
 # What applies from the moment of the fault on, before the robot has to be standing within another 0.1 s.

@@ -190,7 +190,8 @@ class ArmPlant:
         """Put the camera at its start (None: where it is), at rest, and look.
 
         Raises:
-            InputError: several starts, none for an arm that was never put anywhere, or one out of reach.
+            InputError: several starts, or none for an arm that was never put anywhere.
+            RobotError: a start out of reach.
         """
         if start is not None:
             if len(start) != 1:

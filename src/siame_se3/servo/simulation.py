@@ -120,7 +120,8 @@ def simulate_on_arm(
     error of the task is not for the arm, which has its own (`ArmConfig`).
 
     Raises:
-        RobotError: MuJoCo is missing, or nine of ten starts are out of reach.
+        InputError: MuJoCo is not installed.
+        RobotError: it cannot render here, or nine of ten starts are out of reach.
         SceneError: the scene is no print.
     """
     from tqdm import tqdm
