@@ -14,11 +14,10 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import TEACHERS, pbvs_velocity
 from siame_se3.laws.types import View
-from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.conditions import NONE, Augmentation
 from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace
+from siame_se3.scenes.poses import Workspace, reference_pose
 from siame_se3.scenes.render import render
 from siame_se3.training.batches import Batch, BatchSource, DataConfig, cell_matches, cell_points
 
@@ -333,7 +332,7 @@ def test_far_views_are_current_ones_only(scenes: list[Scene], camera: Camera) ->
     assert set(batch.desired.tolist()) == {*home, *near}
     assert set(batch.current.tolist()) == set(range(20))
     assert len(batch.current) == 19 * 20 - 8 * 19
-    distance = (T[:, :3, 3] - sampling.reference_pose(0.6)[:3, 3]).norm(dim=1)
+    distance = (T[:, :3, 3] - reference_pose(0.6)[:3, 3]).norm(dim=1)
     assert float(distance[list(far)].mean()) > 2 * float(distance[list(home)].mean())
     # the heavier weight is that of a view and its neighbour
     heavy = batch.weight > 1

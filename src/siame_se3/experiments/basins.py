@@ -24,10 +24,9 @@ from siame_se3.laws.registry import controller_for
 from siame_se3.networks import checkpoint
 from siame_se3.networks.checkpoint import Model
 from siame_se3.plants.flying import FlyingCameras
-from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.overlap import visible
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace
+from siame_se3.scenes.poses import Workspace, reference_pose
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
 
@@ -39,7 +38,7 @@ LAWS = ("handoff", "neural", "dvs", "dvs-light", "dct", "pbvs-sift", "pbvs-orb",
 def starts(n: int, distance: float, scene: Scene, camera: Camera, seed: int) -> torch.Tensor:
     """n poses T_wc at one distance [cm] from the reference pose."""
     generator = torch.Generator().manual_seed(seed)
-    T_wd, kept = sampling.reference_pose(Workspace.distance), torch.zeros(0, 4, 4, dtype=torch.float64)
+    T_wd, kept = reference_pose(Workspace.distance), torch.zeros(0, 4, 4, dtype=torch.float64)
     for _ in range(1000):
         t, u = torch.randn(2, 4 * n, 3, generator=generator, dtype=torch.float64)
         t = t / t.norm(dim=1, keepdim=True) * distance / 100
@@ -60,7 +59,7 @@ def row(law: str, model: Model, runs: int) -> dict[str, Any]:
     found: dict[str, Any] = {"law": law}
     for distance in DISTANCES:
         T_wc = starts(runs, distance, scene, camera, seed=distance)
-        T_wd = sampling.reference_pose(Workspace.distance).repeat(len(T_wc), 1, 1)
+        T_wd = reference_pose(Workspace.distance).repeat(len(T_wc), 1, 1)
         trajectory = servo(plant, controller, plant.look(T_wd), T_wc, config)
         share = metrics.summary(metrics.rows(trajectory)).converged_percent
         print(law, distance, "cm", share, "%", flush=True)

@@ -10,9 +10,8 @@ from siame_se3.experiments import pages
 from siame_se3.experiments.laws import LAWS
 from siame_se3.experiments.runner import Cell, Setup, csv_of, facts_of, results
 from siame_se3.geometry.camera import default_camera
-from siame_se3.scenes import poses as sampling
 from siame_se3.scenes.overlap import overlap
-from siame_se3.scenes.poses import Workspace
+from siame_se3.scenes.poses import Workspace, draw_starts
 
 NAME = "table1"
 ROWS = tuple(name for name in LAWS if not name.endswith(("-wide", "-robust")))
@@ -54,7 +53,7 @@ def line(cell: Cell, rows: Sequence[Row]) -> dict[str, str]:
 def overlaps(setup: Setup, runs: int, seed: int) -> list[float]:
     """Of each start: the share of the current view that the desired one shows too."""
     camera = default_camera()
-    T_wd, T_wc = sampling.draw_starts("table1", runs, setup.scene, camera, Workspace(), seed)
+    T_wd, T_wc = draw_starts("table1", runs, setup.scene, camera, Workspace(), seed)
     return [float(x) for x in overlap(camera, T_wd, T_wc, setup.scene)]
 
 

@@ -16,13 +16,11 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.pose import teacher_velocity
-from siame_se3.scenes import conditions as augment
-from siame_se3.scenes import poses as sampling
 from siame_se3.scenes import views
-from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.conditions import Augmentation, apply, draw
 from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace
+from siame_se3.scenes.poses import Workspace, desired_poses, offsets
 from siame_se3.scenes.render import render
 
 
@@ -188,13 +186,13 @@ class BatchSource:
         c, n = self.config, self.config.views
         if c.pairs == "paper":
             half = n // 2
-            T_wd = sampling.desired_poses(half, self.workspace, generator)
+            T_wd = desired_poses(half, self.workspace, generator)
             T_wc = torch.empty_like(T_wd)
             todo = torch.arange(half)
             for _ in range(500):
                 if not len(todo):
                     break
-                start = T_wd[todo] @ sampling.offsets(len(todo), self.workspace, generator, c.spread)
+                start = T_wd[todo] @ offsets(len(todo), self.workspace, generator, c.spread)
                 ok = (overlap(self.camera, T_wd[todo], start, scene) >= self.workspace.min_overlap) & (
                     start[:, 2, 3] <= -self.workspace.min_height
                 )
@@ -247,13 +245,13 @@ class BatchSource:
         images, _ = render(scene, self.camera, poses)
         t2 = time.perf_counter()
         strength = c.augmentation.scaled(ramp)
-        conditions = augment.draw(len(T_wc), strength, (scene.width, scene.height), generator).to(self.device)
+        conditions = draw(len(T_wc), strength, (scene.width, scene.height), generator).to(self.device)
         conditions = conditions[self._alike(len(T_wc), generator).to(self.device)]
         homography = plane_from_pixel(self.camera, poses)
         noise = generator
         if self.device.type == "cuda":  # random numbers where they are used
             noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-        images = augment.apply(images, conditions, homography, noise)
+        images = apply(images, conditions, homography, noise)
         t3 = time.perf_counter()
         if self.output == "pose":
             target = lie.vector_from_pose(lie.inverse(T_wc[desired]) @ T_wc[current])
