@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,10 +47,12 @@ def dds_domain() -> int:
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Two workers have a core each, and results do not depend on the machine."""
-    threads = torch.get_num_threads()
+    threads, opencv = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     yield
     torch.set_num_threads(threads)
+    cv2.setNumThreads(opencv)
 
 
 def smooth_scene(seed: int = 0) -> Scene:

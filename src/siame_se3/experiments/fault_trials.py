@@ -33,6 +33,7 @@ LIMITS = {
     "NaN": 0.0,
     "killed": WATCHDOG,
     "cut": WATCHDOG,
+    "SIGTERM": 0.0,
 }
 STILL = 1e-3, math.radians(0.2)  # slower than this is standing still [m/s, rad/s]
 

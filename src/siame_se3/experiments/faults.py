@@ -2,9 +2,9 @@
 
     python -m siame_se3.experiments.faults [--times 20] [--only stops freezes ...]
 
-Camera faults and a law that gives NaN: in one process, in simulated time, the camera's speed seen every 8 ms. 'killed' and 'cut': the arm is served
-over DDS by this process in real time, and `siame live` drives it from another, which is killed (SIGKILL) or whose connection is cut (the arm's
-side of it is closed, and opened again half a second later).
+Faults of camera and robot, and a law that gives NaN: in one process, in simulated time, the camera's speed seen every 8 ms. 'killed', 'SIGTERM' and
+'cut': the arm is served over DDS by this process in real time, and `siame live` drives it from another, which is killed (SIGKILL), asked to end
+(SIGTERM), or whose connection is cut (the arm's side of it is closed, and opened again half a second later).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
     rows = {
-        kind: partial(served if kind in ("killed", "cut") else simulated, kind, given.times, given.seed)
+        kind: partial(served if kind in ("killed", "cut", "SIGTERM") else simulated, kind, given.times, given.seed)
         for kind in given.only
     }
     table(given, rows, choices=("only",))

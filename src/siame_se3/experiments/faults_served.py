@@ -107,9 +107,12 @@ class Trials:
             process.send_signal(signal.SIGKILL)
             reason = "the arm's watchdog"
         else:
-            self.bus.cut = True
-            time.sleep(0.5)
-            self.bus.cut = False
+            if self.kind == "SIGTERM":
+                process.send_signal(signal.SIGTERM)
+            else:
+                self.bus.cut = True
+                time.sleep(0.5)
+                self.bus.cut = False
             last = [text for text in process.stdout if text.startswith("stands still")]
             reason = last[-1].split(": ", 1)[1].split(":")[0].strip() if last else "none given"
         process.wait()
