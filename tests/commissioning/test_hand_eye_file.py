@@ -50,6 +50,8 @@ def test_files_of_other_tools(tmp_path: Path, text: str) -> None:
         ("- 1", "not a hand-eye file"),
         ("camera_in_tool: 3", "not a hand-eye file"),
         ("camera_in_tool: {translation: [1, 2], rotation_vector: [0, 0, 0]}", "not a hand-eye file"),
+        ("camera_in_tool: {translation: [0, 0, 0, 0.1], rotation_vector: [0, 0]}", "not a hand-eye file"),
+        ("camera_in_tool: {translation: '123', rotation_vector: [0, 0, 0]}", "not a hand-eye file"),
         ("camera_in_tool: {translation: [1, 2, .nan], rotation_vector: [0, 0, 0]}", "not a hand-eye file"),
         ("camera_in_tool: {translation: [1, 2, x], rotation_vector: [0, 0, 0]}", "not a hand-eye file"),
         ("camera_in_tool: {translation: [1, 2, true], rotation_vector: [0, 0, 0]}", "not a hand-eye file"),

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from siame_se3.commissioning.diagnosis import AXES, Finding, Seen
-from siame_se3.errors import InputError, RobotError
+from siame_se3.errors import InputError, RobotError, require_number
 from siame_se3.images.decode import as_image, as_pixels, read_picture, to_bytes
 from siame_se3.laws.matched import MatchedPoints, matched_pixels
 from siame_se3.laws.types import Law, Output, State, View
@@ -45,6 +45,11 @@ class Motions:
     rotation: float = math.radians(4)
     seconds: float = 1.5
     wait: float = 0.4
+
+    def __post_init__(self) -> None:
+        for name in ("translation", "rotation", "seconds"):
+            require_number(self, name, 0, open_low=True)
+        require_number(self, "wait", 0)
 
 
 @dataclass(frozen=True)

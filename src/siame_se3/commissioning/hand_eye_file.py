@@ -56,7 +56,7 @@ def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:
     try:
         if "camera_in_tool" in content:
             ours = content["camera_in_tool"]
-            values = [_number(x) for name in ("translation", "rotation_vector") for x in ours[name]]
+            values = [_number(x) for name in ("translation", "rotation_vector") for x in _three(ours[name])]
         else:
             values = pose_values(content)
     except (KeyError, TypeError, ValueError):
@@ -65,6 +65,12 @@ def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:
         raise wrong
     check_units(values, f"{path}", _MOST_REACH, "a camera")
     return pose_of_values(values, str(path))
+
+
+def _three(values: Any) -> list[Any]:
+    if not isinstance(values, list) or len(values) != 3:
+        raise ValueError("not three numbers")
+    return values
 
 
 def pose_values(content: Any) -> list[float]:
