@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError, require_number, require_numbers
+from siame_se3.errors import InputError, require_number
 from siame_se3.servo.limits import AxisAccelerationLimit, AxisSpeedLimit, Limit
 
 
@@ -47,9 +47,8 @@ class Safety:
 
     def __post_init__(self) -> None:
         for name in ("max_twist", "max_change"):
-            require_numbers(self, name, 6)
             values = getattr(self, name)
-            if not all(0 < x <= 100 for x in values):
+            if len(values) != 6 or not all(0 < x <= 100 for x in values):
                 raise InputError(
                     f"{name} {values}: give six numbers above 0 (at most 100), of vx vy vz wx wy wz", f"safety.{name}"
                 )
