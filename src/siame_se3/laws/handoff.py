@@ -158,7 +158,7 @@ class _Turn:
         known = None if self._before.parts is None else self._before.parts[stage]
         same = known is not None and torch.equal(known[0], runs)
         part = known[1] if known is not None and same else self._states[stage][runs]
-        output, part = self._laws[stage](self._view[runs], part)
+        output, part = self._laws[stage](self._view.of(runs), part)
         self._parts[stage] = (runs, part)
         self._states[stage] = self._states[stage].put(runs, part)
         self.v[runs] = output.v.double().cpu()

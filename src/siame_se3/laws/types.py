@@ -77,6 +77,13 @@ class View:
             T_bc=shaped(self.T_bc, 2),
         )
 
+    def of(self, runs: Int[Tensor, "k"]) -> View:
+        """The views of some runs, by their numbers in rising order; without a copy where these are all.
+
+        A copy of one image is enough to wake PyTorch's threads, which then hold up OpenVINO's for a millisecond.
+        """
+        return self if len(runs) == self.batch[0] else self[runs]
+
     def __getitem__(self, index: Any) -> View:
         image, T_wc, depth, T_bc = (
             None if x is None else x[index] for x in (self.image, self.T_wc, self.depth, self.T_bc)

@@ -145,7 +145,7 @@ class _Follow:
         if (kept := runs.shrink()) is not None:
             self._state = self._state[kept]
         asked = time.perf_counter()
-        output, self._state = self._law(view[runs.asked], self._state)
+        output, self._state = self._law(view.of(runs.asked), self._state)
         seconds = (time.perf_counter() - asked) / len(runs.asked)
         n = len(runs.active)
         raw = torch.zeros(n, 6, dtype=torch.float64)
