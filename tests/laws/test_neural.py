@@ -26,6 +26,7 @@ CAMERA = Camera.from_focal(40, 32)
 class Says:
     """An engine of a network that always says the same."""
 
+    name: str = "says"
     image_size: int = 32
 
     def embed(self, images: Tensor) -> Tensor:
