@@ -28,6 +28,8 @@ _HINT = (
     "PixelFormat), or put image_proc between"
 )
 
+_ROWS = 64  # that are converted at a time
+
 
 class ImageReader:
     """Reads the images of one topic.
@@ -95,7 +97,11 @@ class ImageReader:
         if not 8 < significant <= 16 and self._full < 65535.0:
             self._full = 65535.0 if samples.max() > 4095 else (self._full or full_scale(samples, 0, "image"))
         full = 2.0**significant - 1 if 8 < significant <= 16 else self._full
-        return np.rint(np.minimum(samples.astype(np.float32) * np.float32(255 / full), 255)).astype(np.uint8)
+        levels = np.empty(samples.shape, np.uint8)
+        for k in range(0, len(samples), _ROWS):  # a few rows at a time: in float32 a large image takes gigabytes
+            part = samples[k : k + _ROWS].astype(np.float32) * np.float32(255 / full)
+            levels[k : k + _ROWS] = np.rint(np.minimum(part, 255))
+        return levels
 
     def _nv24(self, message: Any) -> np.ndarray:
         h, w = message.height, message.width
