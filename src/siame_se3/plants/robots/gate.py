@@ -125,7 +125,7 @@ class Gate:
         except BlockedError as error:
             self.fail(str(error))
             return False
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on after the robot has stopped
             self.halt()
             raise
 
