@@ -10,6 +10,8 @@ import numbers
 import sys
 from typing import Any
 
+_LONGEST = 950  # characters of a message
+
 
 class SiameError(Exception):
     """Something that a user can put right; the base of all others here.
@@ -17,12 +19,12 @@ class SiameError(Exception):
     Not a ValueError: the command line's parser would put a frame of its own around that.
 
     Args:
-        message: one line: what is wrong, where, and what to do.
+        message: one line: what is wrong, where, and what to do. Of a very long one, as a value in a file may make it, the middle is left out.
         settings: names of the settings that would help, most helpful first.
     """
 
     def __init__(self, message: str, *settings: str) -> None:
-        super().__init__(message)
+        super().__init__(message if len(message) <= _LONGEST else f"{message[:600]} ... {message[-300:]}")
         self.settings = settings
 
 

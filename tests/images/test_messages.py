@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import types
 from typing import Any
 
@@ -123,6 +124,17 @@ def test_padded_rows_and_a_last_row_without_padding() -> None:
     assert np.array_equal(ImageReader()(image("bgr8", padded.tobytes()[:-20], step=212)), RGB)
     deep = np.pad((GREY.astype("<u2") * 257).view(np.uint8), ((0, 0), (0, 6)))
     assert np.array_equal(ImageReader()(image("mono16", deep, step=134))[..., 0], GREY)
+
+
+def test_a_step_that_claims_gigabytes_allocates_nothing() -> None:
+    tracemalloc.start()
+    try:
+        found = ImageReader()(image("rgb8", RGB[0], height=1, step=2**32 - 1))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(found, RGB[:1])
+    assert peak < 1e6
 
 
 def test_twelve_bits_in_sixteen_and_a_dark_image_that_stays_dark() -> None:

@@ -148,16 +148,15 @@ def _rows(message: Any, rows: int, used: int) -> np.ndarray:
     Raises:
         CameraError: it is too short.
     """
-    data = np.frombuffer(memoryview(bytes(message.data)), np.uint8)
+    data = bytes(message.data)
     step = message.step or used
     if not message.height * message.width or step < used or len(data) < (rows - 1) * step + used:
         raise CameraError(
             f"image: {len(data)} bytes for {message.width} x {message.height} px of {message.encoding[:40]}; "
             "the camera's driver is at fault"
         )
-    if len(data) < rows * step:  # the last row comes without its padding
-        data = np.pad(data, (0, rows * step - len(data)))
-    return data[: rows * step].reshape(rows, step)[:, :used]
+    # a view: the last row may come without its padding, and the step of an only row may claim any size
+    return np.ndarray((rows, used), np.uint8, buffer=data, strides=(step if rows > 1 else used, 1))
 
 
 def _converted(samples: np.ndarray, conversion: str) -> np.ndarray:
