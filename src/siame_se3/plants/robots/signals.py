@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -22,13 +23,14 @@ class Interrupted(KeyboardInterrupt):
 class StopSignals:
     """While this context is open, each of the signals stops the robot at once, and interrupts the program as Ctrl-C does.
 
-    The robot is stopped by `stop`, before anything is raised, and in a thread of its own: a second signal has nothing to skip. It is not
-    raised while the first one is being dealt with, so that the program closes in order; after two seconds, another one interrupts again.
+    The robot is stopped by `stop`, before anything is raised, and in a thread of its own, which does not wait for the main thread to come back
+    from a computation: a second signal has nothing to skip. It is not raised while the first one is being dealt with, so that the program
+    closes in order; after two seconds, another one interrupts again.
     Ctrl-Z does not suspend the program. Earlier handlers come back at the end; outside the main thread, where Python has no signals, the
     context does nothing.
 
     Args:
-        stop: called with the reason, from the signal's handler: it must not wait or take a lock.
+        stop: called with the reason, from a thread and from the signal's handler: it must not wait or take a lock.
         clock: [s].
 
     Attributes:
@@ -46,6 +48,10 @@ class StopSignals:
         self._clock = clock
         self._raised = float("-inf")
         self._earlier: dict[int, Any] = {}
+        self._wake: tuple[socket.socket, socket.socket] | None = (
+            None  # where the system writes a signal's number, and the other end
+        )
+        self._earlier_wake = -1
 
     @property
     def ending(self) -> bool:
@@ -62,7 +68,21 @@ class StopSignals:
                 if hasattr(signal, name):  # not all systems have all
                     number = getattr(signal, name)
                     self._earlier[number] = signal.signal(number, self._handle)
+            self._wake = socket.socketpair()
+            for end in self._wake:
+                end.setblocking(end is self._wake[1])
+            self._earlier_wake = signal.set_wakeup_fd(self._wake[0].fileno(), warn_on_full_buffer=False)
+            threading.Thread(target=self._listen, args=(self._wake[1],), name="signals", daemon=True).start()
         return self
+
+    def _listen(self, end: socket.socket) -> None:
+        """The thread: Python's handlers run in the main thread only, and not before it has come back from PyTorch, say."""
+        while numbers := end.recv(64):
+            for number in numbers:
+                if number in self._earlier:
+                    name = signal.Signals(number).name
+                    self.stop(_WORDS.get(name, name))
+        end.close()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
@@ -78,6 +98,9 @@ class StopSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._wake:
+            signal.set_wakeup_fd(self._earlier_wake)
+            self._wake[0].close()  # which ends the thread
         for number, handler in self._earlier.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if self.received and not isinstance(error, KeyboardInterrupt):
