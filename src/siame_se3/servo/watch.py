@@ -19,6 +19,12 @@ from siame_se3.geometry.plane import homography
 from siame_se3.servo.safety import Halt, Safety
 
 _EQUAL_PIXELS = 0.1  # a motion that changes the grey levels of any texture
+_MOST_EQUAL_PIXELS = 0.25  # one that changes nearly all of a strong texture's
+_TEXTURE, _SHARE, _LEAST = (
+    8 / 255,
+    0.9,
+    50,
+)  # such a texture's step from pixel to pixel; how many have to be equal; how many there are
 _MOVED = 0.3  # of the small image's pixels: a motion that shows in it
 _MEMORY = 0.5  # [s] of images to compare with: an occlusion may come slowly
 _FAR = 0.12  # share of the image that it may have moved since: the plane's prediction is not quite that of the scene
@@ -52,11 +58,14 @@ class ImageWatch:
         return self._same_pixels(image, camera, now) or self._frozen(camera, now) or self._otherwise(camera, now)
 
     def _same_pixels(self, image: Tensor, camera: Camera, now: _Seen) -> Halt | None:
-        if self._equal is None or not torch.equal(image, self._equal[0]):
+        """An image whose pixels are those of an earlier one; all of them, or nearly all: a clock in the picture goes on."""
+        share = 0.0 if self._equal is None else _equal_share(image, self._equal[0])
+        if self._equal is None or share < _SHARE:
             self._equal = image, now.time, now.T_wc
             return None
-        _, since, T_then = self._equal
-        if now.time - since < self._safety.frozen - 1e-9 or _shift(T_then, now.T_wc, camera) <= _EQUAL_PIXELS:
+        first, since, T_then = self._equal
+        enough = _EQUAL_PIXELS if torch.equal(image, first) else _MOST_EQUAL_PIXELS
+        if now.time - since < self._safety.frozen - 1e-9 or _shift(T_then, now.T_wc, camera) <= enough:
             return None
         return Halt(f"frozen image: the same pixels for {now.time - since:.2f} s of motion", True)
 
@@ -117,6 +126,23 @@ class ImageWatch:
             least = max(0.0, float(cv2.matchTemplate(place, block, cv2.TM_SQDIFF).min())) / n**2
             changed += math.sqrt(least) > self._safety.jump_contrast + 0.6 * float(block.std())
         return changed / int(whole.sum())
+
+
+def _equal_share(image: Float[Tensor, "3 h w"], first: Float[Tensor, "3 h w"]) -> float:
+    """Of the pixels with a strong texture, the share that is equal to the bit; of all, where too few have one."""
+    if image.shape != first.shape:
+        return 0.0
+    equal = (image == first).all(0)
+    steps = (
+        (first[:, :-1, 1:] - first[:, :-1, :-1])
+        .abs()
+        .amax(0)
+        .maximum((first[:, 1:, :-1] - first[:, :-1, :-1]).abs().amax(0))
+    )
+    strong = steps >= _TEXTURE
+    if int(strong.sum()) < _LEAST:
+        return float(equal.all())
+    return float(equal[:-1, :-1][strong].float().mean())
 
 
 def _shift(T_then: Float[Tensor, "4 4"], T_now: Float[Tensor, "4 4"], camera: Camera) -> float:
