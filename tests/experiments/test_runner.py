@@ -20,7 +20,7 @@ from siame_se3.networks import checkpoint
 from siame_se3.scenes.conditions import NONE
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
-from siame_se3.training import driver
+from siame_se3.training import driver, state
 from siame_se3.training.batches import DataConfig
 
 PHOTO = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
@@ -103,6 +103,17 @@ def test_results_of_another_benchmark_are_refused(setup: Setup, change: dict[str
         runner.run(setup, "table1", [cell])
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[1]", '{"what": null}', '{"what": {"recipe": 3}}', '{"what": NaN}', "[" * 100_000]
+)
+def test_a_damaged_json_is_one_line(setup: Setup, text: str) -> None:
+    wanted = table1.cells(12, 1, ("dvs",))
+    runner.run(setup, "table1", wanted)
+    (setup.folder / "table1" / "dvs.json").write_text(text, encoding="utf-8")
+    with pytest.raises(SiameError, match=r"\.json is missing or damaged"):
+        runner.run(setup, "table1", wanted)
+
+
 def test_networks_are_trained_once_and_go_on(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     def torn(*args: object, **options: object) -> object:
         raise KeyboardInterrupt
@@ -122,6 +133,17 @@ def test_networks_are_trained_once_and_go_on(setup: Setup, monkeypatch: pytest.M
     weights = [m.network.state_dict().values() for m in (model, again)]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
     assert [p.name for p in (setup.folder / "networks").iterdir()] == ["siame-se3.safetensors"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", bytes(1000)], ids=["empty", "cut", "zeros"])
+def test_a_damaged_training_state_is_one_line(setup: Setup, content: bytes) -> None:
+    path = state.path_of(networks.path_of(setup.folder, "siame-se(3)"))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(SiameError, match="a damaged training state; remove it to start again") as error:
+        networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
+    assert str(error.value).startswith(f"{path}: ")
+    assert path.read_bytes() == content
 
 
 def test_a_network_that_starts_from_another_learns_at_a_third_of_the_rate(setup: Setup) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
@@ -34,7 +35,12 @@ LIMITS = {
     "killed": WATCHDOG,
     "cut": WATCHDOG,
     "SIGTERM": 0.0,
+    "busy": WATCHDOG,
+    "blocked": WATCHDOG,
+    "queued": 0.0,  # from the Ctrl-C that ends the first start's run
 }
+SERVED = ("killed", "cut", "SIGTERM", "busy", "blocked", "queued")
+_GAP = 0.3  # [s]
 STILL = 1e-3, math.radians(0.2)  # slower than this is standing still [m/s, rad/s]
 
 
@@ -57,6 +63,11 @@ class Speeds:
         moving = [t for t, v, w in self.log if v > STILL[0] or w > STILL[1]]
         return max(0.0, max(moving, default=at) - at)
 
+    def moves_again(self, at: float) -> bool:
+        """Whether it moves after it had stood still, for `_GAP` or longer, since `at`."""
+        moving = [at, *(t for t, v, w in self.log if t > at and (v > STILL[0] or w > STILL[1]))]
+        return any(b - a > _GAP for a, b in itertools.pairwise(moving))
+
 
 def error_of(T_wc: Tensor, goal: Tensor) -> str:
     t, r = lie.error_norms(lie.inverse(goal) @ T_wc)
@@ -70,11 +81,19 @@ def converged(T_wc: Tensor, goal: Tensor) -> bool:
 
 @dataclass
 class Outcome:
-    """Of the trials with one fault: time until the camera stood still [s], reasons given, and how many restarts converged."""
+    """Of the trials with one fault: time until the camera stood still [s], how many moved again by themselves, reasons
+    given, and how many restarts converged."""
 
     stopped: list[float] = field(default_factory=list)
+    moved_again: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     restarted: int = 0
+
+    def stop(self, speeds: Speeds, at: float, reason: str) -> None:
+        """Note what followed the fault of time `at`."""
+        self.stopped.append(speeds.still_after(at))
+        self.moved_again += speeds.moves_again(at)
+        self.reasons[reason] += 1
 
     def restart(self, T_wc: Tensor, goal: Tensor, said: str) -> None:
         """Note where the restart ended."""
@@ -91,6 +110,7 @@ class Outcome:
             "limit": f"{1e3 * limit:.0f} ms",
             "standing still after, median / most": f"{1e3 * statistics.median(self.stopped):.0f} / {1e3 * max(self.stopped):.0f} ms",
             "within limit + 100 ms": f"{in_time} of {n}",
+            "moved again by itself": f"{self.moved_again} of {n}",
             "restart converges (1 mm, 0.1 deg)": f"{self.restarted} of {n}",
             "reason given": "; ".join(f"{reason} ({count})" for reason, count in self.reasons.items()),
         }

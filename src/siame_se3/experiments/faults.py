@@ -2,9 +2,11 @@
 
     python -m siame_se3.experiments.faults [--times 20] [--only stops freezes ...]
 
-Faults of camera and robot, and a law that gives NaN: in one process, in simulated time, the camera's speed seen every 8 ms. 'killed', 'SIGTERM' and
-'cut': the arm is served over DDS by this process in real time, and `siame live` drives it from another, which is killed (SIGKILL), asked to end
-(SIGTERM), or whose connection is cut (the arm's side of it is closed, and opened again half a second later).
+Faults of camera and robot, and a law that gives NaN: in one process, in simulated time, the camera's speed seen every 8 ms. The others: the arm
+is served over DDS by this process in real time, and a session as `siame live` has it drives it from another, which is killed (SIGKILL), asked to
+end (SIGTERM), whose connection is cut (the arm's side of it is closed, and opened again half a second later), whose law computes for two seconds
+(busy), whose driver's call does not return (blocked), or which is told to start twice at once, and stopped by Ctrl-C (queued). Three seconds after
+the fault tell whether the camera moves again by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 
 from siame_se3.errors import SiameError
-from siame_se3.experiments.fault_trials import LIMITS, SAFETY, Outcome, Speeds
+from siame_se3.experiments.fault_trials import LIMITS, SAFETY, SERVED, Outcome, Speeds
 from siame_se3.experiments.faults_served import served
 from siame_se3.experiments.script import bundled_print, parser, run_script, table
 from siame_se3.files import BUNDLED_MODEL, bundled
@@ -60,10 +62,9 @@ def simulated(kind: str, times: int, seed: int) -> dict[str, Any]:
         plant = _faulty(arm, kind, at)
         law = FaultyLaw(controller, frames) if kind == "NaN" else controller
         run = servo(plant, law, target, start[None], CONFIG, safety=SAFETY)
-        outcome.reasons[run.reason[0].split(":")[0].split(",")[0]] += 1
-        for _ in range(25):
+        for _ in range(75):  # three seconds
             arm.step(torch.zeros(1, 6))
-        outcome.stopped.append(speeds.still_after(at))
+        outcome.stop(speeds, at, run.reason[0].split(":")[0].split(",")[0])
         again = servo(arm, controller, target, None, CONFIG, safety=SAFETY)
         outcome.restart(arm.T_wc, goal, again.reason[0])
     arm.close()
@@ -78,8 +79,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
     rows = {
-        kind: partial(served if kind in ("killed", "cut", "SIGTERM") else simulated, kind, given.times, given.seed)
-        for kind in given.only
+        kind: partial(served if kind in SERVED else simulated, kind, given.times, given.seed) for kind in given.only
     }
     table(given, rows, choices=("only",))
 

@@ -1,4 +1,4 @@
-"""Faults between processes: the simulated arm is served over DDS, `siame live` drives it, and is killed or cut off."""
+"""Faults between processes: the simulated arm is served over DDS in real time, and a session in another process (`fault_host`) drives it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from siame_se3.errors import RobotError
+from siame_se3.experiments.fault_host import DOMAIN
 from siame_se3.experiments.fault_trials import Outcome, Speeds
 from siame_se3.experiments.script import bundled_print
-from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import default_camera
 from siame_se3.images.decode import as_pixels
@@ -32,7 +33,8 @@ from siame_se3.plants.robots.bus_dds import DdsBus
 from siame_se3.plants.robots.served import ArmServer
 from siame_se3.scenes.poses import Workspace, reference_pose
 
-DOMAIN = 77  # ROS_DOMAIN_ID
+_PATIENCE = 60.0  # [s] for a line that has to come
+_WATCHED = 3.0  # [s] after a fault in which the arm has to stand still, and stay so
 
 
 class CutBus(DdsBus):
@@ -48,30 +50,61 @@ class CutBus(DdsBus):
         return Publisher(lambda message: None if self.cut else sound(message), sound.listeners)
 
 
-def driver(target: Path) -> subprocess.Popen[str]:
-    """`siame live` in a process of its own, up to its first motion."""
-    command = [
-        sys.executable,
-        "-m",
-        "siame_se3.cli",
-        "live",
-        "--model",
-        str(bundled(BUNDLED_MODEL)),
-        "--target",
-        str(target),
-    ]
-    options = ["--start", "--ros2.bus", "dds", "--ros2.domain", str(DOMAIN), "--ros2.command", "", "--ros2.status", ""]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    for said in process.stdout:
-        if said.startswith("moving"):
-            return process
-    raise SystemExit("siame live ended before it moved")
+class Host:
+    """The process of a session, and what it says."""
+
+    def __init__(self, target: Path, kind: str) -> None:
+        command = [sys.executable, "-m", "siame_se3.experiments.fault_host", "--target", str(target), "--kind", kind]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        self.wait_for("ready")
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("")
+
+    def say(self, *words: str) -> None:
+        """Commands, at once."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write("".join(f"{word}\n" for word in words))
+            self._process.stdin.flush()
+
+    def wait_for(self, beginning: str) -> str:
+        """The next line with this beginning; '' where the process ends before it.
+
+        Raises:
+            RobotError: none came within a minute.
+        """
+        until = time.monotonic() + _PATIENCE
+        while (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                line = self._lines.get(timeout=left)
+                if not line or line.startswith(beginning):
+                    return line.strip()
+        raise RobotError(f"the session did not say '{beginning}' within {_PATIENCE:g} s; try again on a quiet machine")
+
+    def signal(self, number: int) -> None:
+        """Send one."""
+        self._process.send_signal(number)
+
+    def end(self) -> None:
+        """It has ended, or is made to."""
+        self.say("quit")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        self._process.kill()
+        self._process.wait()
 
 
 @dataclass
 class Trials:
-    """`siame live` and a fault, one start after the other; run by a thread, as the arm is served by the main one (its renderer's)."""
+    """A session and a fault, one start after the other; run by a thread, as the arm is served by the main one (its renderer's)."""
 
     kind: str
     rng: random.Random
@@ -84,43 +117,72 @@ class Trials:
     outcome: Outcome = field(default_factory=Outcome)
     todo: queue.Queue[tuple[Tensor, threading.Event]] = field(default_factory=queue.Queue)
     ended: threading.Event = field(default_factory=threading.Event)
+    _host: Host | None = None
 
     def __call__(self) -> None:
         try:
             for start in self.starts:
                 self._trial(start)
         finally:
+            if self._host:
+                self._host.end()
             self.ended.set()
+
+    def _host_now(self) -> Host:
+        if self._host is None:
+            self._host = Host(self.target, self.kind if self.kind in ("busy", "blocked") else "none")
+        return self._host
 
     def _trial(self, start: Tensor) -> None:
         placed = threading.Event()
         self.todo.put((start, placed))
         placed.wait()
-        process = driver(self.target)
-        assert process.stdout is not None
+        time.sleep(0.3)  # until the session has seen the new place
+        host = self._host_now()
+        # of two starts at once one counts; the other is void, also after the stop
+        host.say(*["start"] * (2 if self.kind == "queued" else 1))
+        host.wait_for("moving")
         while not self.speeds.log or self.speeds.log[-1][1] < 0.01:  # until the arm moves
             time.sleep(0.01)
         time.sleep(self.rng.uniform(0.1, 1.2))
         self.speeds.log.clear()
+        at, reason, goes_on = self._fault(host)
+        until = at + _WATCHED
+        time.sleep(max(0.0, until - time.monotonic()))
+        self.outcome.stop(self.speeds, at, reason)
+        if not goes_on:
+            host.end()
+            self._host = None
+        host = self._host_now()
+        host.say("start")
+        said = host.wait_for("stands still")
+        time.sleep(0.2)
+        self.outcome.restart(self.arm.T_wc, self.goal, said)
+        host.wait_for("ready")
+
+    def _fault(self, host: Host) -> tuple[float, str, bool]:
+        """When it began [s], the reason that the session gives, and whether the session goes on."""
         at = time.monotonic()
         if self.kind == "killed":
-            process.send_signal(signal.SIGKILL)
-            reason = "the arm's watchdog"
+            host.signal(signal.SIGKILL)
+            return at, "the arm's watchdog", False
+        if self.kind == "cut":
+            self.bus.cut = True
+            time.sleep(0.5)
+            self.bus.cut = False
+        elif self.kind == "SIGTERM":
+            host.signal(signal.SIGTERM)
+        elif self.kind == "queued":
+            host.signal(signal.SIGINT)
         else:
-            if self.kind == "SIGTERM":
-                process.send_signal(signal.SIGTERM)
-            else:
-                self.bus.cut = True
-                time.sleep(0.5)
-                self.bus.cut = False
-            last = [text for text in process.stdout if text.startswith("stands still")]
-            reason = last[-1].split(": ", 1)[1].split(":")[0].strip() if last else "none given"
-        process.wait()
-        time.sleep(0.8)
-        self.outcome.stopped.append(self.speeds.still_after(at))
-        self.outcome.reasons[reason] += 1
-        said = driver(self.target).communicate(timeout=120)[0]
-        self.outcome.restart(self.arm.T_wc, self.goal, said.splitlines()[-1] if said else "nothing said")
+            host.say("fault")
+            at = float(host.wait_for("fault").split()[1])
+        said = host.wait_for("stands still")
+        reason = said.split(": ", 1)[1].split(":")[0].split(" for ")[0] if said else "the program ends"
+        goes_on = self.kind in ("cut", "busy", "queued")
+        if goes_on:
+            host.wait_for("ready")
+        return at, reason, goes_on
 
     def running(self) -> bool:
         """Called by the arm's server between steps: put the arm where the next trial starts; False at the end."""
@@ -128,6 +190,7 @@ class Trials:
             start, placed = self.todo.get_nowait()
             self.arm.reset(start[None])
             self.speeds.last = None
+            self.speeds.log.clear()
             placed.set()
         return not self.ended.is_set()
 

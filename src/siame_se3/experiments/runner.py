@@ -215,9 +215,11 @@ def _what(cell: Cell, setup: Setup) -> dict[str, object]:
 def _check(path: Path, cell: Cell, setup: Setup) -> None:
     """Refuse a CSV that was made with other runs, seed or scene."""
     try:
-        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["what"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: its .json is missing or damaged; remove both to run it again") from None
+        facts = read_json(path.with_suffix(".json"))["what"]
+    except (InputError, KeyError, TypeError):
+        facts = None
+    if not isinstance(facts, dict) or not isinstance(facts.get("recipe"), dict | None):
+        raise InputError(f"{path}: its .json is missing or damaged; remove both to run it again")
     wanted = json.loads(json.dumps(_what(cell, setup)))
     if facts.get("recipe") and wanted["recipe"]:
         if field := difference(facts["recipe"], wanted["recipe"]):

@@ -221,13 +221,21 @@ class ArmPlant:
         Raises:
             InputError: before the first reset.
         """
+        twist = v.double().cpu().reshape(6)
+        return self.follow(lambda: twist)
+
+    def follow(self, twist: Callable[[], Float[Tensor, "6"]]) -> tuple[View, Float[Tensor, "1 6"]]:
+        """As `step`, with the twist that is due at each tick of the joint controller.
+
+        Raises:
+            InputError: before the first reset.
+        """
         if not self._placed:
             raise InputError("arm: step before reset; call reset(start) first")
         before = self._T_wc()
-        twist = v.double().cpu().reshape(6)
-        moving = bool((twist != 0).any())
         for _ in range(self._per_frame):
-            self._data.ctrl[:] = self._joint_velocities(twist) if moving else 0.0
+            now = twist()
+            self._data.ctrl[:] = self._joint_velocities(now) if bool((now != 0).any()) else 0.0
             for _ in range(round(TICK / PHYSICS_STEP)):
                 self._mujoco.mj_step(self._model, self._data)
             self._mujoco.mj_forward(self._model, self._data)

@@ -135,7 +135,8 @@ class ArmDouble:
     def __init__(self) -> None:
         self.obeyed: list[torch.Tensor] = []
 
-    def step(self, v: torch.Tensor) -> tuple[View, torch.Tensor]:
+    def follow(self, twist: Callable[[], torch.Tensor]) -> tuple[View, torch.Tensor]:
+        v = twist()[None]
         self.obeyed.append(v)
         return View(torch.rand(1, 3, 48, 48)), v
 

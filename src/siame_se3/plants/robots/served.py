@@ -17,6 +17,7 @@ from siame_se3.geometry.twist import FRAMES, camera_twist
 from siame_se3.images.decode import as_pixels
 from siame_se3.laws.types import View
 from siame_se3.plants.arm import ArmConfig
+from siame_se3.plants.arm_model import TICK
 from siame_se3.plants.robots.bus import Bus, messages, stamp_now
 from siame_se3.plants.robots.checks import HardLimits
 from siame_se3.plants.robots.interfaces import WATCHDOG
@@ -56,12 +57,12 @@ class ServedArm(Protocol):
     def T_wt(self) -> Float[Tensor, "4 4"]:
         """Tool in the world."""
 
-    def step(self, v: Float[Tensor, "1 6"]) -> tuple[View, Float[Tensor, "1 6"]]:
-        """Obey a camera-frame twist for dt; the view after it, and the twist as it was applied."""
+    def follow(self, twist: Callable[[], Float[Tensor, "6"]]) -> tuple[View, Float[Tensor, "1 6"]]:
+        """Obey for dt the camera-frame twist that `twist` gives at each tick; the view after it, and the motion that was made."""
 
 
 class ArmServer:
-    """One arm on a bus. A twist's frame_id is one of `geometry.twist.FRAMES`. It obeys whoever sends, but finite twists only, scaled to
+    """One arm on a bus, in real time: it obeys the last twist at each tick of its joint controller. A twist's frame_id is one of `geometry.twist.FRAMES`. It obeys whoever sends, but finite twists only, scaled to
     within its limits.
 
     Args:
@@ -105,13 +106,24 @@ class ArmServer:
         # A finite twist may be too large to be turned into another frame.
         return self._limits.clamped(v) if bool(torch.isfinite(v).all()) else torch.zeros(6, dtype=torch.float64)
 
+    def _paced(self, ticks: int) -> Callable[[], Float[Tensor, "6"]]:
+        """The twist to obey at each of a frame's ticks, which it waits for."""
+        begins = [time.monotonic() + k * self._arm.dt / ticks for k in range(ticks)]
+
+        def now() -> Float[Tensor, "6"]:
+            if begins:
+                time.sleep(max(0.0, begins.pop(0) - time.monotonic()))
+            return self._now()
+
+        return now
+
     def run(
         self, running: Callable[[], bool], moved: Callable[[float, Tensor], None] = lambda at, applied: None
     ) -> None:
         """Serve while `running`; `moved` gets each frame's end by time.monotonic() and the twist that the camera made."""
         m, tick = self._m, time.monotonic()
         while running():
-            view, applied = self._arm.step(self._now()[None])
+            view, applied = self._arm.follow(self._paced(max(1, round(self._arm.dt / TICK))))
             moved(time.monotonic(), applied)
             assert view.image is not None
             header = m.Header(stamp_now(), "camera_optical_frame")
