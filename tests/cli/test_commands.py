@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -68,6 +70,34 @@ def test_plot_draws_saved_runs(siame: Siame, photo: Path, tmp_path: Path) -> Non
     status, _, err = siame("plot", "runs.npz", "--run", 9)
     assert (status, err.count("\n")) == (2, 1)
     assert "--run" in err
+
+
+def test_plot_of_settings_that_cannot_be_drawn_is_one_line(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    status, _, err = siame("servo", "--law", "pbvs", "--scene", photo, "--runs", 1, "--save", "runs.npz")
+    assert status == 0, err
+    with np.load(tmp_path / "runs.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    saved = json.loads(str(arrays["json"]))
+    camera = saved["settings"]["camera"]
+    for changes, words in (
+        ({"camera": {**camera, "width": 2**31, "height": 2**31}}, "67 million pixels"),
+        ({"camera": {**camera, "fx": 1e-300}}, "fx is 1e-300 px"),
+        ({"camera": {**camera, "fy": "wide"}}, "fy is 'wide'"),
+        ({"camera": None}, "its settings lack 'camera'"),
+        ({"scene": None}, "its settings lack 'scene'"),
+        ({"scene": "runs.npz"}, "runs.npz: not an image"),
+        ({"scene": 5}, "its scene is 5"),
+        ({"fill": 0}, "its fill is 0"),
+        ({"fill": "red"}, "fill red"),
+        ({"width": None}, "its width is None"),
+        ({"width": 0}, "width of 0 m"),
+    ):
+        arrays["json"] = np.array(json.dumps({**saved, "settings": {**saved["settings"], **changes}}))
+        np.savez(tmp_path / "changed.npz", **arrays)
+        status, _, err = siame("plot", "changed.npz", "--out", "changed.png")
+        assert (status, err.count("\n")) == (2, 1), err
+        assert words in err
+        assert not (tmp_path / "changed.png").exists()
 
 
 def test_servo_takes_a_starts_file(siame: Siame, photo: Path, tmp_path: Path) -> None:

@@ -173,6 +173,21 @@ def test_commands(few: Session, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "give --camera camera.yaml and --poses" in capsys.readouterr().err
 
 
+def test_pictures_square_on_end_with_status_2_and_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The camera comes nearer and turns about its axis, and the board is never tilted."""
+    board, pictures = BOARDS["checkerboard"], tmp_path / "pictures"
+    pictures.mkdir()
+    half = torch.tensor([board.columns - 1, board.rows - 1, 0.0], dtype=torch.float64) * board.square / 2
+    for k in range(6):
+        R = lie.so3_exp(torch.tensor([0.0, 0.0, 0.15 * k], dtype=torch.float64))
+        T_co = lie.pose(R, torch.tensor([0.005 * k, -0.003 * k, 0.6 - 0.03 * k], dtype=torch.float64) - R @ half)
+        cv2.imwrite(str(pictures / f"{k:02d}.png"), shot(board, TRUE, T_co))
+    out = tmp_path / "camera.yaml"
+    command("calibrate", "camera", "--pictures", str(pictures), "--out", str(out), *board_words(board), status=2)
+    assert "the focal length is not determined" in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("slip", "words"),
     [("inverse", "base-from-tool poses"), ("late", "the next picture"), ("swapped", "without 02.png and 03.png")],

@@ -79,6 +79,30 @@ def test_pictures_square_on_do_not_determine_the_focal_length(noise: float, mode
         calibrate_camera(seen_by(straight, poses, noise, 0), model)
 
 
+def parallel(tilt: float, roll: float, near: float, far: float) -> list[Tensor]:
+    """Boards tilted alike, turned about their own normal and moved from near to far."""
+    poses = []
+    half = torch.tensor([BOARD.columns - 1, BOARD.rows - 1, 0.0], dtype=torch.float64) * BOARD.square / 2
+    for share in torch.linspace(0, 1, 10, dtype=torch.float64).tolist():
+        turns = ([tilt, 0.0, 0.0], [0.0, 0.0, roll * (share - 0.5)])
+        tilted, rolled = (lie.so3_exp(torch.tensor(turn, dtype=torch.float64)) for turn in turns)
+        t = torch.tensor([0.04 * share - 0.02, 0.01, near + (far - near) * share], dtype=torch.float64)
+        poses.append(lie.pose(tilted @ rolled, t - tilted @ rolled @ half))
+    return poses
+
+
+@pytest.mark.parametrize(
+    ("tilt", "roll", "near", "far"),
+    [(0.0, 3.0, 0.4, 0.5), (0.0, 0.0, 0.3, 1.2), (0.26, 0.0, 0.4, 0.5), (0.5, 0.0, 0.4, 0.5), (0.4, 0.0, 0.45, 0.45)],
+    ids=["rolls", "near and far", "all 15 deg", "all 30 deg", "one place"],
+)
+def test_boards_that_are_parallel_do_not_determine_the_focal_length(
+    tilt: float, roll: float, near: float, far: float
+) -> None:
+    with pytest.raises(CameraError, match=r"is not determined.*standard deviation.*tilted, by 20 to 40 deg"):
+        calibrate_camera(seen_by(TRUE, parallel(tilt, roll, near, far), 0.1, 0))
+
+
 def test_hardly_tilted_pictures_are_refused_and_tilted_ones_are_not() -> None:
     with pytest.raises(CameraError, match=r"is not determined.*standard deviation"):
         calibrate_camera(seen_by(TRUE, views(BOARD, 8, 1, tilt=0.03), 0.3, 0))

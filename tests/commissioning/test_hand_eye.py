@@ -136,6 +136,29 @@ def test_the_usual_slips_are_named(slip: str) -> None:
     assert len(str(error.value).splitlines()) == 1
 
 
+UNUSUAL: dict[str, Callable[[Tensor], Tensor]] = {
+    "turned the other way": lambda T: vectors(T) * torch.tensor([1.0, 1, 1, -1, -1, -1]),
+    "x and y swapped": lambda T: vectors(T)[:, [1, 0, 2, 3, 4, 5]],
+    "mirrored": lambda T: vectors(T) * torch.tensor([1.0, -1, 1, 1, 1, 1]),
+    "rotation first": lambda T: vectors(T)[:, [3, 4, 5, 0, 1, 2]],
+    "z, y, x of the rotation": lambda T: vectors(T)[:, [0, 1, 2, 5, 4, 3]],
+    "backwards": lambda T: vectors(T.flip(0)),
+    "two late": lambda T: vectors(T.roll(2, 0)),
+    "centimetres": lambda T: vectors(T) * torch.tensor([100.0, 100, 100, 1, 1, 1]),
+    "one pose for all": lambda T: vectors(T[:1]).expand(10, 6),
+}
+
+
+@pytest.mark.parametrize("slip", UNUSUAL)
+def test_other_slips_are_refused_too(slip: str) -> None:
+    values = UNUSUAL[slip](T_BT)
+    rows = tuple(map(tuple, values.tolist()))
+    table = PoseTable("poses.csv", tuple(NAMES), rows, tuple(f"poses.csv, line {k + 1}" for k in range(10)))
+    with pytest.raises(InputError, match=r"contradict each other|give metres|about one axis only") as error:
+        calibrate_hand_eye(poses_of(table, list(range(10)), SEEN, NAMES)[1], SEEN, NAMES, values)
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_right_quaternions_are_taken() -> None:
     rows = tuple(map(tuple, quaternions(T_BT, "xyzw").tolist()))
     table = PoseTable("p", tuple(NAMES), rows, tuple(NAMES))

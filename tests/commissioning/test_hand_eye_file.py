@@ -36,9 +36,22 @@ def test_there_and_back(tmp_path: Path) -> None:
     torch.testing.assert_close(hand_eye_from_yaml(tmp_path / "h.yaml"), T_TC)
 
 
-@pytest.mark.parametrize("text", [EASY, EASY2, VISP, OURS], ids=["easy_handeye", "easy_handeye2", "ViSP", "ours"])
-def test_files_of_other_tools(tmp_path: Path, text: str) -> None:
-    (tmp_path / "h.yaml").write_text(text)
+FILES = {
+    "easy_handeye": EASY,
+    "easy_handeye2": EASY2,
+    "easy_handeye2, fields in another order": "---\ntransform:\n"
+    f"  rotation: {{w: {Q[1]}, z: {Q[0]}, y: 0.0, x: 0.0}}\n  translation: {{z: -0.0365, y: 0.0096, x: 0.048}}\n---\n",
+    "ViSP": VISP,
+    "ViSP in a row": "rows: 1\ncols: 6\ndata:\n  - [0.048, 0.0096, -0.0365, 0, 0, 1.2]\n",
+    "ours": OURS,
+    "ours, by OpenCV's head": "%YAML:1.0\n---\n# für Kamera 3\n" + OURS,
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+@pytest.mark.parametrize("text", FILES.values(), ids=FILES)
+def test_files_of_other_tools(tmp_path: Path, text: str, encoding: str) -> None:
+    (tmp_path / "h.yaml").write_text(text, encoding=encoding)
     torch.testing.assert_close(hand_eye_from_yaml(tmp_path / "h.yaml"), POSE, atol=1e-12, rtol=0)
 
 
@@ -60,10 +73,19 @@ def test_files_of_other_tools(tmp_path: Path, text: str) -> None:
         (OURS.replace("[0.048,", "[48.0,"), "48 m away; give metres, not millimetres"),
         (OURS.replace("1.2]", "90.6]"), r"90\.6 rad is more than a turn; give radians, not degrees"),
         (OURS.replace("[0, 0, 1.2]", "[1.0e+300, 0, 0]"), "give radians, not degrees"),
+        (OURS.replace("[0, 0, 1.2]", "[0, -90, 0]"), "90 rad is more than a turn; give radians, not degrees"),
+        (OURS.replace("[0, 0, 1.2]", "[2.5, -3.5, 4.5]"), r"6\.2\d+ rad is more than half a turn; give radians"),
+        (OURS.replace("[0, 0, 1.2]", "[5, 5, 0]"), "more than half a turn; give radians, not degrees"),
+        (VISP.replace("[1.2]", "[4]"), "4 rad is more than half a turn"),
+        (OURS.replace("0.048,", "4.8,"), "metres"),
+        (OURS.replace("rotation_vector", "rpy"), "not a hand-eye file; it has camera_in_tool with"),
+        (OURS.replace("0.048", "0,048"), "not a hand-eye file"),
+        ("T_cam2gripper: [[1, 0, 0, 0.1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]", "not a hand-eye file"),
         (VISP.replace("[1.2]", "[68.8]"), "give radians, not degrees"),
         (EASY.replace("x: 0.048", "x: 48"), "not millimetres"),
         (EASY.replace(Q[1], "0.1"), "a quaternion of length"),
         (EASY.replace("eye_on_hand: true", "eye_on_hand: false"), "stands beside the robot"),
+        (EASY.replace("eye_on_hand: true", "eye_on_hand: 'False'"), "stands beside the robot"),
         (EASY2.replace("eye_in_hand", "eye_on_base"), "stands beside the robot"),
     ],
 )

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from siame_se3 import cli
@@ -490,6 +491,23 @@ def test_targets_from_pictures(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             target_from(tmp_path / name, plant)
+    plant.close()
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_target_is_in_the_sensors_raster_however_the_camera_was_held(tmp_path: Path, orientation: int) -> None:
+    robot = Robot()
+    plant = LivePlant(robot, robot, None, 0.01, 0.6)
+    pixels = np.random.default_rng(0).integers(0, 256, (224, 284, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name, tags in (("plain.png", Image.Exif()), ("tagged.png", exif)):
+        Image.fromarray(pixels).save(tmp_path / name, exif=tags)
+    plain, tagged = (target_from(tmp_path / name, plant).image for name in ("plain.png", "tagged.png"))
+    assert plain is not None
+    assert tagged is not None
+    assert torch.equal(plain[0], as_image(pixels[:, 30:254]))
+    assert torch.equal(tagged, plain)
     plant.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +51,14 @@ def test_a_rectified_image_is_left_as_it_is() -> None:
         ("/camera/image_rect", True),
         ("/camera/image_rect_color", True),
         ("image_rect/compressed", True),
+        ("/cam/image_rectified", True),
+        ("/camera/infra1/image_rect_raw", True),
+        ("/left/image_color_rect/compressed", True),
+        ("rectified/left/image", True),
+        ("/zed/rgb/color/rect/image", True),
+        ("/camera/rect/image_raw", False),
+        ("/camera/unrectified/image", False),
+        ("/camera/image_rectangle", False),
         ("/camera/image_raw", False),
         ("/camera/image_raw/compressed", False),
         ("/my_image_rectangle/image_raw", False),
@@ -93,6 +103,12 @@ def test_binned_and_cropped_cameras_keep_their_distortion() -> None:
     expected = cv2.resize(RAW.rectify(frame), (320, 240), interpolation=cv2.INTER_AREA)
     got = Camera.from_info(replace(INFO, binning=(2, 2))).rectify(binned)
     assert np.abs(got.astype(int) - expected)[20:-20, 20:-20].max() <= 3
+
+
+@pytest.mark.parametrize(("k", "d"), [(K, D), ((0.0,) * 9, ())], ids=["all", "only P"])
+def test_binning_and_roi_are_those_of_the_rectified_image_too(k: tuple[float, ...], d: tuple[float, ...]) -> None:
+    info = replace(INFO, k=k, d=d, binning=(2, 4), roi=(40, 60, 400, 360))
+    assert Camera.from_info(info, rectified=True) == Camera(250.0, 125.25, 139.75, 44.625, 200, 90)
 
 
 @pytest.mark.parametrize("roi", [(600, 0, 100, 100), (0, 470, 0, 20), (640, 0, 0, 0)])
@@ -180,17 +196,50 @@ KALIBR = """cam0:
   resolution: [640, 480]
   rostopic: /cam0/image_raw
 """
+OPENCV_JSON = {
+    "image_width": 640,
+    "image_height": 480,
+    "camera_matrix": {"type_id": "opencv-matrix", "rows": 3, "cols": 3, "dt": "d", "data": [*K]},
+    "distortion_coefficients": {"type_id": "opencv-matrix", "rows": 5, "cols": 1, "dt": "d", "data": [*D]},
+}
+OST = """# oST version 5.0 parameters
+
+
+[image]
+
+width
+640
+
+height
+480
+
+[narrow_stereo]
+
+camera matrix
+511.1 0.0 321.2
+0.0 512.3 243.4
+0.0 0.0 1.0
+
+distortion
+-0.2 0.1 0.001 -0.002 0.0
+"""
 SAVED = {
     "ros2 topic echo": info_text(header={"frame_id": "c"}, binning_x=0, binning_y=0, roi=ZERO_ROI) + "---\n",
     "two messages": info_text() + "---\n" + info_text() + "---\n",
     "rostopic echo": info_text().replace("\nd:", "\nD:").replace("\nk:", "\nK:").replace("\np:", "\nP:") + "---\n",
     "OpenCV": OPENCV,
+    "OpenCV in capitals": re.sub("[a-z]+_[a-z]+:", lambda key: key[0].title(), OPENCV),
+    "OpenCV, from Windows": OPENCV.replace("\n", "\r\n"),
+    "OpenCV's JSON": json.dumps(OPENCV_JSON),
+    "one line": yaml.safe_dump(yaml.safe_load(info_text()), default_flow_style=True),
     "Kalibr": KALIBR,
+    "Kalibr's second camera alone": KALIBR.replace("cam0", "cam1"),
     "ORB-SLAM": ORB_SLAM,
     "camodocal": CAMODOCAL,
     "whole-number floats": info_text(width=640.0, height=480.0),
     "rows of a matrix": info_text(k=[list(K[:3]), list(K[3:6]), list(K[6:])]),
     "a wrapper": yaml.safe_dump({"camera_info": yaml.safe_load(info_text())}),
+    "numbers with exponents": info_text().replace("511.1", "5.111e2").replace("-0.2", "-2.e-01"),
     "numbers as text": info_text(d=["-2e-1", "1e-1", "1e-3", "-2e-3", "0"]),
 }
 
@@ -254,7 +303,15 @@ def test_as_many_coefficients_as_opencv_takes(count: int, model: str) -> None:
         (info_text(p=[1.0]), "projection_matrix has 1 values"),
         (info_text(binning_x=100), "binning 100"),
         (info_text(binning_x="two"), "binning_x is 'two'"),
-        ("<?xml version='1.0'?>\n<opencv_storage/>", "no keys"),
+        ("<?xml version='1.0'?>\n<opencv_storage/>", "an XML file, not a camera_info YAML; .*yaml"),
+        (OST, r"an ost\.txt, not a camera_info YAML; give the ost\.yaml"),
+        ("sensor_msgs.msg.CameraInfo(height=480, width=640)", "no keys"),
+        (OPENCV.replace("image_width: 640\n", ""), "no 'image_width'"),
+        (info_text().replace("511.1", "511,1"), "camera_matrix: a value is not a number"),
+        (info_text(k=[K[0], 0, 0, 0, K[4], 0, K[2], K[5], 1.0]), "last row of K"),
+        (info_text(k=[float("nan")] * 9), "K is not finite: fx nan"),
+        (info_text(k=[1e-300, *K[1:]]), "fx is 1e-300 px, which is no lens's"),
+        (info_text(d=[1e308] * 5), "distortion coefficient is above"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, words: str) -> None:

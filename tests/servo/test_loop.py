@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,12 +10,12 @@ import torch
 from torch import Tensor
 
 from loop_helpers import FREE, NEVER, SpyPlant, Tampered, desired, run, starts, unequal_starts
-from siame_se3.errors import InputError, SiameError
+from siame_se3.errors import InputError, LawError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.neural import Neural
 from siame_se3.laws.pose import PBVS, TEACHERS, teacher_velocity
-from siame_se3.laws.types import View
+from siame_se3.laws.types import Law, State, View
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.engines import OpenVinoEngine, TorchEngine
 from siame_se3.networks.siamese import SiameseNetwork
@@ -280,6 +281,41 @@ def test_plant_stops_when_the_law_breaks(error: BaseException) -> None:
     plant = SpyPlant()
     with pytest.raises(type(error)):
         run(Tampered(change), desired(2), starts(2), plant)
+    assert plant.calls == ["reset", "step", "step", "stop"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (torch.zeros(7), r"shape \(7,\)"),
+        (torch.full((6,), 0.01), r"shape \(6,\)"),
+        (torch.tensor(0.1), r"shape \(\)"),
+        (torch.zeros(3, 6), r"shape \(3, 6\)"),
+        (torch.zeros(2, 1), r"shape \(2, 1\)"),
+        (torch.zeros(2, 6, dtype=torch.complex64), "complex64"),
+        ([0.0] * 6, "list"),
+        (None, "NoneType"),
+    ],
+    ids=["7", "one run's", "a number", "three runs'", "one axis", "complex", "list", "nothing"],
+)
+def test_what_is_no_velocity_is_not_spread_over_the_axes(wrong: Any, words: str) -> None:
+    asked: list[View] = []
+
+    def law(view: View, state: State) -> Any:
+        asked.append(view)
+        v = torch.full((2, 6), 0.01, dtype=torch.float64) if len(asked) < 3 else wrong
+        return SimpleNamespace(v=v, faults=("", ""), stage=torch.zeros(2, dtype=torch.long), cost=None), state
+
+    class Broken:
+        needs = frozenset({"pose"})
+
+        def aim(self, target: View) -> tuple[Law, State]:
+            return law, State()
+
+    plant = SpyPlant()
+    with pytest.raises(LawError, match=rf"the law gave .*{words}.*\(2, 6\)") as error:
+        run(Broken(), desired(2), starts(2), plant)
+    assert len(str(error.value).splitlines()) == 1
     assert plant.calls == ["reset", "step", "step", "stop"]
 
 

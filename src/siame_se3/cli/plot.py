@@ -33,10 +33,7 @@ class Plot:
 
         check_writable(self.out, "--out", FIGURES)
         trajectory = Trajectory.load(self.trajectory)
-        count = trajectory.T_wc.shape[1]
-        if self.run is not None and not 0 <= self.run < count:
-            raise InputError(f"run {self.run}: the trajectory has runs 0 to {count - 1}", "run")
-        s = trajectory.settings
+        s = {name: value for name, value in trajectory.settings.items() if value is not None}
         try:
             camera = from_dict(Camera, s["camera"], str(self.trajectory))
             scene = Scene.from_photo(self.scene or s["scene"], s["width"], fill=fill_of(s["fill"]))

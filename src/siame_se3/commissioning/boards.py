@@ -251,10 +251,11 @@ def _markers(grey: np.ndarray, board: Board) -> tuple[int, str]:
 
 
 def _checkerboard(grey: np.ndarray) -> tuple[int, int]:
-    """Columns and rows of the inner corners of a checkerboard of any size; (0, 0) where there is none."""
+    """Columns and rows of the inner corners of a checkerboard of any size, the larger first: OpenCV gives them in either order, by its random
+    numbers; (0, 0) where there is none."""
     flags = cv2.CALIB_CB_LARGER | cv2.CALIB_CB_EXHAUSTIVE
     found, _, meta = cv2.findChessboardCornersSBWithMeta(grey, (3, 3), flags)
-    return (meta.shape[1], meta.shape[0]) if found else (0, 0)
+    return (max(meta.shape), min(meta.shape)) if found else (0, 0)
 
 
 def board_pose(s: Seen, camera: Camera) -> Float[Tensor, "4 4"]:

@@ -15,6 +15,7 @@ from siame_se3.files import read_yaml, write_text
 from siame_se3.geometry import lie
 
 MOST_TURN = 7.0  # a rotation vector's elements [rad]; more are degrees
+_HALF_TURN = 3.2  # a rotation vector's length [rad], rounded up; small degrees look like more
 _MOST_REACH = 1.0  # a camera's distance from its tool [m]; more are millimetres
 
 
@@ -49,7 +50,7 @@ def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:
     parameters = content.get("parameters")
     if isinstance(parameters, dict):
         kind = str(parameters.get("calibration_type", ""))[:40]
-        if parameters.get("eye_on_hand") is False or kind not in ("", "eye_in_hand"):
+        if str(parameters.get("eye_on_hand")).lower() in ("false", "no", "0") or kind not in ("", "eye_in_hand"):
             raise InputError(
                 f"{path}: the camera stands beside the robot in it; calibrate a camera on the tool (eye in hand)"
             )
@@ -64,6 +65,9 @@ def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:
     if len(values) not in (6, 7) or not all(map(math.isfinite, values)):
         raise wrong
     check_units(values, f"{path}", _MOST_REACH, "a camera")
+    if len(values) == 6 and math.hypot(*values[3:]) > _HALF_TURN:
+        turn = f"{math.hypot(*values[3:]):g} rad is more than half a turn"
+        raise InputError(f"{path}: a rotation vector of {turn}; give radians, not degrees, the short way round")
     return pose_of_values(values, str(path))
 
 

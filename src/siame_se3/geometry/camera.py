@@ -22,6 +22,7 @@ from siame_se3.geometry.camera_info import CameraInfo, info_from_yaml
 from siame_se3.geometry.crop import square_box
 
 _OPENCV = (4, 5, 8, 12, 14)  # how many coefficients OpenCV takes, whatever the model is called
+_MOST_DISTORTION = 1e6  # a coefficient; more are no lens's
 _MODELS = {"plumb_bob": _OPENCV, "rational_polynomial": _OPENCV, "equidistant": (4,), "fisheye": (4,)}
 
 
@@ -53,10 +54,14 @@ class Camera:
             f = getattr(self, name)
             if not (math.isfinite(f) and f > 0):
                 raise CameraError(f"camera: {name} is {f}; give a focal length in pixels above 0")
+            if not 1e-6 <= f <= 1e9:
+                raise CameraError(f"camera: {name} is {f:g} px, which is no lens's focal length; give pixels")
         if not (math.isfinite(self.cx) and math.isfinite(self.cy)):
             raise CameraError(f"camera: principal point ({self.cx}, {self.cy}) is not finite; give pixels")
         if not all(math.isfinite(k) for k in self.distortion):
             raise CameraError("camera: a distortion coefficient is not finite; calibrate again")
+        if any(abs(k) > _MOST_DISTORTION for k in self.distortion):
+            raise CameraError(f"camera: a distortion coefficient is above {_MOST_DISTORTION:g}; calibrate again")
         if any(self.distortion):
             counts = _MODELS.get(self.distortion_model)
             if counts is None:
@@ -102,8 +107,15 @@ class Camera:
             raise CameraError("K is zero, the camera is not calibrated; calibrate it, or give its camera_info YAML")
         if rectified and not has_p and any(info.d):
             raise CameraError("P is zero: a rectified image needs it; take the raw image, or calibrate the camera")
+        if not all(map(math.isfinite, info.k)):
+            fx, _, cx, _, fy, cy = info.k[:6]
+            raise CameraError(
+                f"K is not finite: fx {fx:g}, fy {fy:g}, principal point ({cx:g}, {cy:g}) px; calibrate again"
+            )
         if info.k[6] or info.k[7]:
             raise CameraError("the last row of K is not 0 0 1; give it row by row")
+        if info.k[3] or abs(info.k[1]) > 1e-2 * abs(info.k[0]):
+            raise CameraError(f"K has a skew of {info.k[1] or info.k[3]:g} px, which is not used; calibrate without it")
         straight = (rectified and has_p) or not has_k
         fx, cx, fy, cy = (info.p[i] for i in (0, 2, 5, 6)) if straight else (info.k[i] for i in (0, 2, 4, 5))
         full = Camera(fx, fy, cx, cy, info.width, info.height, () if straight or rectified else info.d, info.model)
@@ -214,7 +226,7 @@ class Camera:
         across, down = (self.cx + 0.5) / self.width, (self.cy + 0.5) / self.height  # 0.5 in the middle
         place = f"the principal point ({self.cx:g}, {self.cy:g}) px of an image of {self.width} x {self.height} px"
         if min(across, down) > 0:
-            alike = abs(across / down - 1) < 0.06 and abs(across + down - 1) > 0.2
+            alike = abs(across / down - 1) < 0.06 and abs(across + down - 1) > 0.2 + 1e-9
             if alike or min(across, down) > 0.65 or 0.1 < max(across, down) < 0.35:
                 size = f"{2 * across * self.width:.0f} x {2 * down * self.height:.0f}"
                 raise CameraError(f"{place} is that of about {size} px; give this size's calibration, or the roi")

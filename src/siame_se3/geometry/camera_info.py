@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from siame_se3.errors import CameraError, InputError
-from siame_se3.files import read_yaml
+from siame_se3.files import read_text, read_yaml
 
 _MODEL_NAMES = {  # how other tools call ROS's models
     "": "plumb_bob", "none": "plumb_bob", "radtan": "plumb_bob", "radial-tangential": "plumb_bob", "pinhole": "plumb_bob",
@@ -47,8 +47,9 @@ class CameraInfo:
 
 
 def is_rectified(topic: str) -> bool:
-    """Whether a topic's images are rectified, by its name (image_proc's image_rect, image_rect_color, ...)."""
-    return re.search(r"(^|/)image_rect", topic) is not None
+    """Whether a topic's images are rectified, by the words of its name (image_proc's image_rect, image_rect_color, rectified/image, ...)."""
+    raw = "image_raw" in topic.split("/")
+    return not raw and not {"rect", "rectified"}.isdisjoint(re.split("[/_]", topic))
 
 
 def info_from_message(message: Any) -> CameraInfo:
@@ -77,6 +78,7 @@ def info_from_yaml(path: Path) -> CameraInfo:
     if not path.is_file():
         raise CameraError(f"{path}: no such file; give a ROS camera_info YAML")
     try:
+        _refuse_other_formats(path)
         return _Fields(read_yaml(path, 100_000)).info()
     except InputError as error:
         text = str(error)
@@ -216,6 +218,22 @@ class _Fields:
         K = _matrix(*(_number(projection.get(name), name) for name in intrinsics))
         d = tuple(_number(distortion.get(name), name) for name in names) if isinstance(distortion, dict) else ()
         return K, d, model
+
+
+def _refuse_other_formats(path: Path) -> None:
+    """Name what OpenCV and ROS's calibrator write beside the YAML.
+
+    Raises:
+        InputError: it is one of these.
+    """
+    try:
+        start = read_text(path, 100_000).lstrip()
+    except InputError:  # `read_yaml` says why
+        return
+    if start.startswith("<"):
+        raise InputError("an XML file, not a camera_info YAML; let OpenCV write a name that ends in .yaml")
+    if start.startswith(("# oST", "[image]")):
+        raise InputError("an ost.txt, not a camera_info YAML; give the ost.yaml that the calibrator wrote beside it")
 
 
 def _number(value: Any, name: str) -> float:

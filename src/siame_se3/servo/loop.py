@@ -65,6 +65,9 @@ def servo(
         )
     target = target.flat()
     law, state = controller.aim(target)
+    if safety and controller.needs <= target.provides:
+        # The first call is slow, as engines begin then: not while a robot waits, with an image that grows old.
+        law(target, state)
     view = plant.reset(None if start is None else start.reshape(-1, 4, 4))
     (n,) = view.batch
     if target.batch != (n,):
@@ -149,11 +152,23 @@ class _Follow:
         seconds = (time.perf_counter() - asked) / len(runs.asked)
         n = len(runs.active)
         raw = torch.zeros(n, 6, dtype=torch.float64)
-        raw[runs.asked] = output.v.double().cpu()
+        raw[runs.asked] = _velocities(output.v, len(runs.asked))
         raw[~runs.active] = 0
         stage = torch.full((n,), -1)
         stage[runs.asked] = output.stage.cpu()
         return raw, stage, output.faults, seconds
+
+
+def _velocities(v: Any, n: int) -> Float[Tensor, "n 6"]:
+    """What a law gave, where it is velocities of n runs: any other shape could be spread over the axes.
+
+    Raises:
+        LawError: it is not.
+    """
+    if not isinstance(v, Tensor) or tuple(v.shape) != (n, 6) or v.is_complex():
+        given = f"{v.dtype} of shape {tuple(v.shape)}" if isinstance(v, Tensor) else type(v).__name__
+        raise LawError(f"the law gave {given}, not a velocity (v, omega) for each of {n} runs: a tensor ({n}, 6)")
+    return v.double().cpu()
 
 
 class _Stop:
