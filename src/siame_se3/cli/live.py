@@ -45,7 +45,7 @@ class Live:
 
     model: Path | None = None
     """Model that 'siame train' wrote for the scene, or the name of a bundled one: coffee, any-scene (for scenes that no training has
-    seen); without one the coarse law is pbvs-sift."""
+    seen); without one the coarse law is auto."""
     law: LawName = "handoff"
     """As in 'siame servo'; those that need the simulator's poses are of no use here."""
     target: Path | None = None
@@ -105,7 +105,7 @@ class Live:
         controller = controller_for(self.law, model, self.engine)
         if {"pose"} & controller.needs:
             raise InputError(
-                f"--law {self.law}: needs the simulator's poses; take handoff, neural, pbvs-sift, dvs or another"
+                f"--law {self.law}: needs the simulator's poses; take handoff, auto, neural, dvs or another"
             )
         if self.depth is not None:
             return controller, self.depth

@@ -63,7 +63,8 @@ class Servo:
     fov: float | None = None
     """Or its field of view across the (square) image [deg]."""
     law: LawName = "handoff"
-    """handoff: the network (pbvs-sift for a --scene without --model), then dvs-light; neural: the network alone; dvs, dct:
+    """handoff: the network (auto for a --scene without --model), then dvs-light; auto: guesses by points, network and search, each
+    verified, for scenes that no network knows; neural: the network alone; dvs, dct:
     photometric, on pixels or their DCT; dvs-light: photometric, with lamps, gain and bias fitted along with the motion; pbvs-sift,
     pbvs-orb, ibvs-sift, ibvs-orb: matched points; pbvs, ibvs, 2.5d: laws that know the simulator's poses. Or a law of your own:
     package.module:Name."""
@@ -116,7 +117,7 @@ class Servo:
         model = checkpoint.load(model_file(self.model)) if learned else None
         if self.law == "handoff" and model is None:
             print(
-                f"no model of {self.scene}: the hand-off begins with matched points (pbvs-sift); or give --model any-scene"
+                f"no model of {self.scene}: the hand-off begins with the law auto, made for any scene; train one (siame train) for this photo"
             )
         width = self.width if self.width is not None else model.scene_width if model else 0.8
         scene = scene_for(self.scene, width, fill_of(self.fill))

@@ -74,7 +74,7 @@ class MatchedPoints:
             raise LawError(
                 f"{self.name}: the target has no image or no camera; give the goal image and its camera", "camera"
             )
-        images = _grey(images_of(target, self.name))
+        images = grey_levels(images_of(target, self.name))
         n = len(images)
         if target.T_wc is not None:
             T_wd = target.T_wc.double().cpu().numpy()
@@ -82,10 +82,10 @@ class MatchedPoints:
             Z = torch.full((n,), self.Z) if target.depth is None else target.depth.cpu()
             T_wd = np.tile(np.eye(4), (n, 1, 1))
             T_wd[:, 2, 3] = -Z.double().numpy()
-        found = _parallel(lambda image: _keypoints(self, image), images)
+        found = parallel(lambda image: _keypoints(self, image), images)
         goals = []
         for (pixels, descriptors), T in zip(found, T_wd, strict=True):
-            goals.append(_Goal(pixels, descriptors, _on_plane(camera, T, pixels)))
+            goals.append(_Goal(pixels, descriptors, on_plane(camera, T, pixels)))
         return _MatchedLaw(self, camera), MatchedState(tuple(goals))
 
 
@@ -98,7 +98,7 @@ class _Goal:
     points: np.ndarray
 
 
-def _parallel(function: Any, *items: Any) -> list[Any]:
+def parallel(function: Any, *items: Any) -> list[Any]:
     """OpenCV releases the interpreter's lock: one thread a core, each on its own image."""
     if len(items[0]) < 2:
         return [function(*args) for args in zip(*items, strict=True)]
@@ -106,7 +106,7 @@ def _parallel(function: Any, *items: Any) -> list[Any]:
         return list(pool.map(function, *items))
 
 
-def _grey(images: Tensor) -> np.ndarray:
+def grey_levels(images: Tensor) -> np.ndarray:
     weights = images.new_tensor(LUMA)[:, None, None] * 255
     grey = (images.nan_to_num(0.0, 0.0, 0.0) * weights).sum(1)
     result: np.ndarray = (grey + 0.5).clamp(0, 255).to(torch.uint8).cpu().numpy()
@@ -129,7 +129,7 @@ def _rays(camera: Camera, pixels: np.ndarray) -> np.ndarray:
     return np.stack((x, y, np.ones_like(x)), 1)
 
 
-def _on_plane(camera: Camera, T_wd: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+def on_plane(camera: Camera, T_wd: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Where the rays of the pixels meet the plane z = 0, in the desired camera's frame [m]."""
     rays = _rays(camera, pixels)
     along = rays @ T_wd[2, :3]
@@ -181,14 +181,14 @@ def matched_pixels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where two images of one plane have the same points [px], (n, 2) each; empty where too few agree."""
     c = points or MatchedPoints()
-    a, b = (_keypoints(c, _grey(image[None])[0]) for image in (desired, current))
+    a, b = (_keypoints(c, grey_levels(image[None])[0]) for image in (desired, current))
     pairs = _agreeing(c, a, b)
     if isinstance(pairs, str) or len(pairs[0]) < c.least:
         return np.zeros((0, 2)), np.zeros((0, 2))
     return a[0][pairs[0]], b[0][pairs[1]]
 
 
-def _pose(camera: Camera, points: np.ndarray, pixels: np.ndarray) -> np.ndarray | str:
+def pose_of_points(camera: Camera, points: np.ndarray, pixels: np.ndarray) -> np.ndarray | str:
     """T_cd from points in the desired camera's frame [m], on one plane, and the current pixels: IPPE, then least squares."""
     rays = np.ascontiguousarray(_rays(camera, pixels)[:, :2])
     identity = np.eye(3)
@@ -233,7 +233,7 @@ class _MatchedLaw:
     def __call__(self, view: View, state: MatchedState) -> tuple[Output, MatchedState]:
         """v at gain 1; a fault where an image has too few matches."""
         images = images_of(view, self.controller.name, self.camera, len(state.goals))
-        found = _parallel(self._velocity, state.goals, _grey(images))
+        found = parallel(self._velocity, state.goals, grey_levels(images))
         faults = tuple(
             x if isinstance(x, str) else "" if np.isfinite(x).all() else "the matches give no pose" for x in found
         )
@@ -252,7 +252,7 @@ class _MatchedLaw:
             return pairs
         desired, current = pairs
         if c.law == "pbvs":
-            T = _pose(self.camera, goal.points[desired], pixels[current])
+            T = pose_of_points(self.camera, goal.points[desired], pixels[current])
             if isinstance(T, str):
                 return T
             T_cd = torch.from_numpy(T)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from siame_se3.networks.checkpoint import Model
 
 _OWN = {
+    "auto": "siame_se3.laws.auto:Auto",
     "handoff": "siame_se3.laws.handoff:Handoff",
     "neural": "siame_se3.laws.neural:Neural",
     "dvs": "siame_se3.laws.photometric:DVS",
@@ -52,17 +53,20 @@ def controller_for(
 ) -> Controller:
     """A law by its name: one of LAWS with its options, or one that another package adds (`added`).
 
-    `handoff` without a model begins with matched points (pbvs-sift).
+    `handoff` without a model begins with `auto`, whose network is the model's, or the bundled one for any scene.
 
     Raises:
         LawError: no such law, or one that needs a model and has none.
     """
+    from siame_se3.files import BUNDLED_MODELS, bundled
+    from siame_se3.laws.auto import Auto
     from siame_se3.laws.handoff import Handoff
     from siame_se3.laws.light import LightDVS
     from siame_se3.laws.matched import MatchedPoints
     from siame_se3.laws.neural import Neural
     from siame_se3.laws.photometric import DVS
     from siame_se3.laws.pose import TEACHERS
+    from siame_se3.networks.checkpoint import load
 
     if law in TEACHERS:
         return TEACHERS[law]
@@ -71,8 +75,10 @@ def controller_for(
             raise LawError("law 'neural' needs a model; give one, or take the law 'handoff'", "model", "law")
         return Neural.from_model(model, engine)
     if law == "handoff":
-        coarse = controller_for("neural" if model else "pbvs-sift", model, engine, points=points)
+        coarse = controller_for("neural" if model else "auto", model, engine)
         return Handoff(coarse, light or LightDVS())
+    if law == "auto":
+        return Auto(Neural.from_model(model or load(bundled(BUNDLED_MODELS["any-scene"])), engine))
     if law == "dvs-light":
         return light or LightDVS()
     if law in ("dvs", "dct"):

@@ -147,12 +147,14 @@ class Output:
         faults: of each run, why it has no valid velocity; '' where it has one.
         stage: which part of a law made of several gave the velocity, 0 for the first.
         cost: what the law minimises, of each run, where there is such a thing.
+        confidence: of each run, how well what the law takes for the goal's place explains the image, 1 for fully; None of laws that do not know.
     """
 
     v: Float[Tensor, "n 6"]
     faults: tuple[str, ...]
     stage: Int[Tensor, "n"]
     cost: Float[Tensor, "n"] | None = None
+    confidence: Float[Tensor, "n"] | None = None
 
     @staticmethod
     def of(v: Float[Tensor, "n 6"], faults: tuple[str, ...] | None = None, cost: Tensor | None = None) -> Output:

@@ -160,6 +160,9 @@ class Gate:
         """Stop the robot from whatever thread or signal handler, without waiting: nothing is sent until `release`."""
         self._halted = True
         self._stop_due = not self._dry
+        # A signal's handler, which runs in the main thread, may have interrupted it while it held the event's lock.
+        if threading.current_thread() is not threading.main_thread():
+            self._wake.set()
 
     def _ask_for_stop(self) -> None:
         self._stop_due = not self._dry
@@ -204,7 +207,8 @@ class Gate:
                 self._wake.wait(_RETRY)
                 self._wake.clear()
             else:
-                time.sleep(_TICK)
+                self._wake.wait(_TICK)
+                self._wake.clear()
             now = self._clock()
             if now > self._due:  # no twist has come: the robot has to stand still
                 self._due, self._stop_due = math.inf, True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP")
 _GO_ON = ("SIGINT", "SIGTSTP")  # from the keyboard: they end a run, the others the program
+_SWITCH = 0.001  # [s] after which one of Python's threads makes way for another: a stop passes through three
 _AGAIN = 2.0  # [s]: a signal interrupts again that long after the last one that did
 _WORDS = {"SIGINT": "Ctrl-C", "SIGTSTP": "Ctrl-Z"}
 
@@ -25,7 +27,7 @@ class StopSignals:
 
     The robot is stopped by `stop`, before anything is raised, and in a thread of its own, which does not wait for the main thread to come back
     from a computation: a second signal has nothing to skip. It is not raised while the first one is being dealt with, so that the program
-    closes in order; after two seconds, another one interrupts again.
+    closes in order; after two seconds, another one interrupts again. Meanwhile Python changes threads more often than it does by itself.
     Ctrl-Z does not suspend the program. Earlier handlers come back at the end; outside the main thread, where Python has no signals, the
     context does nothing.
 
@@ -52,6 +54,7 @@ class StopSignals:
             None  # where the system writes a signal's number, and the other end
         )
         self._earlier_wake = -1
+        self._earlier_switch = 0.005
 
     @property
     def ending(self) -> bool:
@@ -72,6 +75,8 @@ class StopSignals:
             for end in self._wake:
                 end.setblocking(end is self._wake[1])
             self._earlier_wake = signal.set_wakeup_fd(self._wake[0].fileno(), warn_on_full_buffer=False)
+            self._earlier_switch = sys.getswitchinterval()
+            sys.setswitchinterval(min(_SWITCH, self._earlier_switch))
             threading.Thread(target=self._listen, args=(self._wake[1],), name="signals", daemon=True).start()
         return self
 
@@ -100,6 +105,7 @@ class StopSignals:
     ) -> None:
         if self._wake:
             signal.set_wakeup_fd(self._earlier_wake)
+            sys.setswitchinterval(self._earlier_switch)
             self._wake[0].close()  # which ends the thread
         for number, handler in self._earlier.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

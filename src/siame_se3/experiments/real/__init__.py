@@ -1,0 +1,1 @@
+"""`siame bench real`: laws on photos that real cameras took. Each kind of folder is found by its files (`folders`)."""

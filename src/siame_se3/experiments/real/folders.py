@@ -1,0 +1,178 @@
+"""Folders of pictures of one place, with what is known of their views: each public format is found by its files.
+
+| format | files |
+|---|---|
+| ours | camera.yaml, poses.csv (picture,x,y,z,rx,ry,rz: T_wc, the scene's plane is z = 0), pictures beside it or in images/ |
+| HPatches | 1.ppm, 2.ppm, ..., H_1_2, H_1_3, ... (pixels of picture 1 to those of picture k) |
+| Oxford | img1.ppm, img2.ppm, ..., H1to2p, H1to3p, ... |
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import InputError
+from siame_se3.files import read_text
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera, default_camera
+from siame_se3.geometry.plane import pixel_from_plane
+from siame_se3.images.decode import read_picture, to_bytes
+
+_WIDTH = 0.8  # of the first picture's plane where nothing tells its size [m]
+_POSES = ("picture", "x", "y", "z", "rx", "ry", "rz")
+_ENDINGS = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One.
+
+    Attributes:
+        name: of its file.
+        rgb: pixels (h, w, 3) uint8, rectified.
+        camera: intrinsics.
+        T_wc: camera in the scene's frame, whose plane z = 0 the picture shows [m].
+        from_plane: homography from points (X, Y, 1) of that plane [m] to pixels.
+    """
+
+    name: str
+    rgb: np.ndarray
+    camera: Camera
+    T_wc: Float[Tensor, "4 4"]
+    from_plane: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """Pictures of one plane; `metric` where lengths are true ones, and not by an assumed width and field of view."""
+
+    name: str
+    pictures: tuple[Picture, ...]
+    metric: bool
+
+
+def read_folder(path: Path) -> Folder:
+    """Of any known format.
+
+    Raises:
+        InputError: no such folder, an unknown format, or files that are missing or damaged.
+    """
+    if not path.is_dir():
+        raise InputError(
+            f"{path}: no such folder; give one of pictures with camera.yaml and poses.csv, or with homographies"
+        )
+    names = {p.name for p in path.iterdir()}
+    if "poses.csv" in names:
+        return _with_poses(path)
+    for first, pattern, picture in (("H_1_2", "H_1_{}", "{}"), ("H1to2p", "H1to{}p", "img{}")):
+        if first in names:
+            return _with_homographies(path, pattern, picture)
+    raise InputError(
+        f"{path}: no poses.csv (with camera.yaml), H_1_2 (HPatches) or H1to2p (Oxford) in it; see docs/real.md for the formats"
+    )
+
+
+def _with_poses(path: Path) -> Folder:
+    camera = Camera.from_yaml(path / "camera.yaml")
+    found: list[Picture] = []
+    reader = csv.reader(io.StringIO(read_text(path / "poses.csv")))
+    header = tuple(x.strip() for x in next(reader, []))
+    if header != _POSES:
+        raise InputError(f"{path / 'poses.csv'}: its first line is {','.join(header)[:80]!r}; give {','.join(_POSES)}")
+    for number, row in enumerate(reader, 2):
+        if not row:
+            continue
+        where = f"{path / 'poses.csv'}, line {number}"
+        try:
+            values = torch.tensor([float(x) for x in row[1:]], dtype=torch.float64)
+        except ValueError:
+            raise InputError(
+                f"{where}: {','.join(row)[:60]!r} has something that is no number; give metres and radians"
+            ) from None
+        if len(values) != 6 or not bool(values.isfinite().all()):
+            raise InputError(f"{where}: {len(row)} values; give a picture's name and six finite numbers")
+        T = lie.pose(lie.so3_exp(values[3:]), values[:3])
+        if float(T[2, 3]) >= 0 or float(T[2, 2]) <= 0:
+            raise InputError(
+                f"{where}: this camera does not look at the plane z = 0 from z < 0; check the frame's axes"
+            )
+        place = next((p for p in (path / "images" / row[0], path / row[0]) if p.is_file()), None)
+        if place is None:
+            raise InputError(f"{where}: no picture {row[0][:60]} in {path} or its images/")
+        rgb = to_bytes(read_picture(place))
+        if rgb.shape[:2] != (camera.height, camera.width):
+            raise InputError(
+                f"{place}: {rgb.shape[1]} x {rgb.shape[0]} px, camera.yaml has {camera.width} x {camera.height}"
+            )
+        found.append(_rectified(row[0], rgb, camera, T))
+    return _checked(path, found, True)
+
+
+def _rectified(name: str, rgb: np.ndarray, camera: Camera, T_wc: Tensor) -> Picture:
+    plain = replace(camera, distortion=())
+    return Picture(name, camera.rectify(rgb), plain, T_wc, pixel_from_plane(plain, T_wc).numpy())
+
+
+def _with_homographies(path: Path, pattern: str, picture: str) -> Folder:
+    """The plane is that of the first picture, seen square on, `_WIDTH` wide; the field of view is the paper's."""
+    found: list[Picture] = []
+    plane: np.ndarray | None = None
+    for k in range(1, 1000):
+        place = next((p for e in _ENDINGS if (p := path / f"{picture.format(k)}{e}").is_file()), None)
+        if place is None:
+            break
+        rgb = to_bytes(read_picture(place))
+        h, w = rgb.shape[:2]
+        if plane is None:
+            plane = np.array([[w / _WIDTH, 0, (w - 1) / 2], [0, w / _WIDTH, (h - 1) / 2], [0, 0, 1]])
+        H = np.eye(3) if k == 1 else _homography(path / pattern.format(k))
+        camera = default_camera(min(h, w))
+        camera = Camera(camera.fx, camera.fy, (w - 1) / 2, (h - 1) / 2, w, h)
+        found.append(Picture(place.name, rgb, camera, _pose_of(camera, H @ plane, h / w), H @ plane))
+    return _checked(path, found, False)
+
+
+def _homography(path: Path) -> np.ndarray:
+    words = re.split(r"[\s,;]+", read_text(path).strip())
+    try:
+        H = np.array([float(x) for x in words]).reshape(3, 3)
+    except ValueError:
+        raise InputError(f"{path}: not nine numbers; give a homography from picture 1's pixels to this one's") from None
+    if not np.isfinite(H).all() or abs(float(np.linalg.det(H))) < 1e-12:
+        raise InputError(f"{path}: no homography; give nine finite numbers, of a matrix that can be inverted")
+    return H
+
+
+def _pose_of(camera: Camera, from_plane: np.ndarray, aspect: float) -> Float[Tensor, "4 4"]:
+    """The camera that sees a part of the plane around its origin so, in the least-squares sense: the field of view is assumed."""
+    x, y = np.meshgrid(np.linspace(-0.4, 0.4, 7) * _WIDTH, np.linspace(-0.4, 0.4, 7) * _WIDTH * aspect)
+    points = np.stack((x.ravel(), y.ravel(), np.zeros(x.size)), 1)
+    mapped = points[:, :2] @ from_plane[:, :2].T + from_plane[:, 2]
+    pixels = mapped[:, :2] / mapped[:, 2:]
+    _, turn, move = cv2.solvePnP(points, pixels, camera.K.numpy(), None, flags=cv2.SOLVEPNP_IPPE)
+    turn, move = cv2.solvePnPRefineLM(points, pixels, camera.K.numpy(), None, turn, move)
+    T_cw = lie.pose(torch.from_numpy(cv2.Rodrigues(turn)[0]), torch.from_numpy(move[:, 0]))
+    return lie.inverse(T_cw)
+
+
+def _checked(path: Path, pictures: list[Picture], metric: bool) -> Folder:
+    if len(pictures) < 2:
+        raise InputError(f"{path}: {len(pictures)} pictures with a known view; give two or more")
+    return Folder(path.resolve().name, tuple(pictures), metric)
+
+
+def between(a: Picture, b: Picture) -> tuple[float, float]:
+    """How far two pictures' cameras are apart [m, deg]."""
+    t, r = lie.error_norms(lie.inverse(a.T_wc) @ b.T_wc)
+    return float(t), math.degrees(float(r))

@@ -1,0 +1,120 @@
+"""Pictures as scenes: what a picture shows of its plane, seen square on; and how far two views of it are from being aligned."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import SceneError
+from siame_se3.experiments.real.folders import Picture
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.plane import homography, pixel_from_plane
+from siame_se3.images.decode import as_image
+from siame_se3.scenes.planar import Scene
+
+_TEXELS = 1000  # a metre
+_LEAST, _MOST = 0.2, 2.0  # side of what two pictures have in common, and of a scene [m]
+_INSIDE = 0.1  # from a picture's edge [m]
+_ABOUT = 0.15  # [m]
+_GRID = 17  # points a side of the goal's view, that alignment is measured at
+
+
+def footprint(picture: Picture) -> np.ndarray:
+    """The corners of what a picture shows of its plane (4, 2) [m]."""
+    h, w = picture.rgb.shape[:2]
+    corners = np.array([[0, 0, 1], [w - 1, 0, 1], [w - 1, h - 1, 1], [0, h - 1, 1.0]])
+    mapped = corners @ np.linalg.inv(picture.from_plane).T
+    result: np.ndarray = mapped[:, :2] / mapped[:, 2:]
+    return result
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of the plane, along its axes [m]: its middle, and its size."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def common(a: Picture, b: Picture) -> Box:
+    """A box around what either picture shows of the plane, whose middle is the plane's origin, or that of what both show, where they do not
+    show the origin well within.
+
+    Raises:
+        SceneError: they show next to nothing of it in common.
+    """
+    feet = [cv2.convexHull(footprint(p).astype(np.float32)) for p in (a, b)]
+    area, both = cv2.intersectConvexConvex(feet[0], feet[1])
+    if area <= 0:
+        raise SceneError(f"{a.name} and {b.name} show nothing of the plane in common; leave one of them out")
+    m = cv2.moments(both)
+    inside = min(cv2.pointPolygonTest(foot, (0.0, 0.0), True) for foot in feet) > _INSIDE
+    middle = np.zeros(2) if inside else np.array([m["m10"] / m["m00"], m["m01"] / m["m00"]])
+    if math.sqrt(area) < _LEAST:
+        raise SceneError(f"{a.name} and {b.name} show {area:.3f} m^2 of the plane in common; leave one of them out")
+    width, height = np.minimum(2 * np.abs(np.concatenate(feet).reshape(-1, 2) - middle).max(0), _MOST).tolist()
+    return Box(float(middle[0]), float(middle[1]), width, height)
+
+
+def scene_of(picture: Picture, box: Box) -> Scene:
+    """A part of the plane as the picture shows it; what the picture does not show has its mean colour, as all beyond the box."""
+    w, h = round(box.width * _TEXELS), round(box.height * _TEXELS)
+    sx, sy = box.width / w, box.height / h
+    to_plane = np.array([[sx, 0, box.x - box.width / 2 + sx / 2], [0, sy, box.y - box.height / 2 + sy / 2], [0, 0, 1]])
+    mean = picture.rgb.reshape(-1, 3).mean(0)
+    texture = cv2.warpPerspective(
+        *(picture.rgb, picture.from_plane @ to_plane, (w, h)),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=mean.tolist(),
+    )
+    colour = tuple((mean / 255).tolist())
+    return Scene(as_image(texture), box.width, box.height, picture.name, (colour[0], colour[1], colour[2]))
+
+
+def alignment(
+    camera: Camera,
+    T_wd: Float[Tensor, "*B 4 4"],
+    T_wc: Float[Tensor, "*B 4 4"],
+    middle: tuple[float, float] | None = None,
+) -> Float[Tensor, "*B"]:
+    """How far points of the plane z = 0 that the desired camera sees are in the image from where they should be, on average, in % of the
+    image's width; infinite where a point is behind the camera.
+
+    Args:
+        camera: of both views.
+        T_wd, T_wc: desired and present poses.
+        middle: only points within `_ABOUT` of it count [m], where the desired camera sees any: where poses were measured on a board, what lies
+            around it need not be in its plane.
+    """
+    u, v = torch.meshgrid(
+        torch.linspace(0, camera.width - 1, _GRID, dtype=torch.float64),
+        torch.linspace(0, camera.height - 1, _GRID, dtype=torch.float64),
+        indexing="xy",
+    )
+    pixels = torch.stack((u.flatten(), v.flatten(), torch.ones(_GRID**2, dtype=torch.float64)), -1)
+    to_plane = torch.linalg.inv(pixel_from_plane(camera, T_wd))
+    points = pixels @ to_plane.mT
+    inside = torch.ones(points.shape[:-1], dtype=torch.bool)
+    if middle is not None:
+        near = (points[..., :2] / points[..., 2:] - torch.tensor(middle, dtype=torch.float64)).norm(dim=-1) <= _ABOUT
+        inside = torch.where(near.any(-1, keepdim=True), near, inside)
+    mapped = pixels @ homography(camera, T_wc, T_wd).mT
+    # in front of the camera: the sign of the depth there
+    X = torch.cat(
+        (points[..., :2] / points[..., 2:], torch.zeros_like(points[..., :1]), torch.ones_like(points[..., :1])), -1
+    )
+    depth = (X @ lie.inverse(T_wc).mT)[..., 2]
+    apart = (mapped[..., :2] / mapped[..., 2:] - pixels[:, :2]).norm(dim=-1)
+    apart = torch.where(depth > 1e-6, apart, torch.inf)
+    count = inside.sum(-1).clamp(min=1)
+    return 100 * torch.where(inside, apart, 0.0).sum(-1) / count / camera.width

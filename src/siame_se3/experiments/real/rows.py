@@ -1,0 +1,106 @@
+"""The laws of `siame bench real`, and its two tables as CSV files: rows that are there are not run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from siame_se3.errors import InputError
+from siame_se3.experiments.real.folders import Picture
+from siame_se3.files import model_file, read_csv_rows, read_json, write_csv_rows, write_text
+from siame_se3.laws.handoff import Handoff
+from siame_se3.laws.light import LightDVS
+from siame_se3.laws.registry import controller_for
+from siame_se3.laws.types import Controller
+from siame_se3.networks import checkpoint
+from siame_se3.networks.checkpoint import Model
+
+LAWS = ("auto", "auto+light", "any-scene", "any-scene+light", "pbvs-sift", "pbvs-sift+light", "pbvs-orb")
+TRAINED = ("trained", "trained+light")  # a network for each goal picture, trained on it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all rows of a folder of results share.
+
+    Attributes:
+        out: where real/ is.
+        runs: starts a pair. seed: of them.
+        laws: of LAWS and TRAINED.
+        engine: that runs networks.
+        model_of: a network trained on a goal picture; None where no law asks for one.
+        say: progress, a line at a time.
+    """
+
+    out: Path
+    runs: int
+    seed: int
+    laws: tuple[str, ...]
+    engine: str = "auto"
+    model_of: Callable[[str, Picture], Model] | None = None
+    say: Callable[[str], None] = print
+
+
+def controller(law: str, settings: Settings, folder: str, goal: Picture) -> Controller:
+    """A law by its name here; NAME+light is handed off to the photometric law."""
+    name, _, fine = law.partition("+")
+    if name == "trained":
+        assert settings.model_of is not None
+        coarse = controller_for("neural", settings.model_of(folder, goal), settings.engine)
+    elif name == "any-scene":
+        coarse = controller_for("neural", checkpoint.load(model_file(Path("any-scene"))), settings.engine)
+    else:
+        coarse = controller_for(name, None, settings.engine)
+    return Handoff(coarse, LightDVS()) if fine else coarse
+
+
+class Table:
+    """Rows of one kind in a CSV file, beside a JSON file of what they were made with.
+
+    Args:
+        path: of the CSV.
+        columns: their names; the first ones, `key` of them, say which rows belong together and are added together.
+        made: what all rows share: another folder of results is needed for another.
+
+    Raises:
+        InputError: a file that is damaged, or was made with something else.
+    """
+
+    def __init__(self, path: Path, columns: tuple[str, ...], key: int, made: dict[str, Any]) -> None:
+        self.path, self._columns, self._key = path, columns, key
+        self.rows: list[dict[str, str]] = []
+        facts = path.with_suffix(".json")
+        if path.is_file():
+            if not facts.is_file() or read_json(facts) != json.loads(json.dumps(made)):
+                raise InputError(
+                    f"{path}: made with other options ({facts.name} has them); write to another place", "out"
+                )
+            header, *found = [row for _, row in read_csv_rows(path)]
+            if tuple(header) != columns or any(len(row) != len(columns) for row in found):
+                raise InputError(
+                    f"{path}: has other columns than {', '.join(columns)}; remove it, or write to another place", "out"
+                )
+            self.rows = [dict(zip(columns, row, strict=True)) for row in found]
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(facts, json.dumps(made, indent=1) + "\n")
+
+    def has(self, *key: str) -> bool:
+        """Whether rows with this key are there."""
+        return any(tuple(row[c] for c in self._columns[: self._key]) == key for row in self.rows)
+
+    def add(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """More rows; the file is written again, whole or not at all."""
+        self.rows += [dict(zip(self._columns, map(_text, row), strict=True)) for row in rows]
+        write_csv_rows(self.path, list(self._columns), [list(row.values()) for row in self.rows])
+
+    def of(self, law: str) -> list[dict[str, str]]:
+        """A law's."""
+        return [row for row in self.rows if row["law"] == law]
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

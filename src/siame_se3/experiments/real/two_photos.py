@@ -1,0 +1,93 @@
+"""Two photos of one place: the goal image is rendered from one, the world that the camera moves over from the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from siame_se3.experiments.real.folders import Folder, Picture
+from siame_se3.experiments.real.planes import alignment, common, scene_of
+from siame_se3.experiments.real.rows import Settings, Table, controller
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import default_camera
+from siame_se3.laws.types import Controller
+from siame_se3.plants.flying import FlyingCameras
+from siame_se3.scenes.poses import Workspace, draw_starts
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
+
+COLUMNS = (
+    *(
+        "folder",
+        "law",
+        "goal",
+        "world",
+        "run",
+        "start_t_m",
+        "start_r_deg",
+        "end_t_m",
+        "end_r_deg",
+        "end_align",
+        "converged",
+        "refused",
+    ),
+    "reason",
+)
+ALIGNED = 1.0  # [% of the image's width]
+GAIN, ITERATIONS = 10.0, 100
+
+
+def table(settings: Settings) -> Table:
+    """The rows that are there."""
+    made = {"runs": settings.runs, "seed": settings.seed, "gain": GAIN, "iterations": ITERATIONS}
+    return Table(settings.out / "real" / "two_photos.csv", COLUMNS, 4, made)
+
+
+def run(folder: Folder, settings: Settings) -> Table:
+    """Every law on every ordered pair of different pictures, and of each goal with itself; those that are there are left."""
+    rows = table(settings)
+    for goal in folder.pictures:
+        for law in settings.laws:
+            made: Controller | None = None
+            for world in folder.pictures:
+                if rows.has(folder.name, law, goal.name, world.name):
+                    continue
+                made = made or controller(law, settings, folder.name, goal)
+                found = runs(made, goal, world, settings, folder.metric)
+                rows.add((folder.name, law, goal.name, world.name, *row) for row in found)
+                aligned = sum(row[6] for row in found)
+                settings.say(
+                    f"two photos, {law}: {goal.name} in {world.name}: {aligned} of {len(found)} aligned within {ALIGNED:g} %"
+                )
+    return rows
+
+
+def runs(
+    law: Controller, goal: Picture, world: Picture, settings: Settings, metric: bool = True
+) -> list[tuple[Any, ...]]:
+    """Of one pair: Table I starts in front of what both pictures show; `metric` where poses were measured, at the scene's origin."""
+    camera = default_camera(224)
+    box = common(goal, world)
+    here, there = scene_of(goal, box), scene_of(world, box)
+    T_wd, T_wc = draw_starts("table1", settings.runs, here, camera, Workspace(), settings.seed)
+    target = FlyingCameras(here, camera).look(T_wd)
+    plant = FlyingCameras(there, camera)
+    trajectory = servo(plant, law, target, T_wc, ServoConfig(gain=GAIN, max_iterations=ITERATIONS))
+    end = trajectory.T_wc[-1].double()
+    align = alignment(camera, T_wd, end, (-box.x, -box.y) if metric else None)
+    start, left = _apart(T_wd, T_wc), _apart(T_wd, end)
+    found: list[tuple[Any, ...]] = []
+    for k, reason in enumerate(trajectory.reason):
+        moved = bool(trajectory.twist[:, k].any())
+        fault = reason not in ("settled", "max_iterations", "iterations")
+        found.append(
+            (k, *start[k], *left[k], float(align[k]), int(float(align[k]) <= ALIGNED), int(fault and not moved), reason)
+        )
+    return found
+
+
+def _apart(T_wd: Tensor, T_wc: Tensor) -> list[tuple[float, float]]:
+    t, r = lie.error_norms(lie.inverse(T_wd) @ T_wc)
+    return list(zip(t.tolist(), torch.rad2deg(r).tolist(), strict=True))

@@ -1,0 +1,293 @@
+"""The law for a scene that no network knows (`--law auto`): several guesses of where the goal is, each verified before it moves anything.
+
+Guesses come from the last estimate, from matched keypoints, from a network for any scene (the image as it is and turned by quarter turns), and
+from a search over turns and scales (`hypotheses`). Each is aligned to the image's local contrast and scored by how well that explains it
+(`alignment`); the best one leads. Its homography gives the pose of the goal's plane, and PBVS (the paper's Eq. 3) goes home. Where no guess
+explains the image, the law says so, and the run stands still: it may be another scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import LawError, require_number
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.images.contrast import contrast
+from siame_se3.laws import hypotheses
+from siame_se3.laws.alignment import refined, verified
+from siame_se3.laws.matched import grey_levels, on_plane, parallel, pose_of_points
+from siame_se3.laws.neural import Neural, NeuralState
+from siame_se3.laws.templates import Plane, Pyramid, Template
+from siame_se3.laws.types import Law, Output, State, View
+from siame_se3.laws.validity import image_faults, images_of, standing_still
+
+_NEAR, _FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
+_SURE = 0.85  # a score above which no other guess is looked for
+_AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
+_BETTER = 0.1  # by which the score of another guess has to be higher than that of the one that is followed
+_SINGLE, _PROMISING, _ALIGNED = (
+    200,
+    10,
+    4,
+)  # guesses: of single matches; that are aligned coarsely; that are aligned finely
+_GRID = 7  # points a side from which the pose is computed
+SOURCES = ("tracked", "points", "network", "search")
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Verified guesses of the goal's place.
+
+    Attributes:
+        network: of any scene, for its guesses; None for none.
+        threshold: least score (see `alignment.verified`) of a guess that may move the robot.
+        again: iterations after which other guesses are looked for, though the last one is good.
+        Z: distance of the plane [m] at the desired image's middle, seen square on, where the target knows neither pose nor depth.
+    """
+
+    network: Neural | None = None
+    threshold: float = 0.35
+    again: int = 25
+    Z: float = 0.6
+    needs = frozenset({"image"})
+
+    def __post_init__(self) -> None:
+        require_number(self, "threshold", -1, 1)
+        require_number(self, "again", 1, whole=True)
+        require_number(self, "Z", 0, open_low=True)
+
+    def aim(self, target: View) -> tuple[Law, AutoState]:
+        """The goal images' keypoints, local contrasts and planes: the scene's, where the target knows its pose in the scene's frame, else one
+        square to the view at the known depth.
+
+        Raises:
+            LawError: no image or no camera.
+        """
+        camera = target.camera
+        if target.image is None or camera is None:
+            raise LawError("auto: the target has no image or no camera; give the goal image and its camera", "camera")
+        images = images_of(target, "auto")
+        n = len(images)
+        if target.T_wc is not None:
+            T_wd = target.T_wc.double().cpu().numpy()
+        else:
+            Z = torch.full((n,), self.Z) if target.depth is None else target.depth.cpu()
+            T_wd = np.tile(np.eye(4), (n, 1, 1))
+            T_wd[:, 2, 3] = -Z.double().numpy()
+        goals = tuple(parallel(lambda image, T: Goal.of(camera, image, T), _grey(images), T_wd))
+        known = self.network.aim(target)[1] if self.network else None
+        nothing = (None,) * n
+        return _AutoLaw(self, camera), AutoState(goals, contrast(images), known, nothing, nothing, (0,) * n)
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """Of one desired view.
+
+    Attributes:
+        template: of its image.
+        views: keypoints, also of simulated views from the side.
+        pixels: a grid of pixels that see the plane (p, 2), and the points there, in the desired camera's frame [m] (p, 3).
+        plane: its plane.
+    """
+
+    template: Template
+    views: list[hypotheses.Keypoints]
+    pixels: np.ndarray
+    points: np.ndarray
+    plane: Plane
+
+    @staticmethod
+    def of(camera: Camera, grey: np.ndarray, T_wd: np.ndarray) -> Goal:
+        """Of a grey image (h, w), with the plane z = 0 of the world."""
+        x, y = np.meshgrid(np.linspace(0, camera.width - 1, _GRID), np.linspace(0, camera.height - 1, _GRID))
+        pixels = np.stack((x.ravel(), y.ravel()), 1)
+        points = on_plane(camera, T_wd, pixels)
+        front = points[:, 2] > 0
+        plane = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
+        return Goal(Template.of(grey), hypotheses.tilted(grey), pixels[front], points[front], plane)
+
+
+@dataclass(frozen=True, eq=False)
+class AutoState(State):
+    """Of each run: its goal, the goal's contrast, and the network's state for it; the last estimate of T_cd, the one before it (None where there
+    is none), and the iterations since other guesses were looked for."""
+
+    goals: tuple[Goal, ...]
+    contrast: Float[Tensor, "n"]
+    network: NeuralState | None
+    last: tuple[np.ndarray | None, ...]
+    before: tuple[np.ndarray | None, ...]
+    since: tuple[int, ...]
+    FIXED: ClassVar[frozenset[str]] = frozenset({"goals", "contrast", "network"})
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Where the goal is, by the best guess.
+
+    Attributes:
+        T_cd: desired camera in the current one's frame [m]; None where no guess gives a pose.
+        score: of the guess.
+        source: of SOURCES.
+    """
+
+    T_cd: np.ndarray | None
+    score: float
+    source: str
+
+
+@dataclass(frozen=True)
+class _AutoLaw:
+    """See `Auto`."""
+
+    controller: Auto
+    camera: Camera
+
+    def __call__(self, view: View, state: AutoState) -> tuple[Output, AutoState]:
+        """v at gain 1; a fault where no guess explains the image; confidence: the best guess's score."""
+        c = self.controller
+        images = images_of(view, "auto", self.camera, len(state.goals))
+        faults = image_faults(images, desired=state.contrast)
+        if any(faults):
+            images = images.nan_to_num(0.0, 0.0, 0.0)
+        now = [Pyramid.of(grey) for grey in _grey(images)]
+        tracked = parallel(self._tracked, state.goals, now, state.last, state.before)
+        lost = [
+            not fault and (guess.score < c.threshold or since >= (c.again if guess.score >= _SURE else _AGAIN_UNSURE))
+            for fault, guess, since in zip(faults, tracked, state.since, strict=True)
+        ]
+        best = tracked
+        if any(lost):
+            found = self._anew([k for k, x in enumerate(lost) if x], images, now, state)
+            best = [self._led(guess, found.get(k)) for k, guess in enumerate(tracked)]
+        return self._output(best, lost, faults, state)
+
+    def _output(
+        self, best: list[Estimate], lost: list[bool], faults: tuple[str, ...], state: AutoState
+    ) -> tuple[Output, AutoState]:
+        c = self.controller
+        faults = tuple(
+            fault
+            or (
+                ""
+                if guess.T_cd is not None and guess.score >= c.threshold
+                else f"not sure where the goal is ({guess.score:.2f} of {c.threshold:g})"
+            )
+            for fault, guess in zip(faults, best, strict=True)
+        )
+        poses = [None if fault else guess.T_cd for fault, guess in zip(faults, best, strict=True)]
+        T_cd = torch.from_numpy(np.stack([np.eye(4) if T is None else T for T in poses]))
+        # v = -(R_dc^T t_dc, theta u(R_dc)) with T_dc = T_cd^-1
+        v, faults = standing_still(torch.cat((T_cd[:, :3, 3], lie.so3_log(T_cd[:, :3, :3])), 1), faults)
+        confidence = torch.tensor([guess.score for guess in best], dtype=torch.float64)
+        since = tuple(0 if was else k + 1 for was, k in zip(lost, state.since, strict=True))
+        output = replace(Output.of(v, faults), confidence=confidence)
+        return output, replace(state, last=tuple(poses), before=state.last, since=since)
+
+    def _led(self, tracked: Estimate, found: Estimate | None) -> Estimate:
+        """A new guess leads where it is clearly better than a good one that is followed already: what repeats itself explains the image often."""
+        if found is None or found.score < tracked.score + (
+            _BETTER if tracked.score >= self.controller.threshold else 0
+        ):
+            return tracked
+        return found
+
+    def _tracked(self, goal: Goal, now: Pyramid, last: np.ndarray | None, before: np.ndarray | None) -> Estimate:
+        """From the last estimates: how far the run has come since is not known, but that it goes home is."""
+        if last is None:
+            return Estimate(None, -1.0, "tracked")
+        shares = [1.0, 0.6, 0.3] if before is None else [1.0, min(1.0, _length(last) / max(1e-9, _length(before)))]
+        guesses = [_part(last, share) for share in shares]
+        best = max(guesses, key=lambda T: verified(goal.template, now, goal.plane.homography(T), 1).score)
+        return self._judged(goal, now, best, "tracked", _NEAR)
+
+    def _anew(self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState) -> dict[int, Estimate]:
+        """The best of all other guesses, of some runs."""
+        asked = self._asked_of_network(runs, images, state)
+
+        def one(k: int) -> Estimate:
+            goal, image = state.goals[k], now[k]
+            found = hypotheses.matches(goal.views, hypotheses.Keypoints.of(_grey(images[k : k + 1])[0]))
+            distinct = found.distinct()
+            points = [
+                *hypotheses.from_matches(distinct.desired, distinct.seen),
+                *hypotheses.by_support(found, self.camera.size),
+            ]
+            search = [np.eye(3), *hypotheses.by_search(goal.template, image)]
+            return self._best(goal, image, {"points": points, "network": asked.get(k, []), "search": search})
+
+        return dict(zip(runs, parallel(one, runs), strict=True))
+
+    def _asked_of_network(self, runs: list[int], images: Tensor, state: AutoState) -> dict[int, list[np.ndarray]]:
+        """The network's guesses: of the image as it is, and of its quarter turns."""
+        network, h, w = self.controller.network, *self.camera.size
+        if network is None or state.network is None or h != w:
+            return {}
+        chosen = torch.tensor(runs)
+        known = state.network[chosen]
+        found: dict[int, list[np.ndarray]] = {k: [] for k in runs}
+        for turns in range(4):
+            v = network.law(View(torch.rot90(images[chosen], turns, (-2, -1)).contiguous()), known)[0].v
+            T_cd = lie.pose(lie.so3_exp(v[:, 3:]), v[:, :3]).numpy()
+            back = np.linalg.matrix_power(np.array([[0, -1, w - 1.0], [1, 0, 0], [0, 0, 1]]), turns)
+            for k, T in zip(runs, T_cd, strict=True):
+                found[k].append(back @ state.goals[k].plane.homography(T))
+        return found
+
+    def _best(self, goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> Estimate:
+        """Of homographies by their source: the best of those that explain the image best as they are, aligned."""
+        found = [(source, verified(goal.template, now, H, 1)) for source, some in guesses.items() for H in some]
+        found.sort(key=lambda pair: -pair[1].score)
+        chosen = hypotheses.different(np.array([f.H for _, f in found]).reshape(-1, 3, 3), self.camera.size, _PROMISING)
+        best = Estimate(None, -1.0, "points")
+        for k in chosen:
+            T_cd = self._pose(goal, found[k][1].H)
+            # from near, coarse copies lead astray; from far, only they lead
+            for levels in (_NEAR, _FAR):
+                if T_cd is not None and best.score <= _SURE:
+                    best = max(best, self._judged(goal, now, T_cd, found[k][0], levels), key=lambda guess: guess.score)
+        return best
+
+    def _judged(self, goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str, levels: tuple[int, ...]) -> Estimate:
+        """A guess, aligned on these levels, and verified."""
+        T_cd = refined(goal.template, now, goal.plane, T_cd, levels)
+        return Estimate(T_cd, verified(goal.template, now, goal.plane.homography(T_cd)).score, source)
+
+    def _pose(self, goal: Goal, H: np.ndarray) -> np.ndarray | None:
+        """T_cd from the points of the goal's grid that the image shows; None where there are none, or they give none."""
+        mapped = np.c_[goal.pixels, np.ones(len(goal.pixels))] @ H.T
+        front = mapped[:, 2] * H[2, 2] > 1e-9
+        pixels = mapped[:, :2] / np.where(front, mapped[:, 2], 1.0)[:, None]
+        margin = 0.25 * np.array([self.camera.width, self.camera.height])
+        inside = front & (pixels > -margin).all(1) & (pixels < 5 * margin).all(1)
+        if inside.sum() < 6:
+            return None
+        T = pose_of_points(self.camera, goal.points[inside], pixels[inside])
+        return None if isinstance(T, str) or not np.isfinite(T).all() else T
+
+
+def _grey(images: Float[Tensor, "n 3 h w"]) -> np.ndarray:
+    return grey_levels(images).astype(np.float32) / 255
+
+
+def _length(T: np.ndarray) -> float:
+    """Of a motion, metres and radians alike."""
+    return float(np.linalg.norm(T[:3, 3])) + float(lie.so3_log(torch.from_numpy(T[:3, :3])).norm())
+
+
+def _part(T: np.ndarray, share: float) -> np.ndarray:
+    """T_cd once that share of the way is left, on PBVS's path: R_dc^T t_dc and the rotation vector fall alike."""
+    if share == 1.0:
+        return T
+    part = np.eye(4)
+    part[:3, :3] = lie.so3_exp(share * lie.so3_log(torch.from_numpy(T[:3, :3]))).numpy()
+    part[:3, 3] = share * T[:3, 3]
+    return part
