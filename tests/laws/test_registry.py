@@ -45,12 +45,12 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_our_laws_are_controllers(name: str) -> None:
     assert isinstance(REGISTRY.load(name), type)
     if name != "neural":
-        assert isinstance(controller_for(name), Controller)
+        assert isinstance(controller_for(name, engine="torch"), Controller)
 
 
 def test_names_stay() -> None:
     assert (
-        *("handoff", "neural", "dvs", "dvs-light", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb"),
+        *("auto", "handoff", "neural", "dvs", "dvs-light", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb"),
         *("pbvs", "ibvs", "2.5d"),
     ) == LAWS
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from siame_se3.experiments.runner import Setup
 
 EXPERIMENTS = ("table1", "wide", "perturb", "fig3", "fig4", "fig5", "training")
+REAL_RUNS = 24  # starts a pair of photos
 RUNS = {
     "table1": 1000,
     "wide": 500,
@@ -37,13 +38,17 @@ class Bench:
     table1: Table I, all laws from the same 1000 starts, the paper's row beside ours; and Fig. 2, convergence against overlap, from
     the same runs. wide: far starts. perturb: one disturbance at a time. fig3: networks for several scenes, and scenes never seen.
     fig4, fig5: the paper's two robot runs, in simulation. training: images per second, time to the paper's accuracy. fig2 is table1.
+    real FOLDER...: photos that a real camera took, with known views (docs/real.md): one step from each to each, and the goal from one
+    photo, the world from another.
     What is there already is not run again, so a stopped benchmark goes on; networks that are missing are trained first.
     """
 
     essential = ("experiment", "out", "quick", "runs", "laws", "minutes")
 
-    experiment: Positional[Literal[(*EXPERIMENTS, "fig2", "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
+    experiment: Positional[Literal[(*EXPERIMENTS, "fig2", "real", "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
     """Which."""
+    folders: Positional[tuple[Path, ...]] = ()
+    """Of real: folders of pictures."""
     out: Path = Path("siame-bench")
     """Folder of everything: networks/, and a folder for each experiment with its report.md."""
     quick: bool = False
@@ -75,6 +80,11 @@ class Bench:
     makes the report of all."""
 
     def __call__(self) -> None:
+        if self.experiment == "real":
+            self._real()
+            return
+        if self.folders:
+            raise InputError(f"{self.folders[0]}: only 'siame bench real' takes folders")
         plant = plant_name(self.plant)
         chosen = EXPERIMENTS if self.experiment == "all" else (self.experiment.replace("fig2", "table1"),)
         self._check(chosen)
@@ -93,11 +103,34 @@ class Bench:
                 print(text)
                 print(f"report: {self.out / where / 'report.md'}")
 
+    def _real(self) -> None:
+        """Photos of real cameras."""
+        from siame_se3.experiments.real import report, rows
+        from siame_se3.experiments.real.folders import read_folder
+
+        if not self.folders:
+            raise InputError(
+                "bench real: give one or more folders of pictures, such as one with camera.yaml and poses.csv"
+            )
+        known = (*rows.LAWS, *rows.TRAINED)
+        if unknown := [law for law in self.laws if law not in known]:
+            raise InputError(f"--laws {unknown[0]}: no such row of real; use some of {', '.join(known)}")
+        self._check(())
+        found = [read_folder(path) for path in self.folders]
+        if len({folder.name for folder in found}) < len(found):
+            raise InputError("bench real: two folders of one name; results are kept by it, so give them different ones")
+        setup = self._setup()
+        laws = self.laws or (rows.QUICK if self.quick else rows.LAWS)
+        runs = self.runs or (3 if self.quick else REAL_RUNS)
+        settings = rows.Settings(self.out, runs, self.seed, laws, "auto", rows.trained(setup), setup.say)
+        print(report.run(settings, found, " ".join(["siame", *sys.argv[1:]])))
+        print(f"report: {self.out / 'real' / 'report.md'}")
+
     def _check(self, chosen: tuple[str, ...]) -> None:
         check_writable(self.out / "report.md", "--out")
         rooms = [_room(name) for name in chosen if name in RUNS]
         known = dict.fromkeys(row for room in rooms for row in (*room.ROWS, *room.OTHERS))
-        if unknown := [row for row in self.laws if row not in known]:
+        if chosen and (unknown := [row for row in self.laws if row not in known]):
             raise InputError(f"--laws {unknown[0]}: no such row; use some of {', '.join(known)}")
         if self.runs is not None and self.runs < 1:
             raise InputError(f"--runs {self.runs}: give 1 or more")

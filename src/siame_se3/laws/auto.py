@@ -21,24 +21,16 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.contrast import contrast
 from siame_se3.laws import hypotheses
-from siame_se3.laws.alignment import refined, verified
-from siame_se3.laws.matched import grey_levels, on_plane, parallel, pose_of_points
+from siame_se3.laws.alignment import verified
+from siame_se3.laws.goals import NEAR, SURE, Estimate, Goal, best_of, judged
+from siame_se3.laws.matched import grey_levels, parallel
 from siame_se3.laws.neural import Neural, NeuralState
-from siame_se3.laws.templates import Plane, Pyramid, Template
+from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
 
-_NEAR, _FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
-_SURE = 0.85  # a score above which no other guess is looked for
 _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
 _BETTER = 0.1  # by which the score of another guess has to be higher than that of the one that is followed
-_SINGLE, _PROMISING, _ALIGNED = (
-    200,
-    10,
-    4,
-)  # guesses: of single matches; that are aligned coarsely; that are aligned finely
-_GRID = 7  # points a side from which the pose is computed
-SOURCES = ("tracked", "points", "network", "search")
 
 
 @dataclass(frozen=True)
@@ -57,6 +49,7 @@ class Auto:
     again: int = 25
     Z: float = 0.6
     needs = frozenset({"image"})
+    verifies = True  # see `Handoff`
 
     def __post_init__(self) -> None:
         require_number(self, "threshold", -1, 1)
@@ -88,34 +81,6 @@ class Auto:
 
 
 @dataclass(frozen=True, eq=False)
-class Goal:
-    """Of one desired view.
-
-    Attributes:
-        template: of its image.
-        views: keypoints, also of simulated views from the side.
-        pixels: a grid of pixels that see the plane (p, 2), and the points there, in the desired camera's frame [m] (p, 3).
-        plane: its plane.
-    """
-
-    template: Template
-    views: list[hypotheses.Keypoints]
-    pixels: np.ndarray
-    points: np.ndarray
-    plane: Plane
-
-    @staticmethod
-    def of(camera: Camera, grey: np.ndarray, T_wd: np.ndarray) -> Goal:
-        """Of a grey image (h, w), with the plane z = 0 of the world."""
-        x, y = np.meshgrid(np.linspace(0, camera.width - 1, _GRID), np.linspace(0, camera.height - 1, _GRID))
-        pixels = np.stack((x.ravel(), y.ravel()), 1)
-        points = on_plane(camera, T_wd, pixels)
-        front = points[:, 2] > 0
-        plane = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
-        return Goal(Template.of(grey), hypotheses.tilted(grey), pixels[front], points[front], plane)
-
-
-@dataclass(frozen=True, eq=False)
 class AutoState(State):
     """Of each run: its goal, the goal's contrast, and the network's state for it; the last estimate of T_cd, the one before it (None where there
     is none), and the iterations since other guesses were looked for."""
@@ -127,21 +92,6 @@ class AutoState(State):
     before: tuple[np.ndarray | None, ...]
     since: tuple[int, ...]
     FIXED: ClassVar[frozenset[str]] = frozenset({"goals", "contrast", "network"})
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Where the goal is, by the best guess.
-
-    Attributes:
-        T_cd: desired camera in the current one's frame [m]; None where no guess gives a pose.
-        score: of the guess.
-        source: of SOURCES.
-    """
-
-    T_cd: np.ndarray | None
-    score: float
-    source: str
 
 
 @dataclass(frozen=True)
@@ -161,7 +111,7 @@ class _AutoLaw:
         now = [Pyramid.of(grey) for grey in _grey(images)]
         tracked = parallel(self._tracked, state.goals, now, state.last, state.before)
         lost = [
-            not fault and (guess.score < c.threshold or since >= (c.again if guess.score >= _SURE else _AGAIN_UNSURE))
+            not fault and (guess.score < c.threshold or since >= (c.again if guess.score >= SURE else _AGAIN_UNSURE))
             for fault, guess, since in zip(faults, tracked, state.since, strict=True)
         ]
         best = tracked
@@ -207,7 +157,7 @@ class _AutoLaw:
         shares = [1.0, 0.6, 0.3] if before is None else [1.0, min(1.0, _length(last) / max(1e-9, _length(before)))]
         guesses = [_part(last, share) for share in shares]
         best = max(guesses, key=lambda T: verified(goal.template, now, goal.plane.homography(T), 1).score)
-        return self._judged(goal, now, best, "tracked", _NEAR)
+        return judged(goal, now, best, "tracked", NEAR)
 
     def _anew(self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState) -> dict[int, Estimate]:
         """The best of all other guesses, of some runs."""
@@ -222,7 +172,7 @@ class _AutoLaw:
                 *hypotheses.by_support(found, self.camera.size),
             ]
             search = [np.eye(3), *hypotheses.by_search(goal.template, image)]
-            return self._best(goal, image, {"points": points, "network": asked.get(k, []), "search": search})
+            return best_of(goal, image, {"points": points, "network": asked.get(k, []), "search": search})
 
         return dict(zip(runs, parallel(one, runs), strict=True))
 
@@ -241,37 +191,6 @@ class _AutoLaw:
             for k, T in zip(runs, T_cd, strict=True):
                 found[k].append(back @ state.goals[k].plane.homography(T))
         return found
-
-    def _best(self, goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> Estimate:
-        """Of homographies by their source: the best of those that explain the image best as they are, aligned."""
-        found = [(source, verified(goal.template, now, H, 1)) for source, some in guesses.items() for H in some]
-        found.sort(key=lambda pair: -pair[1].score)
-        chosen = hypotheses.different(np.array([f.H for _, f in found]).reshape(-1, 3, 3), self.camera.size, _PROMISING)
-        best = Estimate(None, -1.0, "points")
-        for k in chosen:
-            T_cd = self._pose(goal, found[k][1].H)
-            # from near, coarse copies lead astray; from far, only they lead
-            for levels in (_NEAR, _FAR):
-                if T_cd is not None and best.score <= _SURE:
-                    best = max(best, self._judged(goal, now, T_cd, found[k][0], levels), key=lambda guess: guess.score)
-        return best
-
-    def _judged(self, goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str, levels: tuple[int, ...]) -> Estimate:
-        """A guess, aligned on these levels, and verified."""
-        T_cd = refined(goal.template, now, goal.plane, T_cd, levels)
-        return Estimate(T_cd, verified(goal.template, now, goal.plane.homography(T_cd)).score, source)
-
-    def _pose(self, goal: Goal, H: np.ndarray) -> np.ndarray | None:
-        """T_cd from the points of the goal's grid that the image shows; None where there are none, or they give none."""
-        mapped = np.c_[goal.pixels, np.ones(len(goal.pixels))] @ H.T
-        front = mapped[:, 2] * H[2, 2] > 1e-9
-        pixels = mapped[:, :2] / np.where(front, mapped[:, 2], 1.0)[:, None]
-        margin = 0.25 * np.array([self.camera.width, self.camera.height])
-        inside = front & (pixels > -margin).all(1) & (pixels < 5 * margin).all(1)
-        if inside.sum() < 6:
-            return None
-        T = pose_of_points(self.camera, goal.points[inside], pixels[inside])
-        return None if isinstance(T, str) or not np.isfinite(T).all() else T
 
 
 def _grey(images: Float[Tensor, "n 3 h w"]) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from siame_se3.errors import LawError
@@ -21,7 +21,8 @@ class Handoff:
     A run goes over to the fine law when the coarse one has settled: the motion that it still asks for is a twentieth of
     `near_t` and `near_r`, or is below them and has not become a tenth smaller for `patience` iterations; noise may keep it from
     ever being zero. It comes back when the fine law has a fault, or when its cost has risen to `rise` times what it was at the
-    hand-off, `returns` times at most; after that it stays with the coarse law (with `returns` 0 with the fine one).
+    hand-off, `returns` times at most; after that it stays with the coarse law (with `returns` 0 with the fine one). A coarse law that
+    verifies what it says (`auto`) is asked again now and then: where it is sure that the fine one leads away, the run comes back too.
 
     Attributes:
         coarse, fine: controllers; the fine one gives a cost (photometric laws do).
@@ -66,6 +67,8 @@ class Handoff:
         return _HandoffLaw(self, (coarse, fine)), state
 
 
+_ASKED = 8  # iterations of the fine law after which a coarse one that verifies is asked
+_AWAY = 0.3  # motion that it may then ask for, in units of (near_t, near_r)
 _Part = tuple[Tensor, Any]  # runs, and their state
 
 
@@ -76,7 +79,7 @@ class HandoffState(State):
     Attributes:
         stage: 0 coarse, 1 fine.
         least: smallest motion asked for by the coarse law since it began, in units of (near_t, near_r).
-        waited: iterations since that became a tenth smaller.
+        waited: iterations since that became a tenth smaller; in the fine law, since it took over.
         reference: cost of the fine law when it took over, infinite before.
         returned: how often the run came back.
         parts: of each stage the runs that were in it last, and their state: not cut out again while they stay the same.
@@ -109,7 +112,8 @@ class _HandoffLaw:
         coarse = (turn.stage == 0).nonzero()[:, 0]
         if len(coarse):
             self._approach(turn, coarse)
-        return Output(turn.v, tuple(turn.faults), turn.used), turn.state()
+        sure = None if bool(turn.confidence.isnan().all()) else turn.confidence
+        return Output(turn.v, tuple(turn.faults), turn.used, confidence=sure), turn.state()
 
     def _refine(self, turn: _Turn, runs: Int[Tensor, "k"]) -> None:
         """The fine law's runs; those with a fault or a rising cost go back, and are asked again as coarse ones."""
@@ -117,7 +121,7 @@ class _HandoffLaw:
         output = turn.ask(1, runs)
         cost = torch.zeros(len(runs)) if output.cost is None else output.cost.double().cpu()
         turn.reference[runs] = torch.where(turn.reference[runs].isinf(), cost, turn.reference[runs])
-        bad = torch.tensor([fault != "" for fault in output.faults])
+        bad = torch.tensor([fault != "" for fault in output.faults]) | self._led_away(turn, runs)
         leaves = (bad | (cost > c.rise * turn.reference[runs] + 1e-12)) & (turn.returned[runs] < c.returns)
         back = runs[leaves]
         turn.stage[back] = 0
@@ -126,17 +130,35 @@ class _HandoffLaw:
         turn.waited[back] = 0
         turn.returned[back] += 1
 
+    def _led_away(self, turn: _Turn, runs: Int[Tensor, "k"]) -> Bool[Tensor, "k"]:
+        """Which of the fine law's runs the coarse one, sure of it, would lead elsewhere."""
+        away = torch.zeros(len(runs), dtype=torch.bool)
+        turn.waited[runs] += 1
+        due = (turn.waited[runs] % _ASKED == 0).nonzero()[:, 0]
+        if len(due) and getattr(self.controller.coarse, "verifies", False):
+            output = turn.peek(runs[due])
+            sure = torch.tensor([fault == "" for fault in output.faults])
+            away[due] = sure & (self._asked(output.v.double().cpu()) > _AWAY)
+        return away
+
+    def _asked(self, v: Float[Tensor, "k 6"]) -> Float[Tensor, "k"]:
+        """The motion that is asked for, in units of (near_t, near_r)."""
+        c = self.controller
+        return torch.maximum(v[:, :3].norm(dim=1) / c.near_t, v[:, 3:].norm(dim=1) / c.near_r)
+
     def _approach(self, turn: _Turn, runs: Int[Tensor, "k"]) -> None:
         """The coarse law's runs; those that have settled go over."""
         c = self.controller
         output = turn.ask(0, runs)
-        asked = torch.maximum(turn.v[runs, :3].norm(dim=1) / c.near_t, turn.v[runs, 3:].norm(dim=1) / c.near_r)
+        asked = self._asked(turn.v[runs])
         smaller = asked < 0.9 * turn.least[runs]
         turn.least[runs] = torch.where(smaller, asked, turn.least[runs])
         turn.waited[runs] = torch.where(smaller, 0, turn.waited[runs] + 1)
         valid = torch.tensor([fault == "" for fault in output.faults])
         settled = valid & (asked < 1) & ((turn.waited[runs] >= c.patience) | (asked < 0.05))
-        turn.stage[runs[settled & (turn.returned[runs] < max(c.returns, 1))]] = 1
+        over = runs[settled & (turn.returned[runs] < max(c.returns, 1))]
+        turn.stage[over] = 1
+        turn.waited[over] = 0
 
 
 class _Turn:
@@ -152,6 +174,7 @@ class _Turn:
         self.v = torch.zeros(n, 6, dtype=torch.float64)
         self.faults = [""] * n
         self.used = torch.zeros(n, dtype=torch.long)
+        self.confidence = torch.full((n,), math.nan, dtype=torch.float64)
 
     def ask(self, stage: int, runs: Int[Tensor, "k"]) -> Output:
         """One law for some runs: velocities and faults are kept, its state goes on."""
@@ -165,6 +188,14 @@ class _Turn:
         self.used[runs] = stage
         for k, fault in zip(runs.tolist(), output.faults, strict=True):
             self.faults[k] = fault
+        if output.confidence is not None:
+            self.confidence[runs] = output.confidence.double().cpu()
+        return output
+
+    def peek(self, runs: Int[Tensor, "k"]) -> Output:
+        """What the coarse law says of some runs, which the fine one leads."""
+        output, part = self._laws[0](self._view.of(runs), self._states[0][runs])
+        self._states[0] = self._states[0].put(runs, part)
         return output
 
     def state(self) -> HandoffState:

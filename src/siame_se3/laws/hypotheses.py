@@ -238,7 +238,7 @@ def by_search(template: Template, current: Pyramid, most: int = 8) -> list[np.nd
             ab = cv2.dft(cv2.mulSpectrums(spectrum, P, 0, conjB=True), flags=flags)
             bb = cv2.dft(cv2.mulSpectrums(energy, M, 0, conjB=True), flags=flags)
             aa = float((mask * pattern * pattern).sum())
-            value = ab / np.sqrt(np.maximum(bb, 0.15 * float(bb.max())) * max(aa, 1e-9))
+            value = ab / np.sqrt(np.maximum(bb, max(0.15 * float(bb.max()), 1e-9)) * max(aa, 1e-9))
             _, peak, _, (px, py) = cv2.minMaxLoc(value)
             dx, dy = (p - size if p > size // 2 else p for p in (px, py))
             T = np.array([[A[0, 0], A[0, 1], A[0, 2] + dx], [A[1, 0], A[1, 1], A[1, 2] + dy], [0, 0, 1]])

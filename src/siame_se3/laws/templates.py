@@ -138,7 +138,8 @@ def box(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def seen(template: Template, current: Pyramid, H: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """The image as H says that the goal camera would see it, and where it is known; None for too little."""
+    """The image as H says that the goal camera would see it, and where it is known; None for too little. H gives what is in front of the current
+    camera a third coordinate above 0, as `Plane.homography` does, and OpenCV by its last number, 1."""
     mine = template.pyramid.images[level]
     h, w = mine.shape
     at = template.pyramid.to_level[level]
@@ -157,7 +158,7 @@ def seen(template: Template, current: Pyramid, H: np.ndarray, level: int) -> tup
     known = cv2.warpPerspective(inside, M, (w, h), flags=flags)
     # in front of the camera only
     third = M[2, 0] * np.arange(w)[None] + M[2, 1] * np.arange(h)[:, None] + M[2, 2]
-    known = ((known > 0.99) & (third * M[2, 2] > 0)).astype(np.float32)
+    known = ((known > 0.99) & (third > 0)).astype(np.float32)
     if float(known.mean()) < LEAST_KNOWN:
         return None
     return image, known

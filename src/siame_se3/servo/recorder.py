@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,6 +12,34 @@ from torch import Tensor
 from siame_se3.laws.types import View
 from siame_se3.servo.runs import Runs
 from siame_se3.servo.trajectory import Trajectory
+
+_BLOCK = 20_000  # numbers of a block, about
+
+
+class _Column:
+    """Rows of one shape, in blocks: a tensor for each row would take ten times the memory of its numbers."""
+
+    def __init__(self, *shape: int, dtype: torch.dtype = torch.float64) -> None:
+        self._shape, self._dtype = shape, dtype
+        self._rows = max(8, _BLOCK // max(1, math.prod(shape)))  # of a block
+        self._blocks: list[Tensor] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, row: Tensor | float) -> None:
+        """One more row."""
+        if self._count % self._rows == 0:
+            self._blocks.append(torch.empty(self._rows, *self._shape, dtype=self._dtype))
+        self._blocks[-1][self._count % self._rows] = row
+        self._count += 1
+
+    def all(self) -> Tensor:
+        """(rows, *shape)."""
+        if not self._blocks:
+            return torch.zeros(0, *self._shape, dtype=self._dtype)
+        return torch.cat(self._blocks)[: self._count]
 
 
 class Recorder:
@@ -25,13 +54,12 @@ class Recorder:
         (self.n,) = view.batch
         self.dt = dt
         self._in_base = view.T_wc is None and view.T_bc is not None
-        self._T_wd = self._pose_of(target)
-        self._poses = [self._pose_of(view)]
-        self._twists: list[Tensor] = []
-        self._applied: list[Tensor] = []
-        self._active: list[Tensor] = []
-        self._stages: list[Tensor] = []
-        self._seconds: list[float] = []
+        self._T_wd = self._pose_of(target).clone()
+        n = self.n
+        self._poses, self._twists, self._applied = _Column(n, 4, 4), _Column(n, 6), _Column(n, 6)
+        self._active, self._stages = _Column(n, dtype=torch.bool), _Column(n, dtype=torch.long)
+        self._seconds = _Column()
+        self._poses.add(self._pose_of(view))
 
     def __len__(self) -> int:
         return len(self._twists)
@@ -41,7 +69,7 @@ class Recorder:
         T = view.T_bc if self._in_base else view.T_wc
         if T is None:
             return torch.full((self.n, 4, 4), torch.nan, dtype=torch.float64)
-        return T.double().cpu().clone()
+        return T.double().cpu()
 
     def add(
         self,
@@ -54,29 +82,25 @@ class Recorder:
     ) -> None:
         """One iteration: what was commanded and applied, and the view after it."""
         runs.iterations = runs.iterations + runs.active
-        self._poses.append(self._pose_of(view))
-        self._twists.append(command)
-        self._applied.append(applied.double().cpu())
-        self._active.append(runs.active.clone())
-        self._stages.append(torch.full((self.n,), -1) if stage is None else stage)
-        self._seconds.append(seconds)
+        self._poses.add(self._pose_of(view))
+        self._twists.add(command)
+        self._applied.add(applied.double().cpu())
+        self._active.add(runs.active)
+        self._stages.add(torch.full((self.n,), -1) if stage is None else stage)
+        self._seconds.add(seconds)
 
     def trajectory(self, runs: Runs, settings: dict[str, Any]) -> Trajectory:
         """All of it."""
-
-        def stacked(parts: list[Tensor], *tail: int, dtype: torch.dtype = torch.float64) -> Tensor:
-            return torch.stack(parts) if parts else torch.zeros(0, self.n, *tail, dtype=dtype)
-
         return Trajectory(
-            T_wc=torch.stack(self._poses),
+            T_wc=self._poses.all(),
             T_wd=self._T_wd,
-            twist=stacked(self._twists, 6),
-            applied=stacked(self._applied, 6),
-            active=stacked(self._active, dtype=torch.bool),
-            stage=stacked(self._stages, dtype=torch.long),
+            twist=self._twists.all(),
+            applied=self._applied.all(),
+            active=self._active.all(),
+            stage=self._stages.all(),
             iterations=runs.iterations,
             reason=runs.reason,
-            step_seconds=torch.tensor(self._seconds, dtype=torch.float64),
+            step_seconds=self._seconds.all(),
             dt=self.dt,
             settings={**settings, "poses": "base"} if self._in_base else settings,
         )

@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from dataclasses import dataclass, replace
@@ -23,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError
-from siame_se3.files import read_text
+from siame_se3.files import read_csv_rows, read_text, shown
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.geometry.plane import pixel_from_plane
@@ -86,13 +84,11 @@ def read_folder(path: Path) -> Folder:
 def _with_poses(path: Path) -> Folder:
     camera = Camera.from_yaml(path / "camera.yaml")
     found: list[Picture] = []
-    reader = csv.reader(io.StringIO(read_text(path / "poses.csv")))
-    header = tuple(x.strip() for x in next(reader, []))
+    reader = read_csv_rows(path / "poses.csv")
+    header = tuple(x.strip() for x in next(reader, (0, []))[1])
     if header != _POSES:
         raise InputError(f"{path / 'poses.csv'}: its first line is {','.join(header)[:80]!r}; give {','.join(_POSES)}")
-    for number, row in enumerate(reader, 2):
-        if not row:
-            continue
+    for number, row in reader:
         where = f"{path / 'poses.csv'}, line {number}"
         try:
             values = torch.tensor([float(x) for x in row[1:]], dtype=torch.float64)
@@ -109,7 +105,7 @@ def _with_poses(path: Path) -> Folder:
             )
         place = next((p for p in (path / "images" / row[0], path / row[0]) if p.is_file()), None)
         if place is None:
-            raise InputError(f"{where}: no picture {row[0][:60]} in {path} or its images/")
+            raise InputError(f"{where}: no picture {shown(row[0])} in {path} or its images/")
         rgb = to_bytes(read_picture(place))
         if rgb.shape[:2] != (camera.height, camera.width):
             raise InputError(
@@ -136,21 +132,30 @@ def _with_homographies(path: Path, pattern: str, picture: str) -> Folder:
         h, w = rgb.shape[:2]
         if plane is None:
             plane = np.array([[w / _WIDTH, 0, (w - 1) / 2], [0, w / _WIDTH, (h - 1) / 2], [0, 0, 1]])
-        H = np.eye(3) if k == 1 else _homography(path / pattern.format(k))
+        H = np.eye(3) if k == 1 else _homography(path / pattern.format(k), found[0].rgb.shape[:2])
         camera = default_camera(min(h, w))
         camera = Camera(camera.fx, camera.fy, (w - 1) / 2, (h - 1) / 2, w, h)
         found.append(Picture(place.name, rgb, camera, _pose_of(camera, H @ plane, h / w), H @ plane))
     return _checked(path, found, False)
 
 
-def _homography(path: Path) -> np.ndarray:
+def _homography(path: Path, size: tuple[int, ...]) -> np.ndarray:
+    """Of a file; `size` (h, w) of picture 1, all of which has to be in front of the other camera."""
     words = re.split(r"[\s,;]+", read_text(path).strip())
     try:
         H = np.array([float(x) for x in words]).reshape(3, 3)
     except ValueError:
         raise InputError(f"{path}: not nine numbers; give a homography from picture 1's pixels to this one's") from None
-    if not np.isfinite(H).all() or abs(float(np.linalg.det(H))) < 1e-12:
+    with np.errstate(all="ignore"):
+        determinant = float(np.linalg.det(H))
+    if not np.isfinite(H).all() or not 1e-12 <= abs(determinant) < math.inf:
         raise InputError(f"{path}: no homography; give nine finite numbers, of a matrix that can be inverted")
+    h, w = size
+    third = np.array([[0, 0, 1], [w - 1, 0, 1], [0, h - 1, 1], [w - 1, h - 1, 1]]) @ H[2]
+    if not (third * determinant > 0).all():
+        raise InputError(
+            f"{path}: it mirrors picture 1, or takes a part of it behind the camera; give one between views of a plane's front"
+        )
     return H
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from siame_se3.errors import SceneError
 from siame_se3.experiments.real.folders import Picture
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
-from siame_se3.geometry.plane import homography, pixel_from_plane
+from siame_se3.geometry.plane import homography, pixel_from_plane, points_on_plane
 from siame_se3.images.decode import as_image
 from siame_se3.scenes.planar import Scene
 
@@ -118,3 +119,34 @@ def alignment(
     apart = torch.where(depth > 1e-6, apart, torch.inf)
     count = inside.sum(-1).clamp(min=1)
     return 100 * torch.where(inside, apart, 0.0).sum(-1) / count / camera.width
+
+
+def shared(
+    camera: Camera, T_wd: Float[Tensor, "n 4 4"], T_wc: Float[Tensor, "n 4 4"], feet: Sequence[np.ndarray]
+) -> Float[Tensor, "n"]:
+    """Share of each desired view that shows a part of the plane which the present view shows too, and which is in all of some pictures.
+
+    Args:
+        camera: of the views.
+        T_wd, T_wc: desired and present poses.
+        feet: what each picture shows of the plane: corners (4, 2), as `footprint` gives them, in the poses' frame [m].
+    """
+    grid = [torch.linspace(0, n - 1, _GRID, dtype=torch.float64) for n in (camera.width, camera.height)]
+    u, v = torch.meshgrid(*grid, indexing="xy")
+    points, front = points_on_plane(camera, T_wd, torch.stack((u.flatten(), v.flatten()), -1))
+    inside = front & seen_by(camera, T_wc, points)
+    for foot in feet:
+        corners = torch.from_numpy(foot)
+        along = corners.roll(-1, 0) - corners
+        apart = points[..., None, :] - corners
+        side = along[:, 0] * apart[..., 1] - along[:, 1] * apart[..., 0]
+        inside = inside & ((side >= 0).all(-1) | (side <= 0).all(-1))
+    return inside.double().mean(-1)
+
+
+def seen_by(camera: Camera, T_wc: Float[Tensor, "n 4 4"], points: Float[Tensor, "n p 2"]) -> Bool[Tensor, "n p"]:
+    """Which points (X, Y) of the plane z = 0 [m] are in each camera's image."""
+    mapped = torch.cat((points, torch.ones_like(points[..., :1])), -1) @ pixel_from_plane(camera, T_wc).mT
+    pixels = mapped[..., :2] / mapped[..., 2:].clamp(min=1e-9)
+    size = torch.tensor([camera.width - 1.0, camera.height - 1.0], dtype=torch.float64)
+    return (mapped[..., 2] > 1e-9) & (pixels >= 0).all(-1) & (pixels <= size).all(-1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from siame_se3.analysis.report import markdown, number, write_report
 from siame_se3.experiments.real import one_step, two_photos
+from siame_se3.experiments.real.folders import Folder
 from siame_se3.experiments.real.rows import Settings
 from siame_se3.files import hardware
 
@@ -114,3 +115,11 @@ def page(settings: Settings, command: str) -> str:
     )
     write_report(settings.out / "real" / "report.md", "Real photos", [origin, text, "The worst runs:", markdown(cases)])
     return text
+
+
+def run(settings: Settings, folders: Sequence[Folder], command: str) -> str:
+    """Both tables of all folders; what is there already is not run again. The page's text."""
+    for folder in folders:
+        one_step.run(folder, settings)
+        two_photos.run(folder, settings)
+    return page(settings, command)

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from siame_se3.errors import InputError
+from siame_se3.experiments import networks
 from siame_se3.experiments.real.folders import Picture
+from siame_se3.experiments.real.planes import common, scene_of
+from siame_se3.experiments.runner import Setup
 from siame_se3.files import model_file, read_csv_rows, read_json, write_csv_rows, write_text
 from siame_se3.laws.handoff import Handoff
 from siame_se3.laws.light import LightDVS
@@ -19,6 +22,7 @@ from siame_se3.networks import checkpoint
 from siame_se3.networks.checkpoint import Model
 
 LAWS = ("auto", "auto+light", "any-scene", "any-scene+light", "pbvs-sift", "pbvs-sift+light", "pbvs-orb")
+QUICK = ("auto+light", "any-scene+light")
 TRAINED = ("trained", "trained+light")  # a network for each goal picture, trained on it
 
 
@@ -42,6 +46,17 @@ class Settings:
     engine: str = "auto"
     model_of: Callable[[str, Picture], Model] | None = None
     say: Callable[[str], None] = print
+
+
+def trained(setup: Setup) -> Callable[[str, Picture], Model]:
+    """Networks trained on goal pictures, with the budget of a setup: made when they are asked for, and kept."""
+
+    def model_of(folder: str, goal: Picture) -> Model:
+        scene = scene_of(goal, common(goal, goal))
+        place = setup.folder / "real" / "trained" / folder / Path(goal.name).stem
+        return networks.obtain("siame-se(3)", [scene], place, setup.minutes, setup.seed, setup.say)
+
+    return model_of
 
 
 def controller(law: str, settings: Settings, folder: str, goal: Picture) -> Controller:
@@ -78,7 +93,7 @@ class Table:
                 raise InputError(
                     f"{path}: made with other options ({facts.name} has them); write to another place", "out"
                 )
-            header, *found = [row for _, row in read_csv_rows(path)]
+            header, *found = [row for _, row in read_csv_rows(path)] or [[]]
             if tuple(header) != columns or any(len(row) != len(columns) for row in found):
                 raise InputError(
                     f"{path}: has other columns than {', '.join(columns)}; remove it, or write to another place", "out"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from siame_se3.errors import SceneError
 from siame_se3.experiments.real.folders import Folder, Picture
-from siame_se3.experiments.real.planes import alignment, common, scene_of
+from siame_se3.experiments.real.planes import alignment, common, footprint, scene_of, shared
 from siame_se3.experiments.real.rows import Settings, Table, controller
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import default_camera
@@ -37,6 +39,7 @@ COLUMNS = (
 )
 ALIGNED = 1.0  # [% of the image's width]
 GAIN, ITERATIONS = 10.0, 100
+_DRAWN = 10  # starts for one that is kept, at most
 
 
 def table(settings: Settings) -> Table:
@@ -67,11 +70,18 @@ def run(folder: Folder, settings: Settings) -> Table:
 def runs(
     law: Controller, goal: Picture, world: Picture, settings: Settings, metric: bool = True
 ) -> list[tuple[Any, ...]]:
-    """Of one pair: Table I starts in front of what both pictures show; `metric` where poses were measured, at the scene's origin."""
+    """Of one pair: Table I starts in front of what both pictures show, of which a start sees a fifth of the desired view at least; `metric`
+    where poses were measured, at the scene's origin."""
     camera = default_camera(224)
     box = common(goal, world)
     here, there = scene_of(goal, box), scene_of(world, box)
-    T_wd, T_wc = draw_starts("table1", settings.runs, here, camera, Workspace(), settings.seed)
+    T_wd, T_wc = draw_starts("table1", _DRAWN * settings.runs, here, camera, Workspace(), settings.seed)
+    middle = np.array([box.x, box.y])
+    share = shared(camera, T_wd, T_wc, [footprint(picture) - middle for picture in (goal, world)])
+    kept = (share >= Workspace.min_overlap).nonzero()[: settings.runs, 0]
+    if len(kept) < settings.runs:
+        raise SceneError(f"{goal.name} and {world.name} show too little of the plane in common; leave one of them out")
+    T_wd, T_wc = T_wd[kept], T_wc[kept]
     target = FlyingCameras(here, camera).look(T_wd)
     plant = FlyingCameras(there, camera)
     trajectory = servo(plant, law, target, T_wc, ServoConfig(gain=GAIN, max_iterations=ITERATIONS))

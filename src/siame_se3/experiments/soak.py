@@ -1,0 +1,158 @@
+"""One unbroken run of many iterations: is all of it finite, does an iteration take longer in the end, does memory grow?
+
+    python -m siame_se3.experiments.soak [--iterations 100000] [--what batched live]
+
+batched: four flying cameras at once, the hand-off of the bundled network, with sensor noise that keeps them moving. live: the arm in MuJoCo behind what
+`siame live` puts between a law and a robot (gate, watchdog, guard), as fast as it goes. A trajectory keeps all poses and twists: its share of the
+memory is told.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.experiments.script import bundled_print, parser, run_script, table
+from siame_se3.files import BUNDLED_MODEL, bundled
+from siame_se3.geometry.camera import Camera
+from siame_se3.images.decode import as_image
+from siame_se3.laws.registry import controller_for
+from siame_se3.laws.types import View
+from siame_se3.networks import checkpoint
+from siame_se3.plants.arm import ArmConfig, ArmPlant
+from siame_se3.plants.flying import FlyingCameras
+from siame_se3.plants.robots.interfaces import Frame, RobotState
+from siame_se3.plants.robots.live import LivePlant
+from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.poses import Workspace, draw_starts
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.loop import servo
+from siame_se3.servo.safety import Safety
+from siame_se3.servo.trajectory import Trajectory
+
+_EVERY = 500  # iterations between two readings
+
+
+class Readings:
+    """Memory, and what an iteration took since the last reading."""
+
+    def __init__(self) -> None:
+        self.memory: list[float] = []  # [bytes]
+        self.seconds: list[float] = []  # an iteration
+        self._last = time.perf_counter()
+
+    def __call__(self, iteration: int, moving: int) -> None:
+        """As `servo` reports."""
+        if iteration % _EVERY:
+            return
+        now = time.perf_counter()
+        self.seconds.append((now - self._last) / _EVERY)
+        self.memory.append(float(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+        self._last = now
+        if iteration % (20 * _EVERY) == 0:
+            print(f"  {iteration}: {1e3 * self.seconds[-1]:.2f} ms, {self.memory[-1] / 1e6:.0f} MB", flush=True)
+
+    def row(self, what: str, run: Trajectory) -> dict[str, Any]:
+        """First and last tenth, without the first reading, in which everything is built."""
+        tenth = max(1, len(self.seconds) // 10)
+        first, last = (statistics.median(x) for x in (self.seconds[1 : 1 + tenth], self.seconds[-tenth:]))
+        kept = sum(x.numel() * x.element_size() for x in (run.T_wc, run.twist, run.applied, run.active, run.stage))
+        grown = self.memory[-1] - self.memory[1]
+        finite = all(bool(x.isfinite().all()) for x in (run.twist, run.applied, run.T_wc))
+        return {
+            "what": what,
+            "iterations": len(run.twist),
+            "ended": run.reason[0],
+            "finite": "yes" if finite else "no",
+            "an iteration, first / last tenth": f"{1e3 * first:.2f} / {1e3 * last:.2f} ms",
+            "drift": f"{100 * (last / first - 1):+.1f} %",
+            "memory": f"{self.memory[1] / 1e6:.0f} to {self.memory[-1] / 1e6:.0f} MB",
+            "growth": f"{100 * grown / self.memory[1]:+.1f} %",
+            "of it the trajectory": f"{kept / 1e6:.0f} MB",
+        }
+
+
+class ServedHere:
+    """The arm as camera source and driver of a live plant; it moves and is looked at in the main thread, its renderer's."""
+
+    frame = "camera"
+
+    def __init__(self, arm: ArmPlant) -> None:
+        self._arm, self._twist = arm, torch.zeros(1, 6, dtype=torch.float64)
+
+    @property
+    def camera(self) -> Camera:
+        """Of the arm."""
+        return self._arm.camera
+
+    def latest(self, after: float, wait: float) -> Frame | None:
+        """A step of the arm, and what it sees."""
+        view, _ = self._arm.step(self._twist)
+        assert view.image is not None
+        return Frame(view.image[0], time.monotonic())
+
+    def prepared(self, rgb: np.ndarray) -> Float[Tensor, "3 h w"]:
+        """See `CameraSource`."""
+        return as_image(rgb)
+
+    def state(self) -> RobotState:
+        """No pose: the guard's comparison of measured motion is by the clock, and this arm's is faster."""
+        return RobotState()
+
+    def move(self, v: Float[Tensor, "6"]) -> None:
+        """See `VelocityDriver`."""
+        self._twist = v[None].clone()
+
+    def stop(self) -> None:
+        """See `VelocityDriver`."""
+        self._twist = torch.zeros(1, 6, dtype=torch.float64)
+
+    def close(self) -> None:
+        """See `VelocityDriver`."""
+
+
+def run(what: str, iterations: int) -> dict[str, Any]:
+    """One of both."""
+    torch.set_num_threads(1)
+    model, scene, readings = checkpoint.load(bundled(BUNDLED_MODEL)), bundled_print(), Readings()
+    law = controller_for("handoff", model)
+    config = ServoConfig(gain=2.0, max_iterations=iterations, settle_v=1e-15, settle_w=1e-15)
+    if what == "batched":
+        T_wd, T_wc = draw_starts("table1", 4, scene, model.camera, Workspace(), 3)
+        cameras = FlyingCameras(scene, model.camera, conditions=Augmentation(noise=0.02))
+        return readings.row(what, servo(cameras, law, cameras.look(T_wd), T_wc, config, None, readings))
+    T_wd, T_wc = draw_starts("table1", 1, scene, model.camera, Workspace(offset_t=0.03), 3)
+    arm = ArmPlant(scene, model.camera, ArmConfig(noise=0.02))
+    image = arm.look(T_wd).image
+    arm.reset(T_wc)
+    here = ServedHere(arm)
+    plant = LivePlant(here, here, None, 0.001, Workspace.distance)
+    # What compares with the clock is off: the simulated arm is faster than that.
+    safety = Safety(no_progress=0.0, frozen=1e6, jump=1.0, drift=0.0, max_age=2.0)
+    target = View(image, None, None, model.camera)
+    row = readings.row(what, servo(plant, law, target, None, config, None, readings, safety))
+    plant.close()
+    arm.close()
+    return row
+
+
+def main() -> None:
+    """Both."""
+    options = parser(__doc__)
+    options.add_argument("--iterations", type=int, default=100_000)
+    options.add_argument("--what", nargs="*", choices=("batched", "live"), default=("batched", "live"))
+    given = options.parse_args()
+    rows = {what: lambda what=what: run(what, given.iterations) for what in given.what}
+    table(given, rows, choices=("what",))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,124 @@
+"""A desired view as the law `auto` knows it, and what a guess of its place is worth: aligned to the image, verified, compared with the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws import hypotheses
+from siame_se3.laws.alignment import refined, verified
+from siame_se3.laws.matched import on_plane, pose_of_points
+from siame_se3.laws.templates import Plane, Pyramid, Template
+
+NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
+SURE = 0.85  # a score above which no other guess is looked for
+_AGREED = 0.1  # what a guess's score gains when another one, begun elsewhere, has come to the same place
+_PROMISING = 6  # guesses that are aligned
+SOURCES = ("tracked", "points", "network", "search")
+_GRID = 7  # points a side from which the pose is computed
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """Of one desired view.
+
+    Attributes:
+        camera: that took it.
+        template: of its image.
+        views: keypoints, also of simulated views from the side.
+        pixels: a grid of pixels that see the plane (p, 2), and the points there, in the desired camera's frame [m] (p, 3).
+        plane: its plane.
+    """
+
+    camera: Camera
+    template: Template
+    views: list[hypotheses.Keypoints]
+    pixels: np.ndarray
+    points: np.ndarray
+    plane: Plane
+
+    @staticmethod
+    def of(camera: Camera, grey: np.ndarray, T_wd: np.ndarray) -> Goal:
+        """Of a grey image (h, w), with the plane z = 0 of the world."""
+        x, y = np.meshgrid(np.linspace(0, camera.width - 1, _GRID), np.linspace(0, camera.height - 1, _GRID))
+        pixels = np.stack((x.ravel(), y.ravel()), 1)
+        points = on_plane(camera, T_wd, pixels)
+        front = points[:, 2] > 0
+        plane = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
+        return Goal(camera, Template.of(grey), hypotheses.tilted(grey), pixels[front], points[front], plane)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Where the goal is, by the best guess.
+
+    Attributes:
+        T_cd: desired camera in the current one's frame [m]; None where no guess gives a pose.
+        score: of the guess.
+        source: of SOURCES.
+    """
+
+    T_cd: np.ndarray | None
+    score: float
+    source: str
+
+
+def best_of(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> Estimate:
+    """Of homographies by their source: the best of those that explain the image best as they are, aligned."""
+    found = [(source, verified(goal.template, now, H, 1)) for source, some in guesses.items() for H in some]
+    found.sort(key=lambda pair: -pair[1].score)
+    chosen = hypotheses.different(np.array([f.H for _, f in found]).reshape(-1, 3, 3), goal.camera.size, _PROMISING)
+    aligned: list[Estimate] = []
+    for k in chosen:
+        T_cd = pose_of(goal, found[k][1].H)
+        if T_cd is None:
+            continue
+        # from near, coarse copies lead astray; from far, only they lead
+        both = [judged(goal, now, T_cd, found[k][0], levels) for levels in (NEAR, FAR)]
+        aligned.append(max(both, key=lambda guess: guess.score))
+        if aligned[-1].score > SURE:
+            return aligned[-1]
+    if not aligned:
+        return Estimate(None, -1.0, "points")
+    best = max(aligned, key=lambda guess: guess.score)
+    if any(guess is not best and _alike(goal, guess, best) for guess in aligned):
+        best = replace(best, score=best.score + _AGREED)
+    return best
+
+
+def _alike(goal: Goal, a: Estimate, b: Estimate) -> bool:
+    """Whether two guesses, which began apart, have come to one place: within a fortieth of the image, of what it shows of the goal."""
+    if a.T_cd is None or b.T_cd is None:
+        return False
+    first, second = (_mapped(goal.plane.homography(T), goal.pixels) for T in (a.T_cd, b.T_cd))
+    size = np.array([goal.camera.width, goal.camera.height])
+    shown = ((second > 0) & (second < size)).all(1)
+    return bool(shown.any()) and float(np.abs(first[shown] - second[shown]).max()) < size.min() / 40
+
+
+def judged(goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str, levels: tuple[int, ...]) -> Estimate:
+    """A guess, aligned on these levels, and verified."""
+    T_cd = refined(goal.template, now, goal.plane, T_cd, levels)
+    return Estimate(T_cd, verified(goal.template, now, goal.plane.homography(T_cd)).score, source)
+
+
+def pose_of(goal: Goal, H: np.ndarray) -> np.ndarray | None:
+    """T_cd from the points of the goal's grid that the image shows; None where there are none, or they give none."""
+    pixels = _mapped(H, goal.pixels)
+    front = np.isfinite(pixels).all(1)
+    margin = 0.25 * np.array([goal.camera.width, goal.camera.height])
+    inside = front & (pixels > -margin).all(1) & (pixels < 5 * margin).all(1)
+    if inside.sum() < 6:
+        return None
+    T = pose_of_points(goal.camera, goal.points[inside], pixels[inside])
+    return None if isinstance(T, str) or not np.isfinite(T).all() else T
+
+
+def _mapped(H: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Where H takes pixels (n, 2); infinitely far those on the other side of its line at infinity than the image's first corner."""
+    mapped = np.c_[pixels, np.ones(len(pixels))] @ H.T
+    front = mapped[:, 2] * H[2, 2] > 1e-9
+    found: np.ndarray = np.where(front[:, None], mapped[:, :2] / np.where(front, mapped[:, 2], 1.0)[:, None], np.inf)
+    return found

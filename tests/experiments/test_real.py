@@ -1,0 +1,677 @@
+"""Real photos: folders are written here, from rendered views whose poses are known."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from poses_helpers import AWAY, frontal
+from siame_se3.errors import InputError, SceneError
+from siame_se3.experiments.real import one_step, report, rows, two_photos
+from siame_se3.experiments.real.folders import Picture, between, read_folder
+from siame_se3.experiments.real.planes import alignment, common, footprint, scene_of, shared
+from siame_se3.experiments.real.rows import Settings, Table
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.plane import homography, pixel_from_plane
+from siame_se3.images.decode import as_pixels
+from siame_se3.laws.handoff import Handoff
+from siame_se3.laws.matched import MatchedPoints
+from siame_se3.laws.pose import PBVS
+from siame_se3.laws.types import Law, Output, View
+from siame_se3.scenes.overlap import overlap
+from siame_se3.scenes.planar import Scene
+
+# the field of view that is taken for pictures without a calibration, and how far from a plane of 0.8 m such a camera is then
+CAMERA = Camera.from_focal(300 / 224 * 240, 320, 240)
+FAR = 0.8 * CAMERA.fx / 320
+LENS = (-0.12, 0.05, 0.001, -0.002, 0.0)
+
+
+def poses(n: int = 3) -> Tensor:
+    """The first one square to the plane's middle, others up to 15 cm and 15 deg away."""
+    p = torch.tensor(
+        [[0, 0, 0, 0, 0, 0], [0.05, -0.04, 0.06, 0.1, -0.12, 0.2], [-0.08, 0.03, -0.1, -0.15, 0.05, -0.1]],
+        dtype=torch.float64,
+    )
+    return frontal(FAR) @ lie.pose_from_vector(p[:n])
+
+
+def pixels_at(scene: Scene, T_wc: Tensor) -> list[np.ndarray]:
+    return [as_pixels(image) for image in scene.render(CAMERA, T_wc)[0]]
+
+
+def save(path: Path, rgb: np.ndarray) -> None:
+    assert cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+
+
+def through_lens(rgb: np.ndarray, camera: Camera) -> np.ndarray:
+    """What a lens makes of a straight picture: where each of its pixels is without the distortion, by OpenCV's iteration."""
+    grid = camera.pixel_grid().reshape(-1, 1, 2).numpy()
+    K = camera.K.numpy()
+    straight = cv2.undistortPoints(grid, K, np.asarray(camera.distortion), P=K).reshape(*camera.size, 2)
+    return cv2.remap(rgb, straight.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def write_ours(folder: Path, scene: Scene, camera: Camera = CAMERA, T_wc: Tensor | None = None) -> Tensor:
+    """A folder of our own format; some pictures are in images/."""
+    T_wc = poses() if T_wc is None else T_wc
+    (folder / "images").mkdir(parents=True)
+    camera.to_yaml(folder / "camera.yaml")
+    lines = [["picture", "x", "y", "z", "rx", "ry", "rz"]]
+    for k, rgb in enumerate(pixels_at(scene, T_wc)):
+        save(
+            folder / ("images" if k % 2 else ".") / f"{k}.png", through_lens(rgb, camera) if camera.distortion else rgb
+        )
+        lines.append([f"{k}.png", *(repr(x) for x in lie.vector_from_pose(T_wc[k]).tolist())])
+    (folder / "poses.csv").write_text("".join(",".join(line) + "\n" for line in lines), encoding="utf-8")
+    return T_wc
+
+
+def write_homographies(folder: Path, scene: Scene, picture: str, matrix: str) -> Tensor:
+    """A folder of HPatches' or Oxford's format."""
+    folder.mkdir()
+    T_wc = poses()
+    for k, rgb in enumerate(pixels_at(scene, T_wc), 1):
+        save(folder / picture.format(k), rgb)
+        if k > 1:
+            H = homography(CAMERA, T_wc[k - 1], T_wc[0]).numpy()
+            np.savetxt(folder / matrix.format(k), -3 * H)  # of any scale
+    return T_wc
+
+
+def assert_same_homography(a: np.ndarray, b: np.ndarray, atol: float = 1e-9) -> None:
+    np.testing.assert_allclose(a / a[2, 2], b / b[2, 2], rtol=1e-7, atol=atol)
+
+
+# folders
+
+
+def test_our_own_format(tmp_path: Path, photo: Scene) -> None:
+    T_wc = write_ours(tmp_path / "desk", photo)
+    folder = read_folder(tmp_path / "desk")
+    assert (folder.name, folder.metric) == ("desk", True)
+    assert [p.name for p in folder.pictures] == ["0.png", "1.png", "2.png"]
+    for picture, T, rgb in zip(folder.pictures, T_wc, pixels_at(photo, T_wc), strict=True):
+        assert np.array_equal(picture.rgb, rgb)
+        assert picture.camera == CAMERA
+        torch.testing.assert_close(picture.T_wc, T)
+        # by the pinhole's formula: a point of the plane, in the camera's frame, divided by its depth
+        X = lie.inverse(T) @ torch.tensor([0.1, -0.05, 0, 1], dtype=torch.float64)
+        mapped = picture.from_plane @ np.array([0.1, -0.05, 1])
+        np.testing.assert_allclose(mapped[:2] / mapped[2], CAMERA.project(X[:3]).numpy())
+
+
+def test_pictures_of_a_lens_are_made_straight(tmp_path: Path, photo: Scene) -> None:
+    camera = replace(CAMERA, distortion=LENS)
+    T_wc = write_ours(tmp_path / "desk", photo, camera)
+    folder = read_folder(tmp_path / "desk")
+    inner = (slice(20, -20), slice(20, -20))
+    for picture, rgb in zip(folder.pictures, pixels_at(photo, T_wc), strict=True):
+        assert picture.camera == CAMERA
+        assert np.abs(picture.rgb[inner].astype(float) - rgb[inner]).mean() < 2
+        assert np.abs(through_lens(rgb, camera)[inner].astype(float) - rgb[inner]).mean() > 4
+
+
+@pytest.mark.parametrize(
+    ("picture", "matrix"),
+    [("{}.ppm", "H_1_{}"), ("img{}.ppm", "H1to{}p"), ("img{}.png", "H1to{}p")],
+    ids=["hpatches", "oxford", "oxford-png"],
+)
+def test_formats_with_homographies(tmp_path: Path, photo: Scene, picture: str, matrix: str) -> None:
+    """Poses are right up to the assumed size and field of view, which these pictures have."""
+    T_wc = write_homographies(tmp_path / "wall", photo, picture, matrix)
+    folder = read_folder(tmp_path / "wall")
+    assert (folder.name, folder.metric) == ("wall", False)
+    assert [p.name for p in folder.pictures] == [picture.format(k) for k in (1, 2, 3)]
+    first = folder.pictures[0]
+    for found, T, rgb in zip(folder.pictures, T_wc, pixels_at(photo, T_wc), strict=True):
+        assert np.array_equal(found.rgb, rgb)
+        assert_same_homography(
+            found.from_plane @ np.linalg.inv(first.from_plane), homography(CAMERA, T, T_wc[0]).numpy(), 1e-6
+        )
+        torch.testing.assert_close(found.T_wc, T, rtol=0, atol=1e-5)
+        assert_same_homography(found.from_plane, pixel_from_plane(found.camera, found.T_wc).numpy(), 0.02)
+
+
+def test_how_far_pictures_are_apart(tmp_path: Path, photo: Scene) -> None:
+    write_ours(tmp_path / "desk", photo)
+    a, b, _ = read_folder(tmp_path / "desk").pictures
+    assert between(a, a) == pytest.approx((0, 0), abs=1e-9)
+    moved = math.hypot(0.05, 0.04, 0.06), math.degrees(math.hypot(0.1, 0.12, 0.2))
+    assert between(a, b) == pytest.approx(moved, rel=1e-6)
+    assert between(b, a) == pytest.approx(moved, rel=1e-6)
+    assert one_step.within(a, b)
+    assert not one_step.within(
+        a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0, 0, 0, 0, 0, 0.9]).double()))
+    )
+    assert not one_step.within(
+        a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0.4, 0, 0, 0, 0, 0]).double()))
+    )
+
+
+def edited(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        lines = (folder / name).read_text(encoding="utf-8").splitlines()
+        (folder / name).write_text("\n".join(change(lines)) + "\n", encoding="utf-8")
+
+    return edit
+
+
+def third(**values: str) -> Callable[[Path], None]:
+    """Change values of the second picture's line, the file's third."""
+
+    def change(lines: list[str]) -> list[str]:
+        names = lines[0].split(",")
+        row = dict(zip(names, lines[2].split(","), strict=True)) | values
+        return [*lines[:2], ",".join(row.values()), *lines[3:]]
+
+    return edited("poses.csv", change)
+
+
+def without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def smaller(name: str) -> Callable[[Path], None]:
+    return lambda folder: save(folder / name, np.full((100, 120, 3), 90, np.uint8))
+
+
+def binary(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(bytes(100))
+
+
+BAD_OURS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no picture": (without("images/1.png"), r"poses\.csv, line 3: no picture '1\.png' in"),
+    "no name": (third(picture=""), r"poses\.csv, line 3: no picture"),
+    "header": (edited("poses.csv", lambda x: ["name,x,y,z,rx,ry,rz", *x[1:]]), r"poses\.csv: its first line is 'name,"),
+    "no header": (edited("poses.csv", lambda x: x[1:]), r"poses\.csv: its first line is '0\.png,"),
+    "empty": (lambda folder: (folder / "poses.csv").write_bytes(b""), r"poses\.csv: its first line is ''"),
+    "nan": (third(x="nan"), r"poses\.csv, line 3: .*finite"),
+    "infinite": (third(rz="-inf"), r"poses\.csv, line 3: .*finite"),
+    "word": (third(y="far"), r"poses\.csv, line 3: .*no number"),
+    "line in a word": (third(y='"far\naway"'), r"poses\.csv, line \d: .*no number"),
+    "line in a name": (third(picture='"1\n.png"'), r"poses\.csv, line \d: no picture"),
+    "short": (edited("poses.csv", lambda x: [*x[:2], "1.png,0,0,-1", *x[3:]]), r"poses\.csv, line 3: 4 values"),
+    "long": (edited("poses.csv", lambda x: [*x[:2], x[2] + ",0", *x[3:]]), r"poses\.csv, line 3: 8 values"),
+    "long field": (third(picture="1" * 200_000), r"poses\.csv, line 3"),
+    "binary": (binary("poses.csv"), r"poses\.csv"),
+    "behind": (third(z="0.5"), r"poses\.csv, line 3: this camera does not look at the plane"),
+    "looks away": (
+        third(rx=str(math.pi), ry="0", rz="0"),
+        r"poses\.csv, line 3: this camera does not look at the plane",
+    ),
+    "another size": (smaller("images/1.png"), r"1\.png: 120 x 100 px, camera\.yaml has 320 x 240"),
+    "no picture's file": (binary("images/1.png"), r"1\.png"),
+    "one picture": (edited("poses.csv", lambda x: x[:2]), r"desk: 1 pictures"),
+    "no pictures": (edited("poses.csv", lambda x: x[:1]), r"desk: 0 pictures"),
+    "no camera": (without("camera.yaml"), r"camera\.yaml"),
+    "damaged camera": (binary("camera.yaml"), r"camera\.yaml"),
+    "unknown": (without("poses.csv"), r"desk: no poses\.csv"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), BAD_OURS.values(), ids=BAD_OURS)
+def test_bad_folders_are_one_line(tmp_path: Path, scene: Scene, damage: Callable[[Path], None], message: str) -> None:
+    folder = tmp_path / "desk"
+    write_ours(folder, scene)
+    damage(folder)
+    with pytest.raises(InputError, match=message) as error:
+        read_folder(folder)
+    assert len(str(error.value).splitlines()) == 1
+
+
+BAD_HPATCHES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no homography": (without("H_1_3"), r"H_1_3"),
+    "words": (edited("H_1_2", lambda x: ["a b c"]), r"H_1_2: not nine numbers"),
+    "eight": (edited("H_1_2", lambda x: [" ".join("12345678")]), r"H_1_2: not nine numbers"),
+    "empty": (edited("H_1_2", lambda x: []), r"H_1_2: not nine numbers"),
+    "nan": (edited("H_1_2", lambda x: ["nan 0 0 0 1 0 0 0 1"]), r"H_1_2: no homography"),
+    "infinite": (edited("H_1_2", lambda x: ["1 0 inf 0 1 0 0 0 1"]), r"H_1_2: no homography"),
+    "singular": (edited("H_1_2", lambda x: ["1 2 3 2 4 6 0 0 1"]), r"H_1_2: no homography"),
+    "huge": (edited("H_1_2", lambda x: ["1e300 0 0 0 1e300 0 0 0 1e300"]), r"H_1_2: no homography"),
+    "mirrored": (edited("H_1_2", lambda x: ["-1 0 319 0 1 0 0 0 1"]), r"H_1_2: it mirrors"),
+    "at infinity": (
+        edited("H_1_2", lambda x: ["1 0 0 0 1 0 -0.0062695924764890 0 1"]),
+        r"H_1_2: it mirrors picture 1, or takes a part of it behind",
+    ),
+    "binary": (binary("H_1_2"), r"H_1_2"),
+    "no picture's file": (binary("2.ppm"), r"2\.ppm"),
+    "one picture": (without("2.ppm"), r"wall: 1 pictures"),
+    "unknown": (without("H_1_2"), r"wall: no poses\.csv .*H_1_2"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), BAD_HPATCHES.values(), ids=BAD_HPATCHES)
+def test_bad_homographies_are_one_line(
+    tmp_path: Path, scene: Scene, damage: Callable[[Path], None], message: str
+) -> None:
+    folder = tmp_path / "wall"
+    write_homographies(folder, scene, "{}.ppm", "H_1_{}")
+    damage(folder)
+    with pytest.raises(InputError, match=message) as error:
+        read_folder(folder)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        read_folder(tmp_path / "nowhere")
+
+
+# planes
+
+
+def picture(T_wc: Tensor, rgb: np.ndarray | None = None, name: str = "") -> Picture:
+    rgb = np.zeros((*CAMERA.size, 3), np.uint8) if rgb is None else rgb
+    return Picture(name, rgb, CAMERA, T_wc, pixel_from_plane(CAMERA, T_wc).numpy())
+
+
+def beside(x: float, y: float = 0.0, distance: float = FAR) -> Tensor:
+    T = frontal(distance)
+    T[0, 3], T[1, 3] = x, y
+    return T
+
+
+# of what a camera square to the plane sees, between the middles of the outer pixels [m]
+HALF = 159.5 / CAMERA.fx * FAR, 119.5 / CAMERA.fx * FAR
+
+
+def test_what_a_picture_shows_of_the_plane() -> None:
+    x, y = HALF
+    corners = np.array([[-x, -y], [x, -y], [x, y], [-x, y]])
+    np.testing.assert_allclose(footprint(picture(beside(0.3, 0.1))), corners + np.array([0.3, 0.1]))
+
+
+def test_two_pictures_that_show_the_origin_have_it_in_the_middle() -> None:
+    box = common(picture(beside(0.1)), picture(beside(-0.05, 0.1)))
+    assert (box.x, box.y) == (0, 0)
+    assert (box.width, box.height) == pytest.approx((2 * (HALF[0] + 0.1), 2 * (HALF[1] + 0.1)))
+
+
+def test_two_pictures_beside_the_origin_have_in_the_middle_what_both_show() -> None:
+    box = common(picture(beside(1.0)), picture(beside(1.2, 0.1)))
+    assert (box.x, box.y) == pytest.approx((1.1, 0.05))
+    assert (box.width, box.height) == pytest.approx((2 * (HALF[0] + 0.1), 2 * (HALF[1] + 0.05)), rel=1e-5)
+
+
+def test_a_scene_is_no_wider_than_two_metres() -> None:
+    box = common(picture(beside(0, distance=3.0)), picture(beside(0)))
+    assert (box.width, box.height) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [(1.0, "a and b show nothing of the plane in common"), (1.98 * HALF[0], "a and b show 0.00. m.2 of the plane")],
+    ids=["nothing", "little"],
+)
+def test_pictures_of_different_places_are_refused(x: float, message: str) -> None:
+    with pytest.raises(SceneError, match=message):
+        common(picture(beside(0), name="a"), picture(beside(x), name="b"))
+
+
+def test_a_scene_seen_by_the_pictures_own_camera_is_the_picture(photo: Scene) -> None:
+    T_wc = poses() @ lie.pose_from_vector(torch.tensor([0.12, 0.09, 0.2, 0, 0, 0], dtype=torch.float64))
+    T_wc[:, 0, 3] += 0.15  # the origin is near the edge
+    a, b, _ = (picture(T, rgb) for T, rgb in zip(T_wc, pixels_at(photo, T_wc), strict=True))
+    box = common(a, b)
+    assert abs(box.x) > 0.1  # so that the scene's frame is another one
+    scene = scene_of(a, box)
+    assert (scene.width, scene.height) == pytest.approx((box.width, box.height))
+    for shift, low, high in (((box.x, box.y), 0.0, 4.0), ((box.x + 0.01, box.y), 8.0, 255.0)):
+        T = a.T_wc.clone()
+        T[:2, 3] -= torch.tensor(shift, dtype=torch.float64)
+        again = as_pixels(scene.render(CAMERA, T)[0])
+        difference = float(np.abs(again[3:-3, 3:-3].astype(float) - a.rgb[3:-3, 3:-3]).mean())
+        assert low <= difference < high
+
+
+def test_beyond_the_picture_a_scene_has_its_mean_colour() -> None:
+    rgb = np.tile(np.array([200, 100, 50], np.uint8), (*CAMERA.size, 1))
+    scene = scene_of(picture(beside(0), rgb), common(picture(beside(0)), picture(beside(0.2))))
+    assert np.ptp(scene.texture.numpy(), axis=(1, 2)).max() == 0
+    torch.testing.assert_close(scene.fill_colour, torch.tensor([200, 100, 50]) / 255)
+
+
+def test_alignment_is_zero_at_the_goal() -> None:
+    T = poses()
+    assert float(alignment(CAMERA, T, T).max()) < 1e-9
+    assert float(alignment(CAMERA, T, T, (0.0, 0.0)).max()) < 1e-9
+
+
+def test_alignment_of_a_shift_is_its_pixels_in_percent_of_the_width() -> None:
+    shifted = beside(0.03, 0.04)
+    expected = 100 * 0.05 * CAMERA.fx / FAR / 320
+    torch.testing.assert_close(alignment(CAMERA, frontal(FAR), shifted), torch.tensor(expected).double())
+    torch.testing.assert_close(alignment(CAMERA, frontal(FAR), shifted, (0.1, 0.0)), torch.tensor(expected).double())
+
+
+def test_alignment_counts_what_is_near_the_middle() -> None:
+    """Where a camera comes nearer, what is in its image's middle hardly moves."""
+    near = beside(0, distance=0.9 * FAR)
+    middle, everywhere, aside = (
+        float(alignment(CAMERA, frontal(FAR), near, place)) for place in ((0.0, 0.0), None, (0.35, 0.25))
+    )
+    assert middle < 0.6 * everywhere < 0.5 * aside
+    # no point of the goal's view is there: all count
+    assert float(alignment(CAMERA, frontal(FAR), near, (3.0, 3.0))) == pytest.approx(everywhere)
+
+
+def test_alignment_is_infinite_behind_the_camera() -> None:
+    batch = torch.stack([frontal(FAR), frontal(FAR) @ AWAY])
+    found = alignment(CAMERA, frontal(FAR).expand(2, 4, 4), batch)
+    assert float(found[0]) < 1e-9
+    assert math.isinf(float(found[1]))
+
+
+def test_what_views_and_pictures_share() -> None:
+    """All corners of the pictures far away, it is the overlap of the views; and half of it where a picture ends in the middle."""
+    T_wd = frontal(FAR).expand(4, 4, 4)
+    T_wc = torch.stack([beside(0), beside(HALF[0]), beside(3.0), frontal(FAR) @ AWAY])
+    far = np.array([[-9, -9], [9, -9], [9, 9], [-9, 9.0]])
+    torch.testing.assert_close(shared(CAMERA, T_wd, T_wc, [far]), overlap(CAMERA, T_wd, T_wc), rtol=0, atol=0.04)
+    for foot in (far + np.array([9, 0]), (far + np.array([0, 9]))[::-1].copy()):
+        assert shared(CAMERA, T_wd, T_wc, [far, foot]).tolist()[:1] == pytest.approx([0.5], abs=0.04)
+    assert float(shared(CAMERA, T_wd[:1], T_wc[:1], [far + np.array([9, 0]), far + np.array([0, 9])])) == pytest.approx(
+        0.25, abs=0.05
+    )
+    assert float(shared(CAMERA, T_wd[:1], T_wc[:1], [far + np.array([20, 0])])) == 0
+
+
+# one step
+
+
+@dataclass(frozen=True)
+class Perfect:
+    """A law that knows the way; `gain` 1 for all of it. It has a fault after some iterations, and notes what poses it is given."""
+
+    gain: float = 1.0
+    fault: str = ""
+    good: int = 0
+    needs: frozenset[str] = frozenset({"pose"})
+    T_wc: Tensor | None = None
+    given: list[Tensor | None] = field(default_factory=list)
+
+    def aim(self, target: View) -> tuple[Law, Any]:
+        assert target.T_wc is not None
+        T_wd = target.T_wc
+
+        def act(view: View, state: Any) -> tuple[Output, Any]:
+            self.given.append(view.T_wc)
+            T_wc = T_wd if self.T_wc is None else self.T_wc[None]
+            v = self.gain * lie.vector_from_pose(lie.inverse(T_wc if view.T_wc is None else view.T_wc) @ T_wd)
+            fault = "" if len(self.given) <= self.good else self.fault
+            return Output.of(0 * v if fault else v, (fault,) * len(v)), state
+
+        return act, None
+
+
+@pytest.fixture
+def pair(photo: Scene) -> tuple[Picture, Picture]:
+    T_wc = poses(2)
+    a, b = (picture(T, rgb, name) for T, rgb, name in zip(T_wc, pixels_at(photo, T_wc), "ab", strict=True))
+    return a, b
+
+
+def columns(step: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(one_step.COLUMNS[4:], step, strict=True))
+
+
+def test_a_perfect_step_has_no_error(pair: tuple[Picture, Picture]) -> None:
+    a, b = pair
+    found = columns(one_step.step(Perfect(), a, b))
+    assert (found["start_t_m"], found["start_r_deg"]) == between(a, b)
+    assert found["start_align"] > 5
+    assert (found["error_t_m"], found["error_r_deg"], found["error_align"]) == pytest.approx((0, 0, 0), abs=1e-6)
+    assert (found["answered"], found["confidence"]) == (1, "")
+    assert found["ms"] >= 0
+
+
+def test_a_law_that_stands_still_ends_where_it_began(pair: tuple[Picture, Picture]) -> None:
+    found = columns(one_step.step(Perfect(fault="lost"), *pair))
+    start = [found[name] for name in ("start_t_m", "start_r_deg", "start_align")]
+    assert [found[name] for name in ("error_t_m", "error_r_deg", "error_align")] == pytest.approx(start, rel=1e-6)
+    assert found["answered"] == 0
+
+
+def test_a_law_that_needs_no_pose_gets_none(pair: tuple[Picture, Picture]) -> None:
+    law = Perfect(needs=frozenset({"image"}), T_wc=pair[1].T_wc)
+    assert columns(one_step.step(law, *pair))["error_t_m"] == pytest.approx(0, abs=1e-6)
+    assert law.given == [None, None]
+
+
+def test_views_are_the_pictures_middle_square(pair: tuple[Picture, Picture]) -> None:
+    view = one_step.view_of(pair[1])
+    assert view.image is not None
+    assert view.camera is not None
+    assert view.depth is not None
+    assert np.array_equal(as_pixels(view.image[0]), pair[1].rgb[:, 40:280])
+    # the same point of the plane: where the optical axis meets it, at its depth
+    X = pair[1].T_wc @ torch.tensor([0, 0, float(view.depth[0]), 1], dtype=torch.float64)
+    assert float(X[2]) == pytest.approx(0, abs=1e-9)
+    assert (view.camera.cx, view.camera.cy) == (CAMERA.cx - 40, CAMERA.cy)
+    large = replace(pair[0], rgb=np.zeros((1000, 1200, 3), np.uint8), camera=Camera.from_focal(1300, 1200, 1000))
+    view = one_step.view_of(large)
+    assert view.camera == Camera.from_focal(1300 * 0.48, 480)
+    assert view.image is not None
+    assert view.image.shape == (1, 3, 480, 480)
+
+
+# tables of rows
+
+
+def settings_of(out: Path, **options: Any) -> Settings:
+    return Settings(out, **({"runs": 2, "seed": 5, "laws": ("perfect",), "say": lambda text: None} | options))
+
+
+def refused(*args: object) -> Any:
+    raise AssertionError("a law was asked for")
+
+
+def test_one_step_goes_on_where_it_was(tmp_path: Path, photo: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_ours(tmp_path / "desk", photo)
+    folder = read_folder(tmp_path / "desk")
+    law = Perfect()
+    monkeypatch.setattr(one_step, "controller", lambda *args: law)
+    first = one_step.run(folder, settings_of(tmp_path, laws=("perfect", "perfect+light")))
+    assert {(row["goal"], row["current"]) for row in first.rows} == {
+        (a.name, b.name) for a in folder.pictures for b in folder.pictures if a is not b
+    }
+    assert {row["law"] for row in first.rows} == {"perfect"}  # a hand-off's first step is its first law's
+    assert max(float(row["error_t_m"]) for row in first.rows) < 1e-6
+    monkeypatch.setattr(one_step, "controller", refused)
+    assert one_step.run(folder, settings_of(tmp_path)).rows == first.rows
+    path = tmp_path / "real" / "one_step.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+    monkeypatch.setattr(one_step, "controller", lambda *args: law)
+    law.given.clear()
+    again = one_step.run(folder, settings_of(tmp_path))
+    assert len(again.rows) == 6
+    assert len(law.given) == 2  # an image to begin with, and one
+
+
+def test_pairs_that_are_far_apart_are_no_rows(tmp_path: Path, photo: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    T_wc = poses(2)
+    T_wc[1] = T_wc[1] @ lie.pose_from_vector(torch.tensor([0, 0, 0, 0, 0, 1.2], dtype=torch.float64))
+    write_ours(tmp_path / "desk", photo, T_wc=T_wc)
+    monkeypatch.setattr(one_step, "controller", refused)
+    assert one_step.run(read_folder(tmp_path / "desk"), settings_of(tmp_path)).rows == []
+
+
+def test_two_photos_goes_on_where_it_was(tmp_path: Path, photo: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_ours(tmp_path / "desk", photo, T_wc=poses(2))
+    folder = read_folder(tmp_path / "desk")
+    monkeypatch.setattr(two_photos, "controller", lambda *args: PBVS())
+    found = two_photos.run(folder, settings_of(tmp_path)).rows
+    assert len(found) == 2 * 4
+    assert {row["run"] for row in found} == {"0", "1"}
+    for row in found:
+        assert (row["converged"], row["refused"], row["reason"]) == ("1", "0", "settled")
+        assert float(row["end_align"]) < 0.5
+        assert float(row["end_t_m"]) < 0.002 < float(row["start_t_m"])
+    monkeypatch.setattr(two_photos, "controller", refused)
+    assert two_photos.run(folder, settings_of(tmp_path)).rows == found
+    with pytest.raises(InputError, match=r"two_photos\.csv: made with other options \(two_photos\.json"):
+        two_photos.run(folder, settings_of(tmp_path, seed=6))
+
+
+def test_a_law_that_refuses_is_no_aligned_run(pair: tuple[Picture, Picture], tmp_path: Path) -> None:
+    found = two_photos.runs(Perfect(fault="not sure"), *pair, settings_of(tmp_path))
+    assert len(found) == 2
+    for row in found:
+        named = dict(zip(two_photos.COLUMNS[4:], row, strict=True))
+        assert (named["converged"], named["refused"]) == (0, 1)
+        assert "not sure" in named["reason"]
+        assert (named["end_t_m"], named["end_r_deg"]) == pytest.approx((named["start_t_m"], named["start_r_deg"]))
+
+
+def test_a_run_that_moved_before_its_fault_did_not_stand_still(pair: tuple[Picture, Picture], tmp_path: Path) -> None:
+    for row in two_photos.runs(Perfect(0.1, "not sure", good=2), *pair, settings_of(tmp_path)):
+        named = dict(zip(two_photos.COLUMNS[4:], row, strict=True))
+        assert (named["converged"], named["refused"]) == (0, 0)
+        assert 0 < named["end_t_m"] < named["start_t_m"]
+
+
+@pytest.mark.parametrize("metric", [True, False])
+def test_measured_poses_are_compared_at_the_planes_origin(
+    photo: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: bool
+) -> None:
+    """It is beside the scene's middle where the pictures are beside it."""
+    asked = []
+
+    def noted(camera: Camera, T_wd: Tensor, T_wc: Tensor, middle: tuple[float, float] | None) -> Tensor:
+        asked.append(middle)
+        return alignment(camera, T_wd, T_wc, middle)
+
+    monkeypatch.setattr(two_photos, "alignment", noted)
+    wide = Scene(photo.texture, 3.0, 2.0)
+    T_wc = torch.stack([beside(0.5, 0.1), beside(0.6, 0.2)])
+    a, b = (picture(T, rgb) for T, rgb in zip(T_wc, pixels_at(wide, T_wc), strict=True))
+    two_photos.runs(Perfect(fault="not sure"), a, b, settings_of(tmp_path), metric)
+    # the middle of what both show is at (0.55, 0.15) of the plane
+    assert asked == [pytest.approx((-0.55, -0.15), abs=1e-6) if metric else None]
+
+
+def test_a_tables_rows_are_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "rows.csv"
+    table = Table(path, ("folder", "law", "value"), 2, {"near": (1, 2)})
+    table.add([("f", "x", 0.123456789), ("f", "y, z", "")])
+    table.add([("g", "x", 3)])
+    again = Table(path, ("folder", "law", "value"), 2, {"near": (1, 2)})
+    assert again.rows == table.rows
+    assert [row["value"] for row in again.of("x")] == ["0.123457", "3"]
+    assert again.has("f", "y, z")
+    assert not again.has("g", "y, z")
+
+
+def test_a_table_of_other_options_or_columns_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    Table(path, ("law", "value"), 1, {"runs": 3}).add([("x", 1)])
+    with pytest.raises(InputError, match=r"rows\.csv: made with other options"):
+        Table(path, ("law", "value"), 1, {"runs": 4})
+    with pytest.raises(InputError, match=r"rows\.csv: has other columns than law, values"):
+        Table(path, ("law", "values"), 1, {"runs": 3})
+    for damage in ("", "law,value\nx\n"):
+        path.write_text(damage, encoding="utf-8")
+        with pytest.raises(InputError, match=r"rows\.csv: has other columns"):
+            Table(path, ("law", "value"), 1, {"runs": 3})
+    path.with_suffix(".json").unlink()
+    with pytest.raises(InputError, match=r"rows\.csv: made with other options"):
+        Table(path, ("law", "value"), 1, {"runs": 3})
+
+
+def test_laws_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[Picture, Picture]) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def controller_for(*args: Any) -> MatchedPoints:
+        asked.append(args)
+        return MatchedPoints()
+
+    monkeypatch.setattr(rows, "controller_for", controller_for)
+    monkeypatch.setattr(rows.checkpoint, "load", lambda path: path.name)
+    settings = settings_of(tmp_path, engine="torch", model_of=lambda folder, goal: f"{folder}:{goal.name}")
+    made = {law: rows.controller(law, settings, "desk", pair[0]) for law in (*rows.LAWS, *rows.TRAINED)}
+    assert [args[0] for args in asked] == ["auto"] * 2 + ["neural"] * 2 + ["pbvs-sift"] * 2 + ["pbvs-orb"] + [
+        "neural"
+    ] * 2
+    assert {args[2] for args in asked} == {"torch"}
+    assert asked[2][1] == "any-scene.safetensors"
+    assert asked[-1][1] == "desk:a"
+    assert {law for law, controller in made.items() if isinstance(controller, Handoff)} == {
+        law for law in made if law.endswith("+light")
+    }
+
+
+# reports
+
+
+def test_the_table_of_one_step_counts_what_it_says() -> None:
+    def row(start: float, error: float, answered: int = 1, law: str = "auto", ms: float = 10) -> dict[str, str]:
+        return {
+            **{"law": law, "start_align": str(start), "error_align": str(error)},
+            **{"answered": str(answered), "ms": str(ms)},
+        }
+
+    steps = [
+        *(row(40, 1), row(10, 1.9, ms=30), row(10, 5), row(10, 11), row(10, 0.1, 0, ms=20)),
+        row(8, 8, law="other"),
+    ]
+    auto, other = report.one_step_table(steps, ["auto", "absent", "other"])
+    assert auto == {
+        **{"law": "auto", "pairs": "5", "within 2 % of the image": "40", "within 6 %": "60"},
+        **{"within a tenth of the way": "20", "within a fifth": "40", "worse than standing still": "20"},
+        **{"says it does not know": "20", "median [ms]": "10.00"},
+    }
+    assert (other["law"], other["pairs"], other["worse than standing still"]) == ("other", "1", "0")
+
+
+RUN = {
+    **{"folder": "desk", "law": "auto", "goal": "a", "world": "b", "run": "0", "start_t_m": "0.1", "start_r_deg": "10"},
+    **{"end_t_m": "0.002", "end_r_deg": "1", "end_align": "0.4", "converged": "1", "refused": "0", "reason": "settled"},
+}
+LOST = RUN | {"end_t_m": "0.5", "end_align": "60", "converged": "0", "reason": "max_iterations"}
+STILL = RUN | {"end_t_m": "0.1", "end_align": "20", "converged": "0", "refused": "1", "reason": "not sure"}
+
+
+def test_the_table_of_two_photos_counts_what_it_says() -> None:
+    runs = [
+        *(RUN, RUN | {"end_t_m": "0.004"}, LOST, STILL),  # half of them
+        *(RUN | {"goal": "b", "world": "a"}, LOST | {"goal": "b", "world": "a", "end_t_m": "0.05"}),  # half
+        *(STILL | {"folder": "wall"}, STILL | {"folder": "wall"}),  # none
+        *(RUN | {"world": "a"}, RUN | {"world": "a"}, RUN | {"world": "a"}, LOST | {"world": "a"}),
+        LOST | {"law": "other", "goal": "b"},
+    ]
+    auto, other = report.two_photos_table(runs, ["auto", "absent", "other"])
+    assert auto == {
+        **{"law": "auto", "runs": "8", "aligned within 1 %": "38", "worst pair": "0", "median alignment [%]": "20.00"},
+        **{"median pose error of the aligned [mm]": "2.00", "stood still": "38", "farther than at the start": "12"},
+        "one photo on both sides": "75",
+    }
+    assert (other["runs"], other["worst pair"], other["one photo on both sides"]) == ("0", "-", "0")
+
+
+def test_the_page_has_both_tables_and_the_worst_runs(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    text = report.page(settings, "siame bench real")
+    assert text.count("nothing has been run") == 2
+    two_photos.table(settings).add([tuple(row[c] for c in two_photos.COLUMNS) for row in (RUN, STILL, LOST)])
+    text = report.page(settings, "siame bench real desk")
+    page = (tmp_path / "real" / "report.md").read_text(encoding="utf-8")
+    assert text in page
+    assert "siame bench real desk" in page
+    worst = page.split("The worst runs:")[1].splitlines()
+    assert [line.split("|")[9].strip() for line in worst[4:6]] == ["max_iterations", "not sure"]
+    assert "settled" not in page.split("The worst runs:")[1]
+    with (tmp_path / "real" / "two_photos.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 3

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.plane import homography
+from siame_se3.laws.alignment import verified
+from siame_se3.laws.goals import FAR, NEAR, Goal, best_of, judged, pose_of
+from siame_se3.laws.templates import Pyramid
+from siame_se3.plants.flying import FlyingCameras
+from siame_se3.scenes.planar import Scene
+
+CAMERA = Camera.from_focal(300, 224)
+
+
+def offset(*p: float) -> Tensor:
+    return lie.pose_from_vector(torch.tensor(p, dtype=torch.float64))
+
+
+T_WD = offset(0.02, -0.03, -0.6, 0.1, -0.05, 0.3)
+T_WC = T_WD @ offset(0.05, -0.04, 0.04, 0.05, -0.1, 0.3)
+T_CD = (lie.inverse(T_WC) @ T_WD).numpy()
+H = homography(CAMERA, T_WC, T_WD).numpy()
+WRONG = homography(CAMERA, T_WC @ offset(0, 0, 0, 0, 0, 1.5), T_WD).numpy()
+
+
+def grey_of(T_wc: Tensor) -> np.ndarray:
+    photo = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
+    image = FlyingCameras(Scene.from_photo(photo, 1.0), CAMERA).look(T_wc[None]).image
+    assert image is not None
+    return image[0].mean(0).numpy()
+
+
+@pytest.fixture(scope="module")
+def goal() -> Goal:
+    return Goal.of(CAMERA, grey_of(T_WD), T_WD.numpy())
+
+
+@pytest.fixture(scope="module")
+def now() -> Pyramid:
+    return Pyramid.of(grey_of(T_WC))
+
+
+def test_a_goal_knows_its_plane(goal: Goal) -> None:
+    """The points that its grid of pixels sees are on the world's plane."""
+    world = goal.points @ T_WD[:3, :3].numpy().T + T_WD[:3, 3].numpy()
+    np.testing.assert_allclose(world[:, 2], 0, atol=1e-12)
+    np.testing.assert_allclose(CAMERA.project(torch.from_numpy(goal.points)).numpy(), goal.pixels, atol=1e-9)
+    np.testing.assert_allclose(goal.points @ goal.plane.normal, goal.plane.distance)
+
+
+def test_points_that_a_goals_camera_does_not_see_are_left_out(goal: Goal) -> None:
+    """A view along the plane sees it in a half of the image."""
+    found = Goal.of(CAMERA, np.zeros(CAMERA.size, np.float32), offset(0, 0, -0.6, 1.5, 0, 0).numpy())
+    assert 0 < len(found.pixels) < len(goal.pixels) == 49
+    assert (found.points[:, 2] > 0).all()
+
+
+def test_a_homography_of_the_plane_gives_its_pose(goal: Goal) -> None:
+    found = pose_of(goal, H)
+    assert found is not None
+    np.testing.assert_allclose(found, T_CD, atol=1e-6)
+    again = pose_of(goal, 3 * H)
+    assert again is not None
+    np.testing.assert_allclose(again, T_CD, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "G",
+    [np.array([[1, 0, 2000], [0, 1, 0], [0, 0, 1.0]]), np.full((3, 3), np.nan), np.zeros((3, 3)), np.diag([1.0, 1, 0])],
+    ids=["beside", "nan", "0", "far"],
+)
+def test_a_homography_out_of_sight_gives_none(goal: Goal, G: np.ndarray) -> None:
+    assert pose_of(goal, G) is None
+
+
+def test_a_judged_guess_is_aligned_and_scored(goal: Goal, now: Pyramid) -> None:
+    begun = T_CD @ offset(0.01, 0, 0.01, 0, 0.01, 0.02).numpy()
+    found = judged(goal, now, begun, "network", NEAR)
+    assert found.source == "network"
+    assert found.T_cd is not None
+    np.testing.assert_allclose(found.T_cd, T_CD, atol=0.02)
+    own = goal.plane.homography(found.T_cd)
+    assert found.score == pytest.approx(verified(goal.template, now, own).score)
+    assert found.score > verified(goal.template, now, goal.plane.homography(begun)).score
+    assert judged(goal, now, T_CD @ offset(0.03, 0, 0, 0, 0, 0.1).numpy(), "x", FAR).score > 0.7
+
+
+def test_no_guess_is_no_pose(goal: Goal, now: Pyramid) -> None:
+    for guesses in ({}, {"points": []}, {"search": [np.full((3, 3), np.nan)]}):
+        found = best_of(goal, now, guesses)  # type: ignore[arg-type]  # an empty dictionary
+        assert (found.T_cd, found.score) == (None, -1)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_guess_that_explains_the_image_leads(goal: Goal, now: Pyramid, order: int) -> None:
+    guesses = {"points": [WRONG, np.eye(3)], "network": [H]}
+    found = best_of(goal, now, dict(list(guesses.items())[::order]))
+    assert found.source == "network"
+    assert found.T_cd is not None
+    np.testing.assert_allclose(found.T_cd, T_CD, atol=0.02)
+
+
+def test_guesses_that_come_to_one_place_count_for_more(goal: Goal, now: Pyramid) -> None:
+    """Only where none of them is sure by itself: here a part of the image is something else."""
+    image = now.images[0].copy()
+    image[:, 76:] = np.kron(np.random.default_rng(0).random((14, 8)), np.ones((8, 8)))[:112, : image.shape[1] - 76]
+    covered = replace(now, images=Pyramid.of(image).images)
+    beside = H @ np.array([[1, 0, 12], [0, 1, 0], [0, 0, 1.0]])
+    alone, both = (best_of(goal, covered, {"points": some}) for some in ([H], [H, beside]))
+    assert 0.2 < alone.score < 0.7
+    assert both.score == pytest.approx(alone.score + 0.1, abs=0.02)
+    other = best_of(goal, covered, {"points": [H, WRONG]})
+    assert other.score == pytest.approx(alone.score)
