@@ -165,9 +165,7 @@ def test_what_a_law_cannot_use_is_refused(goal: View, plant: FlyingCameras) -> N
         LAW.aim(replace(goal, image=None))
 
 
-@pytest.mark.parametrize(
-    "options", [{"threshold": math.nan}, {"threshold": 1.5}, {"again": 0}, {"again": 2.5}, {"Z": 0.0}], ids=str
-)
+@pytest.mark.parametrize("options", [{"threshold": math.nan}, {"threshold": 1.5}, {"again": 0}, {"Z": 0.0}], ids=str)
 def test_settings_that_are_no_numbers_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
         Auto(**options)

@@ -134,7 +134,7 @@ def test_keypoints_of_a_large_image_are_in_its_own_pixels() -> None:
     grey = 0.2 + 0.7 * np.exp(-((x - 700.5) ** 2 + (y - 300.5) ** 2) / (2 * 20**2))
     found = Keypoints.of(grey.astype(np.float32))
     apart = np.linalg.norm(found.pixels - [700.5, 300.5], axis=1)
-    assert apart.min() < 1
+    assert apart.min() < 0.2
     size = np.hypot(*found.frames[apart.argmin(), :2, 0])
     assert 20 < size < 200
 

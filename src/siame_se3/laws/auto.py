@@ -22,7 +22,7 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.images.contrast import contrast
 from siame_se3.laws import hypotheses
 from siame_se3.laws.alignment import verified
-from siame_se3.laws.goals import NEAR, SURE, Estimate, Goal, best_of, judged
+from siame_se3.laws.goals import GOOD, NEAR, SURE, Estimate, Goal, best_of, judged
 from siame_se3.laws.matched import grey_levels, parallel
 from siame_se3.laws.neural import Neural, NeuralState
 from siame_se3.laws.templates import Pyramid
@@ -160,31 +160,43 @@ class _AutoLaw:
         return judged(goal, now, best, "tracked", NEAR)
 
     def _anew(self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState) -> dict[int, Estimate]:
-        """The best of all other guesses, of some runs."""
-        asked = self._asked_of_network(runs, images, state)
+        """The best of all other guesses, of some runs: first the likely ones, then all, where those are not good."""
+        asked = self._asked_of_network(runs, images, state, (0,))
 
-        def one(k: int) -> Estimate:
-            goal, image = state.goals[k], now[k]
-            found = hypotheses.matches(goal.views, hypotheses.Keypoints.of(_grey(images[k : k + 1])[0]))
+        def likely(k: int) -> Estimate:
+            found = hypotheses.matches(state.goals[k].views, hypotheses.Keypoints.of(_grey(images[k : k + 1])[0]))
             distinct = found.distinct()
             points = [
                 *hypotheses.from_matches(distinct.desired, distinct.seen),
                 *hypotheses.by_support(found, self.camera.size),
             ]
-            search = [np.eye(3), *hypotheses.by_search(goal.template, image)]
-            return best_of(goal, image, {"points": points, "network": asked.get(k, []), "search": search})
+            guesses = {"points": points, "network": asked.get(k, []), "search": [np.eye(3)]}
+            return best_of(state.goals[k], now[k], guesses)
 
-        return dict(zip(runs, parallel(one, runs), strict=True))
+        best = dict(zip(runs, parallel(likely, runs), strict=True))
+        poor = [k for k in runs if best[k].score < GOOD]
+        if poor:
+            turned = self._asked_of_network(poor, images, state, (1, 2, 3))
 
-    def _asked_of_network(self, runs: list[int], images: Tensor, state: AutoState) -> dict[int, list[np.ndarray]]:
-        """The network's guesses: of the image as it is, and of its quarter turns."""
+            def others(k: int) -> Estimate:
+                search = hypotheses.by_search(state.goals[k].template, now[k])
+                return best_of(state.goals[k], now[k], {"search": search, "network": turned.get(k, [])})
+
+            for k, found in zip(poor, parallel(others, poor), strict=True):
+                best[k] = max(best[k], found, key=lambda guess: guess.score)
+        return best
+
+    def _asked_of_network(
+        self, runs: list[int], images: Tensor, state: AutoState, turned: tuple[int, ...]
+    ) -> dict[int, list[np.ndarray]]:
+        """The network's guesses, of the image turned by these quarter turns."""
         network, h, w = self.controller.network, *self.camera.size
         if network is None or state.network is None or h != w:
             return {}
         chosen = torch.tensor(runs)
         known = state.network[chosen]
         found: dict[int, list[np.ndarray]] = {k: [] for k in runs}
-        for turns in range(4):
+        for turns in turned:
             v = network.law(View(torch.rot90(images[chosen], turns, (-2, -1)).contiguous()), known)[0].v
             T_cd = lie.pose(lie.so3_exp(v[:, 3:]), v[:, :3]).numpy()
             back = np.linalg.matrix_power(np.array([[0, -1, w - 1.0], [1, 0, 0], [0, 0, 1]]), turns)

@@ -13,6 +13,7 @@ from siame_se3.laws.matched import on_plane, pose_of_points
 from siame_se3.laws.templates import Plane, Pyramid, Template
 
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
+GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
 _AGREED = 0.1  # what a guess's score gains when another one, begun elsewhere, has come to the same place
 _PROMISING = 6  # guesses that are aligned
@@ -75,9 +76,10 @@ def best_of(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> E
         T_cd = pose_of(goal, found[k][1].H)
         if T_cd is None:
             continue
-        # from near, coarse copies lead astray; from far, only they lead
-        both = [judged(goal, now, T_cd, found[k][0], levels) for levels in (NEAR, FAR)]
-        aligned.append(max(both, key=lambda guess: guess.score))
+        guess = judged(goal, now, T_cd, found[k][0], NEAR)
+        if guess.score < GOOD:  # from far only coarse copies lead; from near they lead astray
+            guess = max(guess, judged(goal, now, T_cd, found[k][0], FAR), key=lambda g: g.score)
+        aligned.append(guess)
         if aligned[-1].score > SURE:
             return aligned[-1]
     if not aligned:
@@ -95,7 +97,7 @@ def _alike(goal: Goal, a: Estimate, b: Estimate) -> bool:
     first, second = (_mapped(goal.plane.homography(T), goal.pixels) for T in (a.T_cd, b.T_cd))
     size = np.array([goal.camera.width, goal.camera.height])
     shown = ((second > 0) & (second < size)).all(1)
-    return bool(shown.any()) and float(np.abs(first[shown] - second[shown]).max()) < size.min() / 40
+    return bool(shown.any() and np.abs(first[shown] - second[shown]).max() < size.min() / 40)
 
 
 def judged(goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str, levels: tuple[int, ...]) -> Estimate:

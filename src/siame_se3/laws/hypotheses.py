@@ -12,7 +12,7 @@ import numpy as np
 
 from siame_se3.laws.alignment import Pyramid, Template, local_contrast
 
-_FEATURES, _CONTRAST, _RATIO, _PIXELS = 1000, 0.01, 0.8, 3.0
+_FEATURES, _CONTRAST, _RATIO, _PIXELS = 800, 0.01, 0.8, 3.0
 _LEAST = 6  # matches that agree
 _SINGLE, _VOTERS, _NEAR = (
     200,
@@ -21,7 +21,7 @@ _SINGLE, _VOTERS, _NEAR = (
 )  # matches that are guesses, those that vote, and how near [share of the image's side]
 _MODELS = 3  # homographies of one set of matches: what repeats itself has several
 _TILT = math.radians(50)  # of the goal's simulated views
-_SIDE = 480  # of the image that keypoints are looked for in, at most [px]
+_SIDE = 240  # of the image that keypoints are looked for in, at most [px]
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,8 +169,11 @@ def by_support(found: Matches, size: tuple[int, int], most: int = 12) -> list[np
         apart = np.linalg.norm(mapped[..., :2] / mapped[..., 2:] - seen, axis=2)
     agree = apart < min(size) * _NEAR
     # matches of one place count once: a keypoint has several orientations, and is in several views of the goal
-    cell = (desired / (min(size) / 64)).astype(int)
-    support = np.array([len(np.unique(cell[row], axis=0)) for row in agree])
+    cells = (desired / (min(size) / 64)).astype(int)
+    _, number = np.unique(cells[:, 0] * 4096 + cells[:, 1], return_inverse=True)
+    places = np.zeros((n, int(number.max()) + 1), np.float32)
+    places[np.arange(n), number] = 1
+    support = (agree.astype(np.float32) @ places > 0).sum(1)
     order = (-support).argsort(kind="stable")
     chosen: list[np.ndarray] = []
     for k in order[different(maps[order], size, most)]:
