@@ -15,6 +15,9 @@ from torch import Tensor
 
 from siame_se3.errors import SiameError
 from siame_se3.geometry.camera import Camera
+from siame_se3.laws.auto import Auto
+from siame_se3.laws.handoff import Handoff
+from siame_se3.laws.light import LightDVS
 from siame_se3.laws.neural import Neural
 from siame_se3.laws.registry import LAWS, controller_for
 from siame_se3.laws.types import Controller, Law, View
@@ -31,11 +34,12 @@ each_law = pytest.mark.parametrize("name", NAMES)
 
 
 def controller(name: str) -> Controller:
-    if name == "neural":
+    if name in ("neural", "auto", "handoff"):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             config = NetworkConfig("test_resnet", 32, head=(32,))
-            return Neural(TorchEngine(SiameseNetwork(config)))
+            network = Neural(TorchEngine(SiameseNetwork(config)))
+        return {"neural": network, "auto": Auto(network), "handoff": Handoff(Auto(network), LightDVS())}[name]
     return controller_for(name)
 
 
@@ -66,7 +70,9 @@ def spoiled(kind: str, seed: int, share: float) -> Tensor:
     return image
 
 
-@each_law
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in ("auto", "handoff") else name for name in NAMES]
+)
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(["nan", "inf", "black", "white", "noise", "huge"]),

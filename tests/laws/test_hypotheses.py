@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -128,15 +129,20 @@ def test_simulated_views_know_their_places_in_the_image(goal: np.ndarray, goal_v
         assert (nearest < 1).sum() > 20
 
 
-def test_keypoints_of_a_large_image_are_in_its_own_pixels() -> None:
-    """Found in a smaller copy; the middle of a blot stays where it is."""
-    y, x = np.mgrid[0:960, 0:1200]
-    grey = 0.2 + 0.7 * np.exp(-((x - 700.5) ** 2 + (y - 300.5) ** 2) / (2 * 20**2))
-    found = Keypoints.of(grey.astype(np.float32))
-    apart = np.linalg.norm(found.pixels - [700.5, 300.5], axis=1)
-    assert apart.min() < 0.2
-    size = np.hypot(*found.frames[apart.argmin(), :2, 0])
-    assert 20 < size < 200
+def test_keypoints_of_a_large_image_are_in_its_own_pixels(goal: np.ndarray) -> None:
+    """They are found in a smaller copy, and are where those of the image are: pixel centres, sizes."""
+    large = cv2.resize(goal, (960, 960), interpolation=cv2.INTER_CUBIC)
+    found, own = Keypoints.of(np.clip(large, 0, 1)), Keypoints.of(goal)
+    expected = (own.pixels + 0.5) * 960 / 224 - 0.5
+    apart = found.pixels[:, None] - expected[None]
+    distance = np.linalg.norm(apart, axis=2)
+    same = distance.min(1) < 3
+    assert same.sum() > 100
+    nearest = distance.argmin(1)
+    aside = np.median(apart[np.arange(len(apart)), nearest][same], axis=0)
+    assert np.abs(aside).max() < 0.4
+    sizes = [np.hypot(*k.frames[:, :2, 0].T) for k in (found, own)]
+    assert np.median((sizes[0] / sizes[1][nearest])[same]) == pytest.approx(960 / 224, rel=0.1)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])

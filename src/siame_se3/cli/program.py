@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     """The exit status of a command line; what is wrong goes to standard error."""
+    # Read when PyTorch is loaded: threads that wait for each other then sleep instead of keeping a processor busy that another process needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     name = arguments[0] if arguments else ""
     command: Any = None
     try:

@@ -30,7 +30,7 @@ from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
 
 _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
-_BETTER = 0.1  # by which the score of another guess has to be higher than that of the one that is followed
+_BETTER = 0.15  # by which the score of another guess has to be higher than that of the one that is followed
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,7 @@ def servo(
     target = target.flat()
     law, state = controller.aim(target)
     if safety and controller.needs <= target.provides:
-        # First calls are slow, as engines begin then: not while a robot waits, with an image that grows old. At the goal a hand-off comes to
-        # its second law.
+        # First calls are slow: not while a robot waits, with an image that grows old. At the goal a hand-off comes to its second law.
         law(target, law(target, state)[1])
     view = plant.reset(None if start is None else start.reshape(-1, 4, 4))
     (n,) = view.batch
