@@ -30,7 +30,7 @@ from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
 
 _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
-_BETTER = 0.15  # by which the score of another guess has to be higher than that of the one that is followed
+_BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ class _AutoLaw:
             fault
             or (
                 ""
-                if guess.T_cd is not None and guess.score >= c.threshold
-                else f"not sure where the goal is ({guess.score:.2f} of {c.threshold:g})"
+                if guess.T_cd is not None and guess.confidence >= c.threshold
+                else f"not sure where the goal is ({guess.confidence:.2f} of {c.threshold:g})"
             )
             for fault, guess in zip(faults, best, strict=True)
         )
@@ -137,7 +137,7 @@ class _AutoLaw:
         T_cd = torch.from_numpy(np.stack([np.eye(4) if T is None else T for T in poses]))
         # v = -(R_dc^T t_dc, theta u(R_dc)) with T_dc = T_cd^-1
         v, faults = standing_still(torch.cat((T_cd[:, :3, 3], lie.so3_log(T_cd[:, :3, :3])), 1), faults)
-        confidence = torch.tensor([guess.score for guess in best], dtype=torch.float64)
+        confidence = torch.tensor([guess.confidence for guess in best], dtype=torch.float64)
         since = tuple(0 if was else k + 1 for was, k in zip(lost, state.since, strict=True))
         output = replace(Output.of(v, faults), confidence=confidence)
         return output, replace(state, last=tuple(poses), before=state.last, since=since)

@@ -15,7 +15,7 @@ from siame_se3.laws.templates import Plane, Pyramid, Template
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
 GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
-_AGREED = 0.1  # what a guess's score gains when another one, begun elsewhere, has come to the same place
+_AGREED = 0.1  # what a guess's confidence gains when another one, begun elsewhere, has come to the same place
 _PROMISING = 6  # guesses that are aligned
 SOURCES = ("tracked", "points", "network", "search")
 _GRID = 7  # points a side from which the pose is computed
@@ -59,11 +59,18 @@ class Estimate:
         T_cd: desired camera in the current one's frame [m]; None where no guess gives a pose.
         score: of the guess.
         source: of SOURCES.
+        agreed: another guess, begun elsewhere, has come to the same place.
     """
 
     T_cd: np.ndarray | None
     score: float
     source: str
+    agreed: bool = False
+
+    @property
+    def confidence(self) -> float:
+        """The score, and more where guesses agree."""
+        return self.score + (_AGREED if self.agreed else 0.0)
 
 
 def best_of(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> Estimate:
@@ -86,7 +93,7 @@ def best_of(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> E
         return Estimate(None, -1.0, "points")
     best = max(aligned, key=lambda guess: guess.score)
     if any(guess is not best and _alike(goal, guess, best) for guess in aligned):
-        best = replace(best, score=best.score + _AGREED)
+        best = replace(best, agreed=True)
     return best
 
 
