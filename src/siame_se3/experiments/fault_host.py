@@ -1,4 +1,4 @@
-"""`siame live` as the fault trials drive it: the same session on the served arm, with a law or a driver that fails when it is told to.
+"""`siame live` as the fault trials drive it: the same session on the served arm, with a law or a driver that fails when it is asked to.
 
     python -m siame_se3.experiments.fault_host --target FILE [--kind busy]
 
@@ -62,7 +62,7 @@ class Once:
 
 @dataclass(frozen=True)
 class Busy:
-    """A controller whose law computes for long when it is told to."""
+    """A controller whose law computes for long when it is asked to."""
 
     controller: Controller
     wait: Callable[[], None]
@@ -84,7 +84,7 @@ class Busy:
 
 
 class Blocking:
-    """A velocity driver whose `move` does not come back when it is told so."""
+    """A velocity driver whose `move` does not come back when it is asked so."""
 
     def __init__(self, driver: VelocityDriver, wait: Callable[[], None]) -> None:
         self.frame, self._driver, self._wait = driver.frame, driver, wait

@@ -5,7 +5,7 @@
 Faults of camera and robot, and a law that gives NaN: in one process, in simulated time, the camera's speed seen every 8 ms. The others: the arm
 is served over DDS by this process in real time, and a session as `siame live` has it drives it from another, which is killed (SIGKILL), asked to
 end (SIGTERM), whose connection is cut (the arm's side of it is closed, and opened again half a second later), whose law computes for two seconds
-(busy), whose driver's call does not return (blocked), or which is told to start twice at once, and stopped by Ctrl-C (queued). Three seconds after
+(busy), whose driver's call does not return (blocked), or which is asked to start twice at once, and stopped by Ctrl-C (queued). Three seconds after
 the fault tell whether the camera moves again by itself.
 """
 

@@ -4,7 +4,7 @@
 
 batched: four flying cameras at once, the hand-off of the bundled network, with sensor noise that keeps them moving. live: the arm in MuJoCo behind what
 `siame live` puts between a law and a robot (gate, watchdog, guard), as fast as it goes. A trajectory keeps all poses and twists: its share of the
-memory is told.
+memory is shown.
 """
 
 from __future__ import annotations
