@@ -540,8 +540,9 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
 def test_bad_options_are_one_line(
     words: list[str], error: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    law = [] if "--law" in words else ["--law", "dvs"]  # one that begins at once
     with pytest.raises(SystemExit) as ended:
-        command(monkeypatch, "live", *words)
+        command(monkeypatch, "live", *words, *law)
     assert ended.value.code == 2
     assert error in capsys.readouterr().err
 
