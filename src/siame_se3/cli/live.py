@@ -101,6 +101,7 @@ class Live:
         if self.law == "neural" and self.model is None:
             raise InputError("--law neural: give --model FILE, or --model any-scene")
         check_writable(self.save, "--save")
+        _ = self.robot.checked  # before networks are built, which takes seconds
         model = checkpoint.load(model_file(self.model)) if self.model else None
         controller = controller_for(self.law, model, self.engine)
         if {"pose"} & controller.needs:

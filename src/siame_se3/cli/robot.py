@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -92,18 +93,17 @@ class Robot:
             )
         return None
 
-    def open(self, closing: contextlib.ExitStack, depth: float, dry: bool = False) -> tuple[LivePlant, Bus | None]:
-        """The robot, and its bus if it has one; let go when `closing` ends.
+    @cached_property
+    def checked(self) -> tuple[Float[Tensor, "4 4"] | None, Camera | None]:
+        """T_tc of --hand-eye and the camera of --camera; what can be refused without opening anything is refused here.
 
         Raises:
-            InputError: a bad option.
-            RobotError: something that does not answer.
+            InputError: a bad option or file.
         """
         from siame_se3.geometry.camera import Camera
         from siame_se3.geometry.camera_info import is_rectified
-        from siame_se3.plants.robots.buses import bus_for
         from siame_se3.plants.robots.interfaces import WATCHDOG
-        from siame_se3.plants.robots.live import LivePlant
+        from siame_se3.plants.robots.opencv import check_source
 
         if any(word.split("=")[0] == "--eye" for word in sys.argv):
             print(
@@ -114,8 +114,25 @@ class Robot:
                 f"--rate {self.rate:g}: give more than {1 / WATCHDOG:g} steps a second, 500 at most; robots stand still when none comes for {WATCHDOG:g} s"
             )
         T_tc = self.hand_eye_pose()
+        if self.camera_source == "opencv":
+            check_source(self.source)
+        if self.robot == "ur" and not self.host:
+            raise InputError("--robot ur: give its address, --host")
         rectified = self.camera_source == "ros2" and is_rectified(self.ros2.image)
         camera = Camera.from_yaml(self.camera, rectified) if self.camera else None
+        return T_tc, camera
+
+    def open(self, closing: contextlib.ExitStack, depth: float, dry: bool = False) -> tuple[LivePlant, Bus | None]:
+        """The robot, and its bus if it has one; let go when `closing` ends.
+
+        Raises:
+            InputError: a bad option.
+            RobotError: something that does not answer.
+        """
+        from siame_se3.plants.robots.buses import bus_for
+        from siame_se3.plants.robots.live import LivePlant
+
+        T_tc, camera = self.checked
         bus = bus_for(self.ros2.bus, self.ros2.domain) if "ros2" in (self.robot, self.camera_source) else None
         if bus:
             closing.callback(bus.close)
@@ -148,8 +165,6 @@ class Robot:
         if self.robot == "none":
             return NoRobot()
         if self.robot == "ur":
-            if not self.host:
-                raise InputError("--robot ur: give its address, --host")
             return UrDriver(self.host, dry=dry, hard=self.hard_limits)
         assert bus is not None
         topics = self.ros2

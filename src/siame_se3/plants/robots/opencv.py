@@ -20,6 +20,18 @@ from siame_se3.plants.robots.latest import LatestFrame
 from siame_se3.plants.robots.threads import Worker
 
 
+def check_source(source: int | str) -> None:
+    """Refuse a file that is not there.
+
+    Raises:
+        CameraError: it is not.
+    """
+    if isinstance(source, int) or source.isdecimal() or "://" in source or "%" in source:
+        return
+    if not Path(source).exists():
+        raise CameraError(f"{source}: no such file; give a camera's index, a video file or a URL", "source")
+
+
 class Capture:
     """A CameraSource on OpenCV's VideoCapture. A thread reads all frames and keeps the newest, so that none waits in a buffer.
 
@@ -36,8 +48,7 @@ class Capture:
 
         if isinstance(source, str) and source.isdecimal():
             source = int(source)
-        if isinstance(source, str) and "://" not in source and "%" not in source and not Path(source).exists():
-            raise CameraError(f"{source}: no such file; give a camera's index, a video file or a URL", "source")
+        check_source(source)
         self.name = f"camera {source}"
         self._source: Any = cv2.VideoCapture(source)
         self._stop = threading.Event()
