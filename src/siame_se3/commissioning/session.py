@@ -263,10 +263,12 @@ class Session:
             source = open(os.dup(sys.stdin.fileno()), "rb")  # noqa: SIM115  # the thread reads it for good
 
         def read() -> None:
-            while source is not None and (line := source.readline(_LINE)):
-                if text := line.decode("utf-8", errors="replace").strip():
-                    self.command(text)
-            self.disconnected("the keyboard", alone)
+            try:
+                while source is not None and (line := source.readline(_LINE)):
+                    if text := line.decode("utf-8", errors="replace").strip():
+                        self.command(text)
+            finally:  # also of a keyboard that fails, before the thread's fault is seen
+                self.disconnected("the keyboard", alone)
 
-        reader = Worker("keyboard", read, endless=False, failed=lambda error: self.disconnected("the keyboard", alone))
+        reader = Worker("keyboard", read, endless=False)
         self.plant.watch(lambda: reader.fault)
