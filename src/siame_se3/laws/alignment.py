@@ -25,6 +25,8 @@ from siame_se3.laws.templates import (
     window,
 )
 
+_MOST = 0.25  # of a step: a quarter of the distance, or of a radian
+
 
 @dataclass(frozen=True, eq=False)
 class Found:
@@ -44,7 +46,8 @@ class Found:
 def refined(
     template: Template, current: Pyramid, plane: Plane, T_cd: np.ndarray, levels: tuple[int, ...], rounds: int = 4
 ) -> np.ndarray:
-    """The pose of the desired camera in the current one's frame, aligned likewise: fewer numbers, which a small overlap determines better.
+    """The pose of the desired camera in the current one's frame, aligned to the image: six numbers, which a small overlap determines better than
+    the eight of a homography.
 
     Args:
         template: the goal image.
@@ -65,7 +68,7 @@ def refined(
             A, b, N = equations
             to_units = N @ own
             P = plane.derivative(T_cd, H, to_units)
-            p = _solved(P.T @ A @ P, P.T @ b, np.ones(6), 0.25)
+            p = _solved(P.T @ A @ P, P.T @ b)
             if p is None:
                 return T_cd
             # translation is in units of the plane's distance
@@ -124,12 +127,12 @@ def _equations(
     return A, (JW.T @ e).astype(np.float64), N
 
 
-def _solved(A: np.ndarray, b: np.ndarray, damping: np.ndarray, most: float) -> np.ndarray | None:
-    """A damped step, of a size of at most `most`."""
-    A = A + np.diag(1e-3 * np.trace(A) / len(A) * damping)
+def _solved(A: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+    """A damped step, of `_MOST` at most."""
+    A = A + 1e-3 * np.trace(A) / len(A) * np.eye(len(A))
     try:
         p = np.linalg.solve(A, b)
     except np.linalg.LinAlgError:
         return None
     length = float(np.abs(p).max())
-    return p * min(1.0, most / max(length, 1e-12)) if np.isfinite(length) else None
+    return p * min(1.0, _MOST / max(length, 1e-12)) if np.isfinite(length) else None

@@ -1,8 +1,8 @@
 """The law for a scene that no network knows (`--law auto`): several guesses of where the goal is, each verified before it moves anything.
 
 Guesses come from the last estimate, from matched keypoints, from a network for any scene (the image as it is and turned by quarter turns), and
-from a search over turns and scales (`hypotheses`). Each is aligned to the image's local contrast and scored by how well that explains it
-(`alignment`); the best one leads. Its homography gives the pose of the goal's plane, and PBVS (the paper's Eq. 3) goes home. Where no guess
+from a search over turns and scales (`hypotheses`). Each is aligned, as a pose of the goal's plane, to the image's local contrast, and scored by how
+well that explains it (`alignment`); the best one leads, and PBVS (the paper's Eq. 3) goes home. Where no guess
 explains the image, the law says so, and the run stands still: it may be another scene.
 """
 
@@ -23,7 +23,7 @@ from siame_se3.images.contrast import contrast
 from siame_se3.laws import hypotheses
 from siame_se3.laws.alignment import verified
 from siame_se3.laws.goals import GOOD, NEAR, SURE, Estimate, Goal, best_of, judged
-from siame_se3.laws.matched import grey_levels, parallel
+from siame_se3.laws.matched import grey_levels, parallel, poses_over_plane
 from siame_se3.laws.neural import Neural, NeuralState
 from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import Law, Output, State, View
@@ -68,12 +68,7 @@ class Auto:
             raise LawError("auto: the target has no image or no camera; give the goal image and its camera", "camera")
         images = images_of(target, "auto")
         n = len(images)
-        if target.T_wc is not None:
-            T_wd = target.T_wc.double().cpu().numpy()
-        else:
-            Z = torch.full((n,), self.Z) if target.depth is None else target.depth.cpu()
-            T_wd = np.tile(np.eye(4), (n, 1, 1))
-            T_wd[:, 2, 3] = -Z.double().numpy()
+        T_wd = poses_over_plane(target, n, self.Z)
         goals = tuple(parallel(lambda image, T: Goal.of(camera, image, T), _grey(images), T_wd))
         known = self.network.aim(target)[1] if self.network else None
         nothing = (None,) * n

@@ -76,12 +76,7 @@ class MatchedPoints:
             )
         images = grey_levels(images_of(target, self.name))
         n = len(images)
-        if target.T_wc is not None:
-            T_wd = target.T_wc.double().cpu().numpy()
-        else:  # square on to the plane
-            Z = torch.full((n,), self.Z) if target.depth is None else target.depth.cpu()
-            T_wd = np.tile(np.eye(4), (n, 1, 1))
-            T_wd[:, 2, 3] = -Z.double().numpy()
+        T_wd = poses_over_plane(target, n, self.Z)
         found = parallel(lambda image: _keypoints(self, image), images)
         goals = []
         for (pixels, descriptors), T in zip(found, T_wd, strict=True):
@@ -96,6 +91,18 @@ class _Goal:
     pixels: np.ndarray
     descriptors: np.ndarray | None
     points: np.ndarray
+
+
+def poses_over_plane(target: View, n: int, Z: float) -> np.ndarray:
+    """Poses (n, 4, 4) of the desired cameras in the frame of a plane z = 0 [m]: the scene's where the target knows them, else square on to the plane
+    at the known depth, or at Z."""
+    if target.T_wc is not None:
+        known: np.ndarray = target.T_wc.double().cpu().numpy()
+        return known
+    depth = torch.full((n,), Z) if target.depth is None else target.depth.cpu()
+    T_wd = np.tile(np.eye(4), (n, 1, 1))
+    T_wd[:, 2, 3] = -depth.double().numpy()
+    return T_wd
 
 
 def parallel(function: Any, *items: Any) -> list[Any]:
