@@ -42,6 +42,9 @@ SAFETY = Safety(max_age=60.0, frozen=60.0, jump=2.0, reach=0.0, no_progress=0.0)
 LONG = ServoConfig(gain=0.01, max_iterations=100_000)
 
 
+lie.exp(torch.zeros(6, dtype=torch.float64))  # the first call is slow, and a driver's call has 0.1 s
+
+
 class Robot:
     """Camera source and velocity driver of a camera that flies over a print, in its own time: a twist moves it for `dt`."""
 
@@ -362,8 +365,7 @@ def test_a_keyboard_that_fails_is_a_fault(begun: Callable[..., Running]) -> None
     running.tell("start", "moving")
     moving(robot)
     running.session.keyboard(Broken())
-    # whichever of the two is seen first: the session's word, or the thread's fault
-    assert "keyboard" in running.wait("stands still")
+    assert "the keyboard is gone" in running.wait("stands still")
     stands_still(robot)
     running.wait("ready")
     running.session.command("start")
@@ -540,9 +542,8 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
 def test_bad_options_are_one_line(
     words: list[str], error: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    law = [] if "--law" in words else ["--law", "dvs"]  # one that begins at once
     with pytest.raises(SystemExit) as ended:
-        command(monkeypatch, "live", *words, *law)
+        command(monkeypatch, "live", *words)
     assert ended.value.code == 2
     assert error in capsys.readouterr().err
 
