@@ -8,11 +8,18 @@ from typing import Literal, get_args
 from siame_se3.geometry.camera import Camera
 from siame_se3.networks.checks import is_whole, number, numbers, part, refuse, whole
 from siame_se3.networks.fusion import FUSIONS
-from siame_se3.networks.part_configs import LARGEST_IMAGE, LARGEST_LAYER, HomographyConfig, InputConfig, MatchingConfig
+from siame_se3.networks.part_configs import (
+    LARGEST_IMAGE,
+    LARGEST_LAYER,
+    AttentionConfig,
+    HomographyConfig,
+    InputConfig,
+    MatchingConfig,
+)
 from siame_se3.networks.pooling import POOLINGS
 
-PoolingName = Literal["average", "spatial", "homography", "descriptors"]
-FusionName = Literal["geometric", "matching", "difference", "concatenation", "relative", "absolute"]
+PoolingName = Literal["average", "spatial", "homography", "descriptors", "context"]
+FusionName = Literal["geometric", "matching", "plane", "difference", "concatenation", "relative", "absolute"]
 OutputName = Literal["velocity", "pose"]
 
 
@@ -30,16 +37,18 @@ class NetworkConfig:
             (squeezed to `squeeze` channels, flattened, projected to `embedding`), which says where things are, not only what;
             'homography': each cell says which point of the scene it sees and how surely, and S(I) is the homography that fits them
             (see `HomographyPool`), so that cells that are covered or off the print do not count; 'descriptors': each cell's own
-            vector (of length `squeeze`), for fusion 'matching'.
+            vector (of length `squeeze`), for fusion 'matching'; 'context': each cell's vector, with what all others of the image show
+            taken in by attention, for fusion 'plane'.
         stride: with all poolings but 'average', which feature map [px of input per cell]. Cells of a small stride see
             less of the image, and so err independently.
         squeeze: with spatial pooling, channels kept; with descriptors, their length (each cell has half as many numbers
-            more, on what moves within it).
+            more, on what moves within it); with context, that of the descriptors that fusion 'plane' makes.
         embedding: with spatial pooling, length of S(I).
         fusion: how S(I) and S(I*) become the output. 'geometric': no layers at all; the camera's pose is read from each of the
             homographies S(I) and S(I*) (see `pose_from_homography`), and the output follows from the two by Eq. 3; 'matching': the
             two images' cells are matched by their descriptors, and the head sees the homography between them (see `matching`), for
-            many scenes and unseen ones; 'difference': S(I) - S(I*) (the paper's); 'concatenation': its ablation; 'relative': the
+            many scenes and unseen ones; 'plane': the same of cells that look at the other image first, and no head: the output is the pose
+            that the homography is, for a desired camera that looks at the plane square on; 'difference': S(I) - S(I*) (the paper's); 'concatenation': its ablation; 'relative': the
             difference with S(I*) beside it, so that the velocity can depend on where the goal is; 'absolute': not siamese, the head
             says the pose of one image in the scene, and the output is the pose between two of them (Bateux et al. 2018).
         head: hidden layers of the regressor; the paper's are (1024, 256).
@@ -52,7 +61,8 @@ class NetworkConfig:
         pretrained: start from timm's ImageNet weights (downloaded by timm).
         input: how an image becomes what the backbone sees.
         homography: of pooling 'homography'.
-        matching: of fusion 'matching'.
+        matching: of fusions 'matching' and 'plane'.
+        attention: of pooling 'context' and fusion 'plane'.
 
     Raises:
         ModelError: a value out of its range, or a pooling and a fusion that do not go together.
@@ -77,6 +87,7 @@ class NetworkConfig:
     input: InputConfig = field(default_factory=InputConfig)
     homography: HomographyConfig = field(default_factory=HomographyConfig)
     matching: MatchingConfig = field(default_factory=MatchingConfig)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str) or ":" in self.backbone:
@@ -96,7 +107,13 @@ class NetworkConfig:
         numbers(self, "network", "rays", 4, -1e3, 1e3)
         number(self, "network", "half_width", 1e-6, 1e6)
         numbers(self, "network", "output_scale", 6, 1e-9, 1e4)
-        for name, kind in (("input", InputConfig), ("homography", HomographyConfig), ("matching", MatchingConfig)):
+        parts = {
+            "input": InputConfig,
+            "homography": HomographyConfig,
+            "matching": MatchingConfig,
+            "attention": AttentionConfig,
+        }
+        for name, kind in parts.items():
             part(self, "network", name, kind)
         POOLINGS[self.pooling].check(self)
         FUSIONS[self.fusion].check(self)

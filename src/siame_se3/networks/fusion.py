@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from siame_se3.errors import ModelError
 from siame_se3.geometry.plane import pose_between, pose_from_homography, rotation_vector
+from siame_se3.networks.attention import PairMatching
+from siame_se3.networks.homography import homography_of
 from siame_se3.networks.matching import Matches, Matching
-from siame_se3.networks.pooling import POOLINGS, DescriptorPool, HomographyPool, Pooling, VectorPooling
+from siame_se3.networks.pooling import POOLINGS, ContextPool, DescriptorPool, HomographyPool, Pooling, VectorPooling
 
 if TYPE_CHECKING:
     from siame_se3.networks.config import NetworkConfig
@@ -186,9 +188,7 @@ class GeometricFusion(Fusion):
         """R and t [m] of T_wc that S(I) says."""
         pool = self.network.pool
         assert isinstance(pool, HomographyPool)
-        h = s / pool.units
-        H = torch.cat((h, torch.ones_like(h[..., :1])), -1).unflatten(-1, (3, 3))
-        return pose_from_homography(H, self.network.rays, self.network.config.half_width)
+        return pose_from_homography(homography_of(s, pool.units), self.network.rays, self.network.config.half_width)
 
     def _towards(self, R_d: Tensor, t_d: Tensor, R_c: Tensor, t_c: Tensor) -> Tensor:
         """From the poses of the desired and the current camera: Eq. 3, -R_c^T (t_c - t_d) and -theta u of R_d^T R_c; or c*Tc."""
@@ -238,9 +238,53 @@ class MatchingFusion(Fusion):
         return self._head(matching.fit(found.points, found.log_scale) - matching.still(s[own])[back])
 
 
+class PlaneFusion(MatchingFusion):
+    """As 'matching', of cells that look at the other image first, and without a head: the output is Eq. 3 of the pose that the homography is,
+    for a desired camera that looks at the plane square on, one unit of distance away. Where it does not, zero is zero still."""
+
+    reads = ContextPool
+
+    @classmethod
+    def parts(cls, config: NetworkConfig, pool: Pooling) -> dict[str, nn.Module]:
+        matching = PairMatching(config.side, config.squeeze, config.attention, config.matching)
+        return {"matching": matching, "head": nn.Sequential()}
+
+    @classmethod
+    def check(cls, config: NetworkConfig) -> None:
+        super().check(config)
+        if len({*config.output_scale[:3]}) > 1 or {*config.output_scale[3:]} != {1.0}:
+            raise ModelError(
+                f"network: output_scale {config.output_scale}; with fusion 'plane' give the distance three times, and 1 three times",
+                "network.output_scale",
+            )
+
+    def _head(self, h: Float[Tensor, "n 8"]) -> Float[Tensor, "n 6"]:
+        rays = self.network.rays
+        a, b, c, d = rays.unbind(0)
+        zero, one = torch.zeros_like(a), torch.ones_like(a)
+        on_plane = torch.stack((a, zero, b, zero, c, d, zero, zero, one)).reshape(3, 3)  # at distance 1
+        R, t = pose_from_homography(on_plane @ homography_of(h, self.network.matching.units), rays, 1.0)
+        apart = t + torch.stack((zero, zero, one))  # t_c - t_d
+        turn = rotation_vector(R)
+        if self.network.config.output == "pose":
+            return torch.cat((apart, turn), -1)
+        return -torch.cat(((R.transpose(-1, -2) @ apart[..., None]).squeeze(-1), turn), -1)
+
+    def regress(self, s: Tensor, s_desired: Tensor) -> Tensor:
+        found = self.network.matching.match(s, s_desired)
+        return self._head(self.network.matching.fit(found.points, found.log_scale))
+
+    def regress_pairs(self, s: Tensor, current: Tensor, desired: Tensor) -> Tensor:
+        return self.regress(s[current], s[desired])
+
+    def regress_matches(self, found: Matches, s: Float[Tensor, "n d"], desired: Tensor) -> Float[Tensor, "p 6"]:
+        return self._head(self.network.matching.fit(found.points, found.log_scale))
+
+
 FUSIONS: dict[str, type[Fusion]] = {
     "geometric": GeometricFusion,
     "matching": MatchingFusion,
+    "plane": PlaneFusion,
     "difference": DifferenceFusion,
     "concatenation": ConcatenationFusion,
     "relative": RelativeFusion,

@@ -89,6 +89,12 @@ class HomographyFit(nn.Module):
         return torch.cat((solved @ last, last), 1).unflatten(1, (3, 3)).squeeze(-1)
 
 
+def homography_of(h: Float[Tensor, "*B 8"], units: Float[Tensor, "8"]) -> Float[Tensor, "*B 3 3"]:
+    """The matrix, with h33 = 1, of what `HomographyFit.fit` gives."""
+    h = h / units
+    return torch.cat((h, torch.ones_like(h[..., :1])), -1).unflatten(-1, (3, 3))
+
+
 _ORDERS = ((1, 1), (2, 2), (1, 2), (2, 1), (0, 0))
 
 

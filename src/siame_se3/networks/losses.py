@@ -35,7 +35,10 @@ class LossConfig:
             (scene coordinates, which the simulator knows); dense supervision that a single velocity an image is not.
             With 'spatial' pooling its layers are thrown away after training, as the loss weights are; with 'homography'
             pooling they are the network's own. 0 for none.
-        match: with fusion 'matching', whose cells say where in the desired image they are (`where` weighs that), weight of the cross entropy of
+        velocity: weight of the error of the velocity (or pose), which the paper's loss is.
+        plane: with fusion 'matching' or 'plane', weight of the distance between where the homography that was found takes the cells and where
+            it should (see `plane_loss`); 0 for none.
+        match: with fusion 'matching' or 'plane', whose cells say where in the desired image they are (`where` weighs that), weight of the cross entropy of
             which cell it is that shows the same.
         near: weight pairs by 1 / (|y| + near): relative errors count, so that the last centimetres do; 0 for equal weights.
     """
@@ -46,9 +49,11 @@ class LossConfig:
     near: float = 0.2
     where: float = 3.0
     match: float = 1.0
+    velocity: float = 1.0
+    plane: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("beta", "near", "where", "match"):
+        for name in ("beta", "near", "where", "match", "velocity", "plane"):
             require_number(self, name, 0)
 
 
@@ -115,3 +120,30 @@ def match_loss(
     place = torch.stack([j.clamp(0, rows - 1) * columns + i.clamp(0, columns - 1) for i, j in around], 2)
     total = -(share * log_p.gather(2, place.long())).sum(2)
     return (total * inside).sum() / inside.sum().clamp(min=1)
+
+
+_FEW = 0.1  # share of the desired image's cells: pairs of which the current one shows fewer count for nothing in `plane_loss`
+_FINE = 0.05  # [half images]: a pair's error counts relative to this and its motion
+
+
+def plane_loss(
+    H: Float[Tensor, "n 3 3"],
+    uv: Float[Tensor, "3 k"],
+    points: Float[Tensor, "n 2 y x"],
+    known: Float[Tensor, "n y x"],
+    weight: Float[Tensor, "n"],
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Distance between where H takes the cells at uv and where they are in the desired image, of the cells that are there, relative to how far they
+    moved, and its mean as it is (detached) [half images]."""
+    true, inside = points.flatten(2), known.flatten(1)
+    inside = inside * (true.abs() < 1).all(1)
+    mapped = H @ uv
+    z = mapped[:, 2:]
+    found = (mapped[:, :2] / z.clamp(min=0.05)).clamp(-4, 4)
+    count = inside.sum(1)
+    distance = ((found - true).square().sum(1).add(1e-10).sqrt() * inside).sum(1) / count.clamp(min=1)
+    moved = ((true - uv[:2]).square().sum(1).sqrt() * inside).sum(1) / count.clamp(min=1)
+    enough = (count > _FEW * inside.shape[1]).float()
+    share = enough * weight / (moved + _FINE)
+    total = enough.sum().clamp(min=1)
+    return (distance * share).sum() / share.sum().clamp(min=1e-6) * 10, (distance.detach() * enough).sum() / total

@@ -1,4 +1,4 @@
-"""What the parts of a network are: input, fit of homographies, pooling, matching. `NetworkConfig` holds them."""
+"""What the parts of a network are: input, fit of homographies, pooling, matching, attention. `NetworkConfig` holds them."""
 
 from __future__ import annotations
 
@@ -112,3 +112,28 @@ class MatchingConfig:
         number(self, "network.matching", "step", 0.0, 10.0)
         ordered(self, "network.matching", "log_scale", -20.0, 20.0)
         part(self, "network.matching", "fit", FitConfig)
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """Pooling 'context' and fusion 'plane' (see `attention`).
+
+    Attributes:
+        width: numbers of a cell.
+        heads: of the attention.
+        own: layers in which the cells of one image look at each other.
+        rounds: in which they look at the other image's cells, and then again at each other.
+    """
+
+    width: int = 128
+    heads: int = 4
+    own: int = 2
+    rounds: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("width", "heads"):
+            whole(self, "network.attention", name, 1, 4096)
+        for name in ("own", "rounds"):
+            whole(self, "network.attention", name, 0, 64)
+        if self.width % (4 * self.heads):
+            refuse(self, "network.attention", "width", f"a multiple of 4 x heads ({4 * self.heads})")

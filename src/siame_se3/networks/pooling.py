@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from siame_se3.errors import ModelError
+from siame_se3.networks.attention import Layer, places
 from siame_se3.networks.homography import HomographyFit
-from siame_se3.networks.part_configs import MOST_CELLS, HomographyConfig
+from siame_se3.networks.part_configs import MOST_CELLS, AttentionConfig, HomographyConfig
 
 if TYPE_CHECKING:
     from siame_se3.networks.config import NetworkConfig
@@ -158,9 +159,33 @@ class DescriptorPool(Pooling):
         return torch.cat((F.normalize(x[:, : self.length], dim=1), x[:, self.length :]), 1).flatten(1)
 
 
+class ContextPool(Pooling):
+    """S(I) = for each cell of the feature map what it shows, in the context of the whole image: (y x, width) flattened. For fusion 'plane'."""
+
+    places: Tensor
+
+    def __init__(self, channels: int, side: int, config: AttentionConfig) -> None:
+        super().__init__()
+        self.size = config.width * side * side
+        self.project = nn.Conv2d(channels, config.width, 1)
+        self.register_buffer("places", places(side, config.width), persistent=False)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.own))
+
+    @classmethod
+    def of(cls, config: NetworkConfig, channels: int) -> Self:
+        return cls(channels, config.side, config.attention)
+
+    def forward(self, features: Float[Tensor, "n c y x"]) -> Float[Tensor, "n d"]:
+        cells = self.project(features).flatten(2).transpose(1, 2) + self.places
+        for layer in self.layers:
+            cells = layer(cells, cells)
+        return cells.flatten(1)
+
+
 POOLINGS: dict[str, type[Pooling]] = {
     "average": AveragePool,
     "spatial": SpatialPool,
     "homography": HomographyPool,
     "descriptors": DescriptorPool,
+    "context": ContextPool,
 }

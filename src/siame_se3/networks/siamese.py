@@ -44,6 +44,11 @@ class SiameseNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(config.input.std)[:, None, None], persistent=False)
         self.register_buffer("scale", torch.tensor(config.output_scale), persistent=False)
 
+    @property
+    def matches(self) -> bool:
+        """Whether the cells of two images are matched (fusions 'matching' and 'plane')."""
+        return isinstance(self.fusion, MatchingFusion)
+
     def weights_for(self, config: NetworkConfig) -> dict[str, Tensor]:
         """What a network of another config takes over: all, or all but the head's where that is another."""
         same = all(getattr(self.config, name) == getattr(config, name) for name in ("fusion", "head", "output"))
@@ -83,7 +88,7 @@ class SiameseNetwork(nn.Module):
         return self.fusion.regress_pairs(s, current, desired)
 
     def regress_matches(self, found: Matches, s: Float[Tensor, "n d"], desired: Tensor) -> Float[Tensor, "p 6"]:
-        """`regress_pairs` from what `matching` found for the pairs; with fusion 'matching'."""
+        """`regress_pairs` from what `matching` found for the pairs; with fusions 'matching' and 'plane'."""
         assert isinstance(self.fusion, MatchingFusion)
         return self.fusion.regress_matches(found, s, desired)
 

@@ -6,6 +6,7 @@ benchmark run keeps its lamps and its occluding patch while the camera moves, an
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from siame_se3.errors import require_number
 from siame_se3.images.blur import gaussian_blur
 from siame_se3.images.luma import LUMA
+from siame_se3.scenes.optics import jpeg, motion_blurred, toned, vignetted
 
 _LIGHT_GRID = 15  # lamps vary slowly: their gain is computed on 15 x 15 points and interpolated
 
@@ -41,6 +43,10 @@ class Augmentation:
         contrast: ...a contrast about the image's mean likewise...
         saturation: ...and colours about their grey; as photo editors do it.
         each_frame: while a run moves, its patch is drawn again in each frame; else it stays.
+        vignetting: share by which the corners are darker, at most.
+        motion: length of the motion blur [px], at most, in any direction; a third of the views has one.
+        gamma: standard deviation of the logarithm of the tone curve's power.
+        jpeg: strength of JPEG's rounding, at most; 1 is about quality 50.
     """
 
     lamps: int = 4
@@ -59,6 +65,10 @@ class Augmentation:
     contrast: float = 0.0
     saturation: float = 0.0
     each_frame: bool = False
+    vignetting: float = 0.0
+    motion: float = 0.0
+    gamma: float = 0.0
+    jpeg: float = 0.0
 
     def __post_init__(self) -> None:
         require_number(self, "lamps", 0, whole=True)
@@ -66,8 +76,9 @@ class Augmentation:
             require_number(self, name, 0, 1)
         for name in ("lamp_gain", "lamp_width", "lamp_width_spread", "gain", "bias", "colour", "noise", "blur"):
             require_number(self, name, 0)
-        for name in ("brightness", "contrast", "saturation"):
+        for name in ("brightness", "contrast", "saturation", "motion", "gamma", "jpeg"):
             require_number(self, name, 0)
+        require_number(self, "vignetting", 0, 1)
 
     def scaled(self, strength: float) -> Augmentation:
         """The same kinds at a share of their strength, as the curriculum raises it."""
@@ -84,6 +95,10 @@ class Augmentation:
             brightness=self.brightness * s,
             contrast=self.contrast * s,
             saturation=self.saturation * s,
+            vignetting=self.vignetting * s,
+            motion=self.motion * s,
+            gamma=self.gamma * s,
+            jpeg=self.jpeg * s,
         )
 
 
@@ -104,6 +119,7 @@ class Conditions:
     patch_colour: Float[Tensor, "n 3"]
     blur: Float[Tensor, "n"]  # [px]
     jitter: Float[Tensor, "n 3"]  # factors of brightness, contrast and saturation
+    optics: Float[Tensor, "n 5"]  # vignetting, length [px] and angle [rad] of the motion blur, gamma, strength of JPEG
 
     def __getitem__(self, index: Tensor) -> Conditions:
         return Conditions(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
@@ -139,7 +155,27 @@ def draw(n: int, augmentation: Augmentation, size: tuple[float, float], generato
         patch_colour=uniform(n, 3),
         blur=a.blur * (a.least + (1 - a.least) * uniform(n)),
         jitter=1 + (2 * uniform(n, 3) - 1) * torch.tensor(strengths) if any(strengths) else torch.ones(n, 3),
+        optics=_draw_optics(n, a, generator),
     )
+
+
+_PLAIN = (0.0, 0.0, 0.0, 1.0, 0.0)  # optics that leave an image as it is
+
+
+def _draw_optics(n: int, a: Augmentation, generator: torch.Generator) -> Float[Tensor, "n 5"]:
+    """As `Conditions.optics`; nothing is drawn where there is none, so that seeds of before give what they gave."""
+    if not any((a.vignetting, a.motion, a.gamma, a.jpeg)):
+        return torch.tensor(_PLAIN).repeat(n, 1)
+    share = torch.rand(n, 4, generator=generator)
+    gamma = torch.exp(a.gamma * torch.randn(n, generator=generator))
+    parts = (
+        share[:, 0] * a.vignetting,
+        (3 * share[:, 1] - 2).clamp(min=0) * a.motion,
+        share[:, 2] * math.pi,
+        gamma,
+        share[:, 3] * a.jpeg,
+    )
+    return torch.stack(parts, 1)
 
 
 def draw_patches(n: int, augmentation: Augmentation, generator: torch.Generator) -> Float[Tensor, "n 4"]:
@@ -194,7 +230,8 @@ def apply(
     plane_from_pixel: Float[Tensor, "n 3 3"],
     generators: torch.Generator | list[torch.Generator] | None,
 ) -> Float[Tensor, "n 3 h w"]:
-    """Images under the conditions: blur, lamps, gain and bias, jitter, patch, noise, then clamped to [0, 1] as a sensor does.
+    """Images under the conditions: blur, lamps, gain and bias, jitter, patch, noise, then clamped to [0, 1] as a sensor does; the lens's
+    vignetting is before the patch, the camera's tone curve and JPEG after the noise.
 
     Args:
         generators: for the noise: one for the batch, or one an image (so that a run's noise does not depend on the
@@ -209,6 +246,9 @@ def apply(
     images = torch.addcmul(c.bias[:, None, None, None].to(images), images, gain)
     if bool((c.jitter != 1).any()):
         images = _jitter(images, c.jitter)
+    optics = bool((c.optics != c.optics.new_tensor(_PLAIN)).any())
+    if optics:
+        images = vignetted(motion_blurred(images, c.optics[:, 1], c.optics[:, 2]), c.optics[:, 0])
     left, top, right, bottom = (c.patch * c.patch.new_tensor([w, h, w, h])).unbind(1)
     u, v = torch.arange(w, device=images.device) + 0.5, torch.arange(h, device=images.device) + 0.5
     columns = (u >= left[:, None]) & (u < right[:, None])
@@ -221,4 +261,6 @@ def apply(
         else:
             noise = torch.stack([torch.randn(images.shape[1:], generator=g) for g in generators]).to(images.device)
         images = images + noise * c.noise[:, None, None, None]
+    if optics:
+        images = jpeg(toned(images.clamp(0, 1), c.optics[:, 3]), c.optics[:, 4])
     return images.clamp_(0, 1)

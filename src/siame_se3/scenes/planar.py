@@ -6,6 +6,7 @@ The world's origin is the middle of the print, x right, y down, z away from a ca
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -82,7 +83,7 @@ class Scene:
             )
         return Scene(texture, width, height if height is not None else width * h / w, path.stem, fill, extent)
 
-    @property
+    @cached_property
     def fill_colour(self) -> Float[Tensor, "3"]:
         """Colour beyond the print (the mean one for 'edge', which needs none)."""
         if isinstance(self.fill, str):

@@ -7,6 +7,7 @@ over one pixel. With `antialias=False` it is plain bilinear with a hard border, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from siame_se3.errors import SceneError
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.scenes.types import Scene as AnyScene
@@ -59,7 +61,9 @@ def _sample(atlas: Tensor, places: Tensor, size: tuple[int, int], u: Tensor, v: 
     )
 
 
-def _render(scene: Scene, camera: Camera, T_wc: Tensor, antialias: bool) -> tuple[Tensor, Tensor]:
+def _render(scenes: Sequence[Scene], camera: Camera, T_wc: Tensor, antialias: bool) -> tuple[Tensor, Tensor]:
+    """Of scenes of one size, which share the poses out evenly, in their order."""
+    scene = scenes[0]
     n, (h, w), device = len(T_wc), camera.size, T_wc.device
     H = scene.texels_from_plane().to(T_wc) @ plane_from_pixel(camera, T_wc)
     # Scale so that the third row gives 1 in the middle of the image: float32 is then exact to 1e-4 texel.
@@ -72,30 +76,38 @@ def _render(scene: Scene, camera: Camera, T_wc: Tensor, antialias: bool) -> tupl
     inverse_z = torch.where(seen, z, 1.0).reciprocal_()
     u, v = u * inverse_z, v * inverse_z
     size = (scene.texture.shape[-2], scene.texture.shape[-1])
-    atlas, places = _atlas(scene, device)
+    atlases = [_atlas(one, device) for one in scenes]
+    places = atlases[0][1]
     # texels from the border, positive inside
     x_middle, y_middle = (size[1] - 1) / 2, (size[0] - 1) / 2
     edge = 0.5 if scene.extent == "edges" else 0.0
     margin = torch.minimum(x_middle - (u - x_middle).abs_(), y_middle - (v - y_middle).abs_()).add_(edge)
     mask = seen & (margin >= 0)
+
+    def sampled(level: Tensor) -> Tensor:
+        shares = (x.split(n // len(scenes)) for x in (u, v, level))
+        parts = [_sample(atlas, places, size, *some) for (atlas, _), *some in zip(atlases, *shares, strict=True)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
     if antialias:
         # In the middle a pixel covers |det J| = |det H| / z^3 = |det H| texels.
         texels_per_pixel = torch.linalg.det(H).abs().sqrt().float()
         lod = texels_per_pixel.clamp(min=1.0).log2().clamp(max=len(places) - 1)
         low = lod.floor()
         blend = (lod - low)[:, None, None, None]
-        images = _sample(atlas, places, size, u, v, low.long())
+        images = sampled(low.long())
         if bool((blend > 0).any()):
-            images = images.lerp_(
-                _sample(atlas, places, size, u, v, (low.long() + 1).clamp(max=len(places) - 1)), blend
-            )
+            images = images.lerp_(sampled((low.long() + 1).clamp(max=len(places) - 1)), blend)
         cover = margin.div_(texels_per_pixel.clamp(min=1e-6)[:, None, None]).add_(0.5).clamp_(0, 1).mul_(seen)
     else:
-        images = _sample(atlas, places, size, u, v, torch.zeros(n, dtype=torch.long, device=device))
+        images = sampled(torch.zeros(n, dtype=torch.long, device=device))
         cover = mask.float()
-    if scene.fill == "edge":
-        cover = seen.float()
-    return torch.lerp(scene.fill_colour.to(images).reshape(1, 3, 1, 1), images, cover[:, None]), mask
+    every = n // len(scenes)
+    for k, one in enumerate(scenes):
+        if one.fill == "edge":
+            cover[k * every : (k + 1) * every] = seen[k * every : (k + 1) * every].float()
+    fill = torch.stack([one.fill_colour for one in scenes]).to(images).repeat_interleave(every, 0)
+    return torch.lerp(fill[:, :, None, None], images, cover[:, None]), mask
 
 
 def render(
@@ -122,7 +134,28 @@ def render_print(
     batch, (h, w) = T_wc.shape[:-2], camera.size
     poses = T_wc.reshape(-1, 4, 4)
     chunk = max(1, _CHUNK_PIXELS // (h * w))
-    parts = [_render(scene, camera, part, antialias) for part in poses.split(chunk)] if len(poses) else []
+    parts = [_render([scene], camera, part, antialias) for part in poses.split(chunk)] if len(poses) else []
     images = torch.cat([p[0] for p in parts]) if parts else torch.zeros(0, 3, h, w)
     mask = torch.cat([p[1] for p in parts]) if parts else torch.zeros(0, h, w, dtype=torch.bool)
     return images.reshape(*batch, 3, h, w), mask.reshape(*batch, h, w)
+
+
+def render_prints(scenes: Sequence[Scene], camera: Camera, T_wc: Float[Tensor, "n 4 4"]) -> Float[Tensor, "n 3 h w"]:
+    """What cameras at T_wc see of several prints of one size (texels, metres, extent): the first of the poses belong to the first print, and so on,
+    as many to each; on a GPU much faster than one after the other.
+
+    Raises:
+        SceneError: prints that differ in size, or poses that cannot be shared out.
+    """
+    kinds = {(*scene.texture.shape, scene.width, scene.height, scene.extent) for scene in scenes}
+    if len(kinds) != 1 or len(T_wc) % len(scenes):
+        raise SceneError(
+            "prints that are rendered together have to be of one size, with as many poses each; give them so"
+        )
+    every = len(T_wc) // len(scenes)
+    group = max(1, _CHUNK_PIXELS * (16 if T_wc.is_cuda else 1) // (camera.width * camera.height * max(1, every)))
+    parts = [
+        _render(scenes[k : k + group], camera, T_wc[k * every : (k + group) * every], True)[0]
+        for k in range(0, len(scenes), group)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -17,11 +17,11 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.pose import teacher_velocity
 from siame_se3.scenes import views
-from siame_se3.scenes.conditions import Augmentation, apply, draw
+from siame_se3.scenes.conditions import Augmentation, Conditions, apply, draw
 from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, desired_poses, offsets
-from siame_se3.scenes.render import render
+from siame_se3.scenes.render import render, render_prints
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class DataConfig:
 
     Attributes:
         views: images in a group.
-        groups: independent groups a batch, each of one scene with its own batch statistics; processes share them out.
+        scenes: in a group, which share its views out evenly; only views of one scene are pairs.
+        groups: independent groups a batch, each with its own scenes and batch statistics; processes share them out.
         near: share of a group's views that are neighbours of others, at a log-uniform distance, so that pairs close to
             the goal are seen; 0 for none.
         near_weight: weight of the pairs of a view and its neighbour in the loss, others having 1.
@@ -40,7 +41,7 @@ class DataConfig:
         near_smallest: least of those distances, as a share of the offsets' spread.
         near_largest: largest of them.
         pairs: 'all' ordered pairs of a group, or 'paper': each view paired with one start of its own.
-        most_pairs: of all pairs, only so many a group: those of a view and its neighbour, and some of the others; 0 for all.
+        most_pairs: of all pairs, only so many of each scene in a group: those of a view and its neighbour, and some of the others; 0 for all.
         spread: each view's offset from its reference is the Gaussian's, scaled by a factor uniform between these: (1, 1)
             is the paper's; a wider range has a heavier tail, for starts that are far.
         starts: where current views are: 'table1', around each other, or 'wide': half of a group's views are spread as far starts are
@@ -64,6 +65,7 @@ class DataConfig:
     near_largest: float = 0.5
     pairs: Literal["all", "paper"] = "all"
     most_pairs: int = 0
+    scenes: int = 1
     spread: tuple[float, float] = (0.2, 1.5)
     starts: Literal["table1", "wide"] = "table1"
     teacher: Literal["pbvs", "ibvs", "2.5d"] = "pbvs"
@@ -81,6 +83,16 @@ class DataConfig:
             raise InputError(
                 f"data: {self.views} views, {self.groups} groups; give at least 2 views and 1 group",
                 *("data.views", "data.groups"),
+            )
+        if (
+            not 1 <= self.scenes <= self.views // 2
+            or self.views % self.scenes
+            or (self.scenes > 1 and self.pairs == "paper")
+        ):
+            raise InputError(
+                f"data: {self.views} views of {self.scenes} scenes in a group; give a number of scenes by which the views can be shared out, two views "
+                "or more each, with pairs 'all'",
+                *("data.scenes", "data.views", "data.pairs"),
             )
         if not 0 <= self.near <= 0.5:
             raise InputError(
@@ -113,7 +125,22 @@ class Batch:
     target: Float[Tensor, "p 6"]  # velocity at gain 1, or pose vector [m, rad]
     weight: Float[Tensor, "p"]  # of each pair in the loss
     homography: Float[Tensor, "n 3 3"]  # plane from pixel
-    scene: Scene
+    scene: Scene  # one of the group's
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a batch will be: all that is drawn on the CPU, without its images. The views of a group's scenes follow each other."""
+
+    scenes: list[int]  # numbers of the group's
+    T_wc: Float[Tensor, "n 4 4"]
+    current: Tensor
+    desired: Tensor
+    target: Float[Tensor, "p 6"]
+    weight: Float[Tensor, "p"]
+    conditions: Conditions
+    noise: torch.Generator | int  # or the seed of a GPU's
     seconds: dict[str, float]
 
 
@@ -170,6 +197,12 @@ class BatchSource:
     ) -> None:
         if not scenes:
             raise SceneError("no scene to train on; give at least one photo", "photos")
+        sizes = {(*scene.texture.shape, scene.width, scene.height) for scene in scenes}
+        if config.scenes > 1 and len(sizes) > 1:
+            raise SceneError(
+                "scenes of one group have to be of one size, in metres and texels; give them so, or one scene a group",
+                "data.scenes",
+            )
         self.scenes, self.camera, self.workspace, self.config = scenes, camera, workspace, config
         self.seed, self.output, self.device = seed, output, torch.device(device)
 
@@ -205,68 +238,83 @@ class BatchSource:
                 )
             index = torch.arange(half)
             return torch.cat((T_wd, T_wc)), index + half, index, torch.ones(half)
+        sets, n = c.scenes, n // c.scenes
         near = round(c.near * n)
         far = (n - near) // 2 if c.starts == "wide" else 0
-        T = views.training_views(n - near - far, scene, self.camera, self.workspace, generator, c.spread)
+        base = n - near - far
+        drawn = views.training_views(sets * base, scene, self.camera, self.workspace, generator, c.spread)
+        T = drawn.unflatten(0, (sets, base))
         if far:
-            T = torch.cat((T, views.wide_views(far, scene, self.camera, self.workspace, generator)))
+            drawn = views.wide_views(sets * far, scene, self.camera, self.workspace, generator)
+            T = torch.cat((T, drawn.unflatten(0, (sets, far))), 1)
         if near:
             bounds = (c.near_smallest, c.near_largest, c.near_orbit)
-            T = torch.cat((T, views.near_views(T[:near], self.workspace, generator, *bounds)))
+            drawn = views.near_views(T[:, :near].flatten(0, 1), self.workspace, generator, *bounds)
+            T = torch.cat((T, drawn.unflatten(0, (sets, near))), 1)
         i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
-        distinct = (i != j) & ((j < n - near - far) | (j >= n - near))  # no desired view among the far ones
+        distinct = (i != j) & ((j < base) | (j >= n - near))  # no desired view among the far ones
         i, j = i[distinct], j[distinct]
         neighbours = ((i - j).abs() == n - near) & (torch.minimum(i, j) < near)
+        kept = torch.arange(len(i)).expand(sets, -1)
         if 0 < c.most_pairs < len(i):
-            chance = torch.rand(len(i), generator=generator) + neighbours
+            chance = torch.rand(sets, len(i), generator=generator) + neighbours
             kept = chance.topk(c.most_pairs).indices.sort().values
-            i, j, neighbours = i[kept], j[kept], neighbours[kept]
-        return T, i, j, torch.where(neighbours, c.near_weight, 1.0)
+        first = n * torch.arange(sets)[:, None]
+        weight = torch.where(neighbours, c.near_weight, 1.0)[kept].flatten()
+        return T.flatten(0, 1), (i[kept] + first).flatten(), (j[kept] + first).flatten(), weight
 
-    def _alike(self, n: int, generator: torch.Generator) -> Tensor:
+    def _alike(self, generator: torch.Generator) -> Tensor:
         """Whose conditions each view has: its own, or for most neighbours those of the view that they belong to."""
-        owner = torch.arange(n)
-        near = round(self.config.near * n) if self.config.pairs == "all" else 0
-        alike = torch.rand(near, generator=generator) < self.config.near_alike
-        owner[n - near :] = torch.where(alike, torch.arange(near), owner[n - near :])
-        return owner
+        c, n = self.config, self.config.views // self.config.scenes
+        owner = torch.arange(c.views).unflatten(0, (c.scenes, n))
+        near = round(c.near * n) if c.pairs == "all" else 0
+        alike = torch.rand(c.scenes, near, generator=generator) < c.near_alike
+        owner[:, n - near :] = torch.where(alike, owner[:, :near], owner[:, n - near :])
+        return owner.flatten()
 
-    def batch(self, step: int, group: int, progress: float = 1.0) -> Batch:
-        """One group of a step; progress (0 to 1, of the whole training) drives the curriculum."""
+    def plan(self, step: int, group: int, progress: float = 1.0) -> Plan:
+        """All of one group of a step but its images; progress (0 to 1, of the whole training) drives the curriculum."""
         c = self.config
         generator = self._generator(step, group)
         ramp = min(1.0, progress / c.curriculum) if c.curriculum > 0 else 1.0
         available = max(1, round(ramp * len(self.scenes)))
-        scene = self.scenes[int(torch.randint(available, (1,), generator=generator))]
+        chosen = torch.randint(available, (c.scenes,), generator=generator).tolist()
+        scene = self.scenes[chosen[0]]
         t0 = time.perf_counter()
         T_wc, current, desired, weight = self._views(scene, generator)
         t1 = time.perf_counter()
-        poses = T_wc.to(self.device)
-        images, _ = render(scene, self.camera, poses)
+        conditions = draw(len(T_wc), c.augmentation.scaled(ramp), (scene.width, scene.height), generator)
+        conditions = conditions[self._alike(generator)]
+        on_gpu = self.device.type == "cuda"  # random numbers where they are used
+        noise = int(torch.randint(2**62, (1,), generator=generator)) if on_gpu else generator
         t2 = time.perf_counter()
-        strength = c.augmentation.scaled(ramp)
-        conditions = draw(len(T_wc), strength, (scene.width, scene.height), generator).to(self.device)
-        conditions = conditions[self._alike(len(T_wc), generator).to(self.device)]
-        homography = plane_from_pixel(self.camera, poses)
-        noise = generator
-        if self.device.type == "cuda":  # random numbers where they are used
-            noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-        images = apply(images, conditions, homography, noise)
-        t3 = time.perf_counter()
         if self.output == "pose":
             target = lie.vector_from_pose(lie.inverse(T_wc[desired]) @ T_wc[current])
         else:
             target = teacher_velocity(c.teacher, T_wc[desired], T_wc[current])
-        t4 = time.perf_counter()
-        seconds = {"sample": t1 - t0, "render": t2 - t1, "augment": t3 - t2, "teacher": t4 - t3}
-        device = self.device
-        return Batch(
-            images,
-            current.to(device),
-            desired.to(device),
-            target.float().to(device),
-            weight.to(device),
-            homography,
-            scene,
-            seconds,
-        )
+        seconds = {"sample": t1 - t0, "augment": t2 - t1, "teacher": time.perf_counter() - t2}
+        return Plan(chosen, T_wc, current, desired, target.float(), weight, conditions, noise, seconds)
+
+    def images(self, plan: Plan) -> Batch:
+        """The batch of a plan."""
+        device, began = self.device, time.perf_counter()
+        poses = plan.T_wc.to(device)
+        scenes = [self.scenes[k] for k in plan.scenes]
+        if len(scenes) == 1:
+            images, _ = render(scenes[0], self.camera, poses)
+        else:
+            images = render_prints(scenes, self.camera, poses)
+        t1 = time.perf_counter()
+        homography = plane_from_pixel(self.camera, poses)
+        noise = plan.noise
+        if isinstance(noise, int):
+            noise = torch.Generator(device).manual_seed(noise)
+        images = apply(images, plan.conditions.to(device), homography, noise)
+        t2 = time.perf_counter()
+        seconds = {**plan.seconds, "render": t1 - began, "augment": plan.seconds["augment"] + t2 - t1}
+        pairs = (x.to(device) for x in (plan.current, plan.desired, plan.target, plan.weight))
+        return Batch(images, *pairs, homography, scenes[0], seconds)
+
+    def batch(self, step: int, group: int, progress: float = 1.0) -> Batch:
+        """One group of a step; see `plan`."""
+        return self.images(self.plan(step, group, progress))

@@ -37,6 +37,7 @@ class TrainConfig:
         checkpoint_seconds: time between saved states [s].
         evaluations: closed-loop evaluations on the way.
         log_every: steps between log lines.
+        workers: processes that plan batches ahead, for a GPU; 0 for none.
 
     Raises:
         InputError: a value that trains nothing.
@@ -56,8 +57,10 @@ class TrainConfig:
     checkpoint_seconds: float = 30.0
     evaluations: int = 4
     log_every: int = 10
+    workers: int = 0
 
     def __post_init__(self) -> None:
+        require_number(self, "workers", 0, whole=True)
         for name in ("lr_loss", "weight_decay", "checkpoint_seconds"):
             require_number(self, name, 0)
         require_number(self, "clip", 0, open_low=True)
@@ -130,7 +133,14 @@ class Recipe:
 
 
 _BUDGET = {"minutes", "seed"}  # a kept network may have been trained for longer, and from another seed
-_RUNNING = {"steps", "checkpoint_seconds", "evaluations", "log_every", "fast"}  # of `train`: they make no other network
+_RUNNING = {
+    "steps",
+    "checkpoint_seconds",
+    "evaluations",
+    "log_every",
+    "fast",
+    "workers",
+}  # of `train`: they make no other network
 
 
 def difference(kept: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -170,6 +170,11 @@ def _moments(optimiser: torch.optim.Optimizer, found: dict[str, Tensor], step: i
     expected = sum(p.requires_grad for g in optimiser.param_groups for p in g["params"])
     if step > 0 and len(moved) != expected:
         raise KeyError("an optimiser's moments are missing")
+    parameters = [p for g in optimiser.param_groups for p in g["params"]]
+    for k, values in moments.items():  # in each parameter's own memory layout, which the fused optimiser of a GPU wants
+        for name, value in values.items():
+            if value.shape == parameters[k].shape:
+                values[name] = torch.empty_like(parameters[k]).copy_(value)
     return full | {"state": moments}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from siame_se3.errors import InputError, ModelError, TrainingError
 from siame_se3.networks.config import NetworkConfig
-from siame_se3.networks.losses import GROUPS, LossConfig, ServoLoss, match_loss, where_loss
+from siame_se3.networks.homography import homography_of
+from siame_se3.networks.losses import GROUPS, LossConfig, ServoLoss, match_loss, plane_loss, where_loss
 from siame_se3.networks.pooling import CellPoints, HomographyPool
 from siame_se3.networks.siamese import SiameseNetwork
-from siame_se3.training.batches import Batch, BatchSource, cell_matches, cell_points
+from siame_se3.training.ahead import planned
+from siame_se3.training.batches import Batch, BatchSource, Plan, cell_matches, cell_points
 from siame_se3.training.processes import deterministic, sum_over_processes, world
 from siame_se3.training.recipe import TrainConfig
 
@@ -66,7 +68,7 @@ class Trainer:
             self.network = SiameseNetwork(network)
             # What is thrown away after training: loss weights, and the layers of the auxiliary task where the network has none.
             self.loss = ServoLoss(loss)
-            own = network.pooling in ("homography", "descriptors")
+            own = network.pooling in ("homography", "descriptors", "context")
             self.where = CellPoints(self.network.channels) if loss.where > 0 and not own else None
         if self.where is not None and network.pooling != "spatial":
             raise InputError(
@@ -86,6 +88,7 @@ class Trainer:
         self.optimisers = self._optimisers()
         self.step = 0
         self.seconds = 0.0
+        self._ahead: Iterator[Plan] | None = None
         self.shares: dict[str, float] = {}
 
     def _start_from(self, initial: Mapping[str, Tensor]) -> None:
@@ -181,16 +184,26 @@ class Trainer:
             p.grad = g
         return total, where
 
+    def _batch(self, group: int) -> Batch:
+        """Of this step; groups are asked for in their order."""
+        if not self.config.workers:
+            return self.data.batch(self.step, group, self.step / self.steps)
+        if self._ahead is None:
+            self._ahead = planned(self.data, self.my_groups, self.step, self.steps, self.config.workers)
+        return self.data.images(next(self._ahead))
+
     def _loss_of(self, group: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of one group of views: the loss, each loss group's error, the auxiliary task's error."""
-        batch = self.data.batch(self.step, group, self.step / self.steps)
+        batch = self._batch(group)
         for name, seconds in batch.seconds.items():
             self.shares[name] = self.shares.get(name, 0.0) + seconds
         with torch.autocast(self.data.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             features = self.network.features(batch.images)
         y_hat, auxiliary, distance = self._outputs(batch, features)
         loss, errors = self.loss(y_hat, batch.target / self.network.scale, batch.weight)
-        return loss + auxiliary, errors, distance
+        if self.loss_config.velocity == 0:
+            return auxiliary, errors, distance
+        return self.loss_config.velocity * loss + auxiliary, errors, distance
 
     def _apply(self) -> None:
         """Clip the gradients, and let the optimisers step."""
@@ -217,12 +230,8 @@ class Trainer:
         c, network, cells = self.loss_config, self.network, features.shape[-2:]
         s = network.pooled(features)
         none = torch.zeros((), device=s.device)
-        if network.config.fusion == "matching":
-            found = network.matching.match(s[batch.current], s[batch.desired])
-            y_hat = network.regress_matches(found, s, batch.desired)
-            points, known = cell_matches(batch, *cells)
-            where, distance = where_loss(found.points, found.log_scale, points, known)
-            return y_hat, c.where * where + c.match * match_loss(found.log_p, points, known), distance
+        if network.matches:
+            return self._matched(batch, s, cells)
         y_hat = network.regress_pairs(s, batch.current, batch.desired)
         if c.where == 0:
             return y_hat, none, none
@@ -232,6 +241,23 @@ class Trainer:
         where, distance = where_loss(seen, log_scale, points, known)
         return y_hat, c.where * where, distance
 
+    def _matched(self, batch: Batch, s: Tensor, cells: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
+        """`_outputs` of a network whose cells say where in the desired image they are."""
+        c, network = self.loss_config, self.network
+        half = self.config.precision == "bf16" and network.config.fusion == "plane"
+        with torch.autocast(s.device.type, torch.bfloat16, enabled=half):
+            found = network.matching.match(s[batch.current], s[batch.desired])
+        with torch.set_grad_enabled(c.velocity > 0):
+            y_hat = network.regress_matches(found, s, batch.desired)
+        points, known = cell_matches(batch, cells[0], cells[1])
+        where, distance = where_loss(found.points, found.log_scale, points, known)
+        auxiliary = c.where * where + c.match * match_loss(found.log_p, points, known)
+        if c.plane > 0:
+            H = homography_of(network.matching.fit(found.points, found.log_scale), network.matching.units)
+            plane, distance = plane_loss(H, network.matching.uv, points, known, batch.weight)
+            auxiliary = auxiliary + c.plane * plane
+        return y_hat, auxiliary, distance
+
     def _named(self, errors: list[float], where: float) -> dict[str, float]:
         names = ("v_xy", "v_z", "w_xy", "w_z") if self.loss_config.kind == "eq6" else ("v", "w")
         first_axis = [g.start for g in GROUPS[self.loss_config.kind]]
@@ -239,7 +265,7 @@ class Trainer:
         named = {name: e * scale[axis] for name, e, axis in zip(names, errors, first_axis, strict=True)}
         if self.loss_config.where == 0:
             return named
-        return {**named, "match" if self.network_config.fusion == "matching" else "where": where}
+        return {**named, "match" if self.network.matches else "where": where}
 
     def result(self) -> SiameseNetwork:
         """A copy of the network to keep, in eval mode on the training's device: the averaged weights (or the last ones, with `average` 0).

@@ -1,0 +1,37 @@
+"""Batches planned ahead by processes of their own, so that a GPU does not wait for the CPU's part of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch.utils.data import DataLoader, Dataset
+
+from siame_se3.training.batches import BatchSource, Plan
+
+
+@dataclass(frozen=True)
+class _Plans(Dataset[Plan]):
+    """The plans of a training's groups, in their order, from a step on."""
+
+    source: BatchSource
+    groups: tuple[int, ...]
+    first: int
+    steps: int
+
+    def __len__(self) -> int:
+        return (self.steps - self.first) * len(self.groups)
+
+    def __getitem__(self, k: int) -> Plan:
+        step = self.first + k // len(self.groups)
+        return self.source.plan(step, self.groups[k % len(self.groups)], step / self.steps)
+
+
+def _first(plans: list[Plan]) -> Plan:
+    return plans[0]
+
+
+def planned(source: BatchSource, groups: range, first: int, steps: int, workers: int) -> Iterator[Plan]:
+    """The plans of groups `groups` of the steps from `first` on, made by so many processes a few ahead."""
+    plans = _Plans(source, tuple(groups), first, steps)
+    return iter(DataLoader(plans, batch_size=1, num_workers=workers, collate_fn=_first, prefetch_factor=4))
