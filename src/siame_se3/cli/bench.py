@@ -170,7 +170,8 @@ class Bench:
             say=common.say,
         )
         print(paper.run(setup, ladder.chosen(rows, self.only), shard, " ".join(["siame", *sys.argv[1:]]), rows))
-        print(f"report: {self.out / 'paper' / 'report.md'}")
+        if (report := self.out / "paper" / "report.md").is_file():
+            print(f"report: {report}")
 
     def _check(self, chosen: tuple[str, ...]) -> None:
         check_writable(self.out / "report.md", "--out")

@@ -1,7 +1,7 @@
 """The budgeted ladder: what each of our changes to the paper's training is worth, against images seen and against hours.
 
-Each row of `ladder` is trained for its number of images, and measured in closed loop at some marks on the way. PAPER/rows/ROW.json holds
-a row's marks; curves.csv, table.csv, paper.png and report.md are made from all that are there, after each mark. A row that is done is not
+Each row of `ladder` is trained for its number of images, and measured in closed loop at some marks on the way. paper/rows/ROW.json holds
+a row's marks; curves.csv is made from all that are there after each mark; table.csv, paper.png and report.md after each row. A row that is done is not
 trained again, one that was stopped goes on from its state, and any number of processes may share the rows out.
 """
 
@@ -110,7 +110,8 @@ def run(
             setup.say(f"{row.name}: no time left; the same command goes on")
             break
         try:
-            climb(setup, row, lambda: write_page(setup, shown, command))
+            climb(setup, row, lambda: paper_page.write_curves(setup.folder / "paper", _all_kept(setup, shown)))
+            write_page(setup, shown, command)
         except Paused:
             setup.say(f"{row.name}: stopped before the time was over, its state is kept; the same command goes on")
             break
@@ -121,11 +122,14 @@ def run(
 
 def write_page(setup: Setup, rows: Sequence[Row], command: str) -> str:
     """The tables, the figure and the report of all rows that are there; the table as text."""
-    found = {row: kept(setup, row) for row in rows}
     note = f"{setup.scene.name}, {setup.runs} Table I starts a mark, {setup.iterations} iterations, seed {setup.seed}"
-    return paper_page.write(
-        setup.folder / "paper", {row: marks for row, marks in found.items() if marks}, note, command
-    )
+    return paper_page.write(setup.folder / "paper", _all_kept(setup, rows), note, command)
+
+
+def _all_kept(setup: Setup, rows: Sequence[Row]) -> dict[Row, list[Mark]]:
+    """The marks of the rows that have some."""
+    found = {row: kept(setup, row) for row in rows}
+    return {row: marks for row, marks in found.items() if marks}
 
 
 def climb(setup: Setup, row: Row, changed: Callable[[], object] = lambda: None) -> list[Mark]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,31 +59,44 @@ def in_words(m: Mark) -> str:
     )
 
 
+def write_curves(folder: Path, found: Mapping[Row, Sequence[Mark]]) -> None:
+    """curves.csv: a line a mark."""
+    lines = [_values(row, mark) for row in ordered(found) for mark in found[row]]
+    write_csv_rows(folder / "curves.csv", COLUMNS, lines)
+
+
 def write(folder: Path, found: Mapping[Row, Sequence[Mark]], note: str, command: str) -> str:
-    """All pages of the rows that have marks, the table as text."""
-    found = dict(sorted(found.items(), key=lambda item: _place(item[0])))
-    table = [_line(row, marks[-1]) for row, marks in found.items()]
+    """All pages of the rows that have marks; the table as text."""
+    table = [_line(row, found[row][-1]) for row in ordered(found)]
     text = report.markdown(table)
     if not table:
         return text
-    lines = [_values(row, mark) for row, marks in found.items() for mark in marks]
-    write_csv_rows(folder / "curves.csv", COLUMNS, lines)
+    write_curves(folder, found)
     report.write_table(table, folder / "table.csv")
+    draw(folder / "paper.png", found, note)
+    where = "; ".join(sorted({f"{m.device}, {m.date}" for marks in found.values() for m in marks}))
+    picture = "![convergence and end error against images and hours](paper.png)"
+    pieces = [f"`{command}`; {note}; {where}.", text, picture]
+    report.write_report(folder / "report.md", "From the paper's training to ours", pieces)
+    return text
+
+
+def draw(path: Path, found: Mapping[Row, Sequence[Mark]], note: str) -> None:
+    """The figure of all rows."""
     curves = [
         Curve(
             *(row.rung, row.backbone.name),
-            *([m.images for m in marks], [m.hours for m in marks]),
-            *([m.converged for m in marks], [m.median_end_t_mm for m in marks]),
+            *([m.images for m in found[row]], [m.hours for m in found[row]]),
+            *([m.converged for m in found[row]], [m.median_end_t_mm for m in found[row]]),
         )
-        for row, marks in found.items()
+        for row in ordered(found)
     ]
-    plots.save(plots.ladder(curves, note), folder / "paper.png")
-    marks_of_all = [mark for marks in found.values() for mark in marks]
-    where = "; ".join(sorted({f"{m.device}, {m.date}" for m in marks_of_all}))
-    origin = f"`{command}`; {note}; {where}."
-    picture = "![convergence and end error against images and hours](paper.png)"
-    report.write_report(folder / "report.md", "From the paper's training to ours", [origin, text, picture])
-    return text
+    plots.save(plots.ladder(curves, note), path)
+
+
+def ordered(rows: Iterable[Row]) -> list[Row]:
+    """Backbone by backbone, each from the paper's to ours."""
+    return sorted(rows, key=_place)
 
 
 def _place(row: Row) -> tuple[int, int]:
