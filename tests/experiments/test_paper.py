@@ -278,6 +278,10 @@ def test_a_last_mark_that_a_kill_took_is_made_from_the_model(setup: Setup, small
     run(setup, small[:1])
     assert [line["images"] for line in curves(setup)] == ["8", "16", "40", "80"]
     assert len(loop.asked) == 5
+    path.unlink()
+    other = replace(small[0], recipe=replace(small[0].recipe, width=0.5))
+    with pytest.raises(InputError, match=r"trained by another recipe \(width 0.8, now 0.5\)"):
+        run(setup, [other])
 
 
 @pytest.mark.parametrize(("changes", "name"), [({"runs": 6}, "runs"), ({"seed": 4}, "seed")])

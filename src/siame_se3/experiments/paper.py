@@ -26,6 +26,7 @@ from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.simulation import Task
 from siame_se3.training.driver import Callbacks, Paused, Progress, fit
+from siame_se3.training.recipe import difference
 
 MARKS = (0.1, 0.25, 0.5, 1.0)  # shares of a row's images
 RUNS, ITERATIONS = 200, 100
@@ -158,6 +159,8 @@ def climb(setup: Setup, row: Row, changed: Callable[[], object] = lambda: None) 
         _train(setup, row, marks, measure)
     if not any(m.step == row.steps for m in marks):  # stopped between the training's end and its last mark
         done = checkpoint.load(model)
+        if other := difference(done.card.get("recipe", {}), row.recipe.in_card()):
+            raise InputError(f"{model}: trained by another recipe ({other}); write to another place", "out")
         measure(done.network.to(setup.device), row.steps, float(done.card["seconds"]))
     return marks
 
