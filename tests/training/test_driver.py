@@ -9,7 +9,7 @@ from siame_se3.files import exclusive
 from siame_se3.networks import checkpoint
 from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.training import driver, state
-from siame_se3.training.driver import Callbacks, Progress, fit, run, steps_in
+from siame_se3.training.driver import Callbacks, Paused, Progress, fit, run, steps_in
 from siame_se3.training.recipe import Recipe, TrainConfig
 from siame_se3.training.trainer import Trainer
 from training_helpers import assert_bit_equal, few_views, network_of, print_of_colours, state_of, trainer_of
@@ -48,6 +48,19 @@ def test_train_goes_on_from_its_state_and_reports(tmp_path: Path) -> None:
     run(finished, path, Callbacks(again.append))
     assert not again
     assert_bit_equal(state_of(finished, tmp_path), state_of(whole, tmp_path))
+
+
+def test_a_paused_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    path = tmp_path / "model.state"
+    whole, paused, again = (trainer_of(6, checkpoint_seconds=1e9) for _ in range(3))
+    run(whole)
+    asked = iter([False, False, False, True])
+    with pytest.raises(Paused):
+        run(paused, path, Callbacks(pause=lambda: next(asked)))
+    assert paused.step == 3
+    state.load(again, path)
+    run(again, path)
+    assert_bit_equal(state_of(again, tmp_path), state_of(whole, tmp_path))
 
 
 @pytest.mark.parametrize(("minutes", "steps"), [(1.004, 1200), (0.12, 140), (0.0001, 20)])

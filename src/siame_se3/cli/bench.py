@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from siame_se3.cli.options import check_writable, plant_name
+from siame_se3.cli.options import check_writable, device_of, plant_name
 from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, atomically, bundled
 from siame_se3.training.recipe import MINUTES
@@ -38,6 +38,7 @@ class Bench:
     table1: Table I, all laws from the same 1000 starts, the paper's row beside ours; and Fig. 2, convergence against overlap, from
     the same runs. wide: far starts. perturb: one disturbance at a time. fig3: networks for several scenes, and scenes never seen.
     fig4, fig5: the paper's two robot runs, in simulation. training: images per second, time to the paper's accuracy. fig2 is table1.
+    paper: the paper's own networks and trainings, and ours, step by step; hours on a CPU, so not part of all (docs/benchmarks.md).
     real FOLDER...: photos that a real camera took, with known views (docs/real.md): one step from each to each, and the goal from one
     photo, the world from another.
     What is there already is not run again, so a stopped benchmark goes on; networks that are missing are trained first.
@@ -45,7 +46,7 @@ class Bench:
 
     essential = ("experiment", "out", "quick", "runs", "laws", "minutes")
 
-    experiment: Positional[Literal[(*EXPERIMENTS, "fig2", "real", "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
+    experiment: Positional[Literal[(*EXPERIMENTS, "fig2", "paper", "real", "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
     """Which."""
     folders: Positional[tuple[Path, ...]] = ()
     """Of real: folders of pictures."""
@@ -54,7 +55,7 @@ class Bench:
     quick: bool = False
     """A version of about a minute: few runs, few rows, the bundled model as 'siame-se(3)', half a minute of training for others."""
     runs: int | None = None
-    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb and fig3 (24 with --quick)."""
+    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb, fig3 and paper (24 with --quick)."""
     seed: int = 42
     """Of starts, conditions and trainings."""
     minutes: float = MINUTES
@@ -75,6 +76,18 @@ class Bench:
     plant: Literal["flying", "arm", "homography"] = "flying"
     """For fig4 and fig5. flying: a free-flying camera; arm: the arm in MuJoCo (pip install 'siame-se3[mujoco]'), written to fig4-arm and
     fig5-arm. homography is a former name of flying."""
+    only: tuple[str, ...] = ()
+    """Of paper: only these rows, such as paper-b3 ours-b3; 'siame bench paper --only list' names them."""
+    images: int = 100_000
+    """Of paper: images that each row's network sees; five times as many for the small backbone."""
+    photo: Path | None = None
+    """Of paper: a photo of your own, 0.8 m wide, instead of the bundled one."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Of paper: where to train and to measure."""
+    wall_seconds: float | None = None
+    """Of paper: stop cleanly before so many seconds are over; the same command goes on from there."""
+    pretrained: bool = False
+    """Of paper: also the rows that start from ImageNet weights of a hub, which timm downloads."""
     shard: str = "0/1"
     """k/n: run only the k-th (from 0) of n shares of the rows; with one --out, or their folders put together, the last one to end
     makes the report of all."""
@@ -82,6 +95,9 @@ class Bench:
     def __call__(self) -> None:
         if self.experiment == "real":
             self._real()
+            return
+        if self.experiment == "paper":
+            self._paper()
             return
         if self.folders:
             raise InputError(f"{self.folders[0]}: only 'siame bench real' takes folders")
@@ -125,6 +141,37 @@ class Bench:
         settings = rows.Settings(self.out, runs, self.seed, laws, "auto", rows.trained(setup), setup.say)
         print(report.run(settings, found, " ".join(["siame", *sys.argv[1:]])))
         print(f"report: {self.out / 'real' / 'report.md'}")
+
+    def _paper(self) -> None:
+        """The paper's networks and trainings, and ours, step by step."""
+        from siame_se3.experiments import ladder, paper
+        from siame_se3.scenes.planar import Scene
+
+        device, shard = device_of(self.device), self._shard()
+        if self.images < 1:
+            raise InputError(f"--images {self.images}: give 1 or more")
+        if self.wall_seconds is not None and not 0 < self.wall_seconds < math.inf:
+            raise InputError(f"--wall-seconds {self.wall_seconds}: give a finite time above 0")
+        fast = device.type == "cuda"
+        rows = ladder.quick(self.seed) if self.quick else ladder.rows(self.images, self.seed, self.pretrained, fast)
+        if self.only == ("list",):
+            print("\n".join(f"{row.name}: {ladder.STEPS[row.rung]}" for row in rows))
+            return
+        self._check(())
+        common = self._setup()
+        setup = paper.Setup(
+            *(self.out, Scene.from_photo(self.photo) if self.photo is not None else common.scene),
+            runs=self.runs or (24 if self.quick else paper.RUNS),
+            iterations=20 if self.quick else paper.ITERATIONS,
+            seed=self.seed,
+            device=device.type,
+            processes=shard[1],
+            deadline=paper.Deadline(self.wall_seconds),
+            say=common.say,
+        )
+        print(paper.run(setup, ladder.chosen(rows, self.only), shard, " ".join(["siame", *sys.argv[1:]]), rows))
+        if (report := self.out / "paper" / "report.md").is_file():
+            print(f"report: {report}")
 
     def _check(self, chosen: tuple[str, ...]) -> None:
         check_writable(self.out / "report.md", "--out")

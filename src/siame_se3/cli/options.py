@@ -13,6 +13,8 @@ from tyro.conf import arg
 from siame_se3.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
+
     from siame_se3.geometry.camera import Camera
 
 LawName = Annotated[str, arg(metavar="LAW")]
@@ -69,6 +71,19 @@ def camera_of(yaml: Path | None, fov: float | None, default: Camera) -> Camera:
     if fov is not None:
         return Camera.from_fov(math.radians(fov), default.width, default.height)
     return Camera.from_yaml(yaml) if yaml is not None else default
+
+
+def device_of(name: str) -> torch.device:
+    """A device by 'auto' (the GPU if there is one), 'cpu' or 'cuda'.
+
+    Raises:
+        InputError: no GPU here.
+    """
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no CUDA GPU here; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def check_writable(path: Path | None, option: str, kinds: tuple[str, ...] = ()) -> None:

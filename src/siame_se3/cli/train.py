@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from siame_se3.cli.options import camera_of, check_writable, fill_of
+from siame_se3.cli.options import camera_of, check_writable, device_of, fill_of
 from siame_se3.errors import InputError
 from siame_se3.files import model_file
 from siame_se3.files.optional import needs
@@ -144,11 +144,7 @@ class Train:
         return recipe, steps is not None or self.minutes is not None
 
     def _device(self) -> torch.device:
-        import torch
-
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("--device cuda: no CUDA GPU here; use --device cpu")
-        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
+        return device_of(self.device)
 
     def _initial(self, network: NetworkConfig) -> dict[str, Any] | None:
         """Weights of --init."""

@@ -8,6 +8,7 @@ from siame_se3.analysis import metrics
 from siame_se3.laws.neural import Neural
 from siame_se3.networks import engines
 from siame_se3.networks.siamese import SiameseNetwork
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import Task, simulate
 
@@ -22,9 +23,13 @@ def engine_on(network: SiameseNetwork) -> engines.Engine:
 
 
 def closed_loop(network: SiameseNetwork, task: Task, iterations: int = 100) -> metrics.Summary:
-    """Runs of the network alone."""
+    """Runs of the network alone, rendered on the network's device too."""
+    device = next(network.parameters()).device
+    plant = FlyingCameras(
+        task.scene, task.camera, conditions=task.disturbance, seed=task.seed, device=device, mismatch=task.mismatch
+    )
     law = Neural(engine_on(network), network.config.output)
     config = ServoConfig(gain=GAIN, max_iterations=iterations)
     with torch.no_grad():
-        trajectory, _, _ = simulate(law, task, config, quiet=True)
+        trajectory, _, _ = simulate(law, task, config, quiet=True, plant=plant)
     return metrics.summary(metrics.rows(trajectory))

@@ -61,13 +61,19 @@ class Callbacks:
         evaluate: `train.evaluations` times, with a copy of the network as it would be kept (in eval mode, on the training's device, the
             callback's own) and what `report` gets; True ends the training there. What it takes is not counted as training time.
         at: when to evaluate, as shares of the steps; None: `train.evaluations` times, evenly.
+        pause: asked before each step; True saves the state and stops the training there, to go on another time (`Paused`).
         card: more entries of the model's card, asked for at the end.
     """
 
     report: Callable[[Progress], None] = lambda progress: None
     evaluate: Callable[[SiameseNetwork, Progress], bool | None] | None = None
     at: tuple[float, ...] | None = None
+    pause: Callable[[], bool] = lambda: False
     card: Callable[[], dict[str, Any]] = dict
+
+
+class Paused(Exception):
+    """A training stopped because `Callbacks.pause` said so; its state is saved, and the same call goes on from it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +109,7 @@ def fit(
     Raises:
         InputError: another training is writing to `out`.
         TrainingError: the state beside `out` is damaged, of another training or another budget; the loss is not finite.
+        Paused: a callback asked for it.
     """
     out = None if out is None else Path(out)
     with contextlib.ExitStack() as held:
@@ -195,6 +202,7 @@ def run(
 
     Raises:
         TrainingError: the loss is not finite.
+        Paused: a callback asked for it.
     """
     callbacks, c, first = callbacks or Callbacks(), trainer.config, world()[0] == 0
     shares = (
@@ -204,6 +212,10 @@ def run(
     saved = time.monotonic()
     enough = False
     while trainer.step < trainer.steps and not enough:
+        if first_process_says(int(first and callbacks.pause()), trainer.data.device):
+            if first and place is not None:
+                state.save(trainer, place, minutes)
+            raise Paused
         loss, errors = trainer.advance()
         if not math.isfinite(loss):
             raise TrainingError(

@@ -154,8 +154,9 @@ class Trainer:
             self._apply()
         self.step += 1
         self._average()
+        loss, errors = float(total[0]), self._named(total[1:].tolist(), float(where))  # a GPU's work is done here
         self.seconds += time.perf_counter() - began
-        return float(total[0]), self._named(total[1:].tolist(), float(where))
+        return loss, errors
 
     def _gradients(self) -> tuple[Tensor, Tensor]:
         """Gradients and running statistics of the step, means over its groups; the loss with its groups' errors, and the auxiliary error."""
