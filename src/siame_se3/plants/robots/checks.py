@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError
+from siame_se3.files import require_types
 
 FARTHEST = 100.0  # [m]: a tool farther from its base, or a camera from its tool, is an error
 _SKEW = 1e-3  # by which R R^T may differ from the identity: poses come as text and as float32
@@ -28,6 +29,7 @@ class HardLimits:
     rotation: float = math.pi
 
     def __post_init__(self) -> None:
+        require_types(self, "hard limits")
         for name in ("speed", "rotation"):
             value = getattr(self, name)
             if not 0 < value <= 10:
