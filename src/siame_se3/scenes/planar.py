@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from siame_se3.errors import SceneError
+from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.luma import LUMA
 from siame_se3.scenes.render import render_print
@@ -47,6 +48,7 @@ class Scene:
     atlases: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        require_types(self, "scene", SceneError)
         for name in ("width", "height"):
             size = getattr(self, name)
             if not 0 < size < float("inf"):
