@@ -62,7 +62,8 @@ def require_types(owner: Any, where: str = "", error: type[InputError] = InputEr
     Raises:
         InputError: a field of another type, in one line; it names the field as the setting.
     """
-    hints = _hints(type(owner))
+    cls: type = type(owner)
+    hints = _hints(cls)
     for field in dataclasses.fields(owner):
         name = field.name
         try:

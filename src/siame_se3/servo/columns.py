@@ -125,4 +125,4 @@ class Column:
 
 def _bytes_of(numbers: Tensor) -> memoryview:
     """The memory of a contiguous tensor."""
-    return memoryview(numbers.numpy().reshape(-1).view(np.uint8))
+    return numbers.numpy().reshape(-1).view(np.uint8).data
