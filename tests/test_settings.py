@@ -37,9 +37,8 @@ from siame_se3.servo.safety import Safety
 from siame_se3.servo.simulation import Task
 from siame_se3.training.recipe import Recipe
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("SIAME_CHECK_TYPES") == "1", reason="beartype refuses wrong types before the package sees them"
-)
+if os.environ.get("SIAME_CHECK_TYPES") == "1":
+    pytest.skip("beartype refuses wrong types before the package sees them", allow_module_level=True)
 
 LENS = Camera(300.0, 300.0, 99.5, 99.5, 200, 200)
 K = (300.0, 0.0, 99.5, 0.0, 300.0, 99.5, 0.0, 0.0, 1.0)

@@ -182,19 +182,22 @@ def test_the_file_goes_with_the_record(room: Callable[[int], list[Blocks]]) -> N
     assert file.closed
 
 
-def test_an_iteration_that_ctrl_c_interrupts_does_not_count(room: Callable[[int], list[Blocks]]) -> None:
+def test_an_iteration_that_ctrl_c_interrupts_does_not_count(
+    room: Callable[[int], list[Blocks]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half of it is recorded; the next one takes its place, in all columns."""
     room(0)
     happens = drawn(3, 416)
     record, runs = recorded(happens)
 
-    class Interrupts:
-        def double(self) -> Tensor:
-            raise KeyboardInterrupt
+    def interrupt(k: int, row: Tensor) -> None:
+        raise KeyboardInterrupt
 
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            record.add(View(T_wc=torch.zeros(3, 4, 4)), torch.zeros(3, 6), Interrupts(), runs)  # type: ignore[arg-type]
+    with monkeypatch.context() as patch:
+        patch.setattr(record._applied, "put", interrupt)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                record.add(View(T_wc=torch.zeros(3, 4, 4)), torch.zeros(3, 6), torch.zeros(3, 6), runs)
     assert len(record) == 416
     assert_all_there(happens, record, runs)
     more = drawn(3, 417)

@@ -65,9 +65,11 @@ def require_types(owner: Any, where: str = "", error: type[InputError] = InputEr
     cls: type = type(owner)
     hints = _hints(cls)
     for field in dataclasses.fields(owner):
-        name = field.name
+        name, value = field.name, getattr(owner, field.name)
+        if type(value) is hints[name]:  # most are
+            continue
         try:
-            _typed(hints[name], getattr(owner, name), f"{where}: {name}" if where else name, _instance)
+            _typed(hints[name], value, f"{where}: {name}" if where else name, _instance)
         except InputError as wrong:
             raise error(str(wrong), name) from None
 

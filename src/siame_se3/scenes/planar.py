@@ -48,15 +48,15 @@ class Scene:
     atlases: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.fill, str) and self.fill not in ("mean", "edge"):
+            raise SceneError(
+                f"{self.name}: unknown fill '{self.fill}'; give a grey level, an RGB colour, 'mean' or 'edge'"
+            )
         require_types(self, "scene", SceneError)
         for name in ("width", "height"):
             size = getattr(self, name)
             if not 0 < size < float("inf"):
                 raise SceneError(f"{self.name}: a scene {name} of {size} m; give metres above 0")
-        if isinstance(self.fill, str) and self.fill not in ("mean", "edge"):
-            raise SceneError(
-                f"{self.name}: unknown fill '{self.fill}'; give a grey level, an RGB colour, 'mean' or 'edge'"
-            )
 
     @staticmethod
     def from_photo(
