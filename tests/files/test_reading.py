@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siame_se3.errors import InputError
-from siame_se3.files import parse_json, read_csv_rows, read_json, read_text, read_yaml, reading, shown
+from siame_se3.files import parse_json, read_csv_rows, read_csv_table, read_json, read_text, read_yaml, reading, shown
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=150)
 
@@ -246,3 +246,23 @@ def test_a_field_that_never_ends_is_refused(file: Path) -> None:
 
 def test_only_line_ends_end_a_line(file: Path) -> None:
     assert [row for _, row in read_csv_rows(put(file, "a\x0cb,\u2028c\rd,e\n"))] == [["a\x0cb", "\u2028c"], ["d", "e"]]
+
+
+def test_a_table_is_read_by_its_header(file: Path) -> None:
+    put(file, 'b,a,more\n1,"x,y",\n\n2,z,3\n')
+    assert read_csv_table(file, ("a", "b")) == [{"b": "1", "a": "x,y", "more": ""}, {"b": "2", "a": "z", "more": "3"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no column 'a'; give another"),
+        ("b\n1\n", "no column 'a'; give another"),
+        ("a,a\n1,2\n", "two columns 'a'; give another"),
+        ("a,b\n1\n", "line 2: 1 values for 2 columns; give another"),
+        ("a,b\n1,2\n\n1,2,3\n", "line 4: 3 values for 2 columns; give another"),
+        ("a,b\n", "no row below its header; give another"),
+    ],
+)
+def test_a_table_that_is_none_is_one_line(file: Path, text: str, words: str) -> None:
+    assert words in refusal(lambda f: read_csv_table(f, ("a",), "give another"), put(file, text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import tracemalloc
 import types
 from typing import Any
@@ -144,6 +145,18 @@ def test_twelve_bits_in_sixteen_and_a_dark_image_that_stays_dark() -> None:
     bright, dark = image("mono16", GREY.astype("<u2") * 257), image("mono16", GREY.astype("<u2"))
     assert np.array_equal(reader(bright)[..., 0], GREY)
     assert reader(dark).max() <= 1  # this topic has 16 bits
+
+
+def test_ten_bits_in_sixteen_are_dark_always_alike_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """What a message does not say is not guessed: the same scene has the same grey levels, bright or dark."""
+    reader = ImageReader()
+    ten = GREY.astype("<u2") * 4
+    with caplog.at_level(logging.WARNING):
+        full, shaded = (reader(image("mono16", levels))[..., 0].astype(int) for levels in (ten, ten // 2))
+    assert np.abs(4 * full - GREY).max() <= 3
+    assert np.abs(2 * shaded - full).max() <= 2
+    (warning,) = caplog.records
+    assert "4095 is taken for white (a camera of 10 bits gives dark images so" in warning.getMessage()
 
 
 def test_depth_is_not_colour_unless_asked_for() -> None:

@@ -72,6 +72,32 @@ def test_a_homography_of_the_plane_gives_its_pose(goal: Goal) -> None:
     np.testing.assert_allclose(again, T_CD, atol=1e-6)
 
 
+LOW = torch.eye(4, dtype=torch.float64)
+LOW[:3, 3] = torch.tensor([-0.1, -0.1, -0.2])
+LOW = (
+    LOW @ offset(0, 0, 0, -0.6, 0, 0) @ offset(0, 0, 0, 0, 0.8, 0)
+)  # so near that the goal's first corner is behind it
+H_LOW = homography(CAMERA, LOW, T_WD).numpy()
+
+
+@pytest.mark.parametrize("factor", [1.0, -2.0, 1 / H_LOW[2, 2]], ids=["H", "-2 H", "as OpenCV has it"])
+def test_the_goals_first_corner_may_be_behind_the_camera(goal: Goal, factor: float) -> None:
+    behind = lie.inverse(LOW) @ T_WD @ torch.from_numpy(np.append(goal.points[0], 1.0))
+    assert behind[2] < 0
+    assert goal.pixels[0].tolist() == [0, 0]
+    assert H_LOW[2, 2] < 0
+    found = pose_of(goal, factor * H_LOW)
+    assert found is not None
+    np.testing.assert_allclose(found, (lie.inverse(LOW) @ T_WD).numpy(), atol=1e-6)
+
+
+def test_a_guess_with_the_first_corner_behind_the_camera_is_verified(goal: Goal) -> None:
+    found = best_of(goal, Pyramid.of(grey_of(LOW)), {"points": [H_LOW / H_LOW[2, 2]]})
+    assert found.T_cd is not None
+    assert found.score > 0.3
+    np.testing.assert_allclose(found.T_cd, (lie.inverse(LOW) @ T_WD).numpy(), atol=0.02)
+
+
 @pytest.mark.parametrize(
     "G",
     [np.array([[1, 0, 2000], [0, 1, 0], [0, 0, 1.0]]), np.full((3, 3), np.nan), np.zeros((3, 3)), np.diag([1.0, 1, 0])],

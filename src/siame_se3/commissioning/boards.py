@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError, require_number
+from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import read_grey
@@ -47,6 +48,7 @@ class Board:
     """A ChArUco board as OpenCV before 4.6 made it: with an even number of rows it begins with a marker, not with a black square."""
 
     def __post_init__(self) -> None:
+        require_types(self, "board")
         if self.kind not in ("checkerboard", "charuco"):
             raise InputError(f"board: kind {self.kind}; use checkerboard or charuco", "board.kind")
         if not 3 <= min(self.columns, self.rows) <= max(self.columns, self.rows) <= 100:

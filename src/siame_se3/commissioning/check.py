@@ -18,6 +18,7 @@ from torch import Tensor
 
 from siame_se3.commissioning.diagnosis import AXES, Finding, Seen
 from siame_se3.errors import InputError, RobotError, require_number
+from siame_se3.files import require_types
 from siame_se3.images.decode import as_image, as_pixels, read_picture, to_bytes
 from siame_se3.laws.matched import MatchedPoints, matched_pixels
 from siame_se3.laws.types import Law, Output, State, View
@@ -47,6 +48,7 @@ class Motions:
     wait: float = 0.4
 
     def __post_init__(self) -> None:
+        require_types(self, "motions")
         for name in ("translation", "rotation", "seconds"):
             require_number(self, name, 0, open_low=True)
         require_number(self, "wait", 0)

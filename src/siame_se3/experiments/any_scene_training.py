@@ -24,6 +24,8 @@ import torch
 from siame_se3.errors import InputError
 from siame_se3.experiments.photos import HEIGHT, WIDTH
 from siame_se3.experiments.script import run_script
+from siame_se3.files import model_file
+from siame_se3.networks import checkpoint
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.networks.part_configs import AttentionConfig
@@ -165,6 +167,8 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=Path("siame-out/any-scene.safetensors"))
     options.add_argument("--minutes", type=float, default=600.0)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--init", type=Path, help="a model whose weights it starts from")
+    options.add_argument("--rate", type=float, default=1.0, help="of the learning rates, over the recipe's")
     options.add_argument("--device", default="cpu")
     options.add_argument("--workers", type=int, default=0, help="processes that plan batches ahead")
     options.add_argument("--views", type=int, default=64, help="images a step")
@@ -180,9 +184,12 @@ def main() -> None:
     scenes = scenes_of(pictures_in(given.pictures), given.crops, given.made, given.seed)
     print(f"{len(scenes)} scenes in {time.perf_counter() - began:.0f} s", flush=True)
     wanted = recipe(given.minutes, given.seed, given.views, given.scenes, fast=device.type == "cuda")
-    wanted = replace(wanted, train=replace(wanted.train, workers=given.workers))
+    train = wanted.train
+    train = replace(train, workers=given.workers, lr=given.rate * train.lr, lr_muon=given.rate * train.lr_muon)
+    wanted = replace(wanted, train=train, init=str(given.init or ""))
+    initial = checkpoint.load(model_file(given.init)).network.state_dict() if given.init else None
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    fitted = fit(wanted, scenes, given.out, Callbacks(report=_say), device=device)
+    fitted = fit(wanted, scenes, given.out, Callbacks(report=_say), initial, device=device)
     print(f"{given.out}: {fitted.steps} steps in {fitted.seconds:.0f} s")
 
 

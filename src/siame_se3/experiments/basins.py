@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from siame_se3.analysis import metrics, plots
+from siame_se3.errors import SceneError
 from siame_se3.experiments.script import bundled_print, parser, run_script, table
 from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry import lie
@@ -33,13 +34,18 @@ from siame_se3.servo.loop import servo
 DISTANCES = (1, 2, 4, 8, 12, 16, 24, 32, 48)  # cm
 DEGREES_PER_CM = 1.4
 LAWS = ("handoff", "neural", "dvs", "dvs-light", "dct", "pbvs-sift", "pbvs-orb", "ibvs-sift", "ibvs-orb")
+_ROUNDS = 1000  # of draws, at most
 
 
 def starts(n: int, distance: float, scene: Scene, camera: Camera, seed: int) -> torch.Tensor:
-    """n poses T_wc at one distance [cm] from the reference pose."""
+    """n poses T_wc at one distance [cm] from the reference pose.
+
+    Raises:
+        SceneError: too few of the places at that distance see enough of the print.
+    """
     generator = torch.Generator().manual_seed(seed)
     T_wd, kept = reference_pose(Workspace.distance), torch.zeros(0, 4, 4, dtype=torch.float64)
-    for _ in range(1000):
+    for _ in range(_ROUNDS):
         t, u = torch.randn(2, 4 * n, 3, generator=generator, dtype=torch.float64)
         t = t / t.norm(dim=1, keepdim=True) * distance / 100
         u = u / u.norm(dim=1, keepdim=True) * math.radians(DEGREES_PER_CM * distance)
@@ -47,8 +53,10 @@ def starts(n: int, distance: float, scene: Scene, camera: Camera, seed: int) -> 
         good = (visible(scene, camera, T) >= 1 / 3) & (T[:, 2, 3] < -0.1)
         kept = torch.cat((kept, T[good]))
         if len(kept) >= n:
-            break
-    return kept[:n]
+            return kept[:n]
+    raise SceneError(
+        f"starts at {distance:g} cm: {len(kept)} of {n} found that see a third of the print; give fewer runs", "runs"
+    )
 
 
 def row(law: str, model: Model, runs: int) -> dict[str, Any]:

@@ -3,8 +3,9 @@
     python -m siame_se3.experiments.soak [--iterations 100000] [--what batched live]
 
 batched: four flying cameras at once, the hand-off of the bundled network, with sensor noise that keeps them moving. live: the arm in MuJoCo behind what
-`siame live` puts between a law and a robot (gate, watchdog, guard), as fast as it goes. A trajectory keeps all poses and twists: its share of the
-memory is shown.
+`siame live` puts between a law and a robot (gate, watchdog, guard), as fast as it goes: their clock is the simulated arm's, so all limits of `Safety`
+hold as on a robot, but the one on progress (noise never lets it settle). A call of the driver may take 5 s of real time instead of 0.1 s: the arm's time
+stands still meanwhile, and what else the machine does is not to end the run; the column 'ended' says what has. Memory is read while the run goes on: its record lies in a temporary file.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.errors import SiameError
 from siame_se3.experiments.script import bundled_print, parser, run_script, table
 from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry.camera import Camera
@@ -39,15 +41,21 @@ from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 _EVERY = 500  # iterations between two readings
+_ANSWER = 5.0  # [s] for a call of the driver: the machine may be busy
 
 
 class Readings:
-    """Memory, and the processor's time that an iteration took since the last reading: other work on the machine counts little."""
+    """Memory, and the processor's time that an iteration took since the last reading: other work on the machine counts little.
 
-    def __init__(self) -> None:
+    Args:
+        iterations: that are asked for.
+    """
+
+    def __init__(self, iterations: int) -> None:
+        self._iterations = iterations
         self.memory: list[float] = []  # [bytes]
         self.seconds: list[float] = []  # an iteration
-        self._last = time.process_time()
+        self._last, self._began = time.process_time(), time.monotonic()
 
     def __call__(self, iteration: int, moving: int) -> None:
         """As `servo` reports."""
@@ -57,27 +65,52 @@ class Readings:
         self.seconds.append((now - self._last) / _EVERY)
         self.memory.append(float(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
         self._last = now
-        if iteration % (20 * _EVERY) == 0:
-            print(f"  {iteration}: {1e3 * self.seconds[-1]:.2f} ms, {self.memory[-1] / 1e6:.0f} MB", flush=True)
+        if iteration % (4 * _EVERY) == 0:
+            left = (time.monotonic() - self._began) * (self._iterations / iteration - 1) / 60
+            shown = f"{1e3 * self.seconds[-1]:.2f} ms, {self.memory[-1] / 1e6:.1f} MB, {left:.0f} min left"
+            print(f"  {iteration} of {self._iterations}: {shown}", flush=True)
 
     def row(self, what: str, run: Trajectory) -> dict[str, Any]:
-        """First and last tenth, without the first reading, in which everything is built."""
-        tenth = max(1, len(self.seconds) // 10)
+        """First and last tenth, without the first reading, in which everything is built.
+
+        Raises:
+            SiameError: the run ended before there was anything to compare.
+        """
+        if len(self.memory) < 3:
+            raise SiameError(
+                f"{what}: ended after {int(run.iterations.max())} iterations ({run.reason[0]}); nothing to compare"
+            )
+        tenth = max(1, (len(self.seconds) - 1) // 10)
         first, last = (statistics.median(x) for x in (self.seconds[1 : 1 + tenth], self.seconds[-tenth:]))
         kept = sum(x.numel() * x.element_size() for x in (run.T_wc, run.twist, run.applied, run.active, run.stage))
         grown = self.memory[-1] - self.memory[1]
         finite = all(bool(x.isfinite().all()) for x in (run.twist, run.applied))
         return {
             "what": what,
-            "iterations": len(run.twist),
+            "iterations": f"{int(run.iterations.max())} of {self._iterations}",
             "ended": run.reason[0],
             "finite": "yes" if finite else "no",
             "an iteration, first / last tenth": f"{1e3 * first:.2f} / {1e3 * last:.2f} ms",
             "drift": f"{100 * (last / first - 1):+.1f} %",
-            "memory": f"{self.memory[1] / 1e6:.0f} to {self.memory[-1] / 1e6:.0f} MB",
-            "growth": f"{100 * grown / self.memory[1]:+.1f} %",
-            "of it the trajectory": f"{kept / 1e6:.0f} MB",
+            "memory": f"{self.memory[1] / 1e6:.1f} to {self.memory[-1] / 1e6:.1f} MB",
+            "growth": f"{100 * grown / self.memory[1]:+.2f} %",
+            "the trajectory, in a file": f"{kept / 1e6:.0f} MB",
         }
+
+
+class SimulatedTime:
+    """The arm's clock, for all that a live plant times. It is ahead of the real one, by which the guard judges the law's delay: there is none."""
+
+    def __init__(self) -> None:
+        self._now = time.monotonic() + 1e6
+
+    def __call__(self) -> float:
+        """Now [s]."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Time goes on."""
+        self._now += seconds
 
 
 class ServedHere:
@@ -85,8 +118,8 @@ class ServedHere:
 
     frame = "camera"
 
-    def __init__(self, arm: ArmPlant) -> None:
-        self._arm, self._twist = arm, torch.zeros(1, 6, dtype=torch.float64)
+    def __init__(self, arm: ArmPlant, clock: SimulatedTime) -> None:
+        self._arm, self._clock, self._twist = arm, clock, torch.zeros(1, 6, dtype=torch.float64)
 
     @property
     def camera(self) -> Camera:
@@ -97,15 +130,15 @@ class ServedHere:
         """A step of the arm, and what it sees."""
         view, _ = self._arm.step(self._twist)
         assert view.image is not None
-        return Frame(view.image[0], time.monotonic())
+        return Frame(view.image[0], self._clock())
 
     def prepared(self, rgb: np.ndarray) -> Float[Tensor, "3 h w"]:
         """See `CameraSource`."""
         return as_image(rgb)
 
     def state(self) -> RobotState:
-        """No pose: the guard's comparison of measured motion is by the clock, and this arm's is faster."""
-        return RobotState()
+        """The tool's pose: what is commanded is compared with it."""
+        return RobotState(self._arm.T_wt)
 
     def move(self, v: Float[Tensor, "6"]) -> None:
         """See `VelocityDriver`."""
@@ -122,7 +155,7 @@ class ServedHere:
 def run(what: str, iterations: int) -> dict[str, Any]:
     """One of both."""
     torch.set_num_threads(1)
-    model, scene, readings = checkpoint.load(bundled(BUNDLED_MODEL)), bundled_print(), Readings()
+    model, scene, readings = checkpoint.load(bundled(BUNDLED_MODEL)), bundled_print(), Readings(iterations)
     law = controller_for("handoff", model)
     config = ServoConfig(gain=2.0, max_iterations=iterations, settle_v=1e-15, settle_w=1e-15)
     if what == "batched":
@@ -133,15 +166,16 @@ def run(what: str, iterations: int) -> dict[str, Any]:
     arm = ArmPlant(scene, model.camera, ArmConfig(noise=0.02))
     image = arm.look(T_wd).image
     arm.reset(T_wc)
-    here = ServedHere(arm)
-    plant = LivePlant(here, here, None, 0.001, Workspace.distance)
-    # What compares with the clock is off: the simulated arm is faster than that.
-    safety = Safety(no_progress=0.0, frozen=1e6, jump=1.0, drift=0.0, max_age=2.0)
+    clock = SimulatedTime()
+    here = ServedHere(arm, clock)
+    plant = LivePlant(here, here, arm.T_tc, arm.dt, Workspace.distance, clock=clock, sleep=clock.sleep, answer=_ANSWER)
+    safety = Safety(no_progress=0.0)
     target = View(image, None, None, model.camera)
-    row = readings.row(what, servo(plant, law, target, None, config, None, readings, safety))
-    plant.close()
-    arm.close()
-    return row
+    try:
+        return readings.row(what, servo(plant, law, target, None, config, None, readings, safety))
+    finally:
+        plant.close()
+        arm.close()
 
 
 def main() -> None:

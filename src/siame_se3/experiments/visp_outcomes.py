@@ -9,7 +9,6 @@ The folder has the scenes (coffee.png, astronaut.png), the starts (small.csv, me
 
 from __future__ import annotations
 
-import csv
 import math
 import statistics
 from functools import partial
@@ -18,7 +17,9 @@ from typing import Any
 
 import torch
 
+from siame_se3.errors import InputError
 from siame_se3.experiments.script import parser, run_script, table
+from siame_se3.files import read_csv_table, shown
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.photometric import DVS
@@ -52,12 +53,31 @@ def outcomes(scene: Scene, starts: Path, law: DVS) -> list[int | None]:
     return [int(run.nonzero()[0]) if run.any() else None for run in good.T]
 
 
+def reference(path: Path, runs: int) -> list[int | None]:
+    """The same of ViSP.
+
+    Raises:
+        InputError: not a file of outcomes, or not of as many runs.
+    """
+    rows = read_csv_table(path, ("iters", "converged"), "give ViSP's outcomes of these starts")
+    found: list[int | None] = []
+    for number, line in enumerate(rows):
+        if not line["iters"].isdecimal() or line["converged"] not in ("0", "1"):
+            raise InputError(
+                f"{path}, run {number}: iters {shown(line['iters'])}, converged {shown(line['converged'])}; "
+                "give a whole number, and 0 or 1"
+            )
+        found.append(int(line["iters"]) if line["converged"] == "1" else None)
+    if len(found) != runs:
+        raise InputError(f"{path}: outcomes of {len(found)} runs for {runs} starts; give those of the same starts")
+    return found
+
+
 def row(folder: Path, name: str, starts: str, law: str) -> dict[str, Any]:
     """One scene, set of starts and law, beside ViSP's outcomes."""
     scene = Scene.from_photo(folder / f"{name}.png", 1.2, extent="centres")
     ours = outcomes(scene, folder / f"{starts}.csv", LAWS[law])
-    with (folder / f"out-{name}-{starts}-{law}.csv").open(encoding="utf-8") as stream:
-        visp = [int(x["iters"]) if int(x["converged"]) else None for x in csv.DictReader(stream)]
+    visp = reference(folder / f"out-{name}-{starts}-{law}.csv", len(ours))
     found: dict[str, Any] = {"scene": name, "starts": starts, "law": law}
     for who, runs in (("ours", ours), ("ViSP", visp)):
         done = [k for k in runs if k is not None]

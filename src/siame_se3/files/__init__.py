@@ -5,8 +5,17 @@ Nothing here reads more than a limit that it knows beforehand, and nothing write
 
 from siame_se3.files.arrays import read_npz
 from siame_se3.files.bundled import BUNDLED_MODEL, BUNDLED_MODELS, BUNDLED_PHOTO, bundled, hardware, model_file
-from siame_se3.files.reading import parse_json, read_bytes, read_csv_rows, read_json, read_text, read_yaml, shown
-from siame_se3.files.typed import from_dict
+from siame_se3.files.reading import (
+    parse_json,
+    read_bytes,
+    read_csv_rows,
+    read_csv_table,
+    read_json,
+    read_text,
+    read_yaml,
+    shown,
+)
+from siame_se3.files.typed import from_dict, require_types
 from siame_se3.files.writing import atomically, exclusive, write_csv_rows, write_text
 
 __all__ = [
@@ -22,10 +31,12 @@ __all__ = [
     "parse_json",
     "read_bytes",
     "read_csv_rows",
+    "read_csv_table",
     "read_json",
     "read_npz",
     "read_text",
     "read_yaml",
+    "require_types",
     "shown",
     "write_csv_rows",
     "write_text",

@@ -8,7 +8,7 @@ import io
 import json
 import math
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,30 @@ def read_csv_rows(path: str | Path, most_bytes: int = _MOST_ROWS, hint: str = ""
     except csv.Error as error:
         advice = f"; {hint}" if hint else ""
         raise InputError(f"{path}, line {reader.line_num}: not CSV ({error}){advice}") from None
+
+
+def read_csv_table(path: str | Path, columns: Sequence[str], hint: str = "") -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, by the columns' names.
+
+    Args:
+        columns: that it has to have; it may have others.
+        hint: what to give instead, for errors.
+
+    Raises:
+        InputError: as `read_csv_rows`; a column that is missing or there twice; a row of another length; no row at all.
+    """
+    advice = f"; {hint}" if hint else ""
+    (_, header), *rows = [*read_csv_rows(path, hint=hint)] or [(1, [])]
+    if missing := [name for name in columns if name not in header]:
+        raise InputError(f"{path}: no column {shown(missing[0])}{advice}")
+    if twice := [name for name in columns if header.count(name) > 1]:
+        raise InputError(f"{path}: two columns {shown(twice[0])}{advice}")
+    for line, row in rows:
+        if len(row) != len(header):
+            raise InputError(f"{path}, line {line}: {len(row)} values for {len(header)} columns{advice}")
+    if not rows:
+        raise InputError(f"{path}: no row below its header{advice}")
+    return [dict(zip(header, row, strict=True)) for _, row in rows]
 
 
 def read_json(path: str | Path, most_bytes: int = _MOST_TEXT, hint: str = "") -> Any:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import CameraError
-from siame_se3.files import write_text
+from siame_se3.files import require_types, write_text
 from siame_se3.geometry.camera_info import CameraInfo, info_from_yaml
 from siame_se3.geometry.crop import square_box
 
@@ -48,6 +48,7 @@ class Camera:
     distortion_model: str = "plumb_bob"
 
     def __post_init__(self) -> None:
+        require_types(self, "camera", CameraError)
         if not (self.width >= 2 and self.height >= 2):
             raise CameraError(f"camera: an image of {self.width} x {self.height} px is too small; give at least 2 x 2")
         for name in ("fx", "fy"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from siame_se3.errors import CameraError, InputError
-from siame_se3.files import read_text, read_yaml
+from siame_se3.files import read_text, read_yaml, require_types
 
 _MODEL_NAMES = {  # how other tools call ROS's models
     "": "plumb_bob", "none": "plumb_bob", "radtan": "plumb_bob", "radial-tangential": "plumb_bob", "pinhole": "plumb_bob",
@@ -44,6 +44,9 @@ class CameraInfo:
     p: tuple[float, ...] = (0.0,) * 12
     binning: tuple[int, int] = (0, 0)
     roi: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def __post_init__(self) -> None:
+        require_types(self, "camera_info", CameraError)
 
 
 def is_rectified(topic: str) -> bool:

@@ -153,7 +153,8 @@ def full_scale(samples: np.ndarray, significant: int, where: str) -> float:
     """The value that means white.
 
     What the format says (`significant` bits), or else what the largest value seen says, which is noted in the log: 12 bits in 16, 0 to 255
-    or 0 to 65535 in floating-point numbers.
+    or 0 to 65535 in floating-point numbers. 10 bits in 16 cannot be told from a dark image of 12, and are taken for that: all images of one
+    source stay comparable, at a quarter of their brightness, where a guess of 1023 would make one image four times as bright as the next.
 
     Raises:
         InputError: samples below 0, or not finite.
@@ -173,5 +174,7 @@ def full_scale(samples: np.ndarray, significant: int, where: str) -> float:
         if 4095 < most <= 65535:
             return 65535.0
         full = 4095.0 if most <= 4095 else most
-    _LOG.warning("%s: samples up to %g; %g is taken for white", where, most, full)
+    dark = samples.dtype.kind != "f" and most <= 1023
+    hint = " (a camera of 10 bits gives dark images so: have its driver send 8 or 16)" if dark else ""
+    _LOG.warning("%s: samples up to %g; %g is taken for white%s", where, most, full, hint)
     return full

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import LawError, require_number
+from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.contrast import contrast
@@ -52,6 +53,7 @@ class Auto:
     verifies = True  # see `Handoff`
 
     def __post_init__(self) -> None:
+        require_types(self, "auto")
         require_number(self, "threshold", -1, 1)
         require_number(self, "again", 1, whole=True)
         require_number(self, "Z", 0, open_low=True)

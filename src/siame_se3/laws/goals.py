@@ -10,7 +10,7 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.laws import hypotheses
 from siame_se3.laws.alignment import refined, verified
 from siame_se3.laws.matched import on_plane, pose_of_points
-from siame_se3.laws.templates import Plane, Pyramid, Template
+from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
 GOOD = 0.6  # a score that most wrong guesses do not reach
@@ -75,7 +75,7 @@ class Estimate:
 
 def best_of(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> Estimate:
     """Of homographies by their source: the best of those that explain the image best as they are, aligned."""
-    found = [(source, verified(goal.template, now, H, 1)) for source, some in guesses.items() for H in some]
+    found = [(source, verified(goal.template, now, facing(H), 1)) for source, some in guesses.items() for H in some]
     found.sort(key=lambda pair: -pair[1].score)
     chosen = hypotheses.different(np.array([f.H for _, f in found]).reshape(-1, 3, 3), goal.camera.size, _PROMISING)
     aligned: list[Estimate] = []
@@ -115,7 +115,7 @@ def judged(goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str, levels: tupl
 
 def pose_of(goal: Goal, H: np.ndarray) -> np.ndarray | None:
     """T_cd from the points of the goal's grid that the image shows; None where there are none, or they give none."""
-    pixels = _mapped(H, goal.pixels)
+    pixels = _mapped(facing(H), goal.pixels)
     front = np.isfinite(pixels).all(1)
     margin = 0.25 * np.array([goal.camera.width, goal.camera.height])
     inside = front & (pixels > -margin).all(1) & (pixels < 5 * margin).all(1)
@@ -126,8 +126,9 @@ def pose_of(goal: Goal, H: np.ndarray) -> np.ndarray | None:
 
 
 def _mapped(H: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Where H takes pixels (n, 2); infinitely far those on the other side of its line at infinity than the image's first corner."""
+    """Where H, which gives what is in front of the current camera a third coordinate above 0, takes pixels (n, 2); the others infinitely far."""
     mapped = np.c_[pixels, np.ones(len(pixels))] @ H.T
-    front = mapped[:, 2] * H[2, 2] > 1e-9
-    found: np.ndarray = np.where(front[:, None], mapped[:, :2] / np.where(front, mapped[:, 2], 1.0)[:, None], np.inf)
+    third = mapped[:, 2]
+    front = third > 1e-9 * np.abs(third).max(initial=0.0)
+    found: np.ndarray = np.where(front[:, None], mapped[:, :2] / np.where(front, third, 1.0)[:, None], np.inf)
     return found

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from siame_se3.errors import LawError
+from siame_se3.files import require_types
 from siame_se3.laws.types import Controller, Law, Output, State, View
 
 
@@ -39,6 +40,9 @@ class Handoff:
     patience: int = 4
     rise: float = 1.5
     returns: int = 3
+
+    def __post_init__(self) -> None:
+        require_types(self, "handoff")
 
     @property
     def needs(self) -> frozenset[str]:

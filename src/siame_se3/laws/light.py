@@ -27,6 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError, require_number
+from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.blur import BlurScale, gaussian_blur
 from siame_se3.images.contrast import contrast
@@ -61,6 +62,7 @@ class LightDVS:
     needs = frozenset({"image"})
 
     def __post_init__(self) -> None:
+        require_types(self, "dvs-light")
         require_number(self, "Z", 0, open_low=True)
         for name in ("border", "degree"):
             require_number(self, name, whole=True)

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import LawError, require_number
+from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.luma import LUMA
@@ -52,6 +53,7 @@ class MatchedPoints:
     needs = frozenset({"image"})
 
     def __post_init__(self) -> None:
+        require_types(self, "points")
         require_number(self, "features", 1, whole=True)
         require_number(self, "least", 4, whole=True)  # that a homography needs
         for name in ("ratio", "Z"):

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import LawError
+from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.images.contrast import contrast
 from siame_se3.images.crop import network_images
@@ -39,6 +40,9 @@ class Neural:
     focal_ratio: float = 0.0
     unit_distance: float = 0.0
     needs = frozenset({"image"})
+
+    def __post_init__(self) -> None:
+        require_types(self, "neural")
 
     @staticmethod
     def from_model(model: Model, engine: str = "auto") -> Neural:

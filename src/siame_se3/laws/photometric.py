@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError, LawError, require_number
+from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import depth
 from siame_se3.images.gradients import gradient
@@ -75,6 +76,7 @@ class DVS:
     needs = frozenset({"image"})
 
     def __post_init__(self) -> None:
+        require_types(self, "dvs")
         for name in ("window", "Z"):
             require_number(self, name, 0, open_low=True)
         for name in ("mu", "mu_late"):

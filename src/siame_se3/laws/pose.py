@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import LawError
+from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.laws.types import Controller, Law, Output, State, View
 from siame_se3.laws.validity import require_batch
@@ -85,6 +86,9 @@ class PointIBVS:
     half: float = 0.2
     interaction: Literal["current", "desired", "mean"] = "current"
     needs = frozenset({"pose"})
+
+    def __post_init__(self) -> None:
+        require_types(self, "ibvs")
 
     def aim(self, target: View) -> tuple[Law, PointState]:
         """Points and interaction matrix of the desired view."""

@@ -137,9 +137,17 @@ def box(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.boxFilter(image, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REFLECT)
 
 
+def facing(H: np.ndarray) -> np.ndarray:
+    """A homography of a plane from its front to its front, with the sign by which what is in front of the current camera has a third coordinate
+    above 0: so has its determinant, the ratio of the cameras' distances to the plane. One from matches has any sign: OpenCV makes its last
+    number 1, also where the goal's first pixel is behind the camera."""
+    with np.errstate(invalid="ignore"):  # of numbers that are not finite, neither is: said where they are used
+        return H if np.linalg.det(H) > 0 else -H
+
+
 def seen(template: Template, current: Pyramid, H: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray] | None:
     """The image as H says that the goal camera would see it, and where it is known; None for too little. H gives what is in front of the current
-    camera a third coordinate above 0, as `Plane.homography` does, and OpenCV by its last number, 1."""
+    camera a third coordinate above 0, as `Plane.homography` does, and `facing`."""
     mine = template.pyramid.images[level]
     h, w = mine.shape
     at = template.pyramid.to_level[level]

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from siame_se3.errors import require_number
+from siame_se3.files import require_types
 
 GROUPS: dict[str, tuple[slice, ...]] = {
     "eq4": (slice(0, 3), slice(3, 6)),
@@ -53,7 +54,12 @@ class LossConfig:
     plane: float = 0.0
 
     def __post_init__(self) -> None:
+<<<<<<< HEAD
         for name in ("beta", "near", "where", "match", "velocity", "plane"):
+=======
+        require_types(self, "loss")
+        for name in ("beta", "near", "where", "match"):
+>>>>>>> record
             require_number(self, name, 0)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import math
 import os
 from collections import deque
 from collections.abc import Callable
@@ -36,11 +35,11 @@ from siame_se3.plants.arm_model import (
     print_png,
 )
 from siame_se3.plants.mismatch import highlights
+from siame_se3.plants.robots.checks import joint_fault
 from siame_se3.scenes.planar import Scene
 
 __all__ = ["ArmConfig", "ArmPlant"]
 
-_NEAR = math.radians(2)  # of a joint's limit: a fault
 # Our world (z into the table, y down) to MuJoCo's (z up), and our camera to MuJoCo's.
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -181,8 +180,7 @@ class ArmPlant:
     def _view(self, image: Float[Tensor, "3 h w"]) -> View:
         T = self._T_wc()
         Z = -T[2, 3] / T[2, 2]
-        near = [k for k in range(6) if abs(float(self._data.qpos[k])) > JOINT_LIMITS[k] - _NEAR]
-        fault = f"joint {near[0]} is within 2 deg of its limit" if near else ""
+        fault = joint_fault(self._data.qpos[:6].tolist(), JOINT_LIMITS)
         late = self._late * TICK
         return View(image[None], T[None].clone(), Z[None], self.camera, late, fault)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from siame_se3.errors import InputError, require_number, require_numbers
+from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_pixels
@@ -68,6 +69,7 @@ class ArmConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_types(self, "arm")
         for name in ("focal", "frame_rate", "exposure"):
             require_number(self, name, 0, open_low=True)
         for name in ("latency", "noise", "gloss"):

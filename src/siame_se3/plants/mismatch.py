@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from siame_se3.errors import InputError, require_number, require_numbers
+from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel, points_on_plane
@@ -45,6 +46,7 @@ class Mismatch:
     gloss: float = 0.0
 
     def __post_init__(self) -> None:
+        require_types(self, "mismatch")
         for name in ("focal", "size"):
             require_number(self, name, 0, open_low=True)
         for name in ("exposure", "card", "gloss"):

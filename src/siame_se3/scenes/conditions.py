@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import require_number
+from siame_se3.files import require_types
 from siame_se3.images.blur import gaussian_blur
 from siame_se3.images.luma import LUMA
 from siame_se3.scenes.optics import jpeg, motion_blurred, toned, vignetted
@@ -71,6 +72,7 @@ class Augmentation:
     jpeg: float = 0.0
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_number(self, "lamps", 0, whole=True)
         for name in ("occlusion", "occlusion_rate", "least"):
             require_number(self, name, 0, 1)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from siame_se3.errors import SceneError
+from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.luma import LUMA
 from siame_se3.scenes.render import render_print
@@ -48,14 +49,15 @@ class Scene:
     atlases: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("width", "height"):
-            size = getattr(self, name)
-            if not 0 < size < float("inf"):
-                raise SceneError(f"{self.name}: a scene {name} of {size} m; give metres above 0")
         if isinstance(self.fill, str) and self.fill not in ("mean", "edge"):
             raise SceneError(
                 f"{self.name}: unknown fill '{self.fill}'; give a grey level, an RGB colour, 'mean' or 'edge'"
             )
+        require_types(self, "scene", SceneError)
+        for name in ("width", "height"):
+            size = getattr(self, name)
+            if not 0 < size < float("inf"):
+                raise SceneError(f"{self.name}: a scene {name} of {size} m; give metres above 0")
 
     @staticmethod
     def from_photo(

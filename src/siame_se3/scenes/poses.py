@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError, SceneError, require_number
-from siame_se3.files import read_text
+from siame_se3.files import read_text, require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.scenes.overlap import overlap, visible
@@ -54,6 +54,7 @@ class Workspace:
     min_height: float = 0.05
 
     def __post_init__(self) -> None:
+        require_types(self, error=SceneError)
         for name in (
             "desired_sideways",
             "desired_height",

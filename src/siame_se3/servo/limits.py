@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.files import require_types
 from siame_se3.geometry import lie
 
 
@@ -32,6 +33,9 @@ class SpeedLimit:
     v: float
     w: float
 
+    def __post_init__(self) -> None:
+        require_types(self)
+
     def __call__(self, v: Float[Tensor, "n 6"], previous: Float[Tensor, "n 6"], dt: float) -> Float[Tensor, "n 6"]:
         """See `Limit`."""
         speed = torch.stack((v[..., :3].norm(dim=-1) / self.v, v[..., 3:].norm(dim=-1) / self.w), -1).amax(-1)
@@ -44,6 +48,9 @@ class AccelerationLimit:
 
     v: float
     w: float
+
+    def __post_init__(self) -> None:
+        require_types(self)
 
     def __call__(self, v: Float[Tensor, "n 6"], previous: Float[Tensor, "n 6"], dt: float) -> Float[Tensor, "n 6"]:
         """See `Limit`."""
@@ -67,6 +74,9 @@ class AxisSpeedLimit:
     most: tuple[float, ...]
     T_tc: Float[Tensor, "4 4"] | None = None
 
+    def __post_init__(self) -> None:
+        require_types(self)
+
     def __call__(self, v: Float[Tensor, "n 6"], previous: Float[Tensor, "n 6"], dt: float) -> Float[Tensor, "n 6"]:
         """See `Limit`."""
         largest = v.abs()
@@ -80,6 +90,9 @@ class AxisAccelerationLimit:
     """Change of each axis of the twist [m/s^2, rad/s^2]; the change is scaled as a whole."""
 
     most: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        require_types(self)
 
     def __call__(self, v: Float[Tensor, "n 6"], previous: Float[Tensor, "n 6"], dt: float) -> Float[Tensor, "n 6"]:
         """See `Limit`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from typing import Any
 
 import torch
@@ -10,40 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from siame_se3.laws.types import View
+from siame_se3.servo.columns import Blocks, Column
 from siame_se3.servo.runs import Runs
 from siame_se3.servo.trajectory import Trajectory
 
-_BLOCK = 20_000  # numbers of a block, about
-
-
-class _Column:
-    """Rows of one shape, in blocks: a tensor for each row would take ten times the memory of its numbers."""
-
-    def __init__(self, *shape: int, dtype: torch.dtype = torch.float64) -> None:
-        self._shape, self._dtype = shape, dtype
-        self._rows = max(8, _BLOCK // max(1, math.prod(shape)))  # of a block
-        self._blocks: list[Tensor] = []
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, row: Tensor | float) -> None:
-        """One more row."""
-        if self._count % self._rows == 0:
-            self._blocks.append(torch.empty(self._rows, *self._shape, dtype=self._dtype))
-        self._blocks[-1][self._count % self._rows] = row
-        self._count += 1
-
-    def all(self) -> Tensor:
-        """(rows, *shape)."""
-        if not self._blocks:
-            return torch.zeros(0, *self._shape, dtype=self._dtype)
-        return torch.cat(self._blocks)[: self._count]
+log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Of n runs.
+    """Of n runs. However long they are, it takes a few megabytes of memory; the rest is in a temporary file (see `Blocks`).
 
     Args:
         view: at the start. target: the desired views.
@@ -56,13 +31,15 @@ class Recorder:
         self._in_base = view.T_wc is None and view.T_bc is not None
         self._T_wd = self._pose_of(target).clone()
         n = self.n
-        self._poses, self._twists, self._applied = _Column(n, 4, 4), _Column(n, 6), _Column(n, 6)
-        self._active, self._stages = _Column(n, dtype=torch.bool), _Column(n, dtype=torch.long)
-        self._seconds = _Column()
-        self._poses.add(self._pose_of(view))
+        self._count = 0  # whole iterations: one that Ctrl-C interrupts while it is recorded does not count
+        self._blocks = blocks = Blocks()
+        self._poses, self._twists, self._applied = (Column(blocks, n, *shape) for shape in ((4, 4), (6,), (6,)))
+        self._active, self._stages = Column(blocks, n, dtype=torch.bool), Column(blocks, n, dtype=torch.long)
+        self._seconds = Column(blocks)
+        self._poses.put(0, self._pose_of(view))
 
     def __len__(self) -> int:
-        return len(self._twists)
+        return self._count
 
     def _pose_of(self, view: View) -> Float[Tensor, "n 4 4"]:
         """In the scene's frame, else in the base's; NaN where it is not known."""
@@ -81,26 +58,39 @@ class Recorder:
         seconds: float = 0.0,
     ) -> None:
         """One iteration: what was commanded and applied, and the view after it."""
+        k = self._count
+        self._poses.put(k + 1, self._pose_of(view))
+        self._twists.put(k, command)
+        self._applied.put(k, applied.double().cpu())
+        self._active.put(k, runs.active)
+        self._stages.put(k, torch.full((self.n,), -1) if stage is None else stage)
+        self._seconds.put(k, seconds)
         runs.iterations = runs.iterations + runs.active
-        self._poses.add(self._pose_of(view))
-        self._twists.add(command)
-        self._applied.add(applied.double().cpu())
-        self._active.add(runs.active)
-        self._stages.add(torch.full((self.n,), -1) if stage is None else stage)
-        self._seconds.add(seconds)
+        self._count = k + 1
 
     def trajectory(self, runs: Runs, settings: dict[str, Any]) -> Trajectory:
-        """All of it."""
+        """All of it.
+
+        Raises:
+            InputError: what lies in the temporary file cannot be read any more.
+        """
+        if refused := self._blocks.refused:
+            log.warning(
+                "the temporary folder did not take the record of this long run (%s), which stayed in memory; "
+                "free some space there, or set TMPDIR to another folder",
+                refused.strerror or refused,
+            )
+        T = self._count
         return Trajectory(
-            T_wc=self._poses.all(),
+            T_wc=self._poses.first(T + 1),
             T_wd=self._T_wd,
-            twist=self._twists.all(),
-            applied=self._applied.all(),
-            active=self._active.all(),
-            stage=self._stages.all(),
+            twist=self._twists.first(T),
+            applied=self._applied.first(T),
+            active=self._active.first(T),
+            stage=self._stages.first(T),
             iterations=runs.iterations,
             reason=runs.reason,
-            step_seconds=self._seconds.all(),
+            step_seconds=self._seconds.first(T),
             dt=self.dt,
             settings={**settings, "poses": "base"} if self._in_base else settings,
         )

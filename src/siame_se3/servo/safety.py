@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError, require_number
+from siame_se3.files import require_types
 from siame_se3.servo.limits import AxisAccelerationLimit, AxisSpeedLimit, Limit
 
 
@@ -46,6 +47,7 @@ class Safety:
     ramp: float = 0.08
 
     def __post_init__(self) -> None:
+        require_types(self)
         for name in ("max_twist", "max_change"):
             values = getattr(self, name)
             if len(values) != 6 or not all(0 < x <= 100 for x in values):

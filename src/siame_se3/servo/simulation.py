@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from siame_se3.errors import RobotError, SceneError, SiameError
-from siame_se3.files import hardware
+from siame_se3.files import hardware, require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import Controller, View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
@@ -54,6 +54,9 @@ class Task:
     distance: float = Workspace.distance
     disturbance: Augmentation | None = None
     mismatch: Mismatch | None = None
+
+    def __post_init__(self) -> None:
+        require_types(self, "simulation")
 
     def draw(self, runs: int | None = None) -> tuple[Tensor, Tensor]:
         """Desired and start poses (T_wd, T_wc), (N, 4, 4); N is `runs`, or fewer where a file has fewer."""

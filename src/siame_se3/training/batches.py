@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError, SceneError, require_number
+from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
@@ -73,6 +74,7 @@ class DataConfig:
     curriculum: float = 0.1
 
     def __post_init__(self) -> None:
+        require_types(self, "data")
         for name in ("near_weight", "near_largest"):
             require_number(self, name, 0)
         for name in ("near_orbit", "near_alike", "curriculum"):

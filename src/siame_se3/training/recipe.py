@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from siame_se3.errors import InputError, require_number
+from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
@@ -60,6 +61,7 @@ class TrainConfig:
     workers: int = 0
 
     def __post_init__(self) -> None:
+        require_types(self, "training")
         require_number(self, "workers", 0, whole=True)
         for name in ("lr_loss", "weight_decay", "checkpoint_seconds"):
             require_number(self, name, 0)
@@ -105,6 +107,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_types(self, "training")
         if not 0 < self.minutes < math.inf:
             raise InputError(f"training: a budget of {self.minutes} min; give a finite time above 0", "minutes")
 

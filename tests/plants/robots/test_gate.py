@@ -264,6 +264,26 @@ def test_a_call_that_blocks_is_left_behind_by_its_loop(gates: Callable[..., Gate
     assert "the driver is given up" in gate.state().fault
 
 
+@pytest.mark.parametrize(("answer", "fault"), [(WATCHDOG, "has not returned for 0.1 s"), (10.0, "")])
+def test_how_long_a_call_may_take_can_be_said(gates: Callable[..., Gate], answer: float, fault: str) -> None:
+    """For simulation on a busy machine; a robot's calls have `WATCHDOG`."""
+    driver = Driver()
+    gate = gates(driver, answer=answer)
+    driver.blocks = {"state"}
+    late = threading.Timer(2 * WATCHDOG, driver.freed.set)
+    late.start()
+    found = gate.state().fault
+    late.join()
+    assert fault in found
+    assert bool(found) == bool(fault)
+
+
+@pytest.mark.parametrize("answer", [0.0, -1.0, math.nan, math.inf])
+def test_a_time_of_calls_that_is_none_is_refused(answer: float) -> None:
+    with pytest.raises(InputError, match="time of a driver's call"):
+        Gate(Driver(), EYE, answer=answer)
+
+
 def test_a_state_that_blocks_or_fails_is_a_fault(gates: Callable[..., Gate]) -> None:
     driver = Driver()
     gate = gates(driver)

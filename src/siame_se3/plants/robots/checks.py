@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError
+from siame_se3.files import require_types
 
 FARTHEST = 100.0  # [m]: a tool farther from its base, or a camera from its tool, is an error
+_NEAR = math.radians(2)  # of a joint's limit: a fault
 _SKEW = 1e-3  # by which R R^T may differ from the identity: poses come as text and as float32
 
 
@@ -28,6 +31,7 @@ class HardLimits:
     rotation: float = math.pi
 
     def __post_init__(self) -> None:
+        require_types(self, "hard limits")
         for name in ("speed", "rotation"):
             value = getattr(self, name)
             if not 0 < value <= 10:
@@ -63,3 +67,14 @@ def pose_fault(T: Float[Tensor, "4 4"]) -> str:
         return "has no rotation in it"
     far = float(T[:3, 3].norm())
     return f"is {far:.4g} m away; {FARTHEST:g} m are possible" if far > FARTHEST else ""
+
+
+def joint_fault(angles: Sequence[float], limits: Sequence[float]) -> str:
+    """Which joint is near its limit; '' for none.
+
+    Args:
+        angles: of the joints [rad].
+        limits: +- of each [rad].
+    """
+    near = [k for k, (angle, most) in enumerate(zip(angles, limits, strict=True)) if abs(angle) > most - _NEAR]
+    return f"joint {near[0]} is within {math.degrees(_NEAR):.0f} deg of its limit" if near else ""

@@ -32,7 +32,7 @@ class Gate:
 
     What is sent is finite, within the hard limits (of the camera, of the tool, and in the frame that is sent), computed from a valid pose
     where the frame needs one, and not older than `WATCHDOG`; else zero is sent. `WATCHDOG` after a twist the robot is stopped, if no other
-    has come; a loop that stays away for `late` s is a fault, as is a driver call that has not returned within `WATCHDOG`. A fault stays,
+    has come; a loop that stays away for `late` s is a fault, as is a driver call that has not returned within `answer` s. A fault stays,
     and nothing is sent, until `release`.
 
     Args:
@@ -42,9 +42,11 @@ class Gate:
         late: a loop that sends no twist for this long while the robot moves is at fault [s].
         clock: [s].
         dry: check everything, send nothing.
+        answer: a driver call that has not returned within this is given up [s], by the real clock. Longer than `WATCHDOG` only in simulation,
+            where time stands still meanwhile.
 
     Raises:
-        InputError: a T_tc that is no pose, or a frame that is not known.
+        InputError: a T_tc that is no pose, a frame that is not known, or an `answer` that is no time.
     """
 
     def __init__(
@@ -55,13 +57,16 @@ class Gate:
         late: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
         dry: bool = False,
+        answer: float = WATCHDOG,
     ) -> None:
         if fault := pose_fault(T_tc):
             raise InputError(f"hand-eye transform: {fault}; calibrate it again", "hand_eye")
         if driver.frame not in FRAMES:
             raise InputError(f"twist frame '{printable(driver.frame, 40)}': use one of {', '.join(FRAMES)}")
+        if not 0 < answer <= 60:
+            raise InputError(f"time of a driver's call: {answer} s; give a number above 0, at most 60")
         self._driver, self._T_tc, self._limits, self._late = driver, T_tc.double(), limits or HardLimits(), late
-        self._clock, self._dry = clock, dry
+        self._clock, self._dry, self._answer = clock, dry, answer
         self._state = RobotState()
         self._fault = ""  # what is wrong, until `release`
         self._halted = True  # nothing is sent; set by anybody at any time, also by a signal's handler: it takes no lock
@@ -76,9 +81,9 @@ class Gate:
         self._watchdog = Worker("robot watchdog", self._watch)
 
     def state(self) -> RobotState:
-        """The driver's, checked: a pose that is none is a fault, and so is a driver that does not answer within `WATCHDOG`."""
+        """The driver's, checked: a pose that is none is a fault, and so is a driver that does not answer."""
         try:
-            now: RobotState = self._reads.call(self._driver.state, WATCHDOG)
+            now: RobotState = self._reads.call(self._driver.state, self._answer)
         except BlockedError as error:
             now = RobotState(None, str(error))
         except Exception as error:  # a driver's, of any kind: what cannot be read is a fault
@@ -121,7 +126,7 @@ class Gate:
         self._last = asked if moves else math.inf
         self._wake.set()
         try:
-            return bool(self._moves.call(lambda: self._send(twist, asked), WATCHDOG))
+            return bool(self._moves.call(lambda: self._send(twist, asked), self._answer))
         except BlockedError as error:
             self.fail(str(error))
             return False
@@ -172,7 +177,7 @@ class Gate:
         """Stop the robot, and wait until the driver has taken it; nothing is sent until `release`.
 
         Raises:
-            RobotError: it has not, within twice `WATCHDOG`.
+            RobotError: it has not, within twice the time that a call has.
         """
         with self._stopped:
             self.halt()
@@ -181,7 +186,7 @@ class Gate:
             return
         self._wake.set()
         with self._stopped:
-            if self._stopped.wait_for(lambda: self._taken >= needed, 2 * WATCHDOG):
+            if self._stopped.wait_for(lambda: self._taken >= needed, 2 * self._answer):
                 return
         raise RobotError(f"{self._fault or 'robot: the driver has not taken the stop'}; press the emergency stop")
 
@@ -224,7 +229,7 @@ class Gate:
             self._begun += 1
             self._stop_due = False  # before the call: a twist that goes out meanwhile asks for another one
         try:
-            self._stops.call(self._driver.stop, WATCHDOG)
+            self._stops.call(self._driver.stop, self._answer)
         except Exception as error:  # a driver's, of any kind: it is named, and the stop is tried again
             self._stop_due = not self._closed
             self.fail(f"robot: stop failed ({describe(error)})")

@@ -41,6 +41,7 @@ class LivePlant:
         late: a loop that stays away for this long while the robot moves is at fault [s].
         clock: [s]; the one that frames are stamped with.
         sleep: waits for some seconds of that clock.
+        answer: a driver call that has not returned within this is given up [s], see `Gate`.
 
     Raises:
         InputError: a hand-eye transform that is no pose, or a distance that is none.
@@ -58,6 +59,7 @@ class LivePlant:
         late: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        answer: float = WATCHDOG,
     ) -> None:
         if not 0 < dt <= 10:
             raise InputError(f"time between steps: {dt:g} s; give a number above 0", "rate")
@@ -66,7 +68,7 @@ class LivePlant:
         self.camera_source, self.driver, self.dt, self.dry = camera_source, driver, dt, dry
         self.T_tc = None if T_tc is None else T_tc.double()
         self._hand_eye = torch.eye(4, dtype=torch.float64) if T_tc is None else T_tc.double()
-        self._gate = Gate(driver, self._hand_eye, limits, late, clock, dry)
+        self._gate = Gate(driver, self._hand_eye, limits, late, clock, dry, answer)
         self._depth, self._clock, self._sleep = depth, clock, sleep
         self._frame: Frame | None = None
         self._tick = self._returned = 0.0

@@ -18,13 +18,12 @@ from torch import Tensor
 
 from siame_se3.errors import RobotError
 from siame_se3.geometry import lie
-from siame_se3.plants.robots.checks import HardLimits
+from siame_se3.plants.robots.checks import HardLimits, joint_fault
 from siame_se3.plants.robots.interfaces import WATCHDOG, RobotState
 from siame_se3.plants.robots.threads import Worker, describe
 
 log = logging.getLogger(__name__)
 
-_NEAR = 0.035  # [rad] of a joint's limit
 _LOST = "lost connection to the robot"
 
 
@@ -100,8 +99,7 @@ class UrDriver:
             return f"{_LOST} ({describe(error)})"
         if len(q) != len(self._limits) or not all(map(math.isfinite, q)):
             return f"{_LOST}: it sent {len(q)} joint angles ({len(self._limits)} finite ones are expected)"
-        near = [k for k, most in enumerate(self._limits) if abs(q[k]) > most - _NEAR]
-        return f"joint {near[0]} is within 2 deg of its limit" if near else ""
+        return joint_fault(q, self._limits)
 
     def _send(self) -> None:
         """The sender's thread."""
