@@ -54,12 +54,8 @@ class LossConfig:
     plane: float = 0.0
 
     def __post_init__(self) -> None:
-<<<<<<< HEAD
-        for name in ("beta", "near", "where", "match", "velocity", "plane"):
-=======
         require_types(self, "loss")
-        for name in ("beta", "near", "where", "match"):
->>>>>>> record
+        for name in ("beta", "near", "where", "match", "velocity", "plane"):
             require_number(self, name, 0)
 
 
