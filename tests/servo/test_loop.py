@@ -304,7 +304,7 @@ def test_what_is_no_velocity_is_not_spread_over_the_axes(wrong: Any, words: str)
     def law(view: View, state: State) -> Any:
         asked.append(view)
         v = torch.full((2, 6), 0.01, dtype=torch.float64) if len(asked) < 3 else wrong
-        return SimpleNamespace(v=v, faults=("", ""), stage=torch.zeros(2, dtype=torch.long), cost=None), state
+        return SimpleNamespace(v=v, faults=("", ""), stage=torch.zeros(2, dtype=torch.long), confidence=None), state
 
     class Broken:
         needs = frozenset({"pose"})

@@ -195,7 +195,10 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
         return {k: file[k] for k in file.files}
 
 
-@pytest.mark.parametrize("key", ["json", *(f.name for f in dataclasses.fields(Trajectory) if "Tensor" in str(f.type))])
+PARTS = [f.name for f in dataclasses.fields(Trajectory) if "Tensor" in str(f.type) and "None" not in str(f.type)]
+
+
+@pytest.mark.parametrize("key", ["json", *PARTS])
 def test_file_without_a_part_is_refused(good: Path, bad: Path, key: str) -> None:
     arrays = arrays_of(good)
     del arrays[key]

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from siame_se3.errors import LawError
+from siame_se3.laws.certainty import Certain, unknown
 from siame_se3.laws.types import Controller, Law, Output, State, View
 
 
@@ -114,6 +115,14 @@ class _HandoffLaw:
             self._approach(turn, coarse)
         sure = None if bool(turn.confidence.isnan().all()) else turn.confidence
         return Output(turn.v, tuple(turn.faults), turn.used, confidence=sure), turn.state()
+
+    def covariance(self, view: View, state: HandoffState) -> Float[Tensor, "n 6 6"]:
+        """What the fine law says of its runs; the coarse one's are not known so."""
+        found, fine = unknown(len(state.stage)), self.laws[1]
+        runs = (state.stage == 1).nonzero()[:, 0]
+        if len(runs) and isinstance(fine, Certain):
+            found[runs] = fine.covariance(view.of(runs), state.fine[runs])
+        return found
 
     def _refine(self, turn: _Turn, runs: Int[Tensor, "k"]) -> None:
         """The fine law's runs; those with a fault or a rising cost go back, and are asked again as coarse ones."""

@@ -59,6 +59,7 @@ class Recorder:
         self._poses, self._twists, self._applied = _Column(n, 4, 4), _Column(n, 6), _Column(n, 6)
         self._active, self._stages = _Column(n, dtype=torch.bool), _Column(n, dtype=torch.long)
         self._seconds = _Column()
+        self._confidence: _Column | None = None  # from the first that a law gives
         self._poses.add(self._pose_of(view))
 
     def __len__(self) -> int:
@@ -79,8 +80,9 @@ class Recorder:
         runs: Runs,
         stage: Int[Tensor, "n"] | None = None,
         seconds: float = 0.0,
+        confidence: Float[Tensor, "n"] | None = None,
     ) -> None:
-        """One iteration: what was commanded and applied, and the view after it."""
+        """One iteration: what was commanded and applied, and the view after it; how sure the law was, where it says so."""
         runs.iterations = runs.iterations + runs.active
         self._poses.add(self._pose_of(view))
         self._twists.add(command)
@@ -88,9 +90,17 @@ class Recorder:
         self._active.add(runs.active)
         self._stages.add(torch.full((self.n,), -1) if stage is None else stage)
         self._seconds.add(seconds)
+        if confidence is not None and self._confidence is None:
+            self._confidence = _Column(self.n, dtype=torch.float32)
+            for _ in range(len(self) - 1):
+                self._confidence.add(math.nan)
+        if self._confidence is not None:
+            self._confidence.add(math.nan if confidence is None else confidence)
 
-    def trajectory(self, runs: Runs, settings: dict[str, Any]) -> Trajectory:
-        """All of it."""
+    def trajectory(
+        self, runs: Runs, settings: dict[str, Any], covariance: Float[Tensor, "n 6 6"] | None = None
+    ) -> Trajectory:
+        """All of it, and how sure the law was of each run's pose at the end."""
         return Trajectory(
             T_wc=self._poses.all(),
             T_wd=self._T_wd,
@@ -103,4 +113,6 @@ class Recorder:
             step_seconds=self._seconds.all(),
             dt=self.dt,
             settings={**settings, "poses": "base"} if self._in_base else settings,
+            confidence=None if self._confidence is None else self._confidence.all(),
+            covariance=covariance,
         )
