@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -20,14 +21,19 @@ from torch import Tensor
 
 from siame_se3 import cli
 from siame_se3.commissioning import check, diagnosis
-from siame_se3.errors import SiameError
+from siame_se3.errors import LawError, SiameError
 from siame_se3.files import BUNDLED_PHOTO, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
+from siame_se3.laws.auto import Auto
+from siame_se3.laws.light import LightDVS
+from siame_se3.laws.pose import PBVS
 from siame_se3.laws.types import View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.types import WrappedPlant
+from siame_se3.scenes.conditions import NONE
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.safety import Safety
 
@@ -245,6 +251,26 @@ def test_nothing_goes_back_by_itself_after_a_stop() -> None:
         check.move(plant, QUICK, SAFETY)
     assert all(float(v[0, 0]) >= 0 for v in plant.moved)
     assert float(plant.moved[-1].abs().max()) == 0
+
+
+def test_the_law_is_asked_for_the_way_and_how_sure_it_is() -> None:
+    plant = FlyingCameras(Scene.from_photo(PHOTO), CAMERA)
+    goal = pose(0, 0, -0.6, 0, 0, 0)[None]
+    seen = replace(plant.look(goal @ pose(0.05, 0, 0, 0, 0, 0.2)), T_wc=None)
+    target = replace(plant.look(goal), T_wc=None)
+    found = check.law_at(Auto(), target, seen)
+    assert not found.wrong
+    assert re.match(r"the law sees the target [45]\.\d cm and 1[12]\.\d deg away, confidence 0\.[6-9]", found.text)
+    other = replace(seen, image=torch.rand(seen.image.shape, generator=torch.Generator().manual_seed(0)))  # type: ignore[union-attr]  # it has one
+    lost = check.law_at(Auto(), target, other)
+    assert lost.wrong
+    assert "not sure where the goal is" in lost.text
+    grainy = FlyingCameras(Scene.from_photo(PHOTO), CAMERA, conditions=replace(NONE, noise=0.01)).reset(goal)
+    fine = check.law_at(LightDVS(), target, grainy).text
+    assert "confidence" not in fine
+    assert "pose known to" in fine
+    with pytest.raises(LawError, match="needs pose"):
+        check.law_at(PBVS(), target, seen)
 
 
 def test_pictures_are_read_with_their_colours(tmp_path: Path) -> None:

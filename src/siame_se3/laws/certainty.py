@@ -9,14 +9,17 @@ is cut into blocks. Of block b, with the image's gradient g, weights w and the r
 and a motion xi that is wrong moves the block's content by A_b xi, with A_b the interaction matrix of the block's middle [px]. What is left is
 taken to be
 
-    s_b = G_b (A_b xi + a_b + c_b) + n_b,
+    s_b = (G_b - N_b) (A_b xi + a_b + c_b) + n_b,
 
-n_b noise of covariance k G_b, whatever its size and its correlation between pixels; a_b displacements of single blocks, of variance t_0^2; c_b
-displacements that vary smoothly over the image, of variance t_1^2 and correlation exp(-d^2 / 2 l^2) between blocks d apart. k, t_0 and t_1 are
-estimated from the part of s that no motion explains (restricted maximum likelihood, Patterson and Thompson 1971, by the multiplicative updates of
-Zhou et al. 2019, "MM algorithms for variance components models"), and the covariance is what such displacements make of the law's solution:
+n_b noise of covariance k G_b, whatever its size and its correlation between pixels; a_b displacements of single blocks, of one variance; c_b
+displacements that vary over the image: smooth fields, of correlation exp(-d^2 / 2 l^2) between blocks d apart, and the homography that moves the
+image's corners, each of a variance of its own. Noise has gradients too: those are taken out of G and H, N_b = sum w grad r grad r^T / 4 (the mean
+of two images has a half of each one's noise, the difference all of it). k and the variances are estimated from the part of s that no motion
+explains (restricted maximum likelihood, Patterson and Thompson 1971, by the multiplicative updates of Zhou et al. 2019, "MM algorithms for
+variance components models"). Few blocks say little of large fields, so each is taken one standard error higher. The covariance is what such
+displacements and such noise make of the law's solution:
 
-    C = H^-1 (sum A_b^T Cov(s)_bc A_c) H^-1,    H = L^T W L.
+    C = H^-1 (sum A_b^T Cov(s_b, s_c) A_c) H^-1,    H = L^T W L - sum A_b^T N_b A_b.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ from siame_se3.laws.pose import point_interaction_matrix
 from siame_se3.laws.types import View
 
 BLOCKS = 10  # a side
-_SMOOTH = 0.5  # l, in widths of the image
+_SMOOTH = (0.2, 0.5)  # l, in widths of the image
 _ROUNDS = 30
 _LEAST = 1e-4  # of the mean: a direction of a block with less texture says nothing
 _FEWEST = 24  # directions that have to say something
@@ -96,13 +99,13 @@ class _Fields:
 
     Attributes:
         near, far: by a motion, the interaction matrices of blocks' middles: columns that go with 1/Z, at Z = 1, and the others.
-        smooth: correlations between blocks of a smooth field.
+        smooth: correlations between blocks of smooth fields, one for each of `_SMOOTH`.
         corners: displacements by a homography that moves each of the image's four corners by a pixel along either axis.
     """
 
     near: Float[Tensor, "b 2 6"]
     far: Float[Tensor, "b 2 6"]
-    smooth: Float[Tensor, "b b"]
+    smooth: Float[Tensor, "l b b"]
     corners: Float[Tensor, "b 2 8"]
 
 
@@ -120,10 +123,11 @@ def _blocks(camera: Camera, border: int) -> tuple[Tensor, Tensor, _Fields]:
     A = point_interaction_matrix(x, y, torch.ones_like(x)) * torch.tensor([camera.fx, camera.fy], dtype=f64)[:, None]
     near = A * torch.tensor([1, 1, 1, 0, 0, 0], dtype=f64)
     apart = (torch.stack((u, v), 1)[:, None] - torch.stack((u, v), 1)).square().sum(2) / camera.width**2
+    smooth = torch.stack([torch.exp(-apart / (2 * length**2)) for length in _SMOOTH])
     w, h = camera.width - 1.0, camera.height - 1.0
     ends = torch.tensor([[0, 0], [w, 0], [w, h], [0, h]], dtype=f64)
     corners = _homographies(torch.stack((u, v), 1), w, h) @ torch.linalg.inv(_homographies(ends, w, h).reshape(8, 8))
-    return rows, columns, _Fields(near, A - near, torch.exp(-apart / (2 * _SMOOTH**2)), corners)
+    return rows, columns, _Fields(near, A - near, smooth, corners)
 
 
 def _homographies(pixels: Float[Tensor, "p 2"], w: float, h: float) -> Float[Tensor, "p 2 8"]:
@@ -156,14 +160,9 @@ def _of_one(
     design = (seen[:, None] @ A[block]).squeeze(1)
     parts = seen @ seen.T
     corners = (seen[:, None] @ fields.corners[block]).squeeze(1)
-    kinds = torch.stack(
-        (
-            torch.eye(len(q), dtype=q.dtype),
-            torch.where(block[:, None] == block, parts, 0.0),
-            parts * fields.smooth[block[:, None], block],
-            corners @ corners.T,
-        )
-    )
+    noise, single = torch.eye(len(q), dtype=q.dtype), (block[:, None] == block) * parts
+    smooth = fields.smooth[:, block[:, None], block] * parts
+    kinds = torch.cat((torch.stack((noise, single, corners @ corners.T)), smooth))
     variances = _variances(q, design, kinds)
     taken = torch.linalg.solve(H, (root[:, None] * (e[:, None] @ A[block]).squeeze(1)).T)
     C = taken @ torch.tensordot(variances, kinds, 1) @ taken.T
@@ -173,23 +172,26 @@ def _of_one(
 def _variances(
     q: Float[Tensor, "r"], design: Float[Tensor, "r 6"], kinds: Float[Tensor, "k r r"]
 ) -> Float[Tensor, "k"]:
-    """Of each kind how much there is in q, from the part of it that the design does not explain."""
+    """Of each kind how much there is in q, from the part of it that the design does not explain, one standard error upwards."""
     free = torch.linalg.qr(design, mode="complete").Q[:, design.shape[1] :]
     y, parts = free.T @ q, free.T @ kinds @ free
     energy = float(y.square().sum())
     if not energy > 0:
         return kinds.new_zeros(len(kinds))
     found = energy / (len(kinds) * parts.diagonal(dim1=1, dim2=2).sum(1))
-    eye = torch.eye(len(y), dtype=q.dtype)
+    inverse = torch.eye(len(y), dtype=q.dtype)
     for _ in range(_ROUNDS):
         S = torch.tensordot(found, parts, 1)
-        factor, failed = torch.linalg.cholesky_ex(S + 1e-9 * S.diagonal().mean() * eye)
+        S.diagonal().mul_(1 + 1e-9)
+        factor, failed = torch.linalg.cholesky_ex(S)
         if bool(failed):
             return torch.full_like(found, torch.nan)
         inverse = torch.cholesky_inverse(factor)
         a = inverse @ y
         found = found * ((parts @ a @ a) / (parts * inverse).sum((1, 2))).sqrt()
-    return found
+    alike = inverse @ parts
+    information = (alike * alike.mT).sum((1, 2)) / 2
+    return found + information.rsqrt()
 
 
 _SHIFTS = ("shift x", "shift y", "distance")
