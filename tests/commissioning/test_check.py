@@ -26,6 +26,8 @@ from siame_se3.files import BUNDLED_PHOTO, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
+from siame_se3.images.decode import as_pixels
+from siame_se3.images.encode import write_picture
 from siame_se3.laws.auto import Auto
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.pose import PBVS
@@ -313,3 +315,26 @@ def test_command(
     with pytest.raises(SystemExit):
         cli.main()
     assert "--rotation from 1 to 15 deg" in capsys.readouterr().err
+
+
+def test_command_asks_the_law_before_it_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = look()
+    assert seen.image is not None
+    write_picture(tmp_path / "target.png", as_pixels(seen.image[0]))
+    plant = types.SimpleNamespace(
+        reset=lambda start: seen, stop=lambda: None, ask_to_stop=lambda reason: None, camera=CAMERA, T_tc=None
+    )
+    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
+    monkeypatch.setattr("siame_se3.commissioning.check.move", lambda plant, motions, safety, say: synthetic(1.0))
+    arguments = ["siame", "check", "--yes", "--target", str(tmp_path / "target.png"), "--law"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "dvs-light"])
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    assert "ok     the law sees the target 0.0 cm and 0.0 deg away; pose known to" in capsys.readouterr().out
+    for law, words in (("pbvs", "needs the simulator's poses"), ("neural", "give --model FILE")):
+        monkeypatch.setattr(sys, "argv", [*arguments, law])
+        with pytest.raises(SystemExit, match="2"):
+            cli.main()
+        assert words in capsys.readouterr().err

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from conftest import smooth_scene
 from experiments_helpers import TINY_RECIPE
 from siame_se3.analysis import metrics
 from siame_se3.errors import InputError
-from siame_se3.experiments import ablation, any_scene, baselines, light_at_goal, script, time_to_paper
+from siame_se3.experiments import ablation, any_scene, baselines, certainty, light_at_goal, script, time_to_paper
 from siame_se3.experiments.evaluation import closed_loop
 from siame_se3.experiments.training import Reach
 from siame_se3.geometry.camera import default_camera
@@ -143,6 +144,22 @@ def test_without_a_change_of_light_nothing_is_asked_for(monkeypatch: pytest.Monk
     row = light_at_goal.row("dvs-light", Task(smooth_scene(), default_camera(48), runs=2, seed=3))
     assert row["none"].startswith("0.000 mm")
     assert not row["lamps"].startswith("0.000 mm")
+
+
+def test_a_wider_lens_knows_the_pose_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certainty, "bundled_print", smooth_scene)
+    narrow, wide = (certainty.row("x", certainty.Place(fov=fov), 3, 3, 64, 0.3) for fov in (25.0, 70.0))
+    for kind in ("noise", "two photos"):
+        assert float(wide[f"{kind}: sigma [mm]"]) < 0.7 * float(narrow[f"{kind}: sigma [mm]"])
+    assert float(narrow["two photos: true [mm]"]) > 3 * float(narrow["noise: true [mm]"])
+    assert narrow["noise: within three [%]"] == "100"
+
+
+def test_displaced_images_are_displaced_by_as_much_as_is_said() -> None:
+    x = torch.arange(40.0).expand(20, 3, 40, 40) / 40  # a ramp shows the displacement along x
+    apart = 40 * (certainty.displaced(x, 0.3, 1) - x)[:, 0, 4:-4, 4:-4]
+    assert 0.15 < float(apart.std()) < 0.4
+    assert float((apart[:, 1:] - apart[:, :-1]).std()) < 0.2 * float(apart.std())
 
 
 def test_bad_input_of_a_script_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

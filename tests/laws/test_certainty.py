@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 from poses_helpers import above, near
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.plane import homography
 from siame_se3.images.gradients import gradient
-from siame_se3.laws.certainty import Certain, described, least_known, pose_covariance, sigmas, unknown
+from siame_se3.laws.certainty import Certain, described, least_known, motion_field, pose_covariance, sigmas, unknown
 from siame_se3.laws.handoff import Handoff
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.luminance import luminance_interaction
@@ -162,23 +164,56 @@ def test_a_run_is_the_same_in_any_batch_and_unusable_images_are_not_known(photo:
     assert bool(C[[0, 1, 2, 3, 5]].isfinite().all())
 
 
+@dataclass(frozen=True)
+class Aside:
+    """PBVS to 3 mm beside the goal."""
+
+    needs = frozenset({"pose"})
+
+    def aim(self, target: View) -> Any:
+        assert target.T_wc is not None
+        return PBVS().aim(View(T_wc=target.T_wc @ lie.pose_from_vector(3 * MILLIMETRE)))
+
+
+MILLIMETRE = torch.tensor([0.001, 0, 0, 0, 0, 0], dtype=torch.float64)
+
+
 def test_a_handoff_knows_the_poses_of_its_fine_law(photo: Scene) -> None:
+    """Not of what is far; and where the coarse law has the last word, what the fine one would still do is an error."""
     goals = above(3)
     plant = FlyingCameras(photo, CAMERA, conditions=replace(NONE, noise=0.01, least=1.0))
     target = FlyingCameras(photo, CAMERA).look(goals)
-    far = lie.pose_from_vector(torch.tensor([0.2, 0, 0, 0, 0, 0], dtype=torch.float64))
-    start = torch.stack((goals[0] @ far, goals[1], goals[2]))
+    far, aside = (lie.pose_from_vector(k * MILLIMETRE) for k in (200, 3))
+    view = plant.reset(torch.stack((goals[0] @ far, goals[1] @ aside, goals[2] @ aside)))
     fine = LightDVS()
-    law, state = Handoff(PBVS(), fine).aim(target)
-    view = plant.reset(start)
-    _, state = law(view, state)  # which settles two of them
+    law, state = Handoff(Aside(), fine).aim(target)
+    _, state = law(view, state)
+    assert state.stage.tolist() == [0, 1, 1]
+    state = replace(state, stage=torch.tensor([0, 1, 0]))
     assert isinstance(law, Certain)
     C = law.covariance(view, state)
     assert bool(C[0].isnan().all())
-    alone, goal = fine.aim(target[1:])
+    alone, goal = fine.aim(target)
     assert isinstance(alone, Certain)
-    torch.testing.assert_close(C[1:], alone.covariance(view[1:], goal))
-    assert not isinstance(PBVS().aim(View(T_wc=goals))[0], Certain)
+    own = alone.covariance(view, goal)
+    torch.testing.assert_close(C[1], own[1], rtol=1e-3, atol=0)
+    left = alone(view, goal)[0].v[2]
+    assert 2.5e-3 < float(left[:3].norm()) < 3.5e-3
+    torch.testing.assert_close(C[2], own[2] + torch.outer(left, left), rtol=1e-3, atol=0)
+    assert not isinstance(Aside().aim(View(T_wc=goals))[0], Certain)
+
+
+def test_pixels_move_as_the_scene_is_rendered(photo: Scene) -> None:
+    """Against a small motion of the camera and the plane's own homography."""
+    v = torch.tensor([[0.3, -0.2, 0.4, 0.1, -0.2, 0.3], [0, 0, 0, 0, 0, 1]], dtype=torch.float64)
+    field = motion_field(v, torch.full((2,), 1 / Z, dtype=torch.float64), CAMERA, BORDER)
+    dt = 1e-5
+    H = homography(CAMERA, above(2) @ lie.exp(v * dt), above(2))
+    inner = (slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+    pixels = CAMERA.pixel_grid()[inner]
+    mapped = torch.cat((pixels, torch.ones_like(pixels[..., :1])), -1).flatten(0, 1) @ H.mT
+    apart = (mapped[..., :2] / mapped[..., 2:] - pixels.flatten(0, 1)) / dt
+    torch.testing.assert_close(field.flatten(2).mT, apart, rtol=1e-3, atol=1e-2)
 
 
 def test_words() -> None:

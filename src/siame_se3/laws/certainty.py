@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,7 @@ from torch import Tensor
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.gradients import gradient
 from siame_se3.laws.pose import point_interaction_matrix
-from siame_se3.laws.types import View
+from siame_se3.laws.types import Output, View
 
 BLOCKS = 10  # a side
 _SMOOTH = (0.2, 0.5)  # l, in widths of the image
@@ -50,7 +50,10 @@ _FEWEST = 24  # directions that have to say something
 class Certain(Protocol):
     """A law that knows how sure it is of the pose."""
 
-    def covariance(self, view: View, state: object) -> Float[Tensor, "n 6 6"]:
+    def __call__(self, view: View, state: Any) -> tuple[Output, Any]:
+        """As `Law`."""
+
+    def covariance(self, view: View, state: Any) -> Float[Tensor, "n 6 6"]:
         """Of the error of `Output.v` as the motion to the goal, (v, omega) in the current camera's frame [m, rad]; NaN where it is not known."""
 
 
@@ -91,6 +94,17 @@ def pose_covariance(
     s = torch.stack((su, sv), 2)
     found = [_of_one(G[k], N[k], s[k], fields, float(inverse_Z[k]), H[k].double()) for k in range(len(H))]
     return torch.stack(found) if found else unknown(0)
+
+
+def motion_field(
+    v: Float[Tensor, "n 6"], inverse_Z: Float[Tensor, "n"], camera: Camera, border: int
+) -> Float[Tensor, "n 2 y x"]:
+    """How fast each pixel inside the border moves with a camera velocity [px/s]."""
+    u, w = camera.pixel_grid()[border : camera.height - border, border : camera.width - border].unbind(-1)
+    x, y = (u - camera.cx) / camera.fx, (w - camera.cy) / camera.fy
+    near = torch.cat((v[:, :3] * inverse_Z[:, None], v[:, 3:]), 1)
+    moved = torch.einsum("yxij,nj->niyx", point_interaction_matrix(x, y, torch.ones_like(x)), near.double())
+    return moved * moved.new_tensor([camera.fx, camera.fy])[:, None, None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,11 +117,16 @@ class _HandoffLaw:
         return Output(turn.v, tuple(turn.faults), turn.used, confidence=sure), turn.state()
 
     def covariance(self, view: View, state: HandoffState) -> Float[Tensor, "n 6 6"]:
-        """What the fine law says of its runs; the coarse one's are not known so."""
+        """What the fine law says of the runs that have come near the goal. Where the coarse one leads them, what the fine law would still move them
+        by counts as an error."""
         found, fine = unknown(len(state.stage)), self.laws[1]
-        runs = (state.stage == 1).nonzero()[:, 0]
-        if len(runs) and isinstance(fine, Certain):
-            found[runs] = fine.covariance(view.of(runs), state.fine[runs])
+        runs = ((state.stage == 1) | (state.least < 1)).nonzero()[:, 0]
+        if not len(runs) or not isinstance(fine, Certain):
+            return found
+        seen, part = view.of(runs), state.fine[runs]
+        C = fine.covariance(seen, part)
+        v = fine(seen, part)[0].v.double().cpu() * (state.stage[runs] == 0)[:, None]
+        found[runs] = C + v[:, :, None] * v[:, None]
         return found
 
     def _refine(self, turn: _Turn, runs: Int[Tensor, "k"]) -> None:

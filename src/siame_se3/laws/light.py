@@ -31,7 +31,7 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.images.blur import BlurScale, gaussian_blur
 from siame_se3.images.contrast import contrast
 from siame_se3.images.gradients import gradient
-from siame_se3.laws.certainty import pose_covariance, unknown
+from siame_se3.laws.certainty import motion_field, pose_covariance, unknown
 from siame_se3.laws.light_model import LightModel
 from siame_se3.laws.luminance import desired_images, solve
 from siame_se3.laws.types import Law, Output, State, View
@@ -136,8 +136,11 @@ class _LightLaw:
         c = self.controller
         found = self._compared(images, state)
         H, g = found.equations(state)
-        _, singular = solve(H, g)
-        rest = found.e - found.light.fit(found.e, found.desired, found.weight)
+        velocity, singular = solve(H, g)
+        # what neither the motion that is still asked for nor the light explains: e - L xi = e - grad^T L_point v
+        du, dv = motion_field(velocity, state.inverse_Z, self.camera, c.border).float()[:, :, None].unbind(1)
+        rest = found.e - found.u * du - found.v * dv
+        rest = rest - found.light.fit(rest, found.desired, found.weight)
         C = pose_covariance((found.u, found.v), rest, found.weight, H, state.inverse_Z, self.camera, c.border)
         return torch.where(singular[:, None, None], torch.nan, C)
 
