@@ -41,7 +41,7 @@ from siame_se3.laws.types import Output, View
 
 BLOCKS = 10  # a side
 _SMOOTH = (0.2, 0.5)  # l, in widths of the image
-_ROUNDS = 12
+_ROUNDS = 30
 _LEAST = 1e-4  # of the mean: a direction of a block with less texture says nothing
 _FEWEST = 24  # directions that have to say something
 
