@@ -14,7 +14,16 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
 from siame_se3.images.gradients import gradient
-from siame_se3.laws.certainty import Certain, described, least_known, motion_field, pose_covariance, sigmas, unknown
+from siame_se3.laws.certainty import (
+    Certain,
+    agreement,
+    described,
+    least_known,
+    motion_field,
+    pose_covariance,
+    sigmas,
+    unknown,
+)
 from siame_se3.laws.handoff import Handoff
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.luminance import luminance_interaction
@@ -176,6 +185,35 @@ class Aside:
 
 
 MILLIMETRE = torch.tensor([0.001, 0, 0, 0, 0, 0], dtype=torch.float64)
+
+
+def test_another_place_is_not_known(photo: Scene) -> None:
+    """However small the step that the law asks for there."""
+    goals = above(3)
+    target = FlyingCameras(photo, CAMERA).look(goals)
+    law, state = LightDVS().aim(target)
+    assert isinstance(law, Certain)
+    moved_by = torch.zeros(3, 6, dtype=torch.float64)
+    moved_by[1, 0], moved_by[2, 5] = 0.15, math.pi
+    lit = Augmentation(lamps=2, noise=0.02, occlusion=0.1, occlusion_rate=1.0)
+    view = FlyingCameras(photo, CAMERA, conditions=lit, seed=4).reset(goals @ lie.pose_from_vector(moved_by))
+    assert law.covariance(view, state).isnan().all(-1).all(-1).tolist() == [False, True, True]
+    assert view.image is not None
+    assert target.image is not None
+    assert bool((agreement(target.image, target.image) > 0.999).all())
+    shuffled = target.image.flatten(2)[..., torch.randperm(CAMERA.width**2, generator=torch.Generator().manual_seed(0))]
+    assert bool((agreement(shuffled.reshape(target.image.shape), target.image).abs() < 0.3).all())
+
+
+@pytest.mark.parametrize("size", [24, 31, 40])
+def test_small_images_are_no_fault(photo: Scene, size: int) -> None:
+    plant = FlyingCameras(photo, Camera.from_focal(300, 224).resized(size))
+    target = plant.look(above(2))
+    law, state = LightDVS().aim(target)
+    assert isinstance(law, Certain)
+    C = law.covariance(plant.look(near(2)), state)
+    assert C.shape == (2, 6, 6)
+    assert not bool(C.isinf().any())
 
 
 def test_a_handoff_knows_the_poses_of_its_fine_law(photo: Scene) -> None:

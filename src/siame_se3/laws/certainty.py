@@ -43,6 +43,7 @@ BLOCKS = 10  # a side
 _SMOOTH = (0.2, 0.5)  # l, in widths of the image
 _ROUNDS = 30
 _LEAST = 1e-4  # of the mean: a direction of a block with less texture says nothing
+AGREED = 0.6
 _FEWEST = 24  # directions that have to say something
 
 
@@ -105,6 +106,21 @@ def motion_field(
     near = torch.cat((v[:, :3] * inverse_Z[:, None], v[:, 3:]), 1)
     moved = torch.einsum("yxij,nj->niyx", point_interaction_matrix(x, y, torch.ones_like(x)), near.double())
     return moved * moved.new_tensor([camera.fx, camera.fy])[:, None, None]
+
+
+def agreement(seen: Float[Tensor, "n c y x"], desired: Float[Tensor, "n c y x"]) -> Float[Tensor, "n"]:
+    """How far the textures of two images are the same, 1 for fully and about 0 for different ones: the correlation of their gradients, on means of
+    4 x 4 pixels, in each block, by the root of what texture it has. Below `AGREED` what the law has come to is another place, as often as not,
+    and small changes about it say nothing of the true one."""
+    pairs, side = [], max(1, min(4, min(seen.shape[-2:]) // 8))  # smaller ones of small images
+    for image in (seen, desired):
+        z = F.avg_pool2d(image, side)
+        pairs.append((z[..., 1:, 1:] - z[..., 1:, :-1], z[..., 1:, 1:] - z[..., :-1, 1:]))
+    (a, b), (p, q) = pairs
+    both, either = a * p + b * q, (a * a + b * b + p * p + q * q) / 2
+    both, either = (F.adaptive_avg_pool2d(z.sum(1, keepdim=True), BLOCKS).flatten(1) for z in (both, either))
+    weight = either.clamp(min=1e-9).sqrt()
+    return (both / weight).sum(1) / weight.sum(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.images.blur import BlurScale, gaussian_blur
 from siame_se3.images.contrast import contrast
 from siame_se3.images.gradients import gradient
-from siame_se3.laws.certainty import motion_field, pose_covariance, unknown
+from siame_se3.laws.certainty import AGREED, agreement, motion_field, pose_covariance, unknown
 from siame_se3.laws.light_model import LightModel
 from siame_se3.laws.luminance import desired_images, solve
 from siame_se3.laws.types import Law, Output, State, View
@@ -124,7 +124,7 @@ class _LightLaw:
         return velocity, singular, cost
 
     def covariance(self, view: View, state: LightState) -> Float[Tensor, "n 6 6"]:
-        """See `certainty`; NaN where the image cannot be used or its pixels do not determine the motion."""
+        """See `certainty`; NaN where the image cannot be used, its pixels do not determine the motion, or it shows another place than the goal's."""
         images = images_of(view, "dvs-light", self.camera, len(state.desired)).float().cpu()
         usable = torch.tensor([not fault for fault in image_faults(images, desired=state.contrast)])
         found = unknown(len(images))
@@ -142,7 +142,8 @@ class _LightLaw:
         rest = found.e - found.u * du - found.v * dv
         rest = rest - found.light.fit(rest, found.desired, found.weight)
         C = pose_covariance((found.u, found.v), rest, found.weight, H, state.inverse_Z, self.camera, c.border)
-        return torch.where(singular[:, None, None], torch.nan, C)
+        elsewhere = agreement(found.desired + rest, found.desired) < AGREED
+        return torch.where((singular | elsewhere)[:, None, None], torch.nan, C)
 
     def _compared(self, images: Float[Tensor, "n 3 h w"], state: LightState) -> _Compared:
         """The images beside the goal's, of some runs."""
