@@ -298,3 +298,33 @@ def test_any_bytes_are_rows_or_one_line(file: Path, content: bytes) -> None:
     except SiameError as error:
         assert str(error).startswith(str(file))
         assert len(str(error).splitlines()) == 1
+
+
+def test_how_sure_the_law_was_is_in_the_rows(scene: Scene, file: Path) -> None:
+    trajectory = served(PBVS(), 3, scene)
+    assert all(math.isnan(x) for r in rows(trajectory) for x in dataclasses.astuple(r)[-4:])
+    confidence = torch.full(trajectory.active.shape, torch.nan)
+    confidence[0] = torch.tensor([0.75, 0.5, torch.nan])
+    confidence[2, :2] = torch.tensor([0.25, 1.0])
+    covariance = torch.full((3, 6, 6), torch.nan, dtype=torch.float64)
+    covariance[1] = torch.diag(torch.tensor([4e-6, 1e-6, 4e-6, 0, 0, math.radians(0.1) ** 2], dtype=torch.float64))
+    table = rows(dataclasses.replace(trajectory, confidence=confidence, covariance=covariance))
+    assert [(r.confidence_start, r.confidence_least) for r in table[:2]] == [(0.75, 0.25), (0.5, 0.5)]
+    assert math.isnan(table[2].confidence_least)
+    assert table[1].pose_sigma_t_m == pytest.approx(0.003)
+    assert table[1].pose_sigma_r_deg == pytest.approx(0.1)
+    assert math.isnan(table[0].pose_sigma_t_m)
+    write_csv(table, file)
+    assert file.read_text(encoding="utf-8").splitlines()[3].endswith(",,,,")
+    again = read_csv(file)
+    assert again[1].pose_sigma_t_m == pytest.approx(0.003)
+    assert math.isnan(again[2].confidence_start)
+
+
+def test_a_table_of_an_older_version_is_read(file: Path) -> None:
+    write_csv([row()], file)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join(line.rsplit(",", 4)[0] for line in lines) + "\n", encoding="utf-8")
+    (old,) = read_csv(file)
+    assert dataclasses.astuple(old)[:-4] == dataclasses.astuple(row())[:-4]
+    assert math.isnan(old.pose_sigma_t_m)

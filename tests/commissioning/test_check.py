@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -20,14 +21,21 @@ from torch import Tensor
 
 from siame_se3 import cli
 from siame_se3.commissioning import check, diagnosis
-from siame_se3.errors import SiameError
+from siame_se3.errors import LawError, SiameError
 from siame_se3.files import BUNDLED_PHOTO, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
+from siame_se3.images.decode import as_pixels
+from siame_se3.images.encode import write_picture
+from siame_se3.laws.auto import Auto
+from siame_se3.laws.light import LightDVS
+from siame_se3.laws.pose import PBVS
 from siame_se3.laws.types import View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.types import WrappedPlant
+from siame_se3.scenes.conditions import NONE
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.safety import Safety
 
@@ -247,6 +255,26 @@ def test_nothing_goes_back_by_itself_after_a_stop() -> None:
     assert float(plant.moved[-1].abs().max()) == 0
 
 
+def test_the_law_is_asked_for_the_way_and_how_sure_it_is() -> None:
+    plant = FlyingCameras(Scene.from_photo(PHOTO), CAMERA)
+    goal = pose(0, 0, -0.6, 0, 0, 0)[None]
+    seen = replace(plant.look(goal @ pose(0.05, 0, 0, 0, 0, 0.2)), T_wc=None)
+    target = replace(plant.look(goal), T_wc=None)
+    found = check.law_at(Auto(), target, seen)
+    assert not found.wrong
+    assert re.match(r"the law sees the target [45]\.\d cm and 1[12]\.\d deg away, confidence 0\.[6-9]", found.text)
+    other = replace(seen, image=torch.rand(seen.image.shape, generator=torch.Generator().manual_seed(0)))  # type: ignore[union-attr]  # it has one
+    lost = check.law_at(Auto(), target, other)
+    assert lost.wrong
+    assert "not sure where the goal is" in lost.text
+    grainy = FlyingCameras(Scene.from_photo(PHOTO), CAMERA, conditions=replace(NONE, noise=0.01)).reset(goal)
+    fine = check.law_at(LightDVS(), target, grainy).text
+    assert "confidence" not in fine
+    assert "pose known to" in fine
+    with pytest.raises(LawError, match="needs pose"):
+        check.law_at(PBVS(), target, seen)
+
+
 def test_pictures_are_read_with_their_colours(tmp_path: Path) -> None:
     """The photo is RGB to `colours`, whatever OpenCV makes of the file."""
     cv2.imwrite(str(tmp_path / "swapped.png"), cv2.imread(str(COLOURED))[..., ::-1])
@@ -287,3 +315,26 @@ def test_command(
     with pytest.raises(SystemExit):
         cli.main()
     assert "--rotation from 1 to 15 deg" in capsys.readouterr().err
+
+
+def test_command_asks_the_law_before_it_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = look()
+    assert seen.image is not None
+    write_picture(tmp_path / "target.png", as_pixels(seen.image[0]))
+    plant = types.SimpleNamespace(
+        reset=lambda start: seen, stop=lambda: None, ask_to_stop=lambda reason: None, camera=CAMERA, T_tc=None
+    )
+    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
+    monkeypatch.setattr("siame_se3.commissioning.check.move", lambda plant, motions, safety, say: synthetic(1.0))
+    arguments = ["siame", "check", "--yes", "--target", str(tmp_path / "target.png"), "--law"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "dvs-light"])
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    assert "ok     the law sees the target 0.0 cm and 0.0 deg away; pose known to" in capsys.readouterr().out
+    for law, words in (("pbvs", "needs the simulator's poses"), ("neural", "give --model FILE")):
+        monkeypatch.setattr(sys, "argv", [*arguments, law])
+        with pytest.raises(SystemExit, match="2"):
+            cli.main()
+        assert words in capsys.readouterr().err

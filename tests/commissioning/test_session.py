@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,20 @@ class Steady:
         v = torch.zeros(*view.batch, 6, dtype=torch.float64)
         v[:, 0] = 0.01
         return Output.of(v), state
+
+
+class Sure(Steady):
+    """That law, and how sure it is."""
+
+    def aim(self, target: View) -> tuple[Law, State]:
+        return self, State()  # type: ignore[return-value]  # it is a law too
+
+    def __call__(self, view: View, state: State) -> tuple[Output, State]:
+        confidence = torch.full(view.batch, 0.625, dtype=torch.float64)
+        return replace(self.law(view, state)[0], confidence=confidence), state
+
+    def covariance(self, view: View, state: State) -> Tensor:
+        return torch.diag(torch.tensor([1e-6, 1e-8, 1e-8, 1e-8, 1e-8, 1e-8], dtype=torch.float64))[None]
 
 
 class Running:
@@ -207,6 +222,27 @@ def test_target_then_start_brings_it_there(begun: Callable[..., Running]) -> Non
     assert float(r) < 4e-3
     running.wait("ready")
     assert running.runs[0].reason == ["settled"]
+
+
+def test_it_says_how_sure_the_law_is(begun: Callable[..., Running]) -> None:
+    running = begun(Grey(), dt=0.2, law=Sure(), config=ServoConfig(gain=0.01, max_iterations=5))
+    running.take_target()
+    running.tell("start", "moving")
+    assert running.wait("iteration 5").endswith("; confidence 0.62")
+    running.wait("stands still")
+    assert running.wait("pose known") == "pose known to 3 mm and 0.03 deg (3 sigma); least along shift x"
+    running.wait("ready")
+    (run,) = running.runs
+    assert run.confidences[:5].tolist() == [[0.625]] * 5  # and on the ramp to zero it is not asked
+
+
+def test_a_law_that_does_not_know_says_nothing_of_it(begun: Callable[..., Running]) -> None:
+    running = begun(Grey(), dt=0.2, law=Steady(), config=ServoConfig(gain=0.01, max_iterations=5))
+    running.take_target()
+    running.tell("start", "moving")
+    running.wait("ready")
+    assert any("iteration 5" in line for line in running.lines)
+    assert not any("confidence" in line or "known" in line for line in running.lines)
 
 
 def test_stop_stops_and_nothing_goes_on(begun: Callable[..., Running]) -> None:

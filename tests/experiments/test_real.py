@@ -639,9 +639,11 @@ def test_the_table_of_one_step_counts_what_it_says() -> None:
 RUN = {
     **{"folder": "desk", "law": "auto", "goal": "a", "world": "b", "run": "0", "start_t_m": "0.1", "start_r_deg": "10"},
     **{"end_t_m": "0.002", "end_r_deg": "1", "end_align": "0.4", "converged": "1", "refused": "0", "reason": "settled"},
+    **{"confidence_start": "0.7", "confidence_least": "0.6", "pose_sigma_t_m": "0.001", "pose_sigma_r_deg": "0.5"},
 }
 LOST = RUN | {"end_t_m": "0.5", "end_align": "60", "converged": "0", "reason": "max_iterations"}
 STILL = RUN | {"end_t_m": "0.1", "end_align": "20", "converged": "0", "refused": "1", "reason": "not sure"}
+STILL |= {"pose_sigma_t_m": "", "pose_sigma_r_deg": ""}  # the law does not know
 
 
 def test_the_table_of_two_photos_counts_what_it_says() -> None:
@@ -656,6 +658,10 @@ def test_the_table_of_two_photos_counts_what_it_says() -> None:
     assert auto == {
         **{"law": "auto", "runs": "8", "aligned within 1 %": "38", "worst pair": "0", "median alignment [%]": "20.00"},
         **{"median pose error of the aligned [mm]": "2.00", "stood still": "38", "farther than at the start": "12"},
+        **{
+            "pose within 3 sigma": "40",
+            "median sigma [mm]": "1.00",
+        },  # two of five: 4 mm is beyond 3, and so are the lost
         "one photo on both sides": "75",
     }
     assert (other["runs"], other["worst pair"], other["one photo on both sides"]) == ("0", "-", "0")

@@ -9,13 +9,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from conftest import smooth_scene
 from experiments_helpers import TINY_RECIPE
 from siame_se3.analysis import metrics
 from siame_se3.errors import InputError
-from siame_se3.experiments import ablation, any_scene, baselines, light_at_goal, script, time_to_paper
+from siame_se3.experiments import (
+    ablation,
+    any_scene,
+    baselines,
+    certainty,
+    certainty_photos,
+    light_at_goal,
+    script,
+    time_to_paper,
+)
 from siame_se3.experiments.evaluation import closed_loop
 from siame_se3.experiments.training import Reach
 from siame_se3.geometry.camera import default_camera
@@ -143,6 +154,51 @@ def test_without_a_change_of_light_nothing_is_asked_for(monkeypatch: pytest.Monk
     row = light_at_goal.row("dvs-light", Task(smooth_scene(), default_camera(48), runs=2, seed=3))
     assert row["none"].startswith("0.000 mm")
     assert not row["lamps"].startswith("0.000 mm")
+
+
+def test_a_wider_lens_knows_the_pose_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certainty, "bundled_print", smooth_scene)
+    narrow, wide = (certainty.row("x", certainty.Place(fov=fov), 3, 3, 64, 0.3) for fov in (25.0, 70.0))
+    for kind in ("noise", "two photos"):
+        assert float(wide[f"{kind}: sigma [mm]"]) < 0.7 * float(narrow[f"{kind}: sigma [mm]"])
+    assert float(narrow["two photos: true [mm]"]) > 3 * float(narrow["noise: true [mm]"])
+    assert narrow["noise: within three [%]"] == "100"
+
+
+def test_displaced_images_are_displaced_by_as_much_as_is_said() -> None:
+    x = torch.arange(40.0).expand(20, 3, 40, 40) / 40  # a ramp shows the displacement along x
+    apart = 40 * (certainty.displaced(x, 0.3, 1) - x)[:, 0, 4:-4, 4:-4]
+    assert 0.15 < float(apart.std()) < 0.4
+    assert float((apart[:, 1:] - apart[:, :-1]).std()) < 0.2 * float(apart.std())
+
+
+def test_two_pictures_of_a_photo_differ_by_their_kind_alone() -> None:
+    rgb = certainty_photos.photo("coins.png")
+    assert rgb.shape == (750, 1000, 3)
+    X, Y = np.meshgrid(np.linspace(-0.4, 0.4, 9), np.linspace(-0.3, 0.3, 7))
+    for name, most in {"lens": 0.04, "relief": 0.0024, "pose": 0.02}.items():
+        one, half = (
+            np.stack(certainty_photos.WARPS[name](X, Y, np.random.default_rng(4), share)) for share in (1.0, 0.5)
+        )
+        assert 1e-5 < np.abs(one).max() < most
+        np.testing.assert_allclose(half, one / 2, rtol=0.05, atol=1e-5)
+    made = [certainty_photos.warped(rgb, ("pose",), np.random.default_rng(1), share) for share in (0.0, 1.0)]
+    assert np.abs(made[0].astype(int) - rgb)[5:-5, 5:-5].max() <= 1
+    assert np.abs(made[1].astype(int) - rgb).mean() > 0.5
+    seen = certainty_photos.taken(rgb, np.random.default_rng(2), 0.0, 0.3)
+    inner = (slice(100, -100), slice(100, -100), 0)
+    assert np.corrcoef(seen[inner].ravel(), rgb[inner].ravel())[0, 1] > 0.95
+    assert np.abs(seen.astype(int) - rgb).mean() > 5
+
+
+def test_a_kind_gives_a_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(certainty_photos, "KINDS", {"noise": certainty_photos.Kind(blur=None)})
+    monkeypatch.setattr(sys, "argv", ["x", "--poses", "2", "--size", "64", "--photos", "coins.png"])
+    certainty_photos.main()
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| noise | 2 | 2 | 100 |")
+    monkeypatch.setattr(sys, "argv", ["x", "--photos", "none.png"])
+    with pytest.raises(InputError, match=r"none\.png"):
+        certainty_photos.main()
 
 
 def test_bad_input_of_a_script_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from siame_se3.errors import InputError
 from siame_se3.files import from_dict, read_csv_rows, write_csv_rows
 from siame_se3.geometry import lie
+from siame_se3.laws.certainty import sigmas
 from siame_se3.laws.pose import pbvs_velocity
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.limits import Limit, adaptive_gain, limited
@@ -42,6 +43,14 @@ class Row:
     step_ms: float
     reason: str = ""
     switch: int = -1  # iteration at which the second part of a hand-off took over for good, -1 for never
+    # of laws that say so, NaN else (nothing in the file)
+    confidence_start: float = math.nan
+    confidence_least: float = math.nan
+    pose_sigma_t_m: float = math.nan  # standard deviations of the pose at the end, by the law
+    pose_sigma_r_deg: float = math.nan
+
+
+_CERTAINTY = ("confidence_start", "confidence_least", "pose_sigma_t_m", "pose_sigma_r_deg")  # may be missing
 
 
 def converged(start_t: Tensor, start_r: Tensor, end_t: Tensor, end_r: Tensor) -> Bool[Tensor, "*B"]:
@@ -93,6 +102,7 @@ def rows(trajectory: Trajectory) -> list[Row]:
     done = converged(t[0], r[0], t[-1], r[-1])
     switches = switch_iterations(trajectory.stage)
     step = float(trajectory.step_seconds.median()) * 1e3 if len(trajectory.step_seconds) else 0.0
+    certainty = certainties(trajectory)
     return [
         Row(
             k,
@@ -107,9 +117,21 @@ def rows(trajectory: Trajectory) -> list[Row]:
             step,
             trajectory.reason[k],
             int(switches[k]),
+            *certainty[k],
         )
         for k in range(t.shape[1])
     ]
+
+
+def certainties(trajectory: Trajectory) -> list[tuple[float, float, float, float]]:
+    """Of each run the last four of a row: the law's confidence at the start and at its least, and standard deviations of the end pose [m, deg]; NaN
+    where the law says nothing."""
+    confidence, (t, r) = trajectory.confidences, sigmas(trajectory.covariances)
+    first = confidence[0] if len(confidence) else torch.full_like(t, torch.nan)
+    least = torch.where(confidence.isnan(), torch.inf, confidence).amin(0) if len(confidence) else first
+    columns = (first.double(), torch.where(least.isinf(), torch.nan, least).double(), t, torch.rad2deg(r))
+    values = torch.stack(columns, 1).tolist()
+    return [(a, b, c, d) for a, b, c, d in ((math.nan if math.isnan(x) else x for x in row) for row in values)]
 
 
 def switch_iterations(stage: Int[Tensor, "T n"]) -> Int[Tensor, "n"]:
@@ -211,8 +233,14 @@ def write_csv(table: Sequence[Row], path: str | Path) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    lines = ([f"{v:.9g}" if isinstance(v, float) else v for v in astuple(row)] for row in table)
-    write_csv_rows(path, [f.name for f in fields(Row)], lines)
+    names = [f.name for f in fields(Row)]
+
+    def text(name: str, value: Any) -> Any:
+        if name in _CERTAINTY and math.isnan(value):
+            return ""
+        return f"{value:.9g}" if isinstance(value, float) else value
+
+    write_csv_rows(path, names, ([text(name, v) for name, v in zip(names, astuple(row), strict=True)] for row in table))
 
 
 def read_csv(path: str | Path) -> list[Row]:
@@ -222,10 +250,11 @@ def read_csv(path: str | Path) -> list[Row]:
         InputError: no such file, another kind of file, or a bad line, named by its number.
     """
     hint = "give a runs.csv that a servo run wrote"
-    kinds = {f.name: {"int": int, "float": float, "str": str}[str(f.type)] for f in fields(Row)}
+    kinds: dict[str, Any] = {f.name: {"int": int, "float": float, "str": str}[str(f.type)] for f in fields(Row)}
+    kinds |= dict.fromkeys(_CERTAINTY, lambda text: float(text) if text else math.nan)
     lines = read_csv_rows(path, hint=hint)
     names = next(lines, (1, []))[1]
-    needed = set(kinds) - {"reason", "switch"}
+    needed = set(kinds) - {"reason", "switch", *_CERTAINTY}
     if missing := needed - set(names):
         raise InputError(f"{path}: no column '{sorted(missing)[0]}'; {hint}")
     table = []

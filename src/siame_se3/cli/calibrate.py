@@ -7,15 +7,19 @@ import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from siame_se3.cli.options import check_writable
+from siame_se3.cli.options import LawName, check_writable
 from siame_se3.cli.robot import Robot
 from siame_se3.commissioning.boards import Board
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, SiameError
+from siame_se3.files import model_file
 from siame_se3.servo.safety import Safety
+
+if TYPE_CHECKING:
+    from siame_se3.laws.types import Controller
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class Check:
     (or --yes). Ends with status 1 if something is wrong.
     """
 
-    essential = ("robot.robot", "robot.host", "depth", "photo", "yes")
+    essential = ("robot.robot", "robot.host", "depth", "photo", "target", "yes")
 
     robot: Annotated[Robot, arg(name="")] = field(default_factory=Robot)
     """Which robot, which camera."""
@@ -125,6 +129,12 @@ class Check:
     """Distance from camera to scene, about [m]."""
     photo: Path | None = None
     """Photo of the scene, to check the colours against."""
+    target: Path | None = None
+    """The desired picture, taken by this camera: the law is asked for the way there, and how sure it is."""
+    law: LawName = "handoff"
+    """That is asked, as in 'siame live'."""
+    model: Path | None = None
+    """As in 'siame live'."""
     translation: float = 0.03
     """Of the test motions [m]."""
     rotation: float = 4.0
@@ -137,6 +147,7 @@ class Check:
     def __call__(self) -> None:
         from siame_se3.commissioning import check
         from siame_se3.commissioning.diagnosis import diagnose
+        from siame_se3.commissioning.session import target_from
         from siame_se3.plants.robots.signals import StopSignals
 
         if self.robot.robot == "none":
@@ -145,12 +156,16 @@ class Check:
             raise SiameError(
                 "check: give --translation from 0.005 to 0.2 m, --rotation from 1 to 15 deg, --depth above 0"
             )
+        controller = self._controller() if self.target else None
         with contextlib.ExitStack() as closing:
             signals = closing.enter_context(StopSignals())
             plant, _ = self.robot.open(closing, self.depth)
             signals.stop = plant.ask_to_stop
             closing.callback(plant.stop)
             findings = [check.colours(plant.reset(None), self.photo)] if self.photo else []
+            if controller and self.target:
+                target = target_from(self.target, plant)
+                findings.append(check.law_at(controller, target, plant.reset(None)))
             if not self.yes:
                 input(
                     f"the robot will move by {100 * self.translation:g} cm and {self.rotation:g} deg; Enter to go on, Ctrl-C to leave "
@@ -163,3 +178,21 @@ class Check:
             print(("WRONG  " if finding.wrong else "ok     ") + finding.text)
         if any(finding.wrong for finding in findings):
             sys.exit(1)
+
+    def _controller(self) -> Controller:
+        """The law that is asked.
+
+        Raises:
+            InputError: it needs a model, or poses that no robot knows.
+        """
+        from siame_se3.laws.registry import controller_for
+        from siame_se3.networks import checkpoint
+
+        if self.law == "neural" and self.model is None:
+            raise InputError("--law neural: give --model FILE, or --model any-scene")
+        controller = controller_for(self.law, checkpoint.load(model_file(self.model)) if self.model else None)
+        if "pose" in controller.needs:
+            raise InputError(
+                f"--law {self.law}: needs the simulator's poses; take handoff, auto, neural, dvs or another"
+            )
+        return controller

@@ -16,6 +16,7 @@ from siame_se3.cli.status import Status
 from siame_se3.errors import InputError, LawError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware, model_file
 from siame_se3.geometry.camera import default_camera
+from siame_se3.laws.certainty import described
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.photometric import DVS
@@ -130,6 +131,8 @@ class Servo:
         took = trajectory.settings["seconds"]
         title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {took} s, {hardware()}"
         print(metrics.format_summary(summary, title))
+        if known := described(trajectory.covariances):
+            print(f"  pose known to {known}")
         if self.out:
             metrics.write_csv(table, self.out)
         if self.save:

@@ -17,11 +17,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from siame_se3.commissioning.diagnosis import AXES, Finding, Seen
-from siame_se3.errors import InputError, RobotError, require_number
+from siame_se3.errors import InputError, LawError, RobotError, require_number
 from siame_se3.files import require_types
 from siame_se3.images.decode import as_image, as_pixels, read_picture, to_bytes
+from siame_se3.laws.certainty import Certain, described
 from siame_se3.laws.matched import MatchedPoints, matched_pixels
-from siame_se3.laws.types import Law, Output, State, View
+from siame_se3.laws.types import Controller, Law, Output, State, View
 from siame_se3.plants.types import Plant
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
@@ -123,6 +124,25 @@ def _went(run: Trajectory, axis: str) -> None:
     """Raise SiameError where a motion was stopped."""
     if run.reason[0] != "iterations":
         raise RobotError(f"check: stopped while moving {axis}: {run.reason[0]}")
+
+
+def law_at(controller: Controller, target: View, view: View) -> Finding:
+    """What a law says of the way from here to the target, before anything moves: whether it knows one, and how sure it is.
+
+    Raises:
+        LawError: the law needs what the views do not have.
+    """
+    if missing := controller.needs - view.provides:
+        raise LawError(f"check: the law needs {', '.join(sorted(missing))}, which this robot does not provide", "law")
+    law, state = controller.aim(target)
+    output, state = law(view, state)
+    sure = "" if output.confidence is None else f", confidence {float(output.confidence[0]):.2f}"
+    if fault := output.faults[0]:
+        return Finding(f"the law knows no way to the target from here: {fault}", True)
+    known = described(law.covariance(view, state)) if isinstance(law, Certain) else ""
+    t, r = 100 * float(output.v[0, :3].norm()), math.degrees(float(output.v[0, 3:].norm()))
+    text = f"the law sees the target {t:.1f} cm and {r:.1f} deg away{sure}"
+    return Finding(text + (f"; pose known to {known}" if known else ""), False)
 
 
 def colours(view: View, photo: Path) -> Finding:

@@ -7,6 +7,7 @@ connection voids all that was asked before; and a start counts only after the se
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 import threading
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from siame_se3.errors import CameraError, RobotError, SiameError
-from siame_se3.laws.types import Controller, View
+from siame_se3.laws.certainty import described
+from siame_se3.laws.types import Controller, Output, View
 from siame_se3.plants.robots.live import LivePlant
 from siame_se3.plants.robots.signals import StopSignals
 from siame_se3.plants.robots.text import format_twist, printable
@@ -101,6 +103,7 @@ class Session:
         self._asked: deque[_Asked] = deque()
         self._voided = 0  # how often all that was asked before was voided
         self._moving = False
+        self._confidence: float | None = None  # of the law at its last answer
 
     def say(self, line: str) -> None:
         """Show a line, without control characters."""
@@ -235,20 +238,30 @@ class Session:
                 raise RobotError("'stop' was said after 'start'")
             self._moving = True
             self.plant.ask_to_stop("")
+        self._confidence = None
         self.say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
         trajectory = servo(
             *(self.plant, self.controller, self.target, None, self.config, self._settings),
             self._progress,
             self.safety,
+            self._heard,
         )
         self.say(f"stands still after {int(trajectory.iterations)} iterations: {trajectory.reason[0]}")
+        if known := described(trajectory.covariances):
+            self.say(f"pose known to {known}")
         self._done(trajectory)
         return trajectory
 
     def _progress(self, iteration: int, moving: int) -> None:
         if iteration % max(1, round(1 / self.plant.dt)) == 0:
             sent = " (not sent)" if self.plant.dry else ""
-            self.say(f"iteration {iteration}: {format_twist(self.plant.asked)}{sent}")
+            sure = "" if self._confidence is None else f"; confidence {self._confidence:.2f}"
+            self.say(f"iteration {iteration}: {format_twist(self.plant.asked)}{sent}{sure}")
+
+    def _heard(self, output: Output) -> None:
+        """What the law has just said of how sure it is."""
+        confidence = math.nan if output.confidence is None else float(output.confidence[0])
+        self._confidence = None if math.isnan(confidence) else confidence
 
     def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False) -> None:
         """Take commands from the terminal, a line each, in a thread of its own.

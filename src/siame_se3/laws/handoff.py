@@ -12,6 +12,7 @@ from torch import Tensor
 
 from siame_se3.errors import LawError
 from siame_se3.files import require_types
+from siame_se3.laws.certainty import Certain, unknown
 from siame_se3.laws.types import Controller, Law, Output, State, View
 
 
@@ -118,6 +119,19 @@ class _HandoffLaw:
             self._approach(turn, coarse)
         sure = None if bool(turn.confidence.isnan().all()) else turn.confidence
         return Output(turn.v, tuple(turn.faults), turn.used, confidence=sure), turn.state()
+
+    def covariance(self, view: View, state: HandoffState) -> Float[Tensor, "n 6 6"]:
+        """What the fine law says of the runs that have come near the goal. Where the coarse one leads them, what the fine law would still move them
+        by counts as an error."""
+        found, fine = unknown(len(state.stage)), self.laws[1]
+        runs = ((state.stage == 1) | (state.least < 1)).nonzero()[:, 0]
+        if not len(runs) or not isinstance(fine, Certain):
+            return found
+        seen, part = view.of(runs), state.fine[runs]
+        C = fine.covariance(seen, part)
+        v = fine(seen, part)[0].v.double().cpu() * (state.stage[runs] == 0)[:, None]
+        found[runs] = C + v[:, :, None] * v[:, None]
+        return found
 
     def _refine(self, turn: _Turn, runs: Int[Tensor, "k"]) -> None:
         """The fine law's runs; those with a fault or a rising cost go back, and are asked again as coarse ones."""

@@ -32,6 +32,7 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.images.blur import BlurScale, gaussian_blur
 from siame_se3.images.contrast import contrast
 from siame_se3.images.gradients import gradient
+from siame_se3.laws.certainty import AGREED, agreement, motion_field, pose_covariance, unknown
 from siame_se3.laws.light_model import LightModel
 from siame_se3.laws.luminance import desired_images, solve
 from siame_se3.laws.types import Law, Output, State, View
@@ -119,6 +120,35 @@ class _LightLaw:
 
     def _some(self, images: Float[Tensor, "n 3 h w"], state: LightState) -> tuple[Tensor, Tensor, Tensor]:
         """v, which are singular, and costs of some runs."""
+        found = self._compared(images, state)
+        cost = 255**2 * (found.weight * found.rest.square_()).mean((1, 2, 3)).double()
+        velocity, singular = solve(*found.equations(state))
+        return velocity, singular, cost
+
+    def covariance(self, view: View, state: LightState) -> Float[Tensor, "n 6 6"]:
+        """See `certainty`; NaN where the image cannot be used, its pixels do not determine the motion, or it shows another place than the goal's."""
+        images = images_of(view, "dvs-light", self.camera, len(state.desired)).float().cpu()
+        usable = torch.tensor([not fault for fault in image_faults(images, desired=state.contrast)])
+        found = unknown(len(images))
+        for k in usable.nonzero()[:, 0].split(_TOGETHER):
+            found[k] = self._certain(images[k], state[k])
+        return found
+
+    def _certain(self, images: Float[Tensor, "n 3 h w"], state: LightState) -> Float[Tensor, "n 6 6"]:
+        c = self.controller
+        found = self._compared(images, state)
+        H, g = found.equations(state)
+        velocity, singular = solve(H, g)
+        # what neither the motion that is still asked for nor the light explains: e - L xi = e - grad^T L_point v
+        du, dv = motion_field(velocity, state.inverse_Z, self.camera, c.border).float()[:, :, None].unbind(1)
+        rest = found.e - found.u * du - found.v * dv
+        rest = rest - found.light.fit(rest, found.desired, found.weight)
+        C = pose_covariance((found.u, found.v), rest, found.weight, H, state.inverse_Z, self.camera, c.border)
+        elsewhere = agreement(found.desired + rest, found.desired) < AGREED
+        return torch.where((singular | elsewhere)[:, None, None], torch.nan, C)
+
+    def _compared(self, images: Float[Tensor, "n 3 h w"], state: LightState) -> _Compared:
+        """The images beside the goal's, of some runs."""
         c, b, (h, w) = self.controller, self.controller.border, self.camera.size
         desired = _as_sharp(images, state)
         inner = (..., slice(b, h - b), slice(b, w - b))
@@ -136,12 +166,34 @@ class _LightLaw:
         noise = ratio.square()  # the sensor's is of one size before this
         rest = e - light.fit(e, d, _level(trusted / noise))
         weight = _level((unclipped * _trusted(rest, unclipped, w) if c.robust else unclipped) / noise)
-        cost = 255**2 * (weight * rest.square_()).mean((1, 2, 3)).double()
+        return _Compared(light, e, d, u, v, rest, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """Images beside their goals, at one exposure: inside the border, (n, 3, y, x).
+
+    Attributes:
+        light: the model of it.
+        e: I - I*. desired: I*.
+        u, v: dI/du, dI/dv, of the mean of both.
+        rest: of e, what the light does not explain.
+        weight: of the pixels.
+    """
+
+    light: LightModel
+    e: Tensor
+    desired: Tensor
+    u: Tensor
+    v: Tensor
+    rest: Tensor
+    weight: Tensor
+
+    def equations(self, state: LightState) -> tuple[Float[Tensor, "n 6 6"], Float[Tensor, "n 6"]]:
+        """L^T W L and L^T W e, the light eliminated."""
         q = state.inverse_Z[:, None].repeat(1, 3)
         scale = torch.cat((q, torch.ones_like(q)), 1)
-        H, g = light.eliminated(e, d, u, v, weight, scale)
-        velocity, singular = solve(H, g)
-        return velocity, singular, cost
+        return self.light.eliminated(self.e, self.desired, self.u, self.v, self.weight, scale)
 
 
 def _as_sharp(images: Float[Tensor, "n 3 h w"], state: LightState) -> Float[Tensor, "n 3 h w"]:

@@ -18,7 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from siame_se3.errors import InputError, LawError, SiameError
-from siame_se3.laws.types import Controller, Law, View
+from siame_se3.laws.certainty import Certain, unknown
+from siame_se3.laws.types import Controller, Law, Output, View
 from siame_se3.plants.types import Plant
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.guard import Guard, Unguarded
@@ -43,6 +44,7 @@ def servo(
     settings: dict[str, Any] | None = None,
     report: Callable[[int, int], None] = lambda iteration, moving: None,
     safety: Safety | None = None,
+    heard: Callable[[Output], None] = lambda output: None,
 ) -> Trajectory:
     """Close the loop until every run has settled or run out of iterations or time.
 
@@ -54,6 +56,7 @@ def servo(
         report: called at each iteration with the number of iterations and of runs that still move.
         safety: of a robot, one camera: limits, and reasons to stand still. The trajectory is kept when one ends the run, when the plant
             is lost (OSError, or a SiameError of its own), and at Ctrl-C.
+        heard: called with what the law gives at each iteration, for the runs that it is asked for.
 
     Raises:
         SiameError: before anything moves, if the law needs what the plant does not provide, or targets and starts do not match.
@@ -74,7 +77,7 @@ def servo(
         plant.stop()
         raise InputError(f"{target.batch[0]} targets for {n} cameras; give each camera a target of its own")
     guard: Guard | Unguarded = Guard(safety, plant, view) if safety else Unguarded()
-    follow, record = _Follow(law, state, config, guard, plant.dt, n), Recorder(view, target, plant.dt)
+    follow, record = _Follow(law, state, config, guard, plant.dt, n, heard), Recorder(view, target, plant.dt)
     with _Stop(plant, guard, record, follow.runs) as stop:
         stop.halt = guard.seen(view)
         while not stop.halt and len(record) < config.max_iterations:
@@ -84,32 +87,50 @@ def servo(
                 break
             view, applied = plant.step(step.command)
             stop.moving = step.command
-            record.add(view, step.command, applied, follow.runs, step.stage, step.seconds)
+            record.add(view, step.command, applied, follow.runs, step.stage, step.seconds, step.confidence)
             report(len(record), int(follow.runs.active.sum()))
             stop.halt = guard.seen(view, applied, step.command)
     if stop.halt:
         log.warning("stopped: %s", stop.halt.reason)
         follow.runs.reason = [stop.halt.reason]
+    kept = _kept(config, safety, plant) | (settings or {})
+    return record.trajectory(follow.runs, kept, None if stop.halt else follow.covariance(view))
+
+
+def _kept(config: ServoConfig, safety: Safety | None, plant: Plant) -> dict[str, Any]:
+    """What a trajectory's settings say of how it was made."""
     kept: dict[str, Any] = {"servo": asdict(config)}
     if safety:
         kept |= {"safety": asdict(safety), "T_tc": None if plant.T_tc is None else plant.T_tc.tolist()}
-    return record.trajectory(follow.runs, kept | (settings or {}))
+    return kept
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What an iteration commands (n, 6), the stage that each run's law is in, and the law's wall time a run [s]."""
+    """What an iteration commands (n, 6), the stage that each run's law is in, the law's wall time a run [s], and its confidence (NaN where a run has
+    ended), or None."""
 
     command: Float[Tensor, "n 6"]
     stage: Int[Tensor, "n"]
     seconds: float
+    confidence: Float[Tensor, "n"] | None
 
 
 class _Follow:
     """n runs as they follow their law: law, settle, limit."""
 
-    def __init__(self, law: Law, state: Any, config: ServoConfig, guard: Guard | Unguarded, dt: float, n: int) -> None:
-        self._law, self._state, self._config, self._guard, self._dt = law, state, config, guard, dt
+    def __init__(
+        self,
+        law: Law,
+        state: Any,
+        config: ServoConfig,
+        guard: Guard | Unguarded,
+        dt: float,
+        n: int,
+        heard: Callable[[Output], None],
+    ) -> None:
+        self._law, self._state, self._config, self._guard, self._dt, self._heard = law, state, config, guard, dt, heard
+        self._covariance: Tensor | None = None
         self._limits = (*config.limits, *guard.limits)
         self._settling = Settling(config, n)
         self._command = torch.zeros(n, 6, dtype=torch.float64)
@@ -119,8 +140,8 @@ class _Follow:
     def step(self, view: View) -> _Step | Halt | None:
         """The next commands; a reason to halt; or None where no run moves any more."""
         c, runs, guard = self._config, self.runs, self._guard
-        raw, stage, faults, seconds = self._ask(view)
-        faulty = runs.faults(faults)
+        raw, stage, output, seconds = self._ask(view)
+        faulty = runs.faults(output.faults)
         raw[faulty] = 0
         if not bool(faulty.any()) and (halt := guard.judged(raw)):
             return halt
@@ -139,13 +160,15 @@ class _Follow:
         if halt := guard.sent(command):
             return halt
         self._command = command
-        return _Step(command, stage, seconds)
+        return _Step(command, stage, seconds, self._sure(output.confidence))
 
-    def _ask(self, view: View) -> tuple[Float[Tensor, "n 6"], Int[Tensor, "n"], tuple[str, ...], float]:
-        """Of all runs the law's velocities at gain 1 and stages, zero and -1 where a run has ended; of the runs asked for, their faults;
+    def _ask(self, view: View) -> tuple[Float[Tensor, "n 6"], Int[Tensor, "n"], Output, float]:
+        """Of all runs the law's velocities at gain 1 and stages, zero and -1 where a run has ended; of the runs asked for, all that it gave;
         and the wall time a run [s]."""
-        runs = self.runs
+        runs, before = self.runs, self.runs.asked
         if (kept := runs.shrink()) is not None:
+            left = torch.ones(len(before), dtype=torch.bool).index_fill_(0, kept, False).nonzero()[:, 0]
+            self._know(view, before[left], left)
             self._state = self._state[kept]
         asked = time.perf_counter()
         output, self._state = self._law(view.of(runs.asked), self._state)
@@ -156,7 +179,31 @@ class _Follow:
         raw[~runs.active] = 0
         stage = torch.full((n,), -1)
         stage[runs.asked] = output.stage.cpu()
-        return raw, stage, output.faults, seconds
+        self._heard(output)
+        return raw, stage, output, seconds
+
+    def _sure(self, confidence: Tensor | None) -> Float[Tensor, "n"] | None:
+        """Of all runs, NaN where they have ended."""
+        if confidence is None:
+            return None
+        found = torch.full(self.runs.active.shape, torch.nan, dtype=torch.float64)
+        found[self.runs.asked] = confidence.double().cpu()
+        found[~self.runs.active] = torch.nan
+        return found
+
+    def covariance(self, view: View) -> Float[Tensor, "n 6 6"] | None:
+        """Of the poses of all runs at their end, the last view; None where the law does not know."""
+        self._know(view, self.runs.asked, torch.arange(len(self.runs.asked)))
+        return self._covariance
+
+    def _know(self, view: View, runs: Int[Tensor, "k"], rows: Int[Tensor, "k"]) -> None:
+        """Keep how sure the law is of the poses of runs that have ended, the last look at them; `rows` of the state are theirs."""
+        if not isinstance(self._law, Certain) or not len(runs):
+            return
+        found = self._law.covariance(view.of(runs), self._state[rows])
+        if self._covariance is None:
+            self._covariance = unknown(len(self.runs.active))
+        self._covariance[runs] = found
 
 
 def _velocities(v: Any, n: int) -> Float[Tensor, "n 6"]:

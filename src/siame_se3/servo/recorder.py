@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ class Recorder:
         self._poses, self._twists, self._applied = (Column(blocks, n, *shape) for shape in ((4, 4), (6,), (6,)))
         self._active, self._stages = Column(blocks, n, dtype=torch.bool), Column(blocks, n, dtype=torch.long)
         self._seconds = Column(blocks)
+        self._confidence: Column | None = None  # from the first that a law gives
         self._poses.put(0, self._pose_of(view))
 
     def __len__(self) -> int:
@@ -56,8 +58,9 @@ class Recorder:
         runs: Runs,
         stage: Int[Tensor, "n"] | None = None,
         seconds: float = 0.0,
+        confidence: Float[Tensor, "n"] | None = None,
     ) -> None:
-        """One iteration: what was commanded and applied, and the view after it."""
+        """One iteration: what was commanded and applied, and the view after it; how sure the law was, where it says so."""
         k = self._count
         self._poses.put(k + 1, self._pose_of(view))
         self._twists.put(k, command)
@@ -65,11 +68,19 @@ class Recorder:
         self._active.put(k, runs.active)
         self._stages.put(k, torch.full((self.n,), -1) if stage is None else stage)
         self._seconds.put(k, seconds)
+        if confidence is not None and self._confidence is None:
+            self._confidence = Column(self._blocks, self.n, dtype=torch.float32)
+            for j in range(k):
+                self._confidence.put(j, math.nan)
+        if self._confidence is not None:
+            self._confidence.put(k, math.nan if confidence is None else confidence)
         runs.iterations = runs.iterations + runs.active
         self._count = k + 1
 
-    def trajectory(self, runs: Runs, settings: dict[str, Any]) -> Trajectory:
-        """All of it.
+    def trajectory(
+        self, runs: Runs, settings: dict[str, Any], covariance: Float[Tensor, "n 6 6"] | None = None
+    ) -> Trajectory:
+        """All of it, and how sure the law was of each run's pose at the end.
 
         Raises:
             InputError: what lies in the temporary file cannot be read any more.
@@ -93,4 +104,6 @@ class Recorder:
             step_seconds=self._seconds.first(T),
             dt=self.dt,
             settings={**settings, "poses": "base"} if self._in_base else settings,
+            confidence=None if self._confidence is None else self._confidence.first(T),
+            covariance=covariance,
         )

@@ -26,6 +26,9 @@ _META = ("settings", "reason", "dt")
 # axes after time and runs, and the kind of number that each array holds
 _EVENTS = {"T_wc": (4, 4), "T_wd": (4, 4), "twist": (6,), "applied": (6,)}
 _KINDS = {"active": ("b", torch.bool), "stage": ("iu", torch.int64), "iterations": ("iu", torch.int64)}
+# not in files of laws that do not know, nor in those of older versions
+_OPTIONAL = {"confidence": ("f", torch.float32), "covariance": ("f", torch.float64)}
+_AS_NUMPY = {torch.float64: np.float64, torch.float32: np.float32, torch.bool: np.bool_, torch.int64: np.int64}
 _FAR = 1e6  # [m, m/s, rad/s, s] beyond any robot
 _MOST_PIXELS = 2**26  # of a camera
 _MOST_STAGES = 1000  # of a hand-off
@@ -39,7 +42,7 @@ def write(trajectory: Trajectory, path: str | Path) -> None:
     """
     values = {f.name: getattr(trajectory, f.name) for f in fields(trajectory)}
     meta = json.dumps({"version": VERSION, **{name: values.pop(name) for name in _META}})
-    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in values.items()}
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in values.items() if tensor is not None}
 
     def put(partial: Path) -> None:
         with partial.open("wb") as stream:  # by a stream: NumPy adds '.npz' to names that lack it
@@ -76,26 +79,29 @@ def read(path: str | Path) -> dict[str, Any]:
 def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
     """The arrays as tensors of the right types and shapes; ValueError names one that is not."""
     found: dict[str, Tensor] = {}
-    for name in (*_EVENTS, *_KINDS, "step_seconds"):
+    for name in (*_EVENTS, *_KINDS, "step_seconds", *_OPTIONAL):
         if name not in arrays:
+            if name in _OPTIONAL:
+                continue
             raise ValueError(f"no {name}")
-        kinds, dtype = _KINDS.get(name, ("f", torch.float64))
+        kinds, dtype = (_KINDS | _OPTIONAL).get(name, ("f", torch.float64))
         if arrays[name].dtype.kind not in kinds:
             raise ValueError(f"{name} of type {arrays[name].dtype}")
         with np.errstate(over="ignore", invalid="ignore"):  # judged below
             native = np.ascontiguousarray(arrays[name]).astype(arrays[name].dtype.newbyteorder("="), copy=False)
-            as_numpy = {torch.float64: np.float64, torch.bool: np.bool_, torch.int64: np.int64}[dtype]
+            as_numpy = _AS_NUMPY[dtype]
             found[name] = torch.from_numpy(native.astype(as_numpy, copy=False).reshape(arrays[name].shape))
     T, batch = len(found["step_seconds"]), tuple(found["iterations"].shape)
     if len(batch) != 1:
         raise ValueError(f"{len(batch)} batch axes, not 1")
     shapes = {
         **{name: (T, *batch, *event) for name, event in _EVENTS.items()},
-        **dict.fromkeys(("active", "stage"), (T, *batch)),
+        **dict.fromkeys(("active", "stage", "confidence"), (T, *batch)),
         "step_seconds": (T,),
+        "covariance": (*batch, 6, 6),
     } | {"T_wc": (T + 1, *batch, 4, 4), "T_wd": (*batch, 4, 4), "iterations": batch}
     for name, shape in shapes.items():
-        if tuple(found[name].shape) != shape:
+        if name in found and tuple(found[name].shape) != shape:
             raise ValueError(f"{name} of shape {tuple(found[name].shape)}, not {shape}")
     return found
 
@@ -115,13 +121,15 @@ def _checked(meta: Any, found: dict[str, Tensor]) -> dict[str, Any]:
     json.dumps([settings, reason], ensure_ascii=False).encode()  # half characters cannot be drawn or written
     for name in ("T_wc", "T_wd"):
         _check_poses(name, found[name])
-    for name in ("twist", "applied", "step_seconds"):
+    for name in ("twist", "applied", "step_seconds", *(name for name in _OPTIONAL if name in found)):
         if bool((found[name].abs() > _FAR).any()):
             raise ValueError(f"{name} beyond {_FAR:g}")
     if bool((found["iterations"] < 0).any()):
         raise ValueError("iterations below 0")
     if bool(((found["stage"] < -1) | (found["stage"] > _MOST_STAGES)).any()):
         raise ValueError("stage out of range")
+    if bool((found.get("covariance", torch.zeros(0, 6, 6)).diagonal(dim1=1, dim2=2) < 0).any()):
+        raise ValueError("variances below 0")
     return {"settings": settings, "reason": reason, "dt": float(dt)}
 
 

@@ -32,6 +32,9 @@ class Trajectory:
         step_seconds: wall time of the law a run and iteration [s], all runs together divided by their number.
         dt: time between iterations [s].
         settings: what made it: all options, for the report.
+        confidence: of the law at each iteration, as `Output.confidence`, float32; NaN where it gave none. None is all NaN.
+        covariance: of each run's pose at the end, (v, omega) in the last camera's frame [m, rad], where the law knows (`laws.certainty`);
+            NaN where it does not. None is all NaN.
     """
 
     T_wc: Float[Tensor, "T1 n 4 4"]
@@ -45,6 +48,20 @@ class Trajectory:
     step_seconds: Float[Tensor, "T"]
     dt: float
     settings: dict[str, Any] = field(default_factory=dict)
+    confidence: Float[Tensor, "T n"] | None = None
+    covariance: Float[Tensor, "n 6 6"] | None = None
+
+    @property
+    def confidences(self) -> Float[Tensor, "T n"]:
+        """`confidence`, NaN where there is none."""
+        nothing = torch.full((1, 1), torch.nan).expand(self.active.shape)
+        return nothing if self.confidence is None else self.confidence
+
+    @property
+    def covariances(self) -> Float[Tensor, "n 6 6"]:
+        """`covariance`, NaN where it is not known."""
+        nothing = torch.full((1, 1, 1), torch.nan, dtype=torch.float64).expand(len(self.T_wd), 6, 6)
+        return nothing if self.covariance is None else self.covariance
 
     @property
     def error_norms(self) -> tuple[Float[Tensor, "T1 n"], Float[Tensor, "T1 n"]]:
@@ -80,6 +97,16 @@ class Trajectory:
             step_seconds=seconds,
             dt=runs[0].dt,
             settings=dict(runs[0].settings),
+            confidence=(
+                padded([run.confidences for run in runs], torch.nan)
+                if any(run.confidence is not None for run in runs)
+                else None
+            ),
+            covariance=(
+                torch.cat([run.covariances for run in runs])
+                if any(run.covariance is not None for run in runs)
+                else None
+            ),
         )
 
     def save(self, path: str | Path) -> None:

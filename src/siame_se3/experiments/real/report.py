@@ -14,6 +14,7 @@ from siame_se3.experiments.real.rows import Settings
 from siame_se3.files import hardware
 
 _Row = dict[str, str]
+_SIGMAS = (("end_t_m", "pose_sigma_t_m"), ("end_r_deg", "pose_sigma_r_deg"))
 
 
 def _share(rows: Sequence[_Row], which: Any) -> str:
@@ -78,6 +79,8 @@ def two_photos_table(rows: Sequence[_Row], laws: Sequence[str]) -> list[dict[str
                 "worst pair": number(100 * min(shares), 0) if shares else "-",
                 "median alignment [%]": _median(other, "end_align"),
                 "median pose error of the aligned [mm]": _median(ends, "end_t_m", 1e3),
+                "pose within 3 sigma": _share([row for row in other if row["pose_sigma_t_m"]], _within),
+                "median sigma [mm]": _median(ends, "pose_sigma_t_m", 1e3),
                 "stood still": _share(other, lambda row: row["refused"] == "1"),
                 "farther than at the start": _share(other, _farther),
                 "one photo on both sides": _share(same, lambda row: row["converged"] == "1"),
@@ -88,6 +91,12 @@ def two_photos_table(rows: Sequence[_Row], laws: Sequence[str]) -> list[dict[str
 
 def _farther(row: _Row) -> bool:
     return row["refused"] == "0" and float(row["end_t_m"]) > float(row["start_t_m"]) and row["converged"] == "0"
+
+
+def _within(row: _Row) -> bool:
+    """Whether distance and angle of the end pose are both within three of the standard deviations that the law gave."""
+    t, r = (float(row[end]) / max(1e-12, float(row[own])) for end, own in _SIGMAS)
+    return t <= 3 and r <= 3
 
 
 def page(settings: Settings, command: str) -> str:

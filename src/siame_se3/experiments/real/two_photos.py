@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from siame_se3.analysis.metrics import certainties
 from siame_se3.errors import SceneError
 from siame_se3.experiments.real.folders import Folder, Picture
 from siame_se3.experiments.real.planes import alignment, common, footprint, scene_of, shared
@@ -36,6 +38,7 @@ COLUMNS = (
         "refused",
     ),
     "reason",
+    *("confidence_start", "confidence_least", "pose_sigma_t_m", "pose_sigma_r_deg"),
 )
 ALIGNED = 1.0  # [% of the image's width]
 GAIN, ITERATIONS = 10.0, 100
@@ -89,11 +92,22 @@ def runs(
     align = alignment(camera, T_wd, end, (-box.x, -box.y) if metric else None)
     start, left = _apart(T_wd, T_wc), _apart(T_wd, end)
     found: list[tuple[Any, ...]] = []
-    for k, reason in enumerate(trajectory.reason):
+    for k, (reason, sure) in enumerate(zip(trajectory.reason, certainties(trajectory), strict=True)):
         moved = bool(trajectory.twist[:, k].any())
         fault = reason not in ("settled", "max_iterations", "iterations")
         found.append(
-            (k, *start[k], *left[k], float(align[k]), int(float(align[k]) <= ALIGNED), int(fault and not moved), reason)
+            (
+                *(
+                    k,
+                    *start[k],
+                    *left[k],
+                    float(align[k]),
+                    int(float(align[k]) <= ALIGNED),
+                    int(fault and not moved),
+                    reason,
+                ),
+                *("" if math.isnan(x) else x for x in sure),
+            )
         )
     return found
 
