@@ -29,7 +29,7 @@ from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.neural import Neural
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.pose import PBVS, PointIBVS
-from siame_se3.networks.part_configs import FitConfig, HomographyConfig, InputConfig, MatchingConfig
+from siame_se3.networks.part_configs import AttentionConfig, FitConfig, HomographyConfig, InputConfig, MatchingConfig
 from siame_se3.plants.robots.checks import HardLimits
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.limits import AccelerationLimit, AxisAccelerationLimit, AxisSpeedLimit, SpeedLimit
@@ -54,7 +54,7 @@ GOOD: dict[str, Callable[[], Any]] = {
         kind.__name__: kind
         for kind in (
             *(Auto, LightDVS, MatchedPoints, DVS, PointIBVS, HardLimits, Recipe, Motions),
-            *(FitConfig, HomographyConfig, InputConfig, MatchingConfig),
+            *(AttentionConfig, FitConfig, HomographyConfig, InputConfig, MatchingConfig),
         )
     },
     "Camera": lambda: LENS,

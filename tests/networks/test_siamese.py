@@ -312,6 +312,7 @@ TOGETHER = {
     "spatial": {"difference", "concatenation", "relative", "absolute"},
     "homography": {"difference", "concatenation", "relative", "absolute", "geometric"},
     "descriptors": {"matching"},
+    "context": {"plane"},
 }
 
 
@@ -319,6 +320,8 @@ TOGETHER = {
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_what_goes_together_and_what_does_not(tiny: NetworkConfig, pooling: Any, fusion: Any) -> None:
     output: Any = "pose" if fusion == "absolute" else "velocity"
+    if fusion == "plane":
+        tiny = replace(tiny, output_scale=(0.6, 0.6, 0.6, 1.0, 1.0, 1.0))
     if fusion in TOGETHER[pooling]:
         net = network(tiny, pooling=pooling, fusion=fusion, output=output)
         assert isinstance(net.pool, POOLINGS[pooling])

@@ -31,6 +31,7 @@ from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
 
 _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
+_PLAIN = 0.75  # score of the network's guess, or of none, above which no keypoints are matched
 _BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed
 
 
@@ -157,8 +158,11 @@ class _AutoLaw:
         return judged(goal, now, best, "tracked", NEAR)
 
     def _anew(self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState) -> dict[int, Estimate]:
-        """The best of all other guesses, of some runs: first the likely ones, then all, where those are not good."""
+        """The best of all other guesses, of some runs: first the network's, then the likely ones, then all, where those before are not good."""
         asked = self._asked_of_network(runs, images, state, (0,))
+
+        def quick(k: int) -> Estimate:
+            return best_of(state.goals[k], now[k], {"network": asked.get(k, []), "search": [np.eye(3)]})
 
         def likely(k: int) -> Estimate:
             found = hypotheses.matches(state.goals[k].views, hypotheses.Keypoints.of(_grey(images[k : k + 1])[0]))
@@ -170,7 +174,9 @@ class _AutoLaw:
             guesses = {"points": points, "network": asked.get(k, []), "search": [np.eye(3)]}
             return best_of(state.goals[k], now[k], guesses)
 
-        best = dict(zip(runs, parallel(likely, runs), strict=True))
+        best = dict(zip(runs, parallel(quick, runs), strict=True))
+        unsure = [k for k in runs if best[k].score < _PLAIN]
+        best |= zip(unsure, parallel(likely, unsure), strict=True)
         poor = [k for k in runs if best[k].score < GOOD]
         if poor:
             turned = self._asked_of_network(poor, images, state, (1, 2, 3))
@@ -188,18 +194,30 @@ class _AutoLaw:
     ) -> dict[int, list[np.ndarray]]:
         """The network's guesses, of the image turned by these quarter turns."""
         network, h, w = self.controller.network, *self.camera.size
-        if network is None or state.network is None or h != w:
+        if network is None or state.network is None or (turned != (0,) and h != w):
             return {}
         chosen = torch.tensor(runs)
         known = state.network[chosen]
         found: dict[int, list[np.ndarray]] = {k: [] for k in runs}
         for turns in turned:
-            v = network.law(View(torch.rot90(images[chosen], turns, (-2, -1)).contiguous()), known)[0].v
-            T_cd = lie.pose(lie.so3_exp(v[:, 3:]), v[:, :3]).numpy()
+            seen = torch.rot90(images[chosen], turns, (-2, -1)).contiguous()
+            H = network.homographies(seen, known)
+            if H is None and h != w:
+                return {}
+            guesses = self._by_velocity(network, seen, known, runs, state) if H is None else list(H.numpy())
             back = np.linalg.matrix_power(np.array([[0, -1, w - 1.0], [1, 0, 0], [0, 0, 1]]), turns)
-            for k, T in zip(runs, T_cd, strict=True):
-                found[k].append(back @ state.goals[k].plane.homography(T))
+            for k, guess in zip(runs, guesses, strict=True):
+                if np.isfinite(guess).all():
+                    found[k].append(back @ guess)
         return found
+
+    def _by_velocity(
+        self, network: Neural, images: Tensor, known: NeuralState, runs: list[int], state: AutoState
+    ) -> list[np.ndarray]:
+        """Where a network that gives velocities at gain 1 only would go, as homographies."""
+        v = network.law(View(images), known)[0].v
+        T_cd = lie.pose(lie.so3_exp(v[:, 3:]), v[:, :3]).numpy()
+        return [state.goals[k].plane.homography(T) for k, T in zip(runs, T_cd, strict=True)]
 
 
 def _grey(images: Float[Tensor, "n 3 h w"]) -> np.ndarray:

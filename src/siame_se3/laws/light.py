@@ -128,9 +128,10 @@ class _LightLaw:
     def covariance(self, view: View, state: LightState) -> Float[Tensor, "n 6 6"]:
         """See `certainty`; NaN where the image cannot be used, its pixels do not determine the motion, or it shows another place than the goal's."""
         images = images_of(view, "dvs-light", self.camera, len(state.desired)).float().cpu()
-        usable = torch.tensor([not fault for fault in image_faults(images, desired=state.contrast)])
+        usable = [k for k, fault in enumerate(image_faults(images, desired=state.contrast)) if not fault]
         found = unknown(len(images))
-        for k in usable.nonzero()[:, 0].split(_TOGETHER):
+        for first in range(0, len(usable), _TOGETHER):
+            k = torch.tensor(usable[first : first + _TOGETHER])
             found[k] = self._certain(images[k], state[k])
         return found
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from siame_se3.errors import LawError
 from siame_se3.files import require_types
 from siame_se3.geometry import lie
+from siame_se3.geometry.crop import square_box
 from siame_se3.images.contrast import contrast
 from siame_se3.images.crop import network_images
 from siame_se3.laws.pose import pbvs_velocity
@@ -93,6 +94,20 @@ class Neural:
         v = torch.cat((v[:, :3] * state.scale[:, None], v[:, 3:]), 1)
         v, faults = standing_still(v, faults)
         return Output.of(v, faults), state
+
+    def homographies(self, images: Float[Tensor, "n 3 h w"], state: NeuralState) -> Float[Tensor, "n 3 3"] | None:
+        """From the desired images' pixels to those of the current ones (n, 3, 3), float64; None of a network that finds none."""
+        found = self.engine.between(network_images(images, self.engine.image_size), state.s_desired)
+        if found is None:
+            return None
+        top, left, side = square_box(*images.shape[-2:])
+        middle = (side - 1) / 2
+        to_unit = torch.tensor(
+            [[2 / side, 0, -2 * (left + middle) / side], [0, 2 / side, -2 * (top + middle) / side], [0, 0, 1]],
+            dtype=torch.float64,
+        )
+        H = torch.linalg.inv(to_unit) @ torch.linalg.inv(found.double().cpu()) @ to_unit
+        return H / H[:, 2:, 2:]
 
 
 @dataclass(frozen=True, eq=False)

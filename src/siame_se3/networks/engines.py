@@ -34,6 +34,11 @@ class Engine(Protocol):
     def step(self, images: Float[Tensor, "n 3 h w"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 6"]:
         """The network's output in m and rad."""
 
+    def between(
+        self, images: Float[Tensor, "n 3 h w"], s_desired: Float[Tensor, "n d"]
+    ) -> Float[Tensor, "n 3 3"] | None:
+        """Homographies between the images, see `SiameseNetwork.between`; None where the network finds none."""
+
 
 class Embedding(nn.Module):
     """`network.embed` as a module of its own, for exporters (which trace it: sizes are traced numbers there)."""
@@ -44,6 +49,17 @@ class Embedding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network.embed(images)  # type: ignore[operator]  # a method, not a submodule
+
+
+class Between(nn.Module):
+    """`network.between` likewise."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, s_desired: Tensor) -> Tensor:
+        return self.network.between(images, s_desired)  # type: ignore[operator]  # a method, not a submodule
 
 
 def frozen(network: Any, device: torch.device | str | None = None) -> Any:
@@ -84,6 +100,14 @@ class TorchEngine:
         """The network's output in m and rad."""
         with self._context():
             return self.network(images.to(self.device), s_desired)
+
+    @torch.no_grad()
+    def between(self, images: Tensor, s_desired: Tensor) -> Tensor | None:
+        """Homographies between the images."""
+        if self.network.config.fusion != "plane":
+            return None
+        with self._context():
+            return self.network.between(images.to(self.device), s_desired)
 
 
 def import_openvino() -> ModuleType:
@@ -140,17 +164,25 @@ class OpenVinoEngine:
         if threads:
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._core = openvino.Core()
-        self._models = {
-            "embed": to_openvino(Embedding(own), {"images": images}),
-            "step": to_openvino(own, {"images": images, "s_desired": s}),
-        }
+        self._own, self._finds_homographies = own, own.config.fusion == "plane"
+        self._example = {"images": images, "s_desired": s}
+        self._models: dict[str, Any] = {}  # converted when they are first asked for
         self._requests: dict[tuple[str, int], Any] = {}
+
+    def _converted(self, name: str) -> Any:
+        if name not in self._models:
+            modules = {"embed": Embedding(self._own), "step": self._own, "between": Between(self._own)}
+            inputs = dict(self._example)
+            if name == "embed":
+                del inputs["s_desired"]
+            self._models[name] = to_openvino(modules[name].eval(), inputs)
+        return self._models[name]
 
     def _run(self, name: str, *inputs: Tensor) -> Tensor:
         # One compiled model of static shape for single images (fastest), one of dynamic shape for batches.
         batch = 1 if len(inputs[0]) == 1 else 0
         if (name, batch) not in self._requests:
-            model = self._models[name].clone()
+            model = self._converted(name).clone()
             if batch:
                 model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
             self._requests[name, batch] = self._core.compile_model(model, "CPU", self._options).create_infer_request()
@@ -169,6 +201,10 @@ class OpenVinoEngine:
     def step(self, images: Tensor, s_desired: Tensor) -> Tensor:
         """The network's output in m and rad."""
         return self._run("step", images, s_desired)
+
+    def between(self, images: Tensor, s_desired: Tensor) -> Tensor | None:
+        """Homographies between the images."""
+        return self._run("between", images, s_desired) if self._finds_homographies else None
 
 
 def engine_for(network: Any, engine: str = "auto") -> Engine:

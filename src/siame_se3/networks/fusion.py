@@ -270,9 +270,16 @@ class PlaneFusion(MatchingFusion):
             return torch.cat((apart, turn), -1)
         return -torch.cat(((R.transpose(-1, -2) @ apart[..., None]).squeeze(-1), turn), -1)
 
-    def regress(self, s: Tensor, s_desired: Tensor) -> Tensor:
+    def _fit(self, s: Tensor, s_desired: Tensor) -> Tensor:
         found = self.network.matching.match(s, s_desired)
-        return self._head(self.network.matching.fit(found.points, found.log_scale))
+        return self.network.matching.fit(found.points, found.log_scale)
+
+    def homography(self, s: Float[Tensor, "n d"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 3 3"]:
+        """From current image points to desired ones, in [-1, 1]^2."""
+        return homography_of(self._fit(s, s_desired), self.network.matching.units)
+
+    def regress(self, s: Tensor, s_desired: Tensor) -> Tensor:
+        return self._head(self._fit(s, s_desired))
 
     def regress_pairs(self, s: Tensor, current: Tensor, desired: Tensor) -> Tensor:
         return self.regress(s[current], s[desired])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from siame_se3.images.contrast import local_contrast
 from siame_se3.networks.backbone import backbone_of
 from siame_se3.networks.config import NetworkConfig
-from siame_se3.networks.fusion import FUSIONS, GeometricFusion, MatchingFusion
+from siame_se3.networks.fusion import FUSIONS, GeometricFusion, MatchingFusion, PlaneFusion
 from siame_se3.networks.matching import Matches, Matching
 from siame_se3.networks.pooling import POOLINGS
 
@@ -96,6 +96,12 @@ class SiameseNetwork(nn.Module):
         """R and t [m] of T_wc that S(I) says; with fusion 'geometric'."""
         assert isinstance(self.fusion, GeometricFusion)
         return self.fusion.poses(s)
+
+    def between(self, images: Float[Tensor, "n 3 h w"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 3 3"]:
+        """Homographies from points of current images to those of desired ones, both in [-1, 1]^2 from edge to edge; with fusion 'plane'."""
+        assert isinstance(self.fusion, PlaneFusion)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.fusion.homography(self.embed(images).float(), s_desired.float())
 
     def command(self, s: Float[Tensor, "*B d"], s_desired: Float[Tensor, "*B d"]) -> Float[Tensor, "*B 6"]:
         """The output in m and rad: velocity at gain 1, or for output 'pose' c*Tc as (t, theta u)."""
