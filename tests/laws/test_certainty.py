@@ -268,3 +268,11 @@ def test_words() -> None:
     )
     far = torch.diag(torch.tensor([1e-8, 1e-8, 1e-6, 1e-8, 1e-8, 1e-8], dtype=torch.float64))
     assert least_known(far) == "distance"
+
+
+def test_no_usable_image_at_all_is_no_fault(photo: Scene) -> None:
+    target = FlyingCameras(photo, CAMERA).look(above(1))
+    law, state = LightDVS().aim(target)
+    black = View(torch.zeros(1, 3, CAMERA.height, CAMERA.width), target.T_wc, None, CAMERA)
+    assert isinstance(law, Certain)
+    assert bool(law.covariance(black, state).isnan().all())

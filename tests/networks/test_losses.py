@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from siame_se3.networks.losses import LossConfig, ServoLoss, match_loss, where_loss
+from siame_se3.networks.losses import LossConfig, ServoLoss, match_loss, plane_loss, where_loss
 
 KINDS = ["eq4", "eq5", "two", "eq6"]
 NORMS = ["l2", "squared"]
@@ -202,3 +202,42 @@ def test_match_of_cells_that_are_nowhere_is_zero() -> None:
     assert float(loss.detach()) == 0.0
     assert log_p.grad is not None
     assert float(log_p.grad.abs().max()) == 0.0
+
+
+def grid(side: int = 6) -> Tensor:
+    axis = (torch.arange(side) + 0.5) / side * 2 - 1
+    v, u = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack((u, v, torch.ones_like(u))).flatten(1)
+
+
+def where(H: Tensor, side: int = 6) -> Tensor:
+    mapped = H @ grid(side)
+    return (mapped[:, :2] / mapped[:, 2:]).unflatten(2, (side, side))
+
+
+def test_plane_loss_is_the_distance_between_what_two_homographies_say() -> None:
+    true = torch.eye(3).repeat(2, 1, 1)
+    true[:, 0, 2] = 0.2
+    known = torch.ones(2, 6, 6)
+    loss, distance = plane_loss(true, grid(), where(true), known, torch.ones(2))
+    assert float(loss) < 1e-3
+    assert float(distance) < 1e-4
+    found = true.clone()
+    found[0, 1, 2] = 0.1
+    loss, distance = plane_loss(found, grid(), where(true), known, torch.ones(2))
+    assert float(distance) == pytest.approx(0.05, abs=1e-4)
+    assert float(loss) == pytest.approx(10 * 0.05, rel=1e-2)
+
+
+def test_plane_loss_counts_a_short_way_more_and_what_is_out_of_view_not_at_all() -> None:
+    near, far = torch.eye(3), torch.eye(3)
+    near[0, 2], far[0, 2] = 0.01, 0.8
+    true = torch.stack((near, far))
+    off_near, off_far = true.clone(), true.clone()
+    off_near[0, 1, 2], off_far[1, 1, 2] = 0.05, 0.05
+    known = torch.ones(2, 6, 6)
+    a, b = (plane_loss(H, grid(), where(true), known, torch.ones(2))[0] for H in (off_near, off_far))
+    assert float(a) > 5 * float(b)
+    gone = torch.eye(3)[None].clone()
+    gone[0, 0, 2] = 5.0
+    assert float(plane_loss(torch.eye(3)[None], grid(), where(gone), torch.ones(1, 6, 6), torch.ones(1))[0]) == 0

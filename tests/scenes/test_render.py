@@ -262,3 +262,18 @@ def test_beyond_the_horizon_is_fill(antialias: bool) -> None:
     assert not (mask & ~sees_plane).any()
     assert float((image - 0.5).abs()[:, ~sees_plane].max()) == 0
     assert torch.isfinite(image).all()
+
+
+def test_prints_rendered_together_are_those_rendered_alone() -> None:
+    camera, generator = Camera.from_focal(40, 32), torch.Generator().manual_seed(0)
+    textures = torch.rand(3, 3, 48, 64, generator=generator)
+    fills: list[Any] = [0.3, "mean", "edge"]
+    prints = [Scene(x, 0.8, 0.6, "print", fill) for x, fill in zip(textures, fills, strict=True)]
+    poses = views.training_views(12, prints[0], camera, Workspace(), generator)
+    together = render_prints(prints, camera, poses)
+    alone = [render(one, camera, part)[0] for one, part in zip(prints, poses.split(4), strict=True)]
+    assert torch.equal(together, torch.cat(alone))
+    with pytest.raises(SceneError, match="of one size"):
+        render_prints([*prints, Scene(textures[0], 0.7, 0.6)], camera, poses)
+    with pytest.raises(SceneError, match="as many poses each"):
+        render_prints(prints, camera, poses[:11])

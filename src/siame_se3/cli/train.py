@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from siame_se3.cli.options import camera_of, check_writable, device_of, fill_of
+from siame_se3.cli.threads import Cores, only_free
 from siame_se3.errors import InputError
 from siame_se3.files import model_file
 from siame_se3.files.optional import needs
@@ -78,6 +79,8 @@ class Train:
     workspace: Workspace = field(default_factory=Workspace)
 
     def __call__(self) -> None:
+        cores = Cores()
+
         from siame_se3.scenes.planar import load_scenes
         from siame_se3.training.driver import fit
         from siame_se3.training.processes import process_group, world
@@ -86,6 +89,8 @@ class Train:
         device = self._device()
         scenes = load_scenes(list(self.photos), self.width, fill_of(self.fill))
         recipe = dataclasses.replace(recipe, scenes=len(scenes))
+        if device.type == "cpu":
+            only_free(cores)
         with process_group(device):
             if device.type == "cuda" and world()[1] > 1:
                 device = type(device)("cuda", int(os.environ.get("LOCAL_RANK", 0)))

@@ -72,6 +72,6 @@ class PairMatching(Matching):
             x = across(both.flatten(0, 1), both.flip(0).flatten(0, 1))
             both = within(x, x).unflatten(0, (2, -1))
         x = self.describe(both).transpose(2, 3).float()  # (2, n, length + more, k)
-        a, b = torch.cat((F.normalize(x[:, :, : self.length], dim=2), x[:, :, self.length :]), 2).flatten(2)
+        x = torch.cat((F.normalize(x[:, :, : self.length], dim=2), x[:, :, self.length :]), 2).flatten(2)
         with torch.autocast(s.device.type, enabled=False):
-            return super().match(a, b)
+            return super().match(x[0], x[1])

@@ -1,0 +1,138 @@
+"""Does `auto` know when it does not know? One look from each start on the 40 photos of photos.txt that no training has seen: clean, blurred, in bad
+light and under the posters' perturbation, near and far; and looks at another photo than the goal's.
+
+    python -m siame_se3.experiments.confidence --photos-root debs --looks 4
+
+A look is right where the estimate has what both images show within 5 % of the image's width of its place, on average. The area under the curve is the chance
+that a right look has a higher confidence than a wrong one; on another photo each look is wrong, and moving at all is a fault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.experiments import photos
+from siame_se3.experiments.any_scene import CONDITIONS, UNSEEN
+from siame_se3.experiments.script import parser, run_script, table
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera, default_camera
+from siame_se3.geometry.plane import homography
+from siame_se3.laws.registry import controller_for
+from siame_se3.laws.types import View
+from siame_se3.plants.flying import FlyingCameras
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import Workspace, draw_starts
+
+RIGHT = 0.05  # of the image's width
+_GRID = 9  # points a side
+_OTHER = 7  # the world of a look at another photo is so many photos further on
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What was said, and whether it was right.
+
+    Attributes:
+        confidence: of each look.
+        moves: whether it would move the robot.
+        right: see the module's head.
+    """
+
+    confidence: Float[Tensor, "n"]
+    moves: Tensor
+    right: Tensor
+
+
+def looks(goal: Scene, world: Scene, condition: str, count: int, seed: int) -> Looks:
+    """So many, from starts of a condition."""
+    camera, (starts, disturbance) = default_camera(), CONDITIONS[condition]
+    T_wd, T_wc = draw_starts(starts, count, goal, camera, Workspace(), seed)
+    target = FlyingCameras(goal, camera).look(T_wd)
+    view = FlyingCameras(world, camera, conditions=disturbance, seed=seed).reset(T_wc)
+    law, state = controller_for("auto").aim(View(target.image, None, None, camera))
+    output, _ = law(View(view.image, None, None, camera), state)
+    assert output.confidence is not None
+    moves = torch.tensor([fault == "" for fault in output.faults])
+    v = output.v.double()
+    # v = (t_cd, theta u(R_cd)) at gain 1 (see `auto`), for a goal taken to be square on
+    T_cd = lie.pose(lie.so3_exp(v[:, 3:]), v[:, :3])
+    square = torch.eye(4, dtype=torch.float64)
+    square[2, 3] = -Workspace.distance
+    found = homography(camera, square @ lie.inverse(T_cd), square)
+    right = misplaced(camera, found, homography(camera, T_wc, T_wd)) < RIGHT
+    return Looks(output.confidence.double(), moves, right & moves & (goal is world))
+
+
+def misplaced(camera: Camera, found: Float[Tensor, "n 3 3"], true: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n"]:
+    """Mean distance, over what is in both images, of where homographies from desired to current pixels have it, in image widths."""
+    u, v = (torch.linspace(0, size - 1, _GRID, dtype=torch.float64) for size in (camera.width, camera.height))
+    points = torch.stack((*torch.meshgrid(u, v, indexing="ij"), torch.ones(_GRID, _GRID, dtype=torch.float64))).flatten(
+        1
+    )
+    ours, theirs = (H @ points for H in (found, true))
+    a, b = (x[:, :2] / x[:, 2:] for x in (ours, theirs))
+    size = torch.tensor([camera.width, camera.height], dtype=torch.float64)[:, None]
+    shown = ((b > 0) & (b < size)).all(1) & (theirs[:, 2] > 0)
+    distance = (a - b).norm(dim=1).clamp(max=float(camera.width))
+    return (distance * shown).sum(1) / shown.sum(1).clamp(min=1) / camera.width
+
+
+def area(right: Float[Tensor, "n"], wrong: Float[Tensor, "m"]) -> float:
+    """The chance that one of the first is above one of the second (half where they are equal); NaN where either is empty."""
+    above = (right[:, None] > wrong).double() + 0.5 * (right[:, None] == wrong).double()
+    return float(above.mean())
+
+
+def row(pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, seed: int) -> dict[str, Any]:
+    """Of all pairs of goal and world under all conditions."""
+    parts = [
+        looks(goal, world, condition, count, seed + 100 * number + k)
+        for number, condition in enumerate(conditions)
+        for k, (goal, world) in enumerate(pairs)
+    ]
+    confidence, moves, right = (
+        torch.cat([getattr(p, name) for p in parts]) for name in ("confidence", "moves", "right")
+    )
+    wrong = confidence[~right]
+    return {
+        "looks": len(right),
+        "right": int(right.sum()),
+        "wrong": int((~right).sum()),
+        "area under the curve": f"{area(confidence[right], wrong):.4f}",
+        "moves, of the right": f"{100 * float(moves[right].double().mean()):.1f} %" if bool(right.any()) else "-",
+        "moves, of the wrong": f"{100 * float(moves[~right].double().mean()):.1f} %",
+        "highest confidence of a wrong one": f"{float(wrong.max()):.2f}" if len(wrong) else "-",
+    }
+
+
+def main() -> None:
+    """Both rows."""
+    options = parser(__doc__)
+    options.add_argument("--photos-root", type=Path, default=Path("/"), help="where Debian's packages are unpacked")
+    options.add_argument("--seed", type=int, default=900)
+    options.add_argument("--looks", type=int, default=4, help="a photo and condition")
+    given = options.parse_args()
+    scenes = photos.scenes("unseen", UNSEEN, None, given.photos_root)
+    same = [(scene, scene) for scene in scenes]
+    other = [(scene, scenes[(k + _OTHER) % len(scenes)]) for k, scene in enumerate(scenes)]
+    rows = {
+        "the goal's photo": lambda: {
+            "world": "the goal's photo",
+            **row(same, list(CONDITIONS), given.looks, given.seed),
+        },
+        "another photo": lambda: {
+            "world": "another photo",
+            **row(other, ["table1", "poster"], given.looks, given.seed),
+        },
+    }
+    table(given, rows, ("photos_root",))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from siame_se3.experiments.confidence import area, looks, misplaced
+from siame_se3.geometry.camera import default_camera
+from siame_se3.geometry.plane import homography
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import Workspace, draw_starts
+from siame_se3.scenes.registry import coffee
+
+
+def test_area_is_the_chance_of_the_right_order() -> None:
+    right, wrong = torch.tensor([0.9, 0.5]), torch.tensor([0.1, 0.5, 0.6, 0.95])
+    assert area(right, wrong) == pytest.approx((3 + 1.5) / 8)
+    assert math.isnan(area(right, torch.zeros(0)))
+
+
+def test_misplaced_is_a_share_of_the_width() -> None:
+    camera = default_camera()
+    _, T_wc = draw_starts("table1", 3, coffee(), camera, Workspace(), 0)
+    T_wd, _ = draw_starts("table1", 3, coffee(), camera, Workspace(), 0)
+    true = homography(camera, T_wc, T_wd)
+    aside = torch.eye(3, dtype=torch.float64)
+    aside[0, 2] = 0.1 * camera.width
+    assert float(misplaced(camera, true, true).max()) < 1e-12
+    assert misplaced(camera, aside @ true, true) == pytest.approx([0.1] * 3)
+
+
+@pytest.mark.slow
+def test_it_is_right_on_its_own_photo_and_stands_still_on_another_one() -> None:
+    scene = coffee()
+    own = looks(scene, scene, "table1", 2, 5)
+    assert bool(own.right.all())
+    assert float(own.confidence.min()) > 0.35
+    noise = torch.rand(3, 300, 400, generator=torch.Generator().manual_seed(0))
+    other = looks(scene, Scene(noise, 0.8, 0.6, "noise"), "table1", 2, 5)
+    assert not bool(other.moves.any() | other.right.any())
