@@ -13,11 +13,14 @@ from torch import Tensor
 
 import siame_se3.scenes.render
 from poses_helpers import AWAY, around, frontal
+from siame_se3.errors import SceneError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import depth, plane_from_pixel
+from siame_se3.scenes import views
 from siame_se3.scenes.planar import Extent, Fill, Scene
-from siame_se3.scenes.render import render
+from siame_se3.scenes.poses import Workspace
+from siame_se3.scenes.render import render, render_prints
 
 VISP = Path(__file__).parents[1] / "data" / "visp"
 CAMERA = Camera.from_focal(240, 224)

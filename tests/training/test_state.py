@@ -54,6 +54,23 @@ def test_state_is_all_there_is(tmp_path: Path) -> None:
     assert kinds == {"network", "average", "loss", "where", "optimiser"}
 
 
+@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
+def test_moments_lie_in_memory_as_their_weights_do(tmp_path: Path, optimiser: str) -> None:
+    """A GPU's fused optimiser takes no others."""
+    first = advanced(trainer_of(optimiser=optimiser), 1)
+    state.save(first, tmp_path / "other.state")
+    trainer = trainer_of(optimiser=optimiser)
+    state.load(trainer, tmp_path / "other.state")
+    seen = 0
+    for each in trainer.optimisers:
+        for weight, moments in each.state.items():
+            for moment in moments.values():
+                if moment.shape == weight.shape:
+                    assert moment.stride() == weight.stride()
+                    seen += moment.ndim == 4
+    assert seen > 0 or optimiser == "muon"
+
+
 @pytest.mark.parametrize("minutes", [None, 0.1, 7.5])
 def test_a_state_says_what_was_begun(tmp_path: Path, minutes: float | None) -> None:
     assert state.begun(tmp_path / "model.state") is None

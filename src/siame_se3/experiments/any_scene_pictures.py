@@ -75,8 +75,8 @@ def main() -> None:
             raise InputError(f"{given.folder}: cannot be written; give another folder")
         count += 1
     print(f"{given.folder}: {count} pictures")
-    for error in missing.values():
-        print(error)
+    for reason in missing.values():
+        print(reason)
 
 
 if __name__ == "__main__":

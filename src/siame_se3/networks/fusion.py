@@ -213,7 +213,7 @@ class GeometricFusion(Fusion):
 class MatchingFusion(Fusion):
     """The two images' cells are matched, and a head reads the homography between them (see `Matching`)."""
 
-    reads = DescriptorPool
+    reads: ClassVar[type[Pooling]] = DescriptorPool
     scales_with_distance = True
 
     @classmethod

@@ -314,8 +314,10 @@ class BatchSource:
         images = apply(images, plan.conditions.to(device), homography, noise)
         t2 = time.perf_counter()
         seconds = {**plan.seconds, "render": t1 - began, "augment": plan.seconds["augment"] + t2 - t1}
-        pairs = (x.to(device) for x in (plan.current, plan.desired, plan.target, plan.weight))
-        return Batch(images, *pairs, homography, scenes[0], seconds)
+        current, desired, target, weight = (
+            x.to(device) for x in (plan.current, plan.desired, plan.target, plan.weight)
+        )
+        return Batch(images, current, desired, target, weight, homography, scenes[0], seconds)
 
     def batch(self, step: int, group: int, progress: float = 1.0) -> Batch:
         """One group of a step; see `plan`."""
