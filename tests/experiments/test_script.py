@@ -142,10 +142,15 @@ def test_rows_of_laws_have_what_ended_where(monkeypatch: pytest.MonkeyPatch) -> 
     row = baselines.line("pbvs", PBVS(), 32, 10.0, 60, 3)
     assert row["converged"] == "100.0 %"
     assert float(row["from the straight line"].split()[0]) < 0.05  # [cm]; steps are not infinitely small
-    line = any_scene.Line(PBVS(), default_camera(32), scale=2.0, runs=2, iterations=60)
-    row = any_scene.row("pbvs", line, [smooth_scene(0), smooth_scene(1)], seed=3)
-    assert (row["runs"], row["converged"]) == (4, "100.0 %")
-    assert row["converged, each scene"] == "print-0 2, print-1 2"
+    monkeypatch.setattr(any_scene, "LAWS", {"pbvs": PBVS})
+    monkeypatch.setattr(any_scene, "default_camera", lambda: default_camera(32))
+    scenes = [smooth_scene(0), smooth_scene(1)]
+    for condition in any_scene.CONDITIONS:
+        row = any_scene.row(any_scene.Line("pbvs", condition, runs=2, iterations=150), scenes, seed=3)
+        assert (row["runs"], row["converged"]) == (4, "100.0 %")
+        assert row["photos with less than 2 of 2"] == "none"
+    row = any_scene.row(any_scene.Line("pbvs", "table1", runs=2, iterations=2), scenes, seed=3)
+    assert row["photos with less than 2 of 2"].startswith("print-0 0")
 
 
 def test_without_a_change_of_light_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -304,6 +304,9 @@ class Turner:
         self.asked += 1
         return self.v.expand(len(images), 6).float()
 
+    def between(self, images: Tensor, s_desired: Tensor) -> Tensor | None:
+        return None
+
 
 def test_a_networks_guesses_of_turned_images_are_turned_back(plant: FlyingCameras, goal: View) -> None:
     """What the network says of the image turned by k quarter turns is what a camera turned so would see."""

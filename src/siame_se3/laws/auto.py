@@ -31,7 +31,6 @@ from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
 
 _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
-_PLAIN = 0.75  # score of the network's guess, or of none, above which no keypoints are matched
 _BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed
 
 
@@ -175,7 +174,7 @@ class _AutoLaw:
             return best_of(state.goals[k], now[k], guesses)
 
         best = dict(zip(runs, parallel(quick, runs), strict=True))
-        unsure = [k for k in runs if best[k].score < _PLAIN]
+        unsure = [k for k in runs if best[k].score < SURE]
         best |= zip(unsure, parallel(likely, unsure), strict=True)
         poor = [k for k in runs if best[k].score < GOOD]
         if poor:

@@ -146,44 +146,6 @@ class Plan:
     seconds: dict[str, float]
 
 
-def _cell_pixels(batch: Batch, rows: int, columns: int, dtype: torch.dtype) -> Float[Tensor, "cells 3"]:
-    """Homogeneous pixels (u, v, 1) of the middle of each cell of a feature map, row by row."""
-    (h, w), device = batch.images.shape[-2:], batch.images.device
-    v = (torch.arange(rows, device=device, dtype=dtype) + 0.5) * (h / rows) - 0.5
-    u = (torch.arange(columns, device=device, dtype=dtype) + 0.5) * (w / columns) - 0.5
-    v, u = torch.meshgrid(v, u, indexing="ij")
-    return torch.stack((u, v, torch.ones_like(u)), -1).reshape(-1, 3)
-
-
-def cell_points(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "n 2 y x"], Float[Tensor, "n y x"]]:
-    """Plane point seen at the middle of each cell of a feature map, in half widths of the scene, and 1 where it is less
-    than two half widths from the middle (beyond, a point says nothing)."""
-    H = batch.homography.float()
-    mapped = _cell_pixels(batch, rows, columns, H.dtype) @ H.mT
-    z = mapped[..., 2]
-    points = mapped[..., :2] / torch.where(z > 1e-6, z, 1.0)[..., None] / (batch.scene.width / 2)
-    known = (z > 1e-6) & (points.abs() < 2).all(-1)
-    n = len(H)
-    return points.clamp(-2, 2).mT.reshape(n, 2, rows, columns), known.float().reshape(n, rows, columns)
-
-
-def cell_matches(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "p 2 y x"], Float[Tensor, "p y x"]]:
-    """Of each pair: where in the desired image, in [-1, 1]^2, each cell of the current one's feature map is, and 1 where that is less than
-    a quarter beyond the image."""
-    h, w = batch.images.shape[-2:]
-    H = batch.homography.double()
-    G = torch.linalg.inv(H)[batch.desired] @ H[batch.current]
-    pixels = _cell_pixels(batch, rows, columns, H.dtype)
-    mapped = pixels @ G.mT
-    # In front of the desired camera, where the ray from the current one meets the plane at all (see `plane.plane_from_pixel`).
-    z = torch.minimum(mapped[..., 2], (pixels @ H[batch.current].mT)[..., 2])
-    size = torch.tensor([w, h], device=H.device, dtype=H.dtype)
-    points = 2 * (mapped[..., :2] / torch.where(z > 1e-6, mapped[..., 2], 1.0)[..., None] + 0.5) / size - 1
-    known = (z > 1e-6) & (points.abs() < 1.5).all(-1)
-    n = len(G)
-    return points.clamp(-1.5, 1.5).float().mT.reshape(n, 2, rows, columns), known.float().reshape(n, rows, columns)
-
-
 class BatchSource:
     """Groups of views by step number; the same seed, step and group give the same batch, so training can resume anywhere."""
 

@@ -21,7 +21,8 @@ from siame_se3.networks.losses import GROUPS, LossConfig, ServoLoss, match_loss,
 from siame_se3.networks.pooling import CellPoints, HomographyPool
 from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.training.ahead import planned
-from siame_se3.training.batches import Batch, BatchSource, Plan, cell_matches, cell_points
+from siame_se3.training.batches import Batch, BatchSource, Plan
+from siame_se3.training.cells import cell_matches, cell_points
 from siame_se3.training.processes import deterministic, sum_over_processes, world
 from siame_se3.training.recipe import TrainConfig
 
