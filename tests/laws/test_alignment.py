@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from poses_helpers import AWAY
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
-from siame_se3.laws.alignment import refined, verified
+from siame_se3.laws.alignment import least_known, refined, verified
 from siame_se3.laws.templates import Plane, Pyramid, Template
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.overlap import overlap
@@ -192,3 +193,16 @@ def test_an_image_of_nothing_is_no_crash(pair: Pair, value: float) -> None:
     pair.image = np.full_like(pair.image, value)
     assert np.isfinite(aligned(pair, pair.T_cd, (2, 1, 0))).all()
     assert pair.score(pair.T_cd) < 0.1
+
+
+def test_edges_between_plain_surfaces_do_not_determine_a_pose() -> None:
+    """Two half planes: along their edge nothing changes. With texture all is known to a few per cent."""
+    camera = Camera.from_focal(300, 224)
+    plane = Plane(camera.K.numpy(), np.array([0.0, 0.0, 1.0]), 0.6)
+    y, x = np.mgrid[0:224, 0:224].astype(np.float32)
+    edge = np.where(x + 0.3 * y > 140, 0.8, 0.2).astype(np.float32)
+    noise = cv2.GaussianBlur(np.random.default_rng(0).random((224, 224)).astype(np.float32), None, 3)
+    texture = (noise - noise.min()) / (noise.max() - noise.min())
+    assert least_known(Template.of(edge), plane) > 0.3
+    assert least_known(Template.of(texture), plane) < 0.05
+    assert least_known(Template.of(np.full((224, 224), 0.5, np.float32)), plane) > 1

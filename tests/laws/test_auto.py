@@ -356,3 +356,13 @@ def test_by_name_it_has_the_bundled_network_for_any_scene(name: str) -> None:
     assert isinstance(made, Auto)
     assert isinstance(made.network, Neural)
     assert made.network.unit_distance > 0
+
+
+def test_a_goal_of_plain_surfaces_is_said_before_anything_moves(plant: FlyingCameras) -> None:
+    """An edge agrees with itself wherever the camera is along it: such a run used to wander off, sure of its place."""
+    texture = torch.full((3, 300, 400), 0.2)
+    texture[:, :, 200:] = 0.8
+    camera = FlyingCameras(Scene(texture, 4.0, 3.0, "edge"), plant.camera)
+    output = ask(LAW, camera.look(square_on(1)), camera.look(square_on(1) @ offset(0.02, 0.05, 0, 0, 0, 0.1)))
+    assert "does not determine the pose" in output.faults[0]
+    assert not output.v.any()

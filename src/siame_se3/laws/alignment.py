@@ -25,6 +25,7 @@ from siame_se3.laws.templates import (
     window,
 )
 
+_RESIDUAL, _ALIKE = 0.3, 25.0  # of local contrasts of two photos; pixels whose residuals are alike
 _MOST = 0.25  # of a step: a quarter of the distance, or of a radian
 
 
@@ -76,6 +77,20 @@ def refined(
             if float(np.abs(p).max()) < 1e-4:
                 break
     return T_cd
+
+
+def least_known(template: Template, plane: Plane) -> float:
+    """Standard deviation to be expected of the motion that the goal image determines least, as a share of the distance or in radians: that of an
+    alignment with the usual residual between two photos. Straight edges between plain surfaces look the same along themselves: nothing says then
+    how far the camera is that way, though all that is seen agrees."""
+    view = seen(template, template.pyramid, np.eye(3), 0)
+    equations = None if view is None else _equations(template, 0, *view)
+    if equations is None:
+        return math.inf
+    A, _, N = equations
+    P = plane.derivative(np.eye(4), np.eye(3), N @ template.pyramid.to_level[0])
+    information = float(np.linalg.eigvalsh(P.T @ A @ P)[0])
+    return _RESIDUAL * math.sqrt(_ALIKE / max(information, 1e-12))
 
 
 def verified(template: Template, current: Pyramid, H: np.ndarray, level: int = 0) -> Found:

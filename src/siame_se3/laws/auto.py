@@ -31,6 +31,8 @@ from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
 
 _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
+_KNOWN = 0.15  # share of the distance, or [rad], to which the goal image has to determine each motion (see `alignment.least_known`)
+_UNDETERMINED = "the goal image does not determine the pose (few edges, or edges that look the same along themselves)"
 _BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed
 
 
@@ -102,7 +104,10 @@ class _AutoLaw:
         """v at gain 1; a fault where no guess explains the image; confidence: the best guess's score."""
         c = self.controller
         images = images_of(view, "auto", self.camera, len(state.goals))
-        faults = image_faults(images, desired=state.contrast)
+        faults = tuple(
+            fault or (_UNDETERMINED if goal.least_known > _KNOWN else "")
+            for fault, goal in zip(image_faults(images, desired=state.contrast), state.goals, strict=True)
+        )
         if any(faults):
             images = images.nan_to_num(0.0, 0.0, 0.0)
         now = [Pyramid.of(grey) for grey in _grey(images)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws import hypotheses
-from siame_se3.laws.alignment import refined, verified
+from siame_se3.laws.alignment import least_known, refined, verified
 from siame_se3.laws.matched import on_plane, pose_of_points
 from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 
@@ -31,6 +31,7 @@ class Goal:
         views: keypoints, also of simulated views from the side.
         pixels: a grid of pixels that see the plane (p, 2), and the points there, in the desired camera's frame [m] (p, 3).
         plane: its plane.
+        least_known: see `alignment.least_known`.
     """
 
     camera: Camera
@@ -39,6 +40,7 @@ class Goal:
     pixels: np.ndarray
     points: np.ndarray
     plane: Plane
+    least_known: float
 
     @staticmethod
     def of(camera: Camera, grey: np.ndarray, T_wd: np.ndarray) -> Goal:
@@ -48,7 +50,8 @@ class Goal:
         points = on_plane(camera, T_wd, pixels)
         front = points[:, 2] > 0
         plane = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
-        return Goal(camera, Template.of(grey), hypotheses.tilted(grey), pixels[front], points[front], plane)
+        template, views = Template.of(grey), hypotheses.tilted(grey)
+        return Goal(camera, template, views, pixels[front], points[front], plane, least_known(template, plane))
 
 
 @dataclass(frozen=True)
