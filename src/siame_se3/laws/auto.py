@@ -20,10 +20,11 @@ from siame_se3.errors import LawError, require_number
 from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
+from siame_se3.images.blur import BlurScale
 from siame_se3.images.contrast import contrast
 from siame_se3.laws import hypotheses
 from siame_se3.laws.alignment import verified
-from siame_se3.laws.goals import GOOD, NEAR, SURE, Estimate, Goal, best_of, judged
+from siame_se3.laws.goals import GOOD, MOST_BLUR, NEAR, SURE, Estimate, Goal, best_of, judged
 from siame_se3.laws.matched import grey_levels, parallel, poses_over_plane
 from siame_se3.laws.neural import Neural, NeuralState
 from siame_se3.laws.templates import Pyramid
@@ -31,6 +32,7 @@ from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
 
 _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
+_BORDER = 8  # of an image, left out where its sharpness is measured [px]
 _KNOWN = 0.15  # share of the distance, or [rad], to which the goal image has to determine each motion (see `alignment.least_known`)
 _UNDETERMINED = "the goal image does not determine the pose (few edges, or edges that look the same along themselves)"
 _BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed
@@ -76,21 +78,23 @@ class Auto:
         goals = tuple(parallel(lambda image, T: Goal.of(camera, image, T), _grey(images), T_wd))
         known = self.network.aim(target)[1] if self.network else None
         nothing = (None,) * n
-        return _AutoLaw(self, camera), AutoState(goals, contrast(images), known, nothing, nothing, (0,) * n)
+        scale = BlurScale.of(torch.from_numpy(_grey(images)), _BORDER, MOST_BLUR)
+        return _AutoLaw(self, camera), AutoState(goals, contrast(images), scale, known, nothing, nothing, (0,) * n)
 
 
 @dataclass(frozen=True, eq=False)
 class AutoState(State):
-    """Of each run: its goal, the goal's contrast, and the network's state for it; the last estimate of T_cd, the one before it (None where there
+    """Of each run: its goal, the goal's contrast, its sharpness, and the network's state for it; the last estimate of T_cd, the one before it (None where there
     is none), and the iterations since other guesses were looked for."""
 
     goals: tuple[Goal, ...]
     contrast: Float[Tensor, "n"]
+    scale: BlurScale
     network: NeuralState | None
     last: tuple[np.ndarray | None, ...]
     before: tuple[np.ndarray | None, ...]
     since: tuple[int, ...]
-    FIXED: ClassVar[frozenset[str]] = frozenset({"goals", "contrast", "network"})
+    FIXED: ClassVar[frozenset[str]] = frozenset({"goals", "contrast", "scale", "network"})
 
 
 @dataclass(frozen=True)
@@ -110,15 +114,17 @@ class _AutoLaw:
         )
         if any(faults):
             images = images.nan_to_num(0.0, 0.0, 0.0)
-        now = [Pyramid.of(grey) for grey in _grey(images)]
-        tracked = parallel(self._tracked, state.goals, now, state.last, state.before)
+        seen = _grey(images)
+        now, blur = [Pyramid.of(grey) for grey in seen], state.scale.read(torch.from_numpy(seen)).tolist()
+        goals = [goal.as_blurred_as(sigma) for goal, sigma in zip(state.goals, blur, strict=True)]
+        tracked = parallel(self._tracked, goals, now, state.last, state.before)
         lost = [
             not fault and (guess.score < c.threshold or since >= (c.again if guess.score >= SURE else _AGAIN_UNSURE))
             for fault, guess, since in zip(faults, tracked, state.since, strict=True)
         ]
         best = tracked
         if any(lost):
-            found = self._anew([k for k, x in enumerate(lost) if x], images, now, state)
+            found = self._anew([k for k, x in enumerate(lost) if x], images, now, replace(state, goals=tuple(goals)))
             best = [self._led(guess, found.get(k)) for k, guess in enumerate(tracked)]
         return self._output(best, lost, faults, state)
 

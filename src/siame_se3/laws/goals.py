@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from siame_se3.geometry.camera import Camera
@@ -17,6 +18,7 @@ GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
 _AGREED = 0.1  # what a guess's confidence gains when another one, begun elsewhere, has come to the same place
 _PROMISING = 6  # guesses that are aligned
+MOST_BLUR = 4  # of a current image beside the goal's [px]
 SOURCES = ("tracked", "points", "network", "search")
 _GRID = 7  # points a side from which the pose is computed
 
@@ -32,6 +34,7 @@ class Goal:
         pixels: a grid of pixels that see the plane (p, 2), and the points there, in the desired camera's frame [m] (p, 3).
         plane: its plane.
         least_known: see `alignment.least_known`.
+        blurred: templates of the image under a blur of 1, 2, ... pixels.
     """
 
     camera: Camera
@@ -41,6 +44,7 @@ class Goal:
     points: np.ndarray
     plane: Plane
     least_known: float
+    blurred: tuple[Template, ...] = ()
 
     @staticmethod
     def of(camera: Camera, grey: np.ndarray, T_wd: np.ndarray) -> Goal:
@@ -51,7 +55,13 @@ class Goal:
         front = points[:, 2] > 0
         plane = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
         template, views = Template.of(grey), hypotheses.tilted(grey)
-        return Goal(camera, template, views, pixels[front], points[front], plane, least_known(template, plane))
+        blurred = tuple(Template.of(cv2.GaussianBlur(grey, None, k + 1)) for k in range(MOST_BLUR))
+        return Goal(camera, template, views, pixels[front], points[front], plane, least_known(template, plane), blurred)
+
+    def as_blurred_as(self, image: float) -> Goal:
+        """With the template of the goal image under about the blur that the current one has beside it [px]."""
+        k = min(round(image), len(self.blurred))
+        return self if k == 0 else replace(self, template=self.blurred[k - 1])
 
 
 @dataclass(frozen=True)
