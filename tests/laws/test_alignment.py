@@ -201,7 +201,7 @@ def test_edges_between_plain_surfaces_do_not_determine_a_pose() -> None:
     plane = Plane(camera.K.numpy(), np.array([0.0, 0.0, 1.0]), 0.6)
     y, x = np.mgrid[0:224, 0:224].astype(np.float32)
     edge = np.where(x + 0.3 * y > 140, 0.8, 0.2).astype(np.float32)
-    noise = cv2.GaussianBlur(np.random.default_rng(0).random((224, 224)).astype(np.float32), None, 3)
+    noise = cv2.GaussianBlur(np.random.default_rng(0).random((224, 224)).astype(np.float32), (0, 0), 3)
     texture = (noise - noise.min()) / (noise.max() - noise.min())
     assert least_known(Template.of(edge), plane) > 0.3
     assert least_known(Template.of(texture), plane) < 0.05

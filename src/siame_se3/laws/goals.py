@@ -55,7 +55,7 @@ class Goal:
         front = points[:, 2] > 0
         plane = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
         template, views = Template.of(grey), hypotheses.tilted(grey)
-        blurred = tuple(Template.of(cv2.GaussianBlur(grey, None, k + 1)) for k in range(MOST_BLUR))
+        blurred = tuple(Template.of(cv2.GaussianBlur(grey, (0, 0), k + 1)) for k in range(MOST_BLUR))
         return Goal(camera, template, views, pixels[front], points[front], plane, least_known(template, plane), blurred)
 
     def as_blurred_as(self, image: float) -> Goal:
