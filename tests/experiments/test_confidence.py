@@ -8,6 +8,7 @@ import torch
 from siame_se3.experiments.confidence import area, looks, misplaced
 from siame_se3.geometry.camera import default_camera
 from siame_se3.geometry.plane import homography
+from siame_se3.laws.registry import controller_for
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.scenes.registry import coffee
@@ -32,10 +33,10 @@ def test_misplaced_is_a_share_of_the_width() -> None:
 
 @pytest.mark.slow
 def test_it_is_right_on_its_own_photo_and_stands_still_on_another_one() -> None:
-    scene = coffee()
-    own = looks(scene, scene, "table1", 2, 5)
+    scene, law = coffee(), controller_for("auto")
+    own = looks(law, scene, scene, "table1", 2, 5)
     assert bool(own.right.all())
     assert float(own.confidence.min()) > 0.35
     noise = torch.rand(3, 300, 400, generator=torch.Generator().manual_seed(0))
-    other = looks(scene, Scene(noise, 0.8, 0.6, "noise"), "table1", 2, 5)
+    other = looks(law, scene, Scene(noise, 0.8, 0.6, "noise"), "table1", 2, 5)
     assert not bool(other.moves.any() | other.right.any())

@@ -24,7 +24,7 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.geometry.plane import homography
 from siame_se3.laws.registry import controller_for
-from siame_se3.laws.types import View
+from siame_se3.laws.types import Controller, View
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
@@ -49,13 +49,13 @@ class Looks:
     right: Tensor
 
 
-def looks(goal: Scene, world: Scene, condition: str, count: int, seed: int) -> Looks:
+def looks(controller: Controller, goal: Scene, world: Scene, condition: str, count: int, seed: int) -> Looks:
     """So many, from starts of a condition."""
     camera, (starts, disturbance) = default_camera(), CONDITIONS[condition]
     T_wd, T_wc = draw_starts(starts, count, goal, camera, Workspace(), seed)
     target = FlyingCameras(goal, camera).look(T_wd)
     view = FlyingCameras(world, camera, conditions=disturbance, seed=seed).reset(T_wc)
-    law, state = controller_for("auto").aim(View(target.image, None, None, camera))
+    law, state = controller.aim(View(target.image, None, None, camera))
     output, _ = law(View(view.image, None, None, camera), state)
     assert output.confidence is not None
     moves = torch.tensor([fault == "" for fault in output.faults])
@@ -91,8 +91,9 @@ def area(right: Float[Tensor, "n"], wrong: Float[Tensor, "m"]) -> float:
 
 def row(pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, seed: int) -> dict[str, Any]:
     """Of all pairs of goal and world under all conditions."""
+    law = controller_for("auto")
     parts = [
-        looks(goal, world, condition, count, seed + 100 * number + k)
+        looks(law, goal, world, condition, count, seed + 100 * number + k)
         for number, condition in enumerate(conditions)
         for k, (goal, world) in enumerate(pairs)
     ]
