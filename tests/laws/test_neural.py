@@ -35,6 +35,9 @@ class Says:
     def step(self, images: Tensor, s_desired: Tensor) -> Tensor:
         return SAID.expand(len(images), 6)
 
+    def between(self, images: Tensor, s_desired: Tensor) -> Tensor | None:
+        return None
+
 
 def velocity(law: Neural, depth: Tensor | None) -> Tensor:
     step, state = law.aim(View(IMAGES, depth=depth, camera=CAMERA))

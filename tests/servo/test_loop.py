@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -303,8 +302,10 @@ def test_what_is_no_velocity_is_not_spread_over_the_axes(wrong: Any, words: str)
 
     def law(view: View, state: State) -> Any:
         asked.append(view)
-        v = torch.full((2, 6), 0.01, dtype=torch.float64) if len(asked) < 3 else wrong
-        return SimpleNamespace(v=v, faults=("", ""), stage=torch.zeros(2, dtype=torch.long), confidence=None), state
+        output = Output.of(torch.full((2, 6), 0.01, dtype=torch.float64))
+        if len(asked) == 3:
+            object.__setattr__(output, "v", wrong)
+        return output, state
 
     class Broken:
         needs = frozenset({"pose"})
