@@ -14,7 +14,7 @@ from poses_helpers import AWAY
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
-from siame_se3.laws.alignment import least_known, refined, verified
+from siame_se3.laws.alignment import least_determined, refined, verified
 from siame_se3.laws.templates import Plane, Pyramid, Template
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.overlap import overlap
@@ -203,6 +203,6 @@ def test_edges_between_plain_surfaces_do_not_determine_a_pose() -> None:
     edge = np.where(x + 0.3 * y > 140, 0.8, 0.2).astype(np.float32)
     noise = cv2.GaussianBlur(np.random.default_rng(0).random((224, 224)).astype(np.float32), (0, 0), 3)
     texture = (noise - noise.min()) / (noise.max() - noise.min())
-    assert least_known(Template.of(edge), plane) > 0.3
-    assert least_known(Template.of(texture), plane) < 0.05
-    assert least_known(Template.of(np.full((224, 224), 0.5, np.float32)), plane) > 1
+    assert least_determined(Template.of(edge), plane) > 0.3
+    assert least_determined(Template.of(texture), plane) < 0.05
+    assert least_determined(Template.of(np.full((224, 224), 0.5, np.float32)), plane) > 1

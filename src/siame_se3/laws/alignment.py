@@ -79,7 +79,7 @@ def refined(
     return T_cd
 
 
-def least_known(template: Template, plane: Plane) -> float:
+def least_determined(template: Template, plane: Plane) -> float:
     """Standard deviation to be expected of the motion that the goal image determines least, as a share of the distance or in radians: that of an
     alignment with the usual residual between two photos. Straight edges between plain surfaces look the same along themselves: nothing says then
     how far the camera is that way, though all that is seen agrees."""

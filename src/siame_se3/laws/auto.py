@@ -33,7 +33,7 @@ from siame_se3.laws.validity import image_faults, images_of, standing_still
 
 _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
 _BORDER = 8  # of an image, left out where its sharpness is measured [px]
-_KNOWN = 0.15  # share of the distance, or [rad], to which the goal image has to determine each motion (see `alignment.least_known`)
+_KNOWN = 0.15  # share of the distance, or [rad], to which the goal image has to determine each motion (see `alignment.least_determined`)
 _UNDETERMINED = "the goal image does not determine the pose (few edges, or edges that look the same along themselves)"
 _BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed
 
@@ -109,7 +109,7 @@ class _AutoLaw:
         c = self.controller
         images = images_of(view, "auto", self.camera, len(state.goals))
         faults = tuple(
-            fault or (_UNDETERMINED if goal.least_known > _KNOWN else "")
+            fault or (_UNDETERMINED if goal.least_determined > _KNOWN else "")
             for fault, goal in zip(image_faults(images, desired=state.contrast), state.goals, strict=True)
         )
         if any(faults):

@@ -9,7 +9,7 @@ import numpy as np
 
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws import hypotheses
-from siame_se3.laws.alignment import least_known, refined, verified
+from siame_se3.laws.alignment import least_determined, refined, verified
 from siame_se3.laws.matched import on_plane, pose_of_points
 from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 
@@ -33,7 +33,7 @@ class Goal:
         views: keypoints, also of simulated views from the side.
         pixels: a grid of pixels that see the plane (p, 2), and the points there, in the desired camera's frame [m] (p, 3).
         plane: its plane.
-        least_known: see `alignment.least_known`.
+        least_determined: see `alignment.least_determined`.
         blurred: templates of the image under a blur of 1, 2, ... pixels.
     """
 
@@ -43,7 +43,7 @@ class Goal:
     pixels: np.ndarray
     points: np.ndarray
     plane: Plane
-    least_known: float
+    least_determined: float
     blurred: tuple[Template, ...] = ()
 
     @staticmethod
@@ -56,7 +56,9 @@ class Goal:
         plane = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
         template, views = Template.of(grey), hypotheses.tilted(grey)
         blurred = tuple(Template.of(cv2.GaussianBlur(grey, (0, 0), k + 1)) for k in range(MOST_BLUR))
-        return Goal(camera, template, views, pixels[front], points[front], plane, least_known(template, plane), blurred)
+        return Goal(
+            camera, template, views, pixels[front], points[front], plane, least_determined(template, plane), blurred
+        )
 
     def as_blurred_as(self, image: float) -> Goal:
         """With the template of the goal image under about the blur that the current one has beside it [px]."""

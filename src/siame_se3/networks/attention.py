@@ -17,17 +17,17 @@ from siame_se3.networks.part_configs import AttentionConfig, MatchingConfig
 
 
 class Layer(nn.Module):
-    """Cells (n, k, d) look at cells (n, j, d), then each thinks for itself; both beside a shortcut, normalised before."""
+    """A transformer's layer: attention of cells (n, k, d) to cells (n, j, d), then an MLP of each cell; both beside a shortcut, normalised before."""
 
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
         d, self.heads = config.width, config.heads
-        self.before, self.between = nn.LayerNorm(d), nn.LayerNorm(d)
-        self.ask, self.offer, self.give, self.take = (nn.Linear(d, d) for _ in range(4))
-        self.think = nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
-        last = self.think[-1]
+        self.norm_attention, self.norm_mlp = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.query, self.key, self.value, self.project = (nn.Linear(d, d) for _ in range(4))
+        self.mlp = nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
+        last = self.mlp[-1]
         assert isinstance(last, nn.Linear)
-        for start in (self.take, last):  # at first each layer hands on what it gets
+        for start in (self.project, last):  # at first each layer hands on what it gets
             nn.init.normal_(start.weight, std=0.02 / math.sqrt(d / 64))
             nn.init.zeros_(start.bias)
 
@@ -35,11 +35,11 @@ class Layer(nn.Module):
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def forward(self, cells: Tensor, others: Tensor) -> Tensor:
-        theirs = self.before(others)
-        q, k, v = self.ask(self.before(cells)), self.offer(theirs), self.give(theirs)
+        theirs = self.norm_attention(others)
+        q, k, v = self.query(self.norm_attention(cells)), self.key(theirs), self.value(theirs)
         seen = F.scaled_dot_product_attention(self._by_head(q), self._by_head(k), self._by_head(v))
-        cells = cells + self.take(seen.transpose(1, 2).flatten(2))
-        return cells + self.think(self.between(cells))
+        cells = cells + self.project(seen.transpose(1, 2).flatten(2))
+        return cells + self.mlp(self.norm_mlp(cells))
 
 
 def places(side: int, width: int) -> Tensor:
@@ -61,16 +61,16 @@ class PairMatching(Matching):
     def __init__(self, side: int, length: int, attention: AttentionConfig, config: MatchingConfig) -> None:
         super().__init__(length, side, config)
         self.width = attention.width
-        self.across = nn.ModuleList(Layer(attention) for _ in range(attention.rounds))
-        self.within_each = nn.ModuleList(Layer(attention) for _ in range(attention.rounds))
+        self.cross_attention = nn.ModuleList(Layer(attention) for _ in range(attention.rounds))
+        self.self_attention = nn.ModuleList(Layer(attention) for _ in range(attention.rounds))
         self.describe = nn.Sequential(nn.LayerNorm(self.width), nn.Linear(self.width, self.length + self.more))
 
     def match(self, s: Tensor, s_desired: Tensor) -> Matches:
         """Where the cells of current images are in the desired ones."""
         both = torch.stack((s, s_desired)).unflatten(2, (-1, self.width))  # (2, n, k, d)
-        for across, within in zip(self.across, self.within_each, strict=True):
-            x = across(both.flatten(0, 1), both.flip(0).flatten(0, 1))
-            both = within(x, x).unflatten(0, (2, -1))
+        for cross, own in zip(self.cross_attention, self.self_attention, strict=True):
+            x = cross(both.flatten(0, 1), both.flip(0).flatten(0, 1))
+            both = own(x, x).unflatten(0, (2, -1))
         x = self.describe(both).transpose(2, 3).float()  # (2, n, length + more, k)
         x = torch.cat((F.normalize(x[:, :, : self.length], dim=2), x[:, :, self.length :]), 2).flatten(2)
         with torch.autocast(s.device.type, enabled=False):

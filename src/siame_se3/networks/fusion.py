@@ -175,6 +175,11 @@ class AbsoluteFusion(Fusion):
         return self._between(y[current], y[desired])
 
 
+def _seen_from(R: Float[Tensor, "*B 3 3"], t: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+    """R^T t: a vector of the scene in the frame of a camera."""
+    return (R.transpose(-1, -2) @ t[..., None]).squeeze(-1)
+
+
 class GeometricFusion(Fusion):
     """No layers: the camera's pose is read from each homography, and the output follows from the two by Eq. 3."""
 
@@ -194,11 +199,9 @@ class GeometricFusion(Fusion):
         """From the poses of the desired and the current camera: Eq. 3, -R_c^T (t_c - t_d) and -theta u of R_d^T R_c; or c*Tc."""
         apart = t_c - t_d
         turn = rotation_vector(R_d.transpose(-1, -2) @ R_c)
-        if self.network.config.output == "pose":
-            y = torch.cat(((R_d.transpose(-1, -2) @ apart[..., None]).squeeze(-1), turn), -1)
-        else:
-            y = -torch.cat(((R_c.transpose(-1, -2) @ apart[..., None]).squeeze(-1), turn), -1)
-        return y / self.network.scale
+        pose = self.network.config.output == "pose"
+        y = torch.cat((_seen_from(R_d if pose else R_c, apart), turn), -1)
+        return (y if pose else -y) / self.network.scale
 
     def regress(self, s: Tensor, s_desired: Tensor) -> Tensor:
         R, t = self.poses(s)
@@ -268,7 +271,7 @@ class PlaneFusion(MatchingFusion):
         turn = rotation_vector(R)
         if self.network.config.output == "pose":
             return torch.cat((apart, turn), -1)
-        return -torch.cat(((R.transpose(-1, -2) @ apart[..., None]).squeeze(-1), turn), -1)
+        return -torch.cat((_seen_from(R, apart), turn), -1)
 
     def _fit(self, s: Tensor, s_desired: Tensor) -> Tensor:
         found = self.network.matching.match(s, s_desired)
