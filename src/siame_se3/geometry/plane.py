@@ -105,6 +105,11 @@ def pose_from_homography(
     return torch.stack((r1, _cross(r3, r1), r3), -2), torch.cat((t_xy, t_z[..., None]), -1)
 
 
+def in_frame(R: Float[Tensor, "*B 3 3"], t: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+    """R^T t: a vector of the scene in the frame of a camera with the rotation R to the scene."""
+    return (R.transpose(-1, -2) @ t[..., None]).squeeze(-1)
+
+
 def rotation_vector(R: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
     """theta u [rad] of a rotation by less than 180 deg: what `lie.so3_log` is there."""
     w = torch.stack((R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]), -1) / 2

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from siame_se3.errors import ModelError
-from siame_se3.geometry.plane import pose_between, pose_from_homography, rotation_vector
+from siame_se3.geometry.plane import in_frame, pose_between, pose_from_homography, rotation_vector
 from siame_se3.networks.attention import PairMatching
 from siame_se3.networks.homography import homography_of
 from siame_se3.networks.matching import Matches, Matching
@@ -175,11 +175,6 @@ class AbsoluteFusion(Fusion):
         return self._between(y[current], y[desired])
 
 
-def _seen_from(R: Float[Tensor, "*B 3 3"], t: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
-    """R^T t: a vector of the scene in the frame of a camera."""
-    return (R.transpose(-1, -2) @ t[..., None]).squeeze(-1)
-
-
 class GeometricFusion(Fusion):
     """No layers: the camera's pose is read from each homography, and the output follows from the two by Eq. 3."""
 
@@ -200,7 +195,7 @@ class GeometricFusion(Fusion):
         apart = t_c - t_d
         turn = rotation_vector(R_d.transpose(-1, -2) @ R_c)
         pose = self.network.config.output == "pose"
-        y = torch.cat((_seen_from(R_d if pose else R_c, apart), turn), -1)
+        y = torch.cat((in_frame(R_d if pose else R_c, apart), turn), -1)
         return (y if pose else -y) / self.network.scale
 
     def regress(self, s: Tensor, s_desired: Tensor) -> Tensor:
@@ -271,7 +266,7 @@ class PlaneFusion(MatchingFusion):
         turn = rotation_vector(R)
         if self.network.config.output == "pose":
             return torch.cat((apart, turn), -1)
-        return -torch.cat((_seen_from(R, apart), turn), -1)
+        return -torch.cat((in_frame(R, apart), turn), -1)
 
     def _fit(self, s: Tensor, s_desired: Tensor) -> Tensor:
         found = self.network.matching.match(s, s_desired)
