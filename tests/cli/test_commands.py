@@ -167,6 +167,9 @@ class Behind:
 
     def distance(self, T_wc):
         return self.inner.distance(T_wc)
+
+    def depth(self, camera, T_wc):
+        return self.inner.depth(camera, T_wc)
 """
     )
     arguments = ("servo", "--law", "pbvs", "--scene", "my_other_scenes:Behind", "--runs", 2)

@@ -36,6 +36,7 @@ class Altered:
     images: Any = None
     mask: Any = None
     distances: Any = None
+    depths: Any = None
     name: str = "altered"
     width: float = 0.8
     height: float = 0.6
@@ -47,6 +48,10 @@ class Altered:
     def distance(self, T_wc: Tensor) -> Tensor:
         Z = self.inner.distance(T_wc)
         return self.distances(Z) if self.distances else Z
+
+    def depth(self, camera: Camera, T_wc: Tensor) -> Tensor:
+        Z = self.inner.depth(camera, T_wc)
+        return self.depths(Z) if self.depths else Z
 
 
 def test_a_print_is_a_scene(scene: planar.Scene, photo: planar.Scene) -> None:
@@ -72,6 +77,9 @@ def test_any_scene_that_passes_is_one(scene: planar.Scene) -> None:
         ({"images": lambda x: (x + 1e-3 * torch.rand_like(x)).clamp(0, 1)}, "another image in another call"),
         ({"images": lambda x: x * x.mean()}, "not close"),
         ({"mask": torch.zeros_like}, "sees nothing"),
+        ({"depths": lambda Z: Z[:, :-1]}, "depths of shape"),
+        ({"depths": lambda Z: -Z}, "not above 0"),
+        ({"depths": lambda Z: Z * torch.nan}, "sees nothing"),
         ({"mask": lambda x: x.float()}, "not bool"),
         ({"distances": lambda Z: -Z}, "distance"),
         ({"distances": lambda Z: 2 * Z}, "not close"),

@@ -46,7 +46,7 @@ def desired_images(
     images = images_of(target, name, camera)
     if faults := [fault for fault in image_faults(images) if fault]:
         raise LawError(f"{name}: the goal image: {faults[0]}; give a photo of the scene")
-    return camera, images, None if target.depth is None else target.depth.cpu()
+    return camera, images, None if target.distance is None else target.distance.cpu()
 
 
 @lru_cache(maxsize=8)

@@ -101,7 +101,7 @@ def poses_over_plane(target: View, n: int, Z: float) -> np.ndarray:
     if target.T_wc is not None:
         known: np.ndarray = target.T_wc.double().cpu().numpy()
         return known
-    depth = torch.full((n,), Z) if target.depth is None else target.depth.cpu()
+    depth = torch.full((n,), Z) if target.distance is None else target.distance.cpu()
     T_wd = np.tile(np.eye(4), (n, 1, 1))
     T_wd[:, 2, 3] = -depth.double().numpy()
     return T_wd

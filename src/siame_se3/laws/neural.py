@@ -79,8 +79,8 @@ class Neural:
                 )
         images = network_images(images, self.engine.image_size)
         scale = torch.ones(len(images), dtype=torch.float64)
-        if self.unit_distance and target.depth is not None:
-            scale = target.depth.double().cpu() / self.unit_distance
+        if self.unit_distance and target.distance is not None:
+            scale = target.distance.double().cpu() / self.unit_distance
         return self.law, NeuralState(self.engine.embed(images), contrast(images), scale)
 
     def law(self, view: View, state: NeuralState) -> tuple[Output, NeuralState]:

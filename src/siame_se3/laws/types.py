@@ -27,7 +27,8 @@ class View:
     Attributes:
         image: RGB in [0, 1].
         T_wc: camera pose, camera to the scene's world [m].
-        depth: distance of the plane along z at the image's middle [m].
+        depth: along z [m]: a number a run, that of the image's middle (all that a plane square to the view needs), or a map, that of each pixel's
+            centre, NaN where it is not known.
         camera: intrinsics of the image.
         age: of the image, from the shutter to when the view was handed out [s].
         fault: what is wrong by the plant's own report, such as a joint near its limit; '' for nothing.
@@ -37,7 +38,7 @@ class View:
 
     image: Float[Tensor, "*B 3 h w"] | None = None
     T_wc: Float[Tensor, "*B 4 4"] | None = None
-    depth: Float[Tensor, "*B"] | None = None
+    depth: Float[Tensor, "*B"] | Float[Tensor, "*B h w"] | None = None
     camera: Camera | None = None
     age: float = 0.0
     fault: str = ""
@@ -49,6 +50,30 @@ class View:
         """Which of image, pose, base_pose, depth are there."""
         given = {"image": self.image, "pose": self.T_wc, "depth": self.depth, "base_pose": self.T_bc}
         return frozenset(name for name, value in given.items() if value is not None)
+
+    @property
+    def depth_map(self) -> Float[Tensor, "*B h w"] | None:
+        """The depth of each pixel; None where there is none, or one number for all."""
+        return self.depth if self.depth is not None and self._own_depth else None
+
+    @property
+    def distance(self) -> Float[Tensor, "*B"] | None:
+        """The depth as a number a run: of a map, the median of what is known of the image's middle ninth, else of all; NaN where nothing is."""
+        if self.depth is None or not self._own_depth:
+            return self.depth
+        h, w = self.depth.shape[-2:]
+        middle = self.depth[..., h // 3 : h - h // 3, w // 3 : w - w // 3].flatten(-2).nanmedian(-1).values
+        return torch.where(middle.isnan(), self.depth.flatten(-2).nanmedian(-1).values, middle)
+
+    @property
+    def _own_depth(self) -> int:
+        """Axes of `depth` that are not the batch's: 2 of a map, 0 of numbers."""
+        if self.depth is None:
+            return 0
+        for value, own in ((self.image, 3), (self.T_wc, 2), (self.T_bc, 2)):
+            if value is not None:
+                return self.depth.ndim - (value.ndim - own)
+        return 0
 
     @property
     def batch(self) -> torch.Size:
@@ -73,7 +98,7 @@ class View:
             self,
             image=shaped(self.image, 3),
             T_wc=shaped(self.T_wc, 2),
-            depth=shaped(self.depth, 0),
+            depth=shaped(self.depth, self._own_depth),
             T_bc=shaped(self.T_bc, 2),
         )
 

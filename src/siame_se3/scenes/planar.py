@@ -18,6 +18,7 @@ from torch import Tensor
 from siame_se3.errors import SceneError
 from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.plane import depth as plane_depth
 from siame_se3.images.luma import LUMA
 from siame_se3.scenes.render import render_print
 
@@ -134,6 +135,11 @@ class Scene:
     def distance(self, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B"]:
         """From each camera along its optical axis to the plane z = 0 [m]: t_z + Z R_zz = 0."""
         return -T_wc[..., 2, 3] / T_wc[..., 2, 2]
+
+    def depth(self, camera: Camera, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B h w"]:
+        """Along z of the plane z = 0 at each pixel's centre [m], also beyond the print; NaN where a pixel looks past it."""
+        Z = plane_depth(camera, T_wc).float()
+        return torch.where(Z.isinf(), torch.nan, Z)
 
     def grey(self) -> Scene:
         """The same scene without colour (ITU-R 601 luma in all three channels)."""

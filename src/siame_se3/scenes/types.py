@@ -37,7 +37,10 @@ class Scene(Protocol):
         """What cameras at T_wc see: RGB in [0, 1], float32, on T_wc's device; and which pixels see the scene."""
 
     def distance(self, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B"]:
-        """From each camera along its optical axis to the scene [m]."""
+        """From each camera along its optical axis to the scene [m]; of one with depth, to the plane z = 0 that its things stand on."""
+
+    def depth(self, camera: Camera, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B h w"]:
+        """Along z of what each pixel's centre sees [m], float32; NaN where that is nothing."""
 
 
 def check_scene(
@@ -67,6 +70,10 @@ def check_scene(
     assert float(images.std(0).max()) > 0, f"{scene.name}: all cameras see the same"
     assert torch.equal(images, scene.render(camera, T_wc)[0]), f"{scene.name}: another image in another call"
     torch.testing.assert_close(scene.render(camera, T_wc[-1:])[0], images[-1:], rtol=0, atol=1e-5)
+    depth = scene.depth(camera, T_wc)
+    assert depth.shape == (n, h, w), f"{scene.name}: depths of shape {tuple(depth.shape)}, not {(n, h, w)}"
+    assert bool((depth[depth.isfinite()] > 0).all()), f"{scene.name}: a depth that is not above 0"
+    assert bool(depth.isfinite().flatten(1).any(1).all()), f"{scene.name}: a camera that sees nothing has a depth"
     distances = scene.distance(T_wc)
     assert distances.shape == (n,), f"{scene.name}: distances of shape {tuple(distances.shape)}, not {(n,)}"
     assert float(distances.min()) > 0, f"{scene.name}: a distance of {float(distances.min())} m"
