@@ -1,21 +1,61 @@
-"""Surfaces for `Relief`: a table, height maps, views of depth cameras, boxes, cylinders and steps. A photo lies over all of them as over a table; it goes
+"""Meshes for `Relief`: a table, height maps, views of depth cameras, boxes, cylinders and steps. A photo lies over all of them as over a table; it goes
 on down the walls of solids."""
 
 from __future__ import annotations
 
+import io
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from siame_se3.errors import InputError
+from siame_se3.files import read_bytes
 from siame_se3.geometry.camera import Camera
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.relief import Mesh
 
+Kind = Literal["box", "cylinder", "step", "hills"]
+KINDS: tuple[Kind, ...] = ("box", "cylinder", "step", "hills")
+
+_MOST_BYTES = 200_000_000  # of a height map's file
 _TABLE = 3.0  # size of the table, in that of the photo
 _STEEPEST = 4.0  # tan of the angle between a surface and its view from which on a depth camera's neighbours are taken for two surfaces
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Triangles.
+
+    Attributes:
+        vertices: in the world [m], float64.
+        faces: the vertices of each triangle, clockwise as seen from its front.
+        texels: at each vertex where the picture is, (u q, v q, q), u and v in texels; q = 1, or the depth in the view of a camera that took it.
+    """
+
+    vertices: Float[Tensor, "v 3"]
+    faces: Int[Tensor, "f 3"]
+    texels: Float[Tensor, "v 3"]
+
+    @staticmethod
+    def joined(parts: Sequence[Mesh]) -> Mesh:
+        """Several as one."""
+        ends = torch.tensor([0, *(len(part.vertices) for part in parts)]).cumsum(0).tolist()
+        return Mesh(
+            torch.cat([part.vertices for part in parts]),
+            torch.cat([part.faces + end for part, end in zip(parts, ends[:-1], strict=True)]),
+            torch.cat([part.texels for part in parts]),
+        )
+
+    def to(self, device: torch.device) -> Mesh:
+        """The same on another device."""
+        return Mesh(self.vertices.to(device), self.faces.to(device), self.texels.to(device))
 
 
 def _texels(photo: Scene, xy: Float[Tensor, "v 2"]) -> Float[Tensor, "v 3"]:
@@ -125,3 +165,65 @@ def seen_surface(camera: Camera, depth: Float[Tensor, "h w"], T_wc: Float[Tensor
 def _one_surface(Z: Float[Tensor, "f 3"], ratio: float) -> Bool[Tensor, "f"]:
     """Triangles whose corners are known and differ by less than a factor."""
     return Z.isfinite().all(1) & (Z.amin(1) > 0) & (Z.amax(1) < ratio * Z.amin(1))
+
+
+def drawn_parts(photo: Scene, tallest: float, generator: torch.Generator, kinds: Sequence[Kind]) -> list[Mesh]:
+    """A table, or hills, and four to nine solids on it, the first of them `tallest` [m] high."""
+
+    def draw(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand(1, generator=generator))
+
+    solids = [kind for kind in kinds if kind != "hills"]
+    hilly = "hills" in kinds and (not solids or draw(0, 1) < 0.4)
+    parts = (
+        [heights(photo, tallest * (1.0 if not solids else draw(0.3, 0.8)) * _hills(photo, generator), 64)]
+        if hilly
+        else [table(photo)]
+    )
+    if not solids or tallest == 0:
+        return parts
+    size = min(photo.width, photo.height)
+    for k in range(4 + int(6 * draw(0, 1))):
+        kind = solids[int(len(solids) * draw(0, 1))]
+        x, y = photo.width * draw(-0.4, 0.4), photo.height * draw(-0.4, 0.4)
+        top = tallest * (1.0 if k == 0 else draw(0.2, 1.0))
+        if kind == "cylinder":
+            outline = round_outline(x, y, size * draw(0.05, 0.15))
+        elif kind == "box":
+            outline = box_outline(x, y, size * draw(0.1, 0.4), size * draw(0.1, 0.4), draw(0, math.pi))
+        else:  # from one side of the photo to the other
+            outline = box_outline(x, y, 1.5 * (photo.width + photo.height), size * draw(0.1, 0.4), draw(0, math.pi))
+        parts.append(solid(photo, outline, top))
+    return parts
+
+
+def _hills(photo: Scene, generator: torch.Generator) -> Float[Tensor, "h w"]:
+    """Smooth heights between 0 and 1, both of which they reach."""
+    coarse = torch.rand(1, 1, 5, 6, generator=generator, dtype=torch.float64)
+    fine = F.interpolate(coarse, size=(48, 64), mode="bicubic", align_corners=True)[0, 0]
+    return (fine - fine.min()) / (fine.max() - fine.min())
+
+
+def read_heights(path: Path) -> tuple[Float[Tensor, "H W"], bool]:
+    """A height map, and whether it is in metres: an NPY is, of any number type; a grey picture goes from 0 to 1.
+
+    Raises:
+        InputError: no such file, or not a map.
+    """
+    if path.suffix.lower() != ".npy":
+        from siame_se3.images.decode import as_image, read_picture
+
+        return as_image(read_picture(path)).mean(0).double(), False
+    content = read_bytes(path, _MOST_BYTES, "give a height map")
+    try:
+        values = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError):
+        raise InputError(f"{path}: not a NumPy array that can be read; give an NPY of (height, width)") from None
+    if (
+        not isinstance(values, np.ndarray)
+        or values.ndim != 2
+        or min(values.shape) < 2
+        or values.dtype.kind not in "fiu"
+    ):
+        raise InputError(f"{path}: not an array of numbers (height, width); give a height map in metres")
+    return torch.from_numpy(values.astype(np.float64)), True
