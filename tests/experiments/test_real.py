@@ -18,7 +18,8 @@ from torch import Tensor
 from poses_helpers import AWAY, frontal
 from siame_se3.errors import InputError, SceneError
 from siame_se3.experiments.real import one_step, report, rows, two_photos
-from siame_se3.experiments.real.folders import Picture, between, read_folder
+from siame_se3.experiments.real.folders import read_folder
+from siame_se3.experiments.real.pictures import Picture, between, within
 from siame_se3.experiments.real.planes import alignment, common, footprint, scene_of, shared
 from siame_se3.experiments.real.rows import Settings, Table
 from siame_se3.geometry import lie
@@ -151,13 +152,9 @@ def test_how_far_pictures_are_apart(tmp_path: Path, photo: Scene) -> None:
     moved = math.hypot(0.05, 0.04, 0.06), math.degrees(math.hypot(0.1, 0.12, 0.2))
     assert between(a, b) == pytest.approx(moved, rel=1e-6)
     assert between(b, a) == pytest.approx(moved, rel=1e-6)
-    assert one_step.within(a, b)
-    assert not one_step.within(
-        a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0, 0, 0, 0, 0, 0.9]).double()))
-    )
-    assert not one_step.within(
-        a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0.4, 0, 0, 0, 0, 0]).double()))
-    )
+    assert within(a, b)
+    assert not within(a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0, 0, 0, 0, 0, 0.9]).double())))
+    assert not within(a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0.4, 0, 0, 0, 0, 0]).double())))
 
 
 def edited(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
@@ -565,10 +562,10 @@ def test_measured_poses_are_compared_at_the_planes_origin(
 
 def test_a_tables_rows_are_read_again(tmp_path: Path) -> None:
     path = tmp_path / "a" / "rows.csv"
-    table = Table(path, ("folder", "law", "value"), 2, {"near": (1, 2)})
+    table = Table(path, ("folder", "law", "value"), ("folder", "law"), {"near": (1, 2)})
     table.add([("f", "x", 0.123456789), ("f", "y, z", "")])
     table.add([("g", "x", 3)])
-    again = Table(path, ("folder", "law", "value"), 2, {"near": (1, 2)})
+    again = Table(path, ("folder", "law", "value"), ("folder", "law"), {"near": (1, 2)})
     assert again.rows == table.rows
     assert [row["value"] for row in again.of("x")] == ["0.123457", "3"]
     assert again.has("f", "y, z")
@@ -577,18 +574,18 @@ def test_a_tables_rows_are_read_again(tmp_path: Path) -> None:
 
 def test_a_table_of_other_options_or_columns_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
-    Table(path, ("law", "value"), 1, {"runs": 3}).add([("x", 1)])
+    Table(path, ("law", "value"), ("law",), {"runs": 3}).add([("x", 1)])
     with pytest.raises(InputError, match=r"rows\.csv: made with other options"):
-        Table(path, ("law", "value"), 1, {"runs": 4})
+        Table(path, ("law", "value"), ("law",), {"runs": 4})
     with pytest.raises(InputError, match=r"rows\.csv: has other columns than law, values"):
-        Table(path, ("law", "values"), 1, {"runs": 3})
+        Table(path, ("law", "values"), ("law",), {"runs": 3})
     for damage in ("", "law,value\nx\n"):
         path.write_text(damage, encoding="utf-8")
         with pytest.raises(InputError, match=r"rows\.csv: has other columns"):
-            Table(path, ("law", "value"), 1, {"runs": 3})
+            Table(path, ("law", "value"), ("law",), {"runs": 3})
     path.with_suffix(".json").unlink()
     with pytest.raises(InputError, match=r"rows\.csv: made with other options"):
-        Table(path, ("law", "value"), 1, {"runs": 3})
+        Table(path, ("law", "value"), ("law",), {"runs": 3})
 
 
 def test_laws_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[Picture, Picture]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from siame_se3.analysis.report import markdown, number, write_report
 from siame_se3.experiments.real import one_step, two_photos
-from siame_se3.experiments.real.folders import Folder
+from siame_se3.experiments.real.pictures import Folder
 from siame_se3.experiments.real.rows import Settings
 from siame_se3.files import hardware
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from siame_se3.analysis.metrics import certainties
 from siame_se3.errors import SceneError
-from siame_se3.experiments.real.folders import Folder, Picture
+from siame_se3.experiments.real.pictures import Folder, Picture
 from siame_se3.experiments.real.planes import alignment, common, footprint, scene_of, shared
 from siame_se3.experiments.real.rows import Settings, Table, controller
 from siame_se3.geometry import lie
@@ -40,6 +40,7 @@ COLUMNS = (
     "reason",
     *("confidence_start", "confidence_least", "pose_sigma_t_m", "pose_sigma_r_deg"),
 )
+KEY = ("folder", "law", "goal", "world")
 ALIGNED = 1.0  # [% of the image's width]
 GAIN, ITERATIONS = 10.0, 100
 _DRAWN = 10  # starts for one that is kept, at most
@@ -48,7 +49,7 @@ _DRAWN = 10  # starts for one that is kept, at most
 def table(settings: Settings) -> Table:
     """The rows that are there."""
     made = {"runs": settings.runs, "seed": settings.seed, "gain": GAIN, "iterations": ITERATIONS}
-    return Table(settings.out / "real" / "two_photos.csv", COLUMNS, 4, made)
+    return Table(settings.out / "real" / "two_photos.csv", COLUMNS, KEY, made)
 
 
 def run(folder: Folder, settings: Settings) -> Table:
