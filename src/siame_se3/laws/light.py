@@ -33,6 +33,7 @@ from siame_se3.images.blur import BlurScale, gaussian_blur
 from siame_se3.images.contrast import contrast
 from siame_se3.images.gradients import gradient
 from siame_se3.laws.certainty import AGREED, agreement, motion_field, pose_covariance, unknown
+from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.light_model import LightModel
 from siame_se3.laws.luminance import desired_images, solve
 from siame_se3.laws.types import Law, Output, State, View
@@ -51,7 +52,8 @@ class LightDVS:
         degree: of the gain a(x, y).
         robust: weigh pixels down that the light does not explain.
         border: pixels left out on each side; 3 at least.
-        Z: depth of the desired view's middle [m], where that view does not know it.
+        Z: depth of the desired view's middle [m], where that view does not know it. A desired view with a map of depths has its own at each pixel,
+            and those whose depth is not to be relied on (holes, edges of what lies in front) have no weight.
         blur: most of the current image's blur (standard deviation) that is estimated and matched [px]; 0 for not at all.
     """
 
@@ -81,18 +83,22 @@ class LightDVS:
         Z = torch.full((len(images),), self.Z) if depth_known is None else depth_known
         images = images.float().cpu()
         scale = BlurScale.of(images.mean(1), self.border, self.blur) if self.blur else None
-        return _LightLaw(self, camera), LightState(1 / Z.clamp(min=1e-3).double(), images, contrast(images), scale)
+        depth = GoalDepth.of(target, "dvs-light")
+        inverse_Z = 1 / Z.clamp(min=1e-3).double()
+        return _LightLaw(self, camera), LightState(inverse_Z, images, contrast(images), scale, depth)
 
 
 @dataclass(frozen=True, eq=False)
 class LightState(State):
-    """Of each run: 1/Z [1/m], the goal image, its contrast, and the scale that the current image's blur is read on (None to leave it)."""
+    """Of each run: 1/Z [1/m], the goal image, its contrast, the scale that the current image's blur is read on (None to leave it), and the depth of
+    its pixels (None for a plane square to the view)."""
 
     inverse_Z: Float[Tensor, "n"]
     desired: Float[Tensor, "n 3 h w"]
     contrast: Float[Tensor, "n"]
     scale: BlurScale | None
-    FIXED: ClassVar[frozenset[str]] = frozenset({"inverse_Z", "desired", "contrast", "scale"})
+    depth: GoalDepth | None = None
+    FIXED: ClassVar[frozenset[str]] = frozenset({"inverse_Z", "desired", "contrast", "scale", "depth"})
 
 
 @dataclass(frozen=True)
@@ -141,10 +147,11 @@ class _LightLaw:
         H, g = found.equations(state)
         velocity, singular = solve(H, g)
         # what neither the motion that is still asked for nor the light explains: e - L xi = e - grad^T L_point v
-        du, dv = motion_field(velocity, state.inverse_Z, self.camera, c.border).float()[:, :, None].unbind(1)
+        q = state.inverse_Z if found.q is None else found.q[:, 0]
+        du, dv = motion_field(velocity, q, self.camera, c.border).float()[:, :, None].unbind(1)
         rest = found.e - found.u * du - found.v * dv
         rest = rest - found.light.fit(rest, found.desired, found.weight)
-        C = pose_covariance((found.u, found.v), rest, found.weight, H, state.inverse_Z, self.camera, c.border)
+        C = pose_covariance((found.u, found.v), rest, found.weight, H, q, self.camera, c.border)
         elsewhere = agreement(found.desired + rest, found.desired) < AGREED
         return torch.where((singular | elsewhere)[:, None, None], torch.nan, C)
 
@@ -154,7 +161,10 @@ class _LightLaw:
         desired = _as_sharp(images, state)
         inner = (..., slice(b, h - b), slice(b, w - b))
         s, d = images[inner].contiguous(), desired[inner].contiguous()
-        unclipped = _unclipped(images, b)
+        unclipped, q = _unclipped(images, b), None
+        if state.depth is not None:
+            inverse, trust = state.depth.inner(b)
+            unclipped, q = unclipped * trust.clamp(min=_CLIPPED**2)[:, None], inverse[:, None].contiguous()
         light = LightModel(self.camera, b, c.degree)
         trusted = unclipped
         if c.robust:  # before the lamps: they could be bent around an occlusion
@@ -167,7 +177,7 @@ class _LightLaw:
         noise = ratio.square()  # the sensor's is of one size before this
         rest = e - light.fit(e, d, _level(trusted / noise))
         weight = _level((unclipped * _trusted(rest, unclipped, w) if c.robust else unclipped) / noise)
-        return _Compared(light, e, d, u, v, rest, weight)
+        return _Compared(light, e, d, u, v, rest, weight, q)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +190,7 @@ class _Compared:
         u, v: dI/du, dI/dv, of the mean of both.
         rest: of e, what the light does not explain.
         weight: of the pixels.
+        q: 1/Z of the pixels (n, 1, y, x) [1/m]; None for one number a run.
     """
 
     light: LightModel
@@ -189,9 +200,12 @@ class _Compared:
     v: Tensor
     rest: Tensor
     weight: Tensor
+    q: Tensor | None
 
     def equations(self, state: LightState) -> tuple[Float[Tensor, "n 6 6"], Float[Tensor, "n 6"]]:
         """L^T W L and L^T W e, the light eliminated."""
+        if self.q is not None:
+            return self.light.eliminated_by_pixel(self.e, self.desired, self.u, self.v, self.weight, self.q)
         q = state.inverse_Z[:, None].repeat(1, 3)
         scale = torch.cat((q, torch.ones_like(q)), 1)
         return self.light.eliminated(self.e, self.desired, self.u, self.v, self.weight, scale)

@@ -75,6 +75,29 @@ def _render(scenes: Sequence[Scene], camera: Camera, T_wc: Tensor, antialias: bo
     seen = (z > 1e-6) & (T_wc[:, 2, 3] < 0)[:, None, None]
     inverse_z = torch.where(seen, z, 1.0).reciprocal_()
     u, v = u * inverse_z, v * inverse_z
+    texels_per_pixel = None
+    if antialias:
+        # In the middle a pixel covers |det J| = |det H| / z^3 = |det H| texels.
+        texels_per_pixel = torch.linalg.det(H).abs().sqrt().float()
+    return shade(scenes, u, v, seen, texels_per_pixel)
+
+
+def shade(
+    scenes: Sequence[Scene],
+    u: Float[Tensor, "n h w"],
+    v: Float[Tensor, "n h w"],
+    seen: Bool[Tensor, "n h w"],
+    texels_per_pixel: Float[Tensor, "n"] | None,
+) -> tuple[Float[Tensor, "n 3 h w"], Bool[Tensor, "n h w"]]:
+    """Colours of pixels that see places of a print, and which of them see it.
+
+    Args:
+        scenes: prints of one size, which share the views out evenly, in their order.
+        u, v: where each pixel looks [texels].
+        seen: which pixels look at the print's surface.
+        texels_per_pixel: of each view, along a side, in its middle; None for plain bilinear with a hard border.
+    """
+    scene, n, device = scenes[0], len(u), u.device
     size = (scene.texture.shape[-2], scene.texture.shape[-1])
     atlases = [_atlas(one, device) for one in scenes]
     places = atlases[0][1]
@@ -89,9 +112,7 @@ def _render(scenes: Sequence[Scene], camera: Camera, T_wc: Tensor, antialias: bo
         parts = [_sample(atlas, places, size, *some) for (atlas, _), *some in zip(atlases, *shares, strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    if antialias:
-        # In the middle a pixel covers |det J| = |det H| / z^3 = |det H| texels.
-        texels_per_pixel = torch.linalg.det(H).abs().sqrt().float()
+    if texels_per_pixel is not None:
         lod = texels_per_pixel.clamp(min=1.0).log2().clamp(max=len(places) - 1)
         low = lod.floor()
         blend = (lod - low)[:, None, None, None]
