@@ -98,10 +98,10 @@ class Room:
 
 
 def poses(n: int, seed: int = 0, step: float = 0.05, turn: float = 0.06) -> Tensor:
-    """A camera that goes around before the boxes and looks at them: T_wc (n, 4, 4), a random walk about one place."""
+    """A camera that goes around before the boxes and looks at them: T_wc (n, 4, 4), a random walk; fewer poses are the first of more."""
     rng = np.random.default_rng(seed)
-    steps = rng.normal(0, 1, (n, 6)) * ([step] * 3 + [turn] * 3)
-    walk = np.cumsum(steps, 0) * 0.7 + rng.normal(0, 1, (n, 6)) * ([step / 2] * 3 + [turn / 2] * 3)
+    drawn = rng.normal(0, 1, (n, 12)) * np.tile([step] * 3 + [turn] * 3, 2)
+    walk = np.cumsum(0.7 * drawn[:, :6], 0) + drawn[:, 6:] / 2
     start = lie.pose_from_vector(torch.tensor([0.05, -0.15, 0.0, -0.15, 0.0, 0.0], dtype=torch.float64))
     return start @ lie.pose_from_vector(torch.from_numpy(walk - walk[:1]))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from boxes_helpers import Room, poses, save, write_seven_scenes, write_tum
 from siame_se3.errors import InputError
-from siame_se3.experiments.real import one_step, rgbd
+from siame_se3.experiments.real import one_step, report, rgbd, worst
 from siame_se3.experiments.real.folders import read_folder
 from siame_se3.experiments.real.pictures import Folder, Picture, between
 from siame_se3.experiments.real.rgbd import chosen_pairs
@@ -113,7 +113,7 @@ def test_a_pixels_depth_is_where_another_picture_sees_it(tmp_path: Path, room: V
     inside = ((pixels > 1) & (pixels < (158, 118))).all(1)[:20000]
     assert np.median(np.abs(moved - there)[inside]) < 4
     still = cv2.absdiff(a.rgb, b.rgb)[known][:20000]
-    assert np.mean(still[inside]) > 1.5 * np.mean(np.abs(moved - there)[inside])
+    assert np.mean(still[inside]) > 3 * np.mean(np.abs(moved - there)[inside])
 
 
 # TUM
@@ -466,3 +466,54 @@ def test_a_goal_without_a_map_has_no_rows_with_it(
     rows = one_step.run(Folder("wall", flat, True, ((0, 1),)), settings).rows
     assert [row["depth"] for row in rows] == ["plane"]
     assert law.goals[0].T_wc is not None
+
+
+# the report
+
+
+def test_the_table_with_depth_counts_what_it_says(tmp_path: Path) -> None:
+    def row(share: float, align: float, answered: int = 1, depth: str = "map", law: str = "auto") -> dict[str, str]:
+        return {
+            **{"folder": "office", "law": law, "depth": depth, "answered": str(answered), "error_share": str(share)},
+            **{"start_align": "10", "error_align": str(align), "error_t_m": str(share / 10), "ms": "20"},
+        }
+
+    rows = [
+        *(row(0.05, 0.5), row(0.15, 1), row(0.5, 3), row(1.5, 12), row(0.01, 0.1, answered=0)),
+        *(row(0.9, 1, depth="plane"), row(2, 1, depth="plane")),
+        row(0.2, 2, law="other"),
+    ]
+    with_map, with_plane, other = report.depth_table(rows, ["auto", "absent", "other"])
+    assert with_map == {
+        **{"law": "auto", "goal's depth": "map", "pairs": "5", "within 10 %": "20", "within 20 %": "40"},
+        **{"worse than standing still": "20", "within 20 % in the image": "40", "worse in the image": "20"},
+        **{"says it does not know": "20", "median error [mm]": "15.00", "median [ms]": "20.00"},
+    }
+    assert (with_plane["goal's depth"], with_plane["pairs"], with_plane["worse than standing still"]) == (
+        "plane",
+        "2",
+        "50",
+    )
+    assert (other["law"], other["goal's depth"], other["within 20 %"]) == ("other", "map", "100")
+
+
+def test_the_report_has_a_table_and_pictures_of_steps_with_depth(
+    tmp_path: Path, pair: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    law = Knowing(pair[0].T_wc, pair[1].T_wc, 0.9)
+    monkeypatch.setattr(one_step, "controller", lambda *args: law)
+    folder, said = Folder("office", pair, True, ((0, 1),)), []
+    drawn: list[worst.Case] = []
+    monkeypatch.setattr(worst, "figure", lambda cases, path: drawn.extend(cases))
+    report.run(Settings(tmp_path, 2, 5, ("some",), say=said.append), [folder], "siame bench real office")
+    page = (tmp_path / "real" / "report.md").read_text(encoding="utf-8")
+    assert "ordered pairs 2 to 25 cm and up to 35 deg apart" in page
+    assert "| some | map | 1 | 0 | 100 |" in page or "| some | map | 1 | 100 | 100 |" in page
+    assert any("office shows no plane, and is left out" in line for line in said)
+    # by the depth of each pixel the current picture comes to lie on the goal, up to the last tenth
+    case = next(case for case in drawn if "depth map" in case.titles[0])
+    known = case.warped.isfinite()
+    assert 0.5 < known.float().mean() < 1
+    assert float((case.warped - case.goal)[known].abs().mean()) < 0.5 * float(
+        (case.view - case.goal)[known].abs().mean()
+    )

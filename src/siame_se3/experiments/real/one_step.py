@@ -52,10 +52,8 @@ def run(folder: Folder, settings: Settings) -> Table:
             for depth in DEPTHS if goal.depth is not None else DEPTHS[1:]:
                 todo = [other for other in near if not rows.has(folder.name, law, goal.name, other.name, depth)]
                 if todo:
-                    made = controller(law, settings, folder.name, goal)
-                    rows.add(
-                        (folder.name, law, goal.name, other.name, *step(made, goal, other, depth)) for other in todo
-                    )
+                    made = _aimed(controller(law, settings, folder.name, goal), goal, depth)
+                    rows.add((folder.name, law, goal.name, other.name, *_looked(made, other)) for other in todo)
                     settings.say(f"one step, {law}, depth {depth}: {folder.name}, {goal.name} from {len(todo)} others")
     return rows
 
@@ -102,7 +100,7 @@ def _aimed(law: Controller, goal: Picture, depth: str) -> _Aimed:
     view = view_of(goal)
     given = view if goal.from_plane is not None or "pose" in law.needs else replace(view, T_wc=None)
     act, state = law.aim(replace(given, depth=given.distance) if depth == "plane" else given)
-    act(_without_pose(view), state)  # engines begin
+    act(view if "pose" in law.needs else _without_pose(view), state)  # engines begin
     return _Aimed(goal, view, depth, "pose" in law.needs, act, state)
 
 
