@@ -17,6 +17,7 @@ from siame_se3.laws.pnp import rays_of
 from siame_se3.laws.types import State, View
 
 _STEP = 0.05  # of the depth between neighbours: more is an edge of what lies in front, not a slope
+_SMALL = 5  # side of a window that a small hole does not fill half of [px]
 _LEAST_KNOWN = 0.05  # share of the pixels that have to have a depth
 
 
@@ -63,7 +64,7 @@ class GoalDepth(State):
                 "of a plane",
                 "depth",
             )
-        q = torch.where(known, 1 / torch.where(known, Z, 1.0), 0.0)
+        q, known = _closed(torch.where(known, 1 / torch.where(known, Z, 1.0), 0.0), known)
         return GoalDepth(_filled(q, known.float()), known.float(), (known & ~_edges(q, known)).float())
 
     def inner(self, border: int) -> tuple[Float[Tensor, "n y x"], Float[Tensor, "n y x"]]:
@@ -90,13 +91,30 @@ class GoalDepth(State):
         return points
 
 
+def _closed(q: Float[Tensor, "n h w"], known: Bool[Tensor, "n h w"]) -> tuple[Tensor, Tensor]:
+    """With small holes in the middle of a surface closed, by the mean around: a depth camera leaves out single pixels anywhere, and whole strips
+    at edges."""
+    inside, values = known.float()[:, None], q[:, None]
+    share = F.avg_pool2d(inside, _SMALL, 1, _SMALL // 2, count_include_pad=False)
+    mean = F.avg_pool2d(values * inside, _SMALL, 1, _SMALL // 2, count_include_pad=False) / share.clamp(min=1e-12)
+    least, most = _range(q, known, _SMALL)
+    small = ~known & (share > 0.5)[:, 0] & (most <= (1 + _STEP) * least)
+    return torch.where(small, mean[:, 0], q), known | small
+
+
+def _range(q: Tensor, known: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """The least and the largest known q around each pixel."""
+    padding = side // 2
+    least = -F.max_pool2d(torch.where(known, -q, -torch.inf)[:, None], side, 1, padding)
+    most = F.max_pool2d(torch.where(known, q, -torch.inf)[:, None], side, 1, padding)
+    return least[:, 0], most[:, 0]
+
+
 def _edges(q: Float[Tensor, "n h w"], known: Tensor) -> Tensor:
     """Pixels next to whom 1/Z steps by more than `_STEP`, or to a hole."""
-    q = q[:, None]
-    least = -F.max_pool2d(torch.where(known[:, None], -q, -torch.inf), 3, 1, 1)
-    most = F.max_pool2d(torch.where(known[:, None], q, -torch.inf), 3, 1, 1)
-    hole = F.max_pool2d((~known[:, None]).float(), 3, 1, 1) > 0
-    return ((most > (1 + _STEP) * least) | hole)[:, 0]
+    least, most = _range(q, known, 3)
+    hole = F.max_pool2d((~known[:, None]).float(), 3, 1, 1)[:, 0] > 0
+    return (most > (1 + _STEP) * least) | hole
 
 
 def _filled(q: Float[Tensor, "n h w"], known: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
