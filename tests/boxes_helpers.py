@@ -124,5 +124,11 @@ def _sampled(texture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     h, w = texture.shape[:2]
     u, v = (x * _TEXELS + (w - 1) / 2).astype(np.float32), (y * _TEXELS + (h - 1) / 2).astype(np.float32)
     shape = (*x.shape, 3)
-    out = cv2.remap(texture, np.nan_to_num(u).reshape(len(u), -1), np.nan_to_num(v).reshape(len(v), -1), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    out = cv2.remap(
+        texture,
+        np.nan_to_num(u).reshape(len(u), -1),
+        np.nan_to_num(v).reshape(len(v), -1),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )
     return out.reshape(shape)

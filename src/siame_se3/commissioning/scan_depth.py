@@ -162,8 +162,13 @@ def _check(goal: Tensor, views: Tensor, T_gk: Tensor, camera: Camera, distance: 
     if not bool(torch.isfinite(goal).all() and torch.isfinite(views).all() and torch.isfinite(T_gk).all()):
         raise InputError("scan: an image or a pose has values that are not finite; take it again")
     R = T_gk[:, :3, :3].double()
-    if float((R.mT @ R - torch.eye(3, dtype=torch.float64, device=R.device)).abs().max()) > 1e-3 or float(torch.linalg.det(R).min()) < 0:
-        raise InputError("scan: a pose whose rotation is none; give 4 x 4 matrices, camera of the view to camera of the goal")
+    if (
+        float((R.mT @ R - torch.eye(3, dtype=torch.float64, device=R.device)).abs().max()) > 1e-3
+        or float(torch.linalg.det(R).min()) < 0
+    ):
+        raise InputError(
+            "scan: a pose whose rotation is none; give 4 x 4 matrices, camera of the view to camera of the goal"
+        )
 
 
 def _check_motion(lines: Lines, goal: np.ndarray, views: list[np.ndarray], distance: float) -> None:
@@ -179,7 +184,9 @@ def _check_motion(lines: Lines, goal: np.ndarray, views: list[np.ndarray], dista
             "radius",
         )
     if max(float(np.abs(view - goal).mean()) for view in views) < _SAME and goal.std() > _SAME:
-        raise InputError("scan: all views show the same image, though the camera moved; see that the camera sends new ones")
+        raise InputError(
+            "scan: all views show the same image, though the camera moved; see that the camera sends new ones"
+        )
 
 
 def _grey(image: Tensor, camera: Camera) -> np.ndarray:
@@ -212,7 +219,12 @@ def _swept(goal: np.ndarray, views: list[np.ndarray], lines: Lines, low: float, 
 
 
 def _refined(
-    goal: np.ndarray, views: list[np.ndarray], lines: Lines, swept: Swept, settings: DepthSettings, pool: ThreadPoolExecutor
+    goal: np.ndarray,
+    views: list[np.ndarray],
+    lines: Lines,
+    swept: Swept,
+    settings: DepthSettings,
+    pool: ThreadPoolExecutor,
 ) -> DepthMap:
     """The depths that the views determine, from a sweep's."""
     valid = (swept.second - swept.cost > _UNIQUE) & swept.inner

@@ -160,11 +160,9 @@ def plane_fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """At each pixel the plane through the inverse depths d of its neighbours that are at its depth in `guide` (within about `same`), weighted by
     their information: its value, and that value's information."""
-    h, w = d.shape
+    h = len(d)
     rows = np.linspace(0, h, 1 + max(1, min(os.cpu_count() or 1, h // 32))).astype(int)
-    parts = pool.map(
-        lambda k: _plane_fit(d, information, guide, same, rows[k], rows[k + 1]), range(len(rows) - 1)
-    )
+    parts = pool.map(lambda k: _plane_fit(d, information, guide, same, rows[k], rows[k + 1]), range(len(rows) - 1))
     values, known = zip(*parts, strict=True)
     return np.concatenate(values), np.concatenate(known)
 
@@ -175,7 +173,10 @@ def _plane_fit(
     """`plane_fit` of some rows."""
     r = _AROUND
     pad = ((r, r), (r, r))
-    d_, g_, i_ = (np.pad(z, pad, mode)[top : bottom + 2 * r] for z, mode in ((d, "edge"), (guide, "edge"), (information, "constant")))
+    d_, g_, i_ = (
+        np.pad(z, pad, mode)[top : bottom + 2 * r]
+        for z, mode in ((d, "edge"), (guide, "edge"), (information, "constant"))
+    )
     h, w = bottom - top, d.shape[1]
     here, base = g_[r : r + h, r : r + w], d_[r : r + h, r : r + w]
     sums = np.zeros((9, h, w), np.float32)
@@ -188,7 +189,17 @@ def _plane_fit(
             delta = weight * (d_[there] - base)
             a, b = np.float32(x - r), np.float32(y - r)
             for k, (factor, of) in enumerate(
-                ((1, weight), (a, weight), (b, weight), (a * a, weight), (a * b, weight), (b * b, weight), (1, delta), (a, delta), (b, delta))
+                (
+                    (1, weight),
+                    (a, weight),
+                    (b, weight),
+                    (a * a, weight),
+                    (a * b, weight),
+                    (b * b, weight),
+                    (1, delta),
+                    (a, delta),
+                    (b, delta),
+                )
             ):
                 if factor:
                     sums[k] += of if factor == 1 else factor * of

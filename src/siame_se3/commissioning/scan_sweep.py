@@ -22,7 +22,10 @@ from siame_se3.geometry.camera import Camera
 _NOISE = 0.01  # of the range: contrasts below it correlate with nothing
 _OUTSIDE = -10.0  # what a view shows beyond its border: correlates with nothing either
 _STEP = 0.75  # between levels, of the view with most parallax [px]
-_WINDOW, _SUPPORT = 5, 4  # side of the correlation's windows, and radius over which costs are averaged within edges [px]
+_WINDOW, _SUPPORT = (
+    5,
+    4,
+)  # side of the correlation's windows, and radius over which costs are averaged within edges [px]
 _EDGE = 0.03  # contrast that counts as an edge there
 _MOST_LEVELS = 400
 
