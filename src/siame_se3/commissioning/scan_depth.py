@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.commissioning.scan_poses import adjusted
-from siame_se3.commissioning.scan_refine import Photometry, parallax_scale, step
+from siame_se3.commissioning.scan_refine import _AROUND, Fit, Photometry, parallax_scale, step
 from siame_se3.commissioning.scan_sweep import Lines, Swept, levels, sweep
 from siame_se3.errors import InputError, require_number
 from siame_se3.files import require_types
@@ -32,12 +32,13 @@ _SAME = 1.0 / 255  # mean difference of images that are one image
 _TEXTURE = 0.02  # contrast of a textured pixel's surroundings, of the range
 _LEAST_TEXTURED, _LEAST_KNOWN = 0.02, 0.25  # share of the image; share of the textured pixels with a depth
 _COARSE = 320  # side above which the range of depths is looked for in a smaller image [px]
+_FINE, _FINE_CONTRAST = 9, 0.004  # side of the texture that counts [px], and its contrast, of the range
 _UNIQUE = 0.01  # by which a depth's cost is below that of all others
 _SHOWN = 0.45  # share of the views that show a pixel
 _EDGE = 1.0  # parallax between neighbouring pixels at different depths [px]
 _SPECK = 40  # pixels at one depth that are too few to be trusted
 _EXTRA = 1.2  # by which errors are larger than the noise alone makes them
-_NEAR_EDGE = 0.2  # standard deviation of the parallax beside an edge, where windows see both sides [px]
+_NEAR_EDGE = 0.3  # standard deviation of the parallax beside an edge, where windows see both sides [px]
 
 
 @dataclass(frozen=True)
@@ -240,21 +241,30 @@ def _refined(
     scale = parallax_scale(lines, d)
     std_d = np.sqrt(_EXTRA**2 / np.maximum(fit.information, 1e-12) + poses.std**2)
     known = valid & (std_d < settings.worst * d) & (fit.agreeing >= max(1.5, _SHOWN * len(views))) & (d > 0)
-    edge = _edges(d, known, scale)
-    std_d = np.hypot(std_d, cv2.dilate(edge.astype(np.float32), np.ones((5, 5), np.uint8)) * (_NEAR_EDGE / scale))
-    known = _without_specks(d, known & ~edge, scale)
+    known &= _fine(fit)
+    beside = _edges(d, known, scale, 4).astype(np.float32)
+    std_d = np.hypot(std_d, beside * (_NEAR_EDGE / scale))
+    known &= ~_edges(d, known, scale, 1)
+    known = _without_specks(d, known, scale)
     depth = torch.from_numpy(np.where(known, 1 / d, np.nan).astype(np.float32))
     error = torch.from_numpy(np.where(known, std_d / d**2, np.nan).astype(np.float32))
     moved_t, moved_r = lie.error_norms(lie.inverse(measured) @ poses.T_gk)
     return DepthMap(depth, error, 1.0, float(moved_t.max()), float(moved_r.max()), fit.noise)
 
 
-def _edges(d: np.ndarray, known: np.ndarray, scale: float) -> np.ndarray:
-    """Pixels whose known neighbours are at different depths."""
-    kernel = np.ones((3, 3), np.uint8)
+def _fine(fit: Fit) -> np.ndarray:
+    """Pixels around which there is texture that is finer than light and shade, and more than noise."""
+    fine = fit.mean - cv2.blur(fit.mean, (_FINE, _FINE))
+    noise = 0.5 * fit.noise**2 / (1 + fit.agreeing)
+    return cv2.blur(fine * fine, (2 * _AROUND + 1, 2 * _AROUND + 1)) > _FINE_CONTRAST**2 + 1.5 * noise
+
+
+def _edges(d: np.ndarray, known: np.ndarray, scale: float, radius: int) -> np.ndarray:
+    """Pixels that have known ones at different depths around them."""
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     near = cv2.dilate(np.where(known, d, 0).astype(np.float32), kernel)
     far = cv2.erode(np.where(known, d, 1e9).astype(np.float32), kernel)
-    return known & ((near - far) * scale > _EDGE)
+    return (near - far) * scale > _EDGE
 
 
 def _without_specks(d: np.ndarray, known: np.ndarray, scale: float) -> np.ndarray:

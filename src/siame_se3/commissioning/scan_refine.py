@@ -19,8 +19,9 @@ from siame_se3.commissioning.scan_sweep import Lines
 
 _AROUND = 3  # radius of the windows whose depths are fitted [px]
 _SAME = 0.7  # neighbours whose parallax differs by this are at another depth [px]
-_LIGHT = 21  # side of the windows in which a view's light is fitted to the goal's [px]
+_LIGHT = 13  # side of the windows in which a view's light is fitted to the goal's [px]
 _FLAT = 0.01  # of the range: contrasts below it say nothing about light
+_FLOOR = 0.006  # of the range: differences that light and lens make, whatever the noise
 _OUTLIER = 2.5  # standard deviations, of differences that count by half
 
 
@@ -52,12 +53,14 @@ class Fit:
         d: inverse depth (h, w) [1/m].
         information: what the views say of each pixel with its neighbours: 1 / variance [m^2].
         agreeing: how many views show it.
+        mean: of the goal image and what the views show of it: the noise is less.
         noise: standard deviation of the differences.
     """
 
     d: np.ndarray
     information: np.ndarray
     agreeing: np.ndarray
+    mean: np.ndarray
     noise: float
 
 
@@ -137,16 +140,18 @@ def step(photometry: Photometry, d: np.ndarray, valid: np.ndarray, pool: ThreadP
     """One Gauss-Newton step of all depths, by at most `most` [1/m], fitted by planes within the edges of d."""
     seen, noise = photometry.look(d, valid, pool)
     D, n = np.zeros_like(d), np.zeros_like(d)
-    agreeing = np.zeros_like(d)
+    agreeing, total = np.zeros_like(d), np.zeros_like(d)
     for s in seen:
         wg = s.weight * s.g
         D += wg * s.g
         n -= wg * s.r
         agreeing += s.weight
+        total += s.weight * s.r
     moved = d + np.clip(n / np.maximum(D, 1e-12), -most, most)
     same = _SAME / parallax_scale(photometry.lines, d)
-    fitted, information = plane_fit(moved, D / noise**2, d, same, pool)
-    return Fit(np.where(valid, fitted, d), information, agreeing, noise)
+    fitted, information = plane_fit(moved, D / max(noise, _FLOOR) ** 2, d, same, pool)
+    mean = photometry.goal + total / (1 + agreeing)
+    return Fit(np.where(valid, fitted, d), information, agreeing, mean, noise)
 
 
 def parallax_scale(lines: Lines, d: np.ndarray) -> float:
