@@ -17,20 +17,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.commissioning.scan_checks import check_fit, check_motion, check_texture, check_views
 from siame_se3.commissioning.scan_poses import adjusted
 from siame_se3.commissioning.scan_refine import _AROUND, Fit, Photometry, parallax_scale, step
 from siame_se3.commissioning.scan_sweep import Lines, Swept, levels, sweep
-from siame_se3.errors import InputError, require_number
+from siame_se3.errors import require_number
 from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.luma import luma
 
-_LEAST_MOTION = 1e-4  # of a view's camera [m]; less is a rotation
-_LEAST_PARALLAX = 3.0  # of the view that moves most, at the given distance [px]
-_SAME = 1.0 / 255  # mean difference of images that are one image
 _TEXTURE = 0.02  # contrast of a textured pixel's surroundings, of the range
-_LEAST_TEXTURED, _LEAST_KNOWN = 0.02, 0.25  # share of the image; share of the textured pixels with a depth
 _COARSE = 320  # side above which the range of depths is looked for in a smaller image [px]
 _FINE, _FINE_CONTRAST = 9, 0.004  # side of the texture that counts [px], and its contrast, of the range
 _UNIQUE = 0.01  # by which a depth's cost is below that of all others
@@ -80,6 +77,7 @@ class DepthMap:
         std: of each depth [m], NaN where there is none; errors of the poses, which neighbours have in common, are in it.
         textured: share of the image that has enough texture.
         moved_t, moved_r: how far the images moved the views' poses from the measured ones, at most [m, rad].
+        moved: the same over all views and axes, root mean square in standard deviations of the poses.
         noise: of the images, standard deviation as a share of the range.
     """
 
@@ -88,6 +86,7 @@ class DepthMap:
     textured: float
     moved_t: float
     moved_r: float
+    moved: float
     noise: float
 
     @property
@@ -124,70 +123,22 @@ def depth_from_views(
             than their poses say.
     """
     settings = settings or DepthSettings()
-    _check(goal, views, T_gk, camera, distance)
+    check_views(goal, views, T_gk, camera, distance)
     (h, w), shrink = camera.size, min(1.0, settings.side / max(camera.size))
     small = camera.resized(round(w * shrink), round(h * shrink))
     lines = Lines.of(small, T_gk)
     grey, others = _grey(goal, small), [_grey(view, small) for view in views]
-    _check_motion(lines, grey, others, distance)
-    textured = _textured(grey)
-    if textured.mean() < _LEAST_TEXTURED:
-        raise InputError(
-            f"scan: only {100 * textured.mean():.1f} % of the goal image has texture; put something textured there, or give light"
-        )
+    check_motion(lines, grey, others, distance)
+    textured = _variance(grey) > _TEXTURE**2
+    check_texture(float(textured.mean()))
     low, high = 1 / (settings.farthest * distance), 1 / (settings.nearest * distance)
     swept = _swept(grey, others, lines, low, high, 1 / distance)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         found = _refined(grey, others, lines, swept, settings, pool)
-    known = np.isfinite(found.depth.numpy())
-    if (known & textured).sum() < _LEAST_KNOWN * textured.sum():
-        share = 100 * (known & textured).sum() / textured.sum()
-        raise InputError(
-            f"scan: the views do not fit their poses: of the textured pixels {share:.0f} % have a depth between {1 / high:.2f} and {1 / low:.2f} m "
-            "that they agree on; check the hand-eye transform, the camera's calibration and the distance, and that nothing else moves"
-        )
+    share = float(np.isfinite(found.depth.numpy())[textured].mean())
+    rest = found.noise / float(np.median(np.sqrt(_variance(grey)[textured])))
+    check_fit(share, rest, (found.moved, found.moved_t, found.moved_r), low, high)
     return _enlarged(replace(found, textured=float(textured.mean())), camera)
-
-
-def _check(goal: Tensor, views: Tensor, T_gk: Tensor, camera: Camera, distance: float) -> None:
-    """Refuse what is no set of views."""
-    if not 0 < distance < math.inf:
-        raise InputError(f"scan: a distance of {distance:g} m; give about how far the scene is", "depth")
-    if len(views) < 2:
-        raise InputError(f"scan: {len(views)} views; give at least 2 beside the goal's", "views")
-    if len(T_gk) != len(views):
-        raise InputError(f"scan: {len(T_gk)} poses for {len(views)} views; give each view its pose")
-    if goal.shape[-2:] != camera.size or views.shape[-2:] != camera.size:
-        sizes = " and ".join(f"{x.shape[-1]} x {x.shape[-2]}" for x in (goal, views))
-        raise InputError(f"scan: images of {sizes} px by a camera of {camera.width} x {camera.height} px; give its own")
-    if not bool(torch.isfinite(goal).all() and torch.isfinite(views).all() and torch.isfinite(T_gk).all()):
-        raise InputError("scan: an image or a pose has values that are not finite; take it again")
-    R = T_gk[:, :3, :3].double()
-    if (
-        float((R.mT @ R - torch.eye(3, dtype=torch.float64, device=R.device)).abs().max()) > 1e-3
-        or float(torch.linalg.det(R).min()) < 0
-    ):
-        raise InputError(
-            "scan: a pose whose rotation is none; give 4 x 4 matrices, camera of the view to camera of the goal"
-        )
-
-
-def _check_motion(lines: Lines, goal: np.ndarray, views: list[np.ndarray], distance: float) -> None:
-    """Refuse views without parallax, and images that did not change with it."""
-    most = float(lines.T_gk[:, :3, 3].norm(dim=1).max())
-    if most < _LEAST_MOTION:
-        raise InputError("scan: the camera only turned, which shows no depth; move it by some centimetres", "radius")
-    parallax = float(np.linalg.norm(lines.parallax(1 / distance), axis=-1).mean(1).max())
-    if parallax < _LEAST_PARALLAX:
-        raise InputError(
-            f"scan: too short a baseline: moving by {1e3 * most:.1f} mm at {distance:g} m shifts the image by {parallax:.1f} px; "
-            f"move by at least {1e3 * most * _LEAST_PARALLAX / parallax:.0f} mm",
-            "radius",
-        )
-    if max(float(np.abs(view - goal).mean()) for view in views) < _SAME and goal.std() > _SAME:
-        raise InputError(
-            "scan: all views show the same image, though the camera moved; see that the camera sends new ones"
-        )
 
 
 def _grey(image: Tensor, camera: Camera) -> np.ndarray:
@@ -198,9 +149,10 @@ def _grey(image: Tensor, camera: Camera) -> np.ndarray:
     return cv2.resize(grey, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
 
 
-def _textured(grey: np.ndarray) -> np.ndarray:
+def _variance(grey: np.ndarray) -> np.ndarray:
+    """Of each pixel's surroundings."""
     mean = cv2.blur(grey, (7, 7))
-    return cv2.blur(grey * grey, (7, 7)) - mean * mean > _TEXTURE**2
+    return np.maximum(cv2.blur(grey * grey, (7, 7)) - mean * mean, 0)
 
 
 def _swept(goal: np.ndarray, views: list[np.ndarray], lines: Lines, low: float, high: float, d: float) -> Swept:
@@ -248,8 +200,10 @@ def _refined(
     known = _without_specks(d, known, scale)
     depth = torch.from_numpy(np.where(known, 1 / d, np.nan).astype(np.float32))
     error = torch.from_numpy(np.where(known, std_d / d**2, np.nan).astype(np.float32))
-    moved_t, moved_r = lie.error_norms(lie.inverse(measured) @ poses.T_gk)
-    return DepthMap(depth, error, 1.0, float(moved_t.max()), float(moved_r.max()), fit.noise)
+    away = lie.log(lie.inverse(measured) @ poses.T_gk)
+    moved = float((away / away.new_tensor([std[0]] * 3 + [std[1]] * 3)).square().mean().sqrt())
+    moved_t, moved_r = (float(x.norm(dim=1).max()) for x in (away[:, :3], away[:, 3:]))
+    return DepthMap(depth, error, 1.0, moved_t, moved_r, moved, fit.noise)
 
 
 def _fine(fit: Fit) -> np.ndarray:

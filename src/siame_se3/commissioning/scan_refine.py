@@ -34,6 +34,7 @@ class Seen:
         g: derivative by the inverse depth [1 / (1/m)].
         ju, jv: gradient of the view there [1/px].
         weight: from 1 to 0, for pixels that it shows, to those that are hidden from it or outside.
+        gain: of the goal's light over the view's, which r, g, ju and jv have.
         noise: standard deviation of the differences.
     """
 
@@ -42,6 +43,7 @@ class Seen:
     ju: np.ndarray
     jv: np.ndarray
     weight: np.ndarray
+    gain: np.ndarray
     noise: float
 
 
@@ -90,22 +92,29 @@ class Photometry:
         seen = list(pool.map(lambda k: self._seen(k, d, valid), range(len(self._layers))))
         return seen, float(np.median([s.noise for s in seen]))
 
-    def _seen(self, k: int, d: np.ndarray, valid: np.ndarray) -> Seen:
+    def shown(self, k: int, d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What view k shows of the goal's pixels at the inverse depths d: grey levels, their derivatives by the view's pixel and by d, and
+        which pixels are in it, all (h, w)."""
         b = self.lines.b[k].astype(np.float32)
         x, y, z = (start + c * d for start, c in zip(self._starts[k], b, strict=True))
+        inside = z > 1e-6
         z = np.maximum(z, 1e-6)
         x /= z
         y /= z
-        J, ju, jv = cv2.split(cv2.remap(self._layers[k], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         h, w = d.shape
-        weight = (valid & (x >= 1) & (x <= w - 2) & (y >= 1) & (y <= h - 2)).astype(np.float32)
-        g = (ju * (b[0] - x * b[2]) + jv * (b[1] - y * b[2])) / z
-        for _ in range(2):  # the light anew without what is hidden
+        inside &= (x >= 1) & (x <= w - 2) & (y >= 1) & (y <= h - 2)
+        J, ju, jv = cv2.split(cv2.remap(self._layers[k], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        return J, ju, jv, (ju * (b[0] - x * b[2]) + jv * (b[1] - y * b[2])) / z, inside
+
+    def _seen(self, k: int, d: np.ndarray, valid: np.ndarray) -> Seen:
+        J, ju, jv, g, inside = self.shown(k, d)
+        weight = (valid & inside).astype(np.float32)
+        for _ in range(2):  # the second time, the light is fitted without what is hidden
             gain, r = _relit(self.goal, J, weight)
             noise = _noise(r[weight > 0.5])
             size = cv2.blur(r * r, (3, 3)) / (_OUTLIER * noise) ** 2
             weight = np.where(weight > 0, 1 / (1 + size * size), 0).astype(np.float32)
-        return Seen(r, gain * g, gain * ju, gain * jv, weight, noise)
+        return Seen(r, gain * g, gain * ju, gain * jv, weight, gain, noise)
 
 
 def _gradient(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
