@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from poses_helpers import AWAY, frontal
+from siame_se3.analysis.style import new_figure
 from siame_se3.errors import InputError, SceneError
-from siame_se3.experiments.real import one_step, report, rows, two_photos
-from siame_se3.experiments.real.folders import Picture, between, read_folder
+from siame_se3.experiments.real import one_step, report, rows, two_photos, worst
+from siame_se3.experiments.real.folders import read_folder
+from siame_se3.experiments.real.pictures import Folder, Picture, between, within
 from siame_se3.experiments.real.planes import alignment, common, footprint, scene_of, shared
 from siame_se3.experiments.real.rows import Settings, Table
 from siame_se3.geometry import lie
@@ -151,13 +153,9 @@ def test_how_far_pictures_are_apart(tmp_path: Path, photo: Scene) -> None:
     moved = math.hypot(0.05, 0.04, 0.06), math.degrees(math.hypot(0.1, 0.12, 0.2))
     assert between(a, b) == pytest.approx(moved, rel=1e-6)
     assert between(b, a) == pytest.approx(moved, rel=1e-6)
-    assert one_step.within(a, b)
-    assert not one_step.within(
-        a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0, 0, 0, 0, 0, 0.9]).double()))
-    )
-    assert not one_step.within(
-        a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0.4, 0, 0, 0, 0, 0]).double()))
-    )
+    assert within(a, b)
+    assert not within(a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0, 0, 0, 0, 0, 0.9]).double())))
+    assert not within(a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0.4, 0, 0, 0, 0, 0]).double())))
 
 
 def edited(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
@@ -565,10 +563,10 @@ def test_measured_poses_are_compared_at_the_planes_origin(
 
 def test_a_tables_rows_are_read_again(tmp_path: Path) -> None:
     path = tmp_path / "a" / "rows.csv"
-    table = Table(path, ("folder", "law", "value"), 2, {"near": (1, 2)})
+    table = Table(path, ("folder", "law", "value"), ("folder", "law"), {"near": (1, 2)})
     table.add([("f", "x", 0.123456789), ("f", "y, z", "")])
     table.add([("g", "x", 3)])
-    again = Table(path, ("folder", "law", "value"), 2, {"near": (1, 2)})
+    again = Table(path, ("folder", "law", "value"), ("folder", "law"), {"near": (1, 2)})
     assert again.rows == table.rows
     assert [row["value"] for row in again.of("x")] == ["0.123457", "3"]
     assert again.has("f", "y, z")
@@ -577,18 +575,18 @@ def test_a_tables_rows_are_read_again(tmp_path: Path) -> None:
 
 def test_a_table_of_other_options_or_columns_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
-    Table(path, ("law", "value"), 1, {"runs": 3}).add([("x", 1)])
+    Table(path, ("law", "value"), ("law",), {"runs": 3}).add([("x", 1)])
     with pytest.raises(InputError, match=r"rows\.csv: made with other options"):
-        Table(path, ("law", "value"), 1, {"runs": 4})
+        Table(path, ("law", "value"), ("law",), {"runs": 4})
     with pytest.raises(InputError, match=r"rows\.csv: has other columns than law, values"):
-        Table(path, ("law", "values"), 1, {"runs": 3})
+        Table(path, ("law", "values"), ("law",), {"runs": 3})
     for damage in ("", "law,value\nx\n"):
         path.write_text(damage, encoding="utf-8")
         with pytest.raises(InputError, match=r"rows\.csv: has other columns"):
-            Table(path, ("law", "value"), 1, {"runs": 3})
+            Table(path, ("law", "value"), ("law",), {"runs": 3})
     path.with_suffix(".json").unlink()
     with pytest.raises(InputError, match=r"rows\.csv: made with other options"):
-        Table(path, ("law", "value"), 1, {"runs": 3})
+        Table(path, ("law", "value"), ("law",), {"runs": 3})
 
 
 def test_laws_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[Picture, Picture]) -> None:
@@ -640,6 +638,7 @@ RUN = {
     **{"folder": "desk", "law": "auto", "goal": "a", "world": "b", "run": "0", "start_t_m": "0.1", "start_r_deg": "10"},
     **{"end_t_m": "0.002", "end_r_deg": "1", "end_align": "0.4", "converged": "1", "refused": "0", "reason": "settled"},
     **{"confidence_start": "0.7", "confidence_least": "0.6", "pose_sigma_t_m": "0.001", "pose_sigma_r_deg": "0.5"},
+    **dict.fromkeys(two_photos.END, "0"),
 }
 LOST = RUN | {"end_t_m": "0.5", "end_align": "60", "converged": "0", "reason": "max_iterations"}
 STILL = RUN | {"end_t_m": "0.1", "end_align": "20", "converged": "0", "refused": "1", "reason": "not sure"}
@@ -669,10 +668,11 @@ def test_the_table_of_two_photos_counts_what_it_says() -> None:
 
 def test_the_page_has_both_tables_and_the_worst_runs(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
-    text = report.page(settings, "siame bench real")
-    assert text.count("nothing has been run") == 2
-    two_photos.table(settings).add([tuple(row[c] for c in two_photos.COLUMNS) for row in (RUN, STILL, LOST)])
-    text = report.page(settings, "siame bench real desk")
+    text = report.page(settings, [], "siame bench real")
+    page = (tmp_path / "real" / "report.md").read_text(encoding="utf-8")
+    assert page.count("nothing has been run") == 3
+    add_runs(settings, RUN, STILL, LOST)
+    text = report.page(settings, [], "siame bench real desk")
     page = (tmp_path / "real" / "report.md").read_text(encoding="utf-8")
     assert text in page
     assert "siame bench real desk" in page
@@ -681,3 +681,96 @@ def test_the_page_has_both_tables_and_the_worst_runs(tmp_path: Path) -> None:
     assert "settled" not in page.split("The worst runs:")[1]
     with (tmp_path / "real" / "two_photos.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 3
+
+
+def add_runs(settings: Settings, *runs: dict[str, str]) -> None:
+    two_photos.table(settings).add([tuple(row[c] for c in two_photos.COLUMNS) for row in runs])
+
+
+def test_where_all_runs_are_aligned_the_worst_of_them_are_shown(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    one_photo = RUN | {"goal": "b", "end_align": "0.9"}  # on both sides: beside the point
+    add_runs(settings, RUN, RUN | {"run": "1", "end_align": "0.8"}, one_photo)
+    report.page(settings, [], "siame bench real")
+    page = (tmp_path / "real" / "report.md").read_text(encoding="utf-8")
+    worst = page.split("The worst runs, all aligned within 1 %:")[1].splitlines()
+    assert [line.split("|")[7].strip() for line in worst[4:6]] == ["0.8", "0.4"]
+    assert len(worst) == 6
+
+
+# pictures of the worst cases
+
+
+def test_the_worst_of_each_law() -> None:
+    def row(law: str, start: float, error: float, answered: int = 1, depth: str = "map") -> dict[str, str]:
+        return {
+            **{"law": law, "depth": depth, "answered": str(answered)},
+            **{"start_align": str(start), "error_align": str(error)},
+        }
+
+    steps = [
+        *(row("a", 10, 5), row("a", 40, 6), row("a", 10, 99, 0), row("a", 10, 7, depth="plane")),
+        *(row("b", 10, float("inf")), row("b", 1, 90)),
+    ]
+    assert worst.worst_steps(steps) == [steps[4], steps[3], steps[0]]
+    runs = [RUN, LOST, RUN | {"law": "b"}, LOST | {"law": "b", "world": "a"}]
+    assert worst.worst_runs(runs) == [LOST, RUN | {"law": "b"}]
+
+
+def test_what_fits_is_grey() -> None:
+    goal = torch.rand(3, 5, 6, generator=torch.Generator().manual_seed(0))
+    other = goal.clone()
+    other[:, 0] = torch.nan
+    other[:, 1] = 0
+    found = worst.overlay(goal, other)
+    grey = goal.mean(0)
+    torch.testing.assert_close(found[:, 2:], grey[2:].expand(3, 3, 6))
+    torch.testing.assert_close(found[:, 1], torch.stack((grey[1], 0 * grey[1], 0 * grey[1])))
+    torch.testing.assert_close(found[:, 0], 0.3 * grey[0].expand(3, 6))
+
+
+def step_row(pair: tuple[Picture, Picture], share: float) -> dict[str, str]:
+    named = dict(zip(one_step.COLUMNS[4:], one_step.step(Perfect(share), *pair), strict=True))
+    return {"law": "perfect", "goal": "a", "current": "b"} | {name: str(value) for name, value in named.items()}
+
+
+def test_a_right_steps_picture_fits(pair: tuple[Picture, Picture]) -> None:
+    folder = Folder("desk", pair, True, ())
+    right, still = (worst.step_case(step_row(pair, share), folder) for share in (1.0, 0.0))
+
+    def apart(case: worst.Case) -> float:
+        return float((case.warped - case.goal).abs().nanmean())
+
+    assert apart(right) < 0.3 * apart(still)
+    assert bool(right.warped.isnan().any())
+    assert "perfect" in right.titles[0]
+    assert "moved by the law: 0.0 cm" in right.titles[2]
+    inner = (slice(None), slice(1, -1), slice(1, -1))  # the outer pixels are where rounding has them
+    torch.testing.assert_close(still.warped[inner], still.view[inner], rtol=0, atol=1e-4)
+
+
+def test_the_report_shows_the_worst_cases(
+    tmp_path: Path, pair: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder("desk", pair, True, ((0, 1), (1, 0)))
+    settings = settings_of(tmp_path, laws=("pbvs",), runs=1)
+    monkeypatch.setattr(worst, "new_figure", lambda width, height: new_figure(width / 4, height / 4))
+    for module in (one_step, two_photos):
+        monkeypatch.setattr(module, "controller", lambda *args: PBVS())
+    report.run(settings, [folder], "siame bench real desk")
+    page = (tmp_path / "real" / "report.md").read_text(encoding="utf-8")
+    for name in ("worst_one_step.png", "worst_two_photos.png"):
+        assert f"({name})" in page
+        picture = cv2.imread(str(tmp_path / "real" / name))
+        assert picture is not None
+        assert picture.shape[0] > 80
+    # a run's picture is where it ended, also after its rows were read from the file
+    runs = two_photos.table(settings).of("pbvs")
+    case = worst.run_case(next(row for row in runs if row["goal"] == row["world"]), folder, settings)
+    assert float((case.goal - case.warped).abs().mean()) < 5e-3
+    assert float((case.goal - case.goal.roll(5, -1)).abs().mean()) > 2e-2
+    # pictures of another folder are not here
+    before = (tmp_path / "real" / "worst_one_step.png").read_bytes()
+    report.page(settings, [Folder("other", pair, True, ())], "siame bench real other")
+    assert "worst_one_step" not in (tmp_path / "real" / "report.md").read_text(encoding="utf-8")
+    assert (tmp_path / "real" / "worst_one_step.png").read_bytes() == before

@@ -37,13 +37,19 @@ _LINE = 4096  # bytes of a line that are read at once
 
 
 def target_from(path: Path, plant: LivePlant) -> View:
-    """The desired view from a picture that the robot's camera took: as it came, or rectified and cut to the centred square.
+    """The desired view from a goal's folder (see `goal_folder`), or from a picture that the robot's camera took: as it came, or rectified and
+    cut to the centred square.
 
     Raises:
+        InputError: a folder that is no goal's.
         CameraError: not a picture, or of another size than the camera's.
     """
+    from siame_se3.commissioning.goal_folder import view_for
     from siame_se3.images.decode import as_image, read_picture, to_bytes
 
+    if path.is_dir():
+        depth = plant.reset(None).depth
+        return view_for(path, plant.camera, None if depth is None else float(depth))
     if not path.is_file():
         raise CameraError(f"{path}: no such file; give a picture that this camera took, or say 'target' at the place")
     rgb = to_bytes(read_picture(path))

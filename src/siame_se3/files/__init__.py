@@ -3,7 +3,7 @@
 Nothing here reads more than a limit that it knows beforehand, and nothing writes a file that could be seen half.
 """
 
-from siame_se3.files.arrays import read_npz
+from siame_se3.files.arrays import read_npy, read_npz
 from siame_se3.files.bundled import BUNDLED_MODEL, BUNDLED_MODELS, BUNDLED_PHOTO, bundled, hardware, model_file
 from siame_se3.files.reading import (
     parse_json,
@@ -33,6 +33,7 @@ __all__ = [
     "read_csv_rows",
     "read_csv_table",
     "read_json",
+    "read_npy",
     "read_npz",
     "read_text",
     "read_yaml",

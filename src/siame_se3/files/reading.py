@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import math
+import os
 import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,7 +50,8 @@ def read_bytes(path: str | Path, most_bytes: int, hint: str = "") -> bytes:
         if not path.is_file():
             raise InputError(f"{path}: {'a folder, no such file' if path.is_dir() else 'no such file'}{advice}")
         with path.open("rb") as stream:
-            content = stream.read(most_bytes + 1)
+            size = os.fstat(stream.fileno()).st_size or most_bytes  # which Python allocates before it reads
+            content = stream.read(min(size, most_bytes) + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}){advice}") from None
     if len(content) > most_bytes:

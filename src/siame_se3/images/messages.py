@@ -71,7 +71,7 @@ class ImageReader:
             bytes_each, rows, conversion = _YUV[name]
             if w % 2 or (rows != 1 and h % 2):
                 raise CameraError(f"image: {w} x {h} px cannot be {name}; the camera's driver is at fault")
-            samples = _rows(message, round(h * rows), bytes_each * w).reshape(round(h * rows), w, bytes_each)
+            samples = buffer_rows(message, round(h * rows), bytes_each * w).reshape(round(h * rows), w, bytes_each)
             return _converted(samples, conversion)
         if name in _COLOURS:
             channels, colours = _COLOURS[name]
@@ -86,7 +86,7 @@ class ImageReader:
     def _samples(self, message: Any, channels: int, size: int) -> np.ndarray:
         """(h, w, channels) uint8, of 8 or 16 bits."""
         h, w = message.height, message.width
-        flat = _rows(message, h, w * channels * size)
+        flat = buffer_rows(message, h, w * channels * size)
         if size == 1:
             return flat.reshape(h, w, channels)
         deep = np.ascontiguousarray(flat).view(">u2" if message.is_bigendian else "<u2").reshape(h, w, channels)
@@ -105,7 +105,7 @@ class ImageReader:
 
     def _nv24(self, message: Any) -> np.ndarray:
         h, w = message.height, message.width
-        flat = _rows(message, 3 * h, w)
+        flat = buffer_rows(message, 3 * h, w)
         chroma = flat[h:].reshape(h, w, 2)
         return _converted(np.dstack((flat[:h], chroma)), "COLOR_YUV2RGB")
 
@@ -142,7 +142,7 @@ class ImageReader:
         return np.ascontiguousarray(samples[..., 2::-1])
 
 
-def _rows(message: Any, rows: int, used: int) -> np.ndarray:
+def buffer_rows(message: Any, rows: int, used: int) -> np.ndarray:
     """The buffer (rows, used) [bytes], without the padding of its rows.
 
     Raises:

@@ -1,6 +1,6 @@
 """A guess of where the goal is, aligned to the image, and verified.
 
-The pose of the goal's plane is refined by second-order minimisation of the difference of local contrasts (Benhimane and Malis 2004, "Real-time
+The goal's pose is refined by second-order minimisation of the difference of local contrasts (Benhimane and Malis 2004, "Real-time
 image-based tracking of planes using efficient second-order minimization"), with pixels weighed down by a biweight where something else is in
 the way, from coarse to fine copies of the images.
 """
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from siame_se3.laws.templates import (
     VERIFYING,
-    Plane,
     Pyramid,
     Template,
     box,
@@ -44,8 +44,33 @@ class Found:
     known: float
 
 
+class Surface(Protocol):
+    """What the goal image shows: `templates.Plane`, or `relief.Relief`.
+
+    Attributes:
+        distance: the unit of translation [m].
+    """
+
+    @property
+    def distance(self) -> float: ...
+
+    def known(self, level: int) -> np.ndarray | None:
+        """Which pixels of a level have a depth (h, w); None for all."""
+
+    def seen(
+        self, template: Template, current: Pyramid, T_cd: np.ndarray, level: int
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """The image as the goal camera would see it, and where it is known; None for too little."""
+
+    def design(
+        self, template: Template, level: int, T_cd: np.ndarray, gx: np.ndarray, gy: np.ndarray, inner: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """J (p, k) of the inner pixels by k numbers, from the gradients in units of half the image's width (p,), and these numbers by
+        xi = (v / distance, omega), T_cd exp(xi) (k, 6)."""
+
+
 def refined(
-    template: Template, current: Pyramid, plane: Plane, T_cd: np.ndarray, levels: tuple[int, ...], rounds: int = 4
+    template: Template, current: Pyramid, surface: Surface, T_cd: np.ndarray, levels: tuple[int, ...], rounds: int = 4
 ) -> np.ndarray:
     """The pose of the desired camera in the current one's frame, aligned to the image: six numbers, which a small overlap determines better than
     the eight of a homography.
@@ -53,56 +78,68 @@ def refined(
     Args:
         template: the goal image.
         current: the image now.
-        plane: of the goal.
+        surface: that the goal image shows.
         T_cd: to begin with [m].
         levels: of the template, 0 the finest.
         rounds: on each level.
     """
     for level in levels:
-        own = template.pyramid.to_level[level]
         for _ in range(rounds):
-            H = plane.homography(T_cd)
-            view = seen(template, current, H, level)
-            equations = None if view is None else _equations(template, level, *view)
+            view = surface.seen(template, current, T_cd, level)
+            equations = None if view is None else _equations(template, surface, level, T_cd, *view)
             if equations is None:
                 return T_cd
-            A, b, N = equations
-            to_units = N @ own
-            P = plane.derivative(T_cd, H, to_units)
-            p = _solved(P.T @ A @ P, P.T @ b)
+            p = _solved(*equations)
             if p is None:
                 return T_cd
-            # translation is in units of the plane's distance
-            T_cd = T_cd @ moved(p[:3] * plane.distance, p[3:])
+            # translation is in units of the distance
+            T_cd = T_cd @ moved(p[:3] * surface.distance, p[3:])
             if float(np.abs(p).max()) < 1e-4:
                 break
     return T_cd
 
 
-def least_determined(template: Template, plane: Plane) -> float:
+def least_determined(template: Template, surface: Surface) -> float:
     """Standard deviation to be expected of the motion that the goal image determines least, as a share of the distance or in radians: that of an
     alignment with the usual residual between two photos. Straight edges between plain surfaces look the same along themselves: nothing says then
     how far the camera is that way, though all that is seen agrees."""
-    view = seen(template, template.pyramid, np.eye(3), 0)
-    equations = None if view is None else _equations(template, 0, *view)
+    view = surface.seen(template, template.pyramid, np.eye(4), 0)
+    equations = None if view is None else _equations(template, surface, 0, np.eye(4), *view)
     if equations is None:
         return math.inf
-    A, _, N = equations
-    P = plane.derivative(np.eye(4), np.eye(3), N @ template.pyramid.to_level[0])
-    information = float(np.linalg.eigvalsh(P.T @ A @ P)[0])
+    information = float(np.linalg.eigvalsh(equations[0])[0])
     return _RESIDUAL * math.sqrt(_ALIKE / max(information, 1e-12))
 
 
 def verified(template: Template, current: Pyramid, H: np.ndarray, level: int = 0) -> Found:
-    """How well H explains the image: the mean of the correlations of small windows, of those that have a texture in either image. A wrong H
-    may bring large shapes together, hardly what is in them; and something in the way costs only its own windows. It counts by the square root
-    of the share of the goal's texture that the image shows: chance agrees easily on a little, and what repeats itself agrees where what
-    does not is out of view."""
-    view = seen(template, current, H, level)
+    """How well a homography H explains the image: see `explained`."""
+    return Found(H, *explained(template, seen(template, current, H, level), level))
+
+
+def explained(
+    template: Template,
+    view: tuple[np.ndarray, np.ndarray] | None,
+    level: int = 0,
+    known_goal: np.ndarray | None = None,
+) -> tuple[float, float]:
+    """How well an image, as the goal camera would see it (`Surface.seen`), agrees with the goal's: the mean of the correlations of small windows, of
+    those that have a texture in either image. A wrong pose may bring large shapes together, hardly what is in them; and something in the way costs
+    only its own windows. It counts by the square root of the share of the goal's texture that the image shows: chance agrees easily on a
+    little, and what repeats itself agrees where what does not is out of view.
+
+    Args:
+        view: the image and where it is known.
+        known_goal: which pixels of the goal have a depth (h, w); None for all.
+
+    Returns:
+        The score, and the share of the texture.
+    """
     if view is None:
-        return Found(H, -1.0, 0.0)
+        return -1.0, 0.0
     image, known = view
     mine, own = template.detail[level]
+    if known_goal is not None:
+        own = own * known_goal
     contrast, weight = local_contrast(image, known, VERIFYING)
     side = window(image, VERIFYING)
     ab, aa, bb = (box(known * x * y, side) for x, y in ((mine, contrast), (mine, mine), (contrast, contrast)))
@@ -110,16 +147,14 @@ def verified(template: Template, current: Pyramid, H: np.ndarray, level: int = 0
     either = known * np.maximum(own, weight)
     share = float((own * known).sum() / max(1e-6, float(own.sum())))
     score = float((either * local).sum() / max(1e-6, float(either.sum())))
-    return Found(H, score * math.sqrt(share), share)
+    return score * math.sqrt(share), share
 
 
 def _equations(
-    template: Template, level: int, image: np.ndarray, known: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Normal equations A p = b of the eight numbers by which goal pixels, on this level and by N in units of half the image, have to be moved so
-    that both local contrasts agree better; and N. None where too little is known."""
+    template: Template, surface: Surface, level: int, T_cd: np.ndarray, image: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Normal equations A xi = b of the motion (v / distance, omega) by which both local contrasts agree better. None where too little is known."""
     mine = template.contrast[level]
-    h, w = mine.shape
     contrast, weight = local_contrast(image, known)
     mean = 0.5 * (mine + contrast)
     gx, gy = cv2.Sobel(mean, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(mean, cv2.CV_32F, 0, 1, scale=0.125)
@@ -127,19 +162,14 @@ def _equations(
     e = (mine - contrast)[inner]
     if len(e) < 64:
         return None
-    v, u = np.nonzero(inner)
-    half = w / 2
-    x, y = ((u - w / 2 + 0.5) / half).astype(np.float32), ((v - h / 2 + 0.5) / half).astype(np.float32)
-    gx, gy = gx[inner] * half, gy[inner] * half
-    along = gx * x + gy * y
-    J = np.stack((gx * x, gx * y, gx, gy * x, gy * y, gy, -along * x, -along * y), 1)
+    half = mine.shape[1] / 2
+    J, P = surface.design(template, level, T_cd, gx[inner] * half, gy[inner] * half, inner)
     texture = np.sqrt(template.weight[level] * weight)[inner]
     size = 1.5 * float(np.median(np.abs(e))) + 1e-3
     trust = np.maximum(1 - np.square(e / (4 * size)), 0.0) ** 2 * texture
     JW = J * trust[:, None]
-    A = (JW.T @ J).astype(np.float64)
-    N = np.array([[1 / half, 0, (0.5 - w / 2) / half], [0, 1 / half, (0.5 - h / 2) / half], [0, 0, 1]])
-    return A, (JW.T @ e).astype(np.float64), N
+    A, b = (JW.T @ J).astype(np.float64), (JW.T @ e).astype(np.float64)
+    return P.T @ A @ P, P.T @ b
 
 
 def _solved(A: np.ndarray, b: np.ndarray) -> np.ndarray | None:

@@ -23,10 +23,11 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.images.blur import BlurScale
 from siame_se3.images.contrast import contrast
 from siame_se3.laws import hypotheses
-from siame_se3.laws.alignment import verified
+from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.goals import GOOD, MOST_BLUR, NEAR, SURE, Estimate, Goal, best_of, judged
-from siame_se3.laws.matched import grey_levels, parallel, poses_over_plane
+from siame_se3.laws.matched import grey_levels, parallel
 from siame_se3.laws.neural import Neural, NeuralState
+from siame_se3.laws.pnp import poses_over_plane
 from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
@@ -63,8 +64,8 @@ class Auto:
         require_number(self, "Z", 0, open_low=True)
 
     def aim(self, target: View) -> tuple[Law, AutoState]:
-        """The goal images' keypoints, local contrasts and planes: the scene's, where the target knows its pose in the scene's frame, else one
-        square to the view at the known depth.
+        """The goal images' keypoints, local contrasts and what they show: a relief, where the target has a map of depths; else a plane, the scene's where
+        the target knows its pose in the scene's frame, else one square to the view at the known depth.
 
         Raises:
             LawError: no image or no camera.
@@ -74,8 +75,9 @@ class Auto:
             raise LawError("auto: the target has no image or no camera; give the goal image and its camera", "camera")
         images = images_of(target, "auto")
         n = len(images)
-        T_wd = poses_over_plane(target, n, self.Z)
-        goals = tuple(parallel(lambda image, T: Goal.of(camera, image, T), _grey(images), T_wd))
+        T_wd, depth = poses_over_plane(target, n, self.Z), GoalDepth.of(target, "auto")
+        depths = [None if depth is None else depth[k : k + 1] for k in range(n)]
+        goals = tuple(parallel(lambda *parts: Goal.of(camera, *parts), _grey(images), T_wd, depths))
         known = self.network.aim(target)[1] if self.network else None
         nothing = (None,) * n
         scale = BlurScale.of(torch.from_numpy(_grey(images)), _BORDER, MOST_BLUR)
@@ -164,7 +166,7 @@ class _AutoLaw:
             return Estimate(None, -1.0, "tracked")
         shares = [1.0, 0.6, 0.3] if before is None else [1.0, min(1.0, _length(last) / max(1e-9, _length(before)))]
         guesses = [_part(last, share) for share in shares]
-        best = max(guesses, key=lambda T: verified(goal.template, now, goal.plane.homography(T), 1).score)
+        best = max(guesses, key=lambda T: goal.explained(now, T, 1))
         return judged(goal, now, best, "tracked", NEAR)
 
     def _anew(self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState) -> dict[int, Estimate]:
@@ -176,12 +178,7 @@ class _AutoLaw:
 
         def likely(k: int) -> Estimate:
             found = hypotheses.matches(state.goals[k].views, hypotheses.Keypoints.of(_grey(images[k : k + 1])[0]))
-            distinct = found.distinct()
-            points = [
-                *hypotheses.from_matches(distinct.desired, distinct.seen),
-                *hypotheses.by_support(found, self.camera.size),
-            ]
-            guesses = {"points": points, "network": asked.get(k, []), "search": [np.eye(3)]}
+            guesses = {"points": state.goals[k].from_matches(found), "network": asked.get(k, []), "search": [np.eye(3)]}
             return best_of(state.goals[k], now[k], guesses)
 
         best = dict(zip(runs, parallel(quick, runs), strict=True))
@@ -202,7 +199,7 @@ class _AutoLaw:
     def _asked_of_network(
         self, runs: list[int], images: Tensor, state: AutoState, turned: tuple[int, ...]
     ) -> dict[int, list[np.ndarray]]:
-        """The network's guesses, of the image turned by these quarter turns."""
+        """The network's guesses, of the image turned by these quarter turns: homographies, or poses where the goal has a map of depths."""
         network, h, w = self.controller.network, *self.camera.size
         if network is None or state.network is None or (turned != (0,) and h != w):
             return {}
@@ -211,20 +208,27 @@ class _AutoLaw:
         found: dict[int, list[np.ndarray]] = {k: [] for k in runs}
         for turns in turned:
             seen = torch.rot90(images[chosen], turns, (-2, -1)).contiguous()
-            H = network.homographies(seen, known)
-            if H is None and h != w:
-                return {}
-            guesses = self._by_velocity(network, seen, known, runs, state) if H is None else list(H.numpy())
             back = np.linalg.matrix_power(np.array([[0, -1, w - 1.0], [1, 0, 0], [0, 0, 1]]), turns)
+            T_cd = network.poses(seen, known, self.camera)
+            if T_cd is not None:
+                K, turn = self.camera.K.numpy(), np.eye(4)
+                turn[:3, :3] = np.linalg.inv(K) @ back @ K
+                guesses = [turn @ T for T in T_cd.numpy()]
+            else:
+                H = network.homographies(seen, known)
+                if H is None and h != w:
+                    return {}
+                of_plane = self._by_velocity(network, seen, known, runs, state) if H is None else list(H.numpy())
+                guesses = [back @ guess for guess in of_plane]
             for k, guess in zip(runs, guesses, strict=True):
                 if np.isfinite(guess).all():
-                    found[k].append(back @ guess)
+                    found[k].append(guess)
         return found
 
     def _by_velocity(
         self, network: Neural, images: Tensor, known: NeuralState, runs: list[int], state: AutoState
     ) -> list[np.ndarray]:
-        """Where a network that gives velocities at gain 1 only would go, as homographies."""
+        """Where a network that gives velocities at gain 1 only would go, as homographies of a plane."""
         v = network.law(View(images), known)[0].v
         T_cd = lie.pose(lie.so3_exp(v[:, 3:]), v[:, :3]).numpy()
         return [state.goals[k].plane.homography(T) for k, T in zip(runs, T_cd, strict=True)]

@@ -68,7 +68,7 @@ def pose_covariance(
     residual: Float[Tensor, "n c y x"],
     weight: Float[Tensor, "n c y x"],
     H: Float[Tensor, "n 6 6"],
-    inverse_Z: Float[Tensor, "n"],
+    inverse_Z: Float[Tensor, "n"] | Float[Tensor, "n y x"],
     camera: Camera,
     border: int,
 ) -> Float[Tensor, "n 6 6"]:
@@ -79,7 +79,7 @@ def pose_covariance(
         residual: what is left of I - I* at the end.
         weight: of the pixels.
         H: L^T W L, once all else that is fitted is eliminated.
-        inverse_Z: 1/Z [1/m].
+        inverse_Z: 1/Z [1/m], of each run, or of each pixel inside the border.
         camera: of the images. border: pixels left out on each side.
 
     Returns:
@@ -93,18 +93,26 @@ def pose_covariance(
     uu, uv, vv, nuu, nuv, nvv, su, sv = (rows.T @ products @ columns).double().flatten(2).unbind(1)
     G, N = (torch.stack(z, 2).unflatten(2, (2, 2)) for z in ((uu, uv, uv, vv), (nuu, nuv, nuv, nvv)))
     s = torch.stack((su, sv), 2)
-    found = [_of_one(G[k], N[k], s[k], fields, float(inverse_Z[k]), H[k].double()) for k in range(len(H))]
+    if inverse_Z.ndim == 1:
+        q = inverse_Z.double()[:, None]
+    else:  # of each block its mean
+        q = (rows.T @ inverse_Z.float() @ columns).double().flatten(1) / torch.outer(
+            rows.sum(0), columns.sum(0)
+        ).flatten()
+    found = [_of_one(G[k], N[k], s[k], fields, q[k], H[k].double()) for k in range(len(H))]
     return torch.stack(found) if found else unknown(0)
 
 
 def motion_field(
-    v: Float[Tensor, "n 6"], inverse_Z: Float[Tensor, "n"], camera: Camera, border: int
+    v: Float[Tensor, "n 6"], inverse_Z: Float[Tensor, "n"] | Float[Tensor, "n y x"], camera: Camera, border: int
 ) -> Float[Tensor, "n 2 y x"]:
-    """How fast each pixel inside the border moves with a camera velocity [px/s]."""
+    """How fast each pixel inside the border moves with a camera velocity [px/s]; 1/Z of each run, or of each of these pixels [1/m]."""
     u, w = camera.pixel_grid()[border : camera.height - border, border : camera.width - border].unbind(-1)
     x, y = (u - camera.cx) / camera.fx, (w - camera.cy) / camera.fy
-    near = torch.cat((v[:, :3] * inverse_Z[:, None], v[:, 3:]), 1)
-    moved = torch.einsum("yxij,nj->niyx", point_interaction_matrix(x, y, torch.ones_like(x)), near.double())
+    L = point_interaction_matrix(x, y, torch.ones_like(x))
+    q = inverse_Z.double().reshape(len(v), 1, *(inverse_Z.shape[1:] or (1, 1)))
+    moved = torch.einsum("yxij,nj->niyx", L[..., :3], v[:, :3].double()) * q
+    moved = moved + torch.einsum("yxij,nj->niyx", L[..., 3:], v[:, 3:].double())
     return moved * moved.new_tensor([camera.fx, camera.fy])[:, None, None]
 
 
@@ -174,11 +182,11 @@ def _of_one(
     N: Float[Tensor, "b 2 2"],
     s: Float[Tensor, "b 2"],
     fields: _Fields,
-    inverse_Z: float,
+    inverse_Z: Float[Tensor, "_"],
     H: Float[Tensor, "6 6"],
 ) -> Float[Tensor, "6 6"]:
     """Of one run. Directions of blocks are whitened: q = e^T s / sqrt(m) has the noise k where e is an eigenvector of G of eigenvalue m."""
-    A = fields.near * inverse_Z + fields.far
+    A = fields.near * inverse_Z[:, None, None] + fields.far
     H = H - torch.einsum("bij,bik,bkl->jl", A, N, A)
     m, e = torch.linalg.eigh(G)
     block, which = (m > _LEAST * m.mean()).nonzero().unbind(1)

@@ -9,8 +9,10 @@ import numpy as np
 
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws import hypotheses
-from siame_se3.laws.alignment import least_determined, refined, verified
-from siame_se3.laws.matched import on_plane, pose_of_points
+from siame_se3.laws.alignment import explained, least_determined, refined, verified
+from siame_se3.laws.goal_depth import GoalDepth
+from siame_se3.laws.pnp import on_plane, pose_of_all, pose_of_points
+from siame_se3.laws.relief import Relief
 from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
@@ -32,9 +34,10 @@ class Goal:
         template: of its image.
         views: keypoints, also of simulated views from the side.
         pixels: a grid of pixels that see the plane (p, 2), and the points there, in the desired camera's frame [m] (p, 3).
-        plane: its plane.
+        surface: what it shows, a plane or a relief.
         least_determined: see `alignment.least_determined`.
         blurred: templates of the image under a blur of 1, 2, ... pixels.
+        depth: of its pixels, where it has a map.
     """
 
     camera: Camera
@@ -42,23 +45,56 @@ class Goal:
     views: list[hypotheses.Keypoints]
     pixels: np.ndarray
     points: np.ndarray
-    plane: Plane
+    surface: Plane | Relief
     least_determined: float
     blurred: tuple[Template, ...] = ()
+    depth: GoalDepth | None = None
 
     @staticmethod
-    def of(camera: Camera, grey: np.ndarray, T_wd: np.ndarray) -> Goal:
-        """Of a grey image (h, w), with the plane z = 0 of the world."""
+    def of(camera: Camera, grey: np.ndarray, T_wd: np.ndarray, depth: GoalDepth | None = None) -> Goal:
+        """Of a grey image (h, w), with the depth of its pixels (of one run), else with the plane z = 0 of the world."""
         x, y = np.meshgrid(np.linspace(0, camera.width - 1, _GRID), np.linspace(0, camera.height - 1, _GRID))
         pixels = np.stack((x.ravel(), y.ravel()), 1)
-        points = on_plane(camera, T_wd, pixels)
-        front = points[:, 2] > 0
-        plane = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
         template, views = Template.of(grey), hypotheses.tilted(grey)
+        surface: Plane | Relief
+        if depth is None:
+            points = on_plane(camera, T_wd, pixels)
+            surface = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
+        else:
+            points = depth.points(camera, 0, pixels)
+            surface = Relief.of(camera, template, depth.inverse[0].numpy(), depth.trust[0].numpy())
+        front = points[:, 2] > 0
         blurred = tuple(Template.of(cv2.GaussianBlur(grey, (0, 0), k + 1)) for k in range(MOST_BLUR))
-        return Goal(
-            camera, template, views, pixels[front], points[front], plane, least_determined(template, plane), blurred
-        )
+        least = least_determined(template, surface)
+        return Goal(camera, template, views, pixels[front], points[front], surface, least, blurred, depth)
+
+    def explained(self, now: Pyramid, T_cd: np.ndarray, level: int = 0) -> float:
+        """How well a pose of the desired camera in the current one's frame explains the image (see `alignment.explained`)."""
+        view = self.surface.seen(self.template, now, T_cd, level)
+        return explained(self.template, view, level, self.surface.known(level))[0]
+
+    @property
+    def plane(self) -> Plane:
+        """The goal's plane; of a relief one square to the view, at its median depth."""
+        if isinstance(self.surface, Plane):
+            return self.surface
+        return Plane(self.camera.K.numpy(), np.array([0.0, 0.0, 1.0]), self.surface.distance)
+
+    def shown(self, T_cd: np.ndarray) -> np.ndarray:
+        """Where the current image shows the grid's points (p, 2) [px], infinitely far where they are behind its camera."""
+        if isinstance(self.surface, Plane):
+            return _mapped(self.surface.homography(T_cd), self.pixels)
+        return _mapped(self.camera.K.numpy() @ T_cd[:3], self.points)
+
+    def from_matches(self, found: hypotheses.Matches) -> list[np.ndarray]:
+        """Guesses that matches agree on."""
+        if self.depth is None:
+            distinct = found.distinct()
+            return [
+                *hypotheses.from_matches(distinct.desired, distinct.seen),
+                *hypotheses.by_support(found, self.camera.size),
+            ]
+        return hypotheses.in_space(found, self.camera, self.depth.points(self.camera, 0, found.desired))
 
     def as_blurred_as(self, image: float) -> Goal:
         """With the template of the goal image under about the blur that the current one has beside it [px]."""
@@ -89,34 +125,46 @@ class Estimate:
 
 
 def best_of(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> Estimate:
-    """Of homographies by their source: the best of those that explain the image best as they are, aligned."""
-    found = [(source, verified(goal.template, now, facing(H), 1)) for source, some in guesses.items() for H in some]
-    found.sort(key=lambda pair: -pair[1].score)
-    chosen = hypotheses.different(np.array([f.H for _, f in found]).reshape(-1, 3, 3), goal.camera.size, _PROMISING)
-    aligned: list[Estimate] = []
-    for k in chosen:
-        T_cd = pose_of(goal, found[k][1].H)
+    """Of guesses by their source, homographies (3, 3) or poses T_cd (4, 4): the best of those that explain the image best as they are, aligned."""
+    found = [(source, *_begun(goal, now, guess)) for source, some in guesses.items() for guess in some]
+    found.sort(key=lambda entry: -entry[2])
+    maps = [guess if guess.shape == (3, 3) else goal.plane.homography(guess) for _, guess, _ in found]
+    chosen = hypotheses.different(np.array(maps).reshape(-1, 3, 3), goal.camera.size, _PROMISING)
+    aligned: list[tuple[Estimate, np.ndarray]] = []
+    for source, begun, _ in (found[k] for k in chosen):
+        T_cd = pose_of(goal, begun) if begun.shape == (3, 3) else begun
         if T_cd is None:
             continue
-        guess = judged(goal, now, T_cd, found[k][0], NEAR)
+        guess = judged(goal, now, T_cd, source, NEAR)
         if guess.score < GOOD:  # from far only coarse copies lead; from near they lead astray
-            guess = max(guess, judged(goal, now, T_cd, found[k][0], FAR), key=lambda g: g.score)
-        aligned.append(guess)
-        if aligned[-1].score > SURE:
-            return aligned[-1]
+            guess = max(guess, judged(goal, now, T_cd, source, FAR), key=lambda g: g.score)
+        aligned.append((guess, T_cd))
+        if guess.score > SURE:
+            return guess
     if not aligned:
         return Estimate(None, -1.0, "points")
-    best = max(aligned, key=lambda guess: guess.score)
-    if any(guess is not best and _alike(goal, guess, best) for guess in aligned):
-        best = replace(best, agreed=True)
-    return best
+    best, begun = max(aligned, key=lambda pair: pair[0].score)
+    agreed = any(guess is not best and _alike(goal, guess, best) for guess, _ in aligned)
+    if goal.depth is not None:
+        # PnP of points at their depths is often nearer than an alignment of small copies, whose pixels at edges are of two things
+        best = max(Estimate(begun, goal.explained(now, begun), best.source), best, key=lambda guess: guess.score)
+    return replace(best, agreed=agreed)
+
+
+def _begun(goal: Goal, now: Pyramid, guess: np.ndarray) -> tuple[np.ndarray, float]:
+    """A guess as it is first judged, and its score: on a plane a homography as it is, on a relief the pose that it stands for."""
+    if guess.shape == (3, 3) and isinstance(goal.surface, Plane):
+        H = facing(guess)
+        return H, verified(goal.template, now, H, 1).score
+    T_cd = pose_of(goal, guess) if guess.shape == (3, 3) else guess
+    return (guess, -1.0) if T_cd is None else (T_cd, goal.explained(now, T_cd, 1))
 
 
 def _alike(goal: Goal, a: Estimate, b: Estimate) -> bool:
     """Whether two guesses, which began apart, have come to one place: within a fortieth of the image, of what it shows of the goal."""
     if a.T_cd is None or b.T_cd is None:
         return False
-    first, second = (_mapped(goal.plane.homography(T), goal.pixels) for T in (a.T_cd, b.T_cd))
+    first, second = goal.shown(a.T_cd), goal.shown(b.T_cd)
     size = np.array([goal.camera.width, goal.camera.height])
     shown = ((second > 0) & (second < size)).all(1)
     return bool(shown.any() and np.abs(first[shown] - second[shown]).max() < size.min() / 40)
@@ -124,8 +172,8 @@ def _alike(goal: Goal, a: Estimate, b: Estimate) -> bool:
 
 def judged(goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str, levels: tuple[int, ...]) -> Estimate:
     """A guess, aligned on these levels, and verified."""
-    T_cd = refined(goal.template, now, goal.plane, T_cd, levels)
-    return Estimate(T_cd, verified(goal.template, now, goal.plane.homography(T_cd)).score, source)
+    T_cd = refined(goal.template, now, goal.surface, T_cd, levels)
+    return Estimate(T_cd, goal.explained(now, T_cd), source)
 
 
 def pose_of(goal: Goal, H: np.ndarray) -> np.ndarray | None:
@@ -136,12 +184,15 @@ def pose_of(goal: Goal, H: np.ndarray) -> np.ndarray | None:
     inside = front & (pixels > -margin).all(1) & (pixels < 5 * margin).all(1)
     if inside.sum() < 6:
         return None
+    if goal.depth is not None:
+        return pose_of_all(goal.camera, goal.points[inside], pixels[inside])
     T = pose_of_points(goal.camera, goal.points[inside], pixels[inside])
     return None if isinstance(T, str) or not np.isfinite(T).all() else T
 
 
 def _mapped(H: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Where H, which gives what is in front of the current camera a third coordinate above 0, takes pixels (n, 2); the others infinitely far."""
+    """Where H (3, 3 or 4), which gives what is in front of the current camera a third coordinate above 0, takes pixels (n, 2) or points (n, 3); the
+    others infinitely far."""
     mapped = np.c_[pixels, np.ones(len(pixels))] @ H.T
     third = mapped[:, 2]
     front = third > 1e-9 * np.abs(third).max(initial=0.0)

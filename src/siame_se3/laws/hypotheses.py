@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from siame_se3.laws.alignment import Pyramid, Template, local_contrast
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws.pnp import pose_in_space
+from siame_se3.laws.templates import Pyramid, Template, local_contrast
 
 _FEATURES, _CONTRAST, _RATIO, _PIXELS = 800, 0.01, 0.8, 3.0
 _LEAST = 6  # matches that agree
@@ -115,10 +117,12 @@ class Matches:
     ratio: np.ndarray
     maps: np.ndarray
 
+    def __getitem__(self, some: np.ndarray | slice) -> Matches:
+        return Matches(self.desired[some], self.seen[some], self.ratio[some], self.maps[some])
+
     def distinct(self) -> Matches:
         """Those that are better than the second best (Lowe 2004)."""
-        n = int(np.searchsorted(self.ratio, _RATIO))
-        return Matches(self.desired[:n], self.seen[:n], self.ratio[:n], self.maps[:n])
+        return self[: int(np.searchsorted(self.ratio, _RATIO))]
 
 
 def matches(views: list[Keypoints], current: Keypoints) -> Matches:
@@ -161,6 +165,21 @@ def by_support(found: Matches, size: tuple[int, int], most: int = 12) -> list[np
     """The similarities of single matches that most other matches agree with, each with a homography of those that do: one right match is enough
     where a sample of four hardly ever has no wrong one."""
     n = min(len(found.ratio), _VOTERS)
+    desired, seen = found.desired[:n], found.seen[:n]
+    chosen: list[np.ndarray] = []
+    for H, agree in supported(found, size, most):
+        if int(agree.sum()) >= _LEAST:
+            cv2.setRNGSeed(0)
+            refit, _ = cv2.findHomography(desired[agree], seen[agree], cv2.USAC_MAGSAC, _PIXELS, maxIters=300)
+            if refit is not None and np.isfinite(refit).all() and plausible(refit, desired[agree]):
+                H = refit
+        chosen.append(H)
+    return chosen
+
+
+def supported(found: Matches, size: tuple[int, int], most: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The similarities (3, 3) of single matches that most other matches agree with, and which of the first `_VOTERS` do."""
+    n = min(len(found.ratio), _VOTERS)
     maps, desired, seen = found.maps[:_SINGLE], found.desired[:n], found.seen[:n]
     if not len(maps):
         return []
@@ -175,16 +194,33 @@ def by_support(found: Matches, size: tuple[int, int], most: int = 12) -> list[np
     places[np.arange(n), number] = 1
     support = (agree.astype(np.float32) @ places > 0).sum(1)
     order = (-support).argsort(kind="stable")
-    chosen: list[np.ndarray] = []
-    for k in order[different(maps[order], size, most)]:
-        H = maps[k]
-        if support[k] >= _LEAST:
-            cv2.setRNGSeed(0)
-            refit, _ = cv2.findHomography(desired[agree[k]], seen[agree[k]], cv2.USAC_MAGSAC, _PIXELS, maxIters=300)
-            if refit is not None and np.isfinite(refit).all() and plausible(refit, desired[agree[k]]):
-                H = refit
-        chosen.append(H)
-    return chosen
+    return [(maps[k], agree[k]) for k in order[different(maps[order], size, most)]]
+
+
+def in_space(found: Matches, camera: Camera, points: np.ndarray, most: int = 12) -> list[np.ndarray]:
+    """Poses T_cd (4, 4) that matches agree on, of points that are not on one plane: those of most of the distinct matches, and those of the neighbours of
+    single matches that most others agree with.
+
+    Args:
+        points: of the matches' desired pixels, in the desired camera's frame (n, 3) [m]; z = 0 where it is not known.
+    """
+    known = points[:, 2] > 0
+    found, points = found[known], points[known]
+    poses: list[np.ndarray] = []
+    distinct = int(np.searchsorted(found.ratio, _RATIO))
+    X, x = points[:distinct], found.seen[:distinct]
+    for _ in range(_MODELS):
+        model = pose_in_space(camera, X, x, _PIXELS) if len(X) >= _LEAST else None
+        if model is None or int(model[1].sum()) < _LEAST:
+            break
+        poses.append(model[0])
+        X, x = X[~model[1]], x[~model[1]]
+    n = min(len(found.ratio), _VOTERS)
+    for _, agree in supported(found, camera.size, most):
+        model = pose_in_space(camera, points[:n][agree], found.seen[:n][agree], _PIXELS)
+        if model is not None:
+            poses.append(model[0])
+    return poses
 
 
 def different(guesses: np.ndarray, size: tuple[int, int], most: int) -> list[int]:

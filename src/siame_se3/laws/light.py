@@ -21,6 +21,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -33,6 +35,7 @@ from siame_se3.images.blur import BlurScale, gaussian_blur
 from siame_se3.images.contrast import contrast
 from siame_se3.images.gradients import gradient
 from siame_se3.laws.certainty import AGREED, agreement, motion_field, pose_covariance, unknown
+from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.light_model import LightModel
 from siame_se3.laws.luminance import desired_images, solve
 from siame_se3.laws.types import Law, Output, State, View
@@ -51,7 +54,8 @@ class LightDVS:
         degree: of the gain a(x, y).
         robust: weigh pixels down that the light does not explain.
         border: pixels left out on each side; 3 at least.
-        Z: depth of the desired view's middle [m], where that view does not know it.
+        Z: depth of the desired view's middle [m], where that view does not know it. A desired view with a map of depths has its own at each pixel,
+            and those whose depth is not to be relied on (holes, edges of what lies in front) have no weight.
         blur: most of the current image's blur (standard deviation) that is estimated and matched [px]; 0 for not at all.
     """
 
@@ -81,18 +85,22 @@ class LightDVS:
         Z = torch.full((len(images),), self.Z) if depth_known is None else depth_known
         images = images.float().cpu()
         scale = BlurScale.of(images.mean(1), self.border, self.blur) if self.blur else None
-        return _LightLaw(self, camera), LightState(1 / Z.clamp(min=1e-3).double(), images, contrast(images), scale)
+        depth = GoalDepth.of(target, "dvs-light")
+        inverse_Z = 1 / Z.clamp(min=1e-3).double()
+        return _LightLaw(self, camera), LightState(inverse_Z, images, contrast(images), scale, depth)
 
 
 @dataclass(frozen=True, eq=False)
 class LightState(State):
-    """Of each run: 1/Z [1/m], the goal image, its contrast, and the scale that the current image's blur is read on (None to leave it)."""
+    """Of each run: 1/Z [1/m], the goal image, its contrast, the scale that the current image's blur is read on (None to leave it), and the depth of
+    its pixels (None for a plane square to the view)."""
 
     inverse_Z: Float[Tensor, "n"]
     desired: Float[Tensor, "n 3 h w"]
     contrast: Float[Tensor, "n"]
     scale: BlurScale | None
-    FIXED: ClassVar[frozenset[str]] = frozenset({"inverse_Z", "desired", "contrast", "scale"})
+    depth: GoalDepth | None = None
+    FIXED: ClassVar[frozenset[str]] = frozenset({"inverse_Z", "desired", "contrast", "scale", "depth"})
 
 
 @dataclass(frozen=True)
@@ -141,10 +149,11 @@ class _LightLaw:
         H, g = found.equations(state)
         velocity, singular = solve(H, g)
         # what neither the motion that is still asked for nor the light explains: e - L xi = e - grad^T L_point v
-        du, dv = motion_field(velocity, state.inverse_Z, self.camera, c.border).float()[:, :, None].unbind(1)
+        q = state.inverse_Z if found.q is None else found.q[:, 0]
+        du, dv = motion_field(velocity, q, self.camera, c.border).float()[:, :, None].unbind(1)
         rest = found.e - found.u * du - found.v * dv
         rest = rest - found.light.fit(rest, found.desired, found.weight)
-        C = pose_covariance((found.u, found.v), rest, found.weight, H, state.inverse_Z, self.camera, c.border)
+        C = pose_covariance((found.u, found.v), rest, found.weight, H, q, self.camera, c.border)
         elsewhere = agreement(found.desired + rest, found.desired) < AGREED
         return torch.where((singular | elsewhere)[:, None, None], torch.nan, C)
 
@@ -154,7 +163,10 @@ class _LightLaw:
         desired = _as_sharp(images, state)
         inner = (..., slice(b, h - b), slice(b, w - b))
         s, d = images[inner].contiguous(), desired[inner].contiguous()
-        unclipped = _unclipped(images, b)
+        unclipped, q = _unclipped(images, b), None
+        if state.depth is not None:
+            inverse, trust = state.depth.inner(b)
+            unclipped, q = unclipped * trust.clamp(min=_CLIPPED**2)[:, None], inverse[:, None].contiguous()
         light = LightModel(self.camera, b, c.degree)
         trusted = unclipped
         if c.robust:  # before the lamps: they could be bent around an occlusion
@@ -167,7 +179,7 @@ class _LightLaw:
         noise = ratio.square()  # the sensor's is of one size before this
         rest = e - light.fit(e, d, _level(trusted / noise))
         weight = _level((unclipped * _trusted(rest, unclipped, w) if c.robust else unclipped) / noise)
-        return _Compared(light, e, d, u, v, rest, weight)
+        return _Compared(light, e, d, u, v, rest, weight, q)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +192,7 @@ class _Compared:
         u, v: dI/du, dI/dv, of the mean of both.
         rest: of e, what the light does not explain.
         weight: of the pixels.
+        q: 1/Z of the pixels (n, 1, y, x) [1/m]; None for one number a run.
     """
 
     light: LightModel
@@ -189,9 +202,12 @@ class _Compared:
     v: Tensor
     rest: Tensor
     weight: Tensor
+    q: Tensor | None
 
     def equations(self, state: LightState) -> tuple[Float[Tensor, "n 6 6"], Float[Tensor, "n 6"]]:
         """L^T W L and L^T W e, the light eliminated."""
+        if self.q is not None:
+            return self.light.eliminated_by_pixel(self.e, self.desired, self.u, self.v, self.weight, self.q)
         q = state.inverse_Z[:, None].repeat(1, 3)
         scale = torch.cat((q, torch.ones_like(q)), 1)
         return self.light.eliminated(self.e, self.desired, self.u, self.v, self.weight, scale)
@@ -244,11 +260,18 @@ def _trusted(
     width, all channels that are not clipped), and m its median, one grey level at least. An occlusion is a thing, not a pixel: some of its pixels
     are as they should be."""
     side = 2 * (width // 32) + 1
-    sums = torch.cat(((unclipped * rest.square()).sum(1, keepdim=True), unclipped.sum(1, keepdim=True)), 1)
-    square, count = F.avg_pool2d(sums, side, 1, side // 2, count_include_pad=False).split(1, 1)
-    around = square / count
+    square, count = _box((unclipped * rest.square()).sum(1), side), _box(unclipped.sum(1), side)
+    around = (square / count)[:, None]
     middle = around[..., ::2, ::2].flatten(1).median(1).values[:, None, None, None].clamp(min=1 / 255**2)
     return (1 - around / (9 * patience**2 * middle)).clamp(min=0).square().expand_as(rest)
+
+
+def _box(images: Float[Tensor, "n y x"], side: int) -> Float[Tensor, "n y x"]:
+    """Sums of windows, by OpenCV: in as many operations whatever the window's size."""
+    found = [
+        cv2.boxFilter(x, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT) for x in images.numpy()
+    ]
+    return torch.from_numpy(np.stack(found))
 
 
 def _unclipped(images: Float[Tensor, "n 3 h w"], border: int) -> Float[Tensor, "n 3 y x"]:

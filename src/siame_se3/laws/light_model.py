@@ -103,29 +103,64 @@ class LightModel:
         products = [(wu, u), (wu, v), (wv, v), (wd, u), (wd, v), (wd, d), (wu, one), (wv, one), (wd, one)]
         products += [(weight, one), (wu, e), (wv, e), (wd, e), (weight, e)]
         M = dict(zip(names, self.moments(products), strict=True))
+        H, g = self._schur(M, self._of_squares(M["uu"], M["uv"], M["vv"]), *self._of_gradients(M, "u", "v"))
+        return H * scale[:, :, None] * scale[:, None], g * scale
+
+    def eliminated_by_pixel(
+        self, e: Tensor, d: Tensor, u: Tensor, v: Tensor, weight: Tensor, q: Float[Tensor, "n 1 y x"]
+    ) -> tuple[Float[Tensor, "n 6 6"], Float[Tensor, "n 6"]]:
+        """As `eliminated`, with 1/Z of each pixel: a pixel's row of L is its translation's columns at Z = 1 times q, and its rotation's."""
+        wu, wv, wd, one = weight * u, weight * v, weight * d, torch.ones(())
+        p, r, wq = q * u, q * v, weight * q  # the near gradients
+        wp, wr = wq * u, wq * v
+        names = ("uu", "uv", "vv", "pu", "pv", "rv", "pp", "pr", "rr", "du", "dv", "dp", "dr", "u", "v", "p", "r")
+        products = [(wu, u), (wu, v), (wv, v), (wp, u), (wp, v), (wr, v), (wp, p), (wp, r), (wr, r)]
+        products += [(wd, u), (wd, v), (wd, p), (wd, r), (wu, one), (wv, one), (wp, one), (wr, one)]
+        others = ("ue", "ve", "pe", "re", "dd", "d", "1", "de", "e")
+        products += [(wu, e), (wv, e), (wp, e), (wr, e), (wd, d), (wd, one), (weight, one), (wd, e), (weight, e)]
+        M = dict(zip(names + others, self.moments(products), strict=True))
+        H = self._of_squares(M["uu"], M["uv"], M["vv"])
+        H[:, :3] = self._of_squares(M["pu"], M["pv"], M["rv"])[:, :3]
+        H[:, :, :3] = H[:, :3].mT
+        H[:, :3, :3] = self._of_squares(M["pp"], M["pr"], M["rr"])[:, :3, :3]
+        far, near = self._of_gradients(M, "u", "v"), self._of_gradients(M, "p", "r")
+        coupling, g = (torch.cat((n[:, :3], f[:, 3:]), 1) for n, f in zip(near, far, strict=True))
+        return self._schur(M, H, coupling, g)
+
+    def _of_squares(self, uu: Tensor, uv: Tensor, vv: Tensor) -> Float[Tensor, "n 6 6"]:
+        """L^T L at Z = 1 from the moments of the gradients' products."""
+        squares = torch.stack([M.sum(1)[:, :5, :5] for M in (uu, uv, vv)], 1).flatten(1)
+        return (squares @ self.maps["to_H"]).unflatten(1, (6, 6))
+
+    def _of_gradients(
+        self, M: dict[str, Tensor], u: str, v: str
+    ) -> tuple[Float[Tensor, "n 6 k"], Float[Tensor, "n 6"]]:
+        """L^T times what each of the light's numbers adds, and L^T e, at Z = 1, from the moments of these gradients."""
         maps = self.maps
-        n, m = len(e), len(maps["exponents"])
+        n, m = len(M["dd"]), len(maps["exponents"])
 
         def pair(first: str, second: str) -> Float[Tensor, "n c k"]:
             return torch.stack((M[first], M[second]), 2).flatten(2)
 
-        squares = torch.stack([M[name].sum(1)[:, :5, :5] for name in ("uu", "uv", "vv")], 1).flatten(1)
-        H = (squares @ maps["to_H"]).unflatten(1, (6, 6))
-        by_d = pair("du", "dv")
+        by_d = pair("d" + u, "d" + v)
         coupling = torch.cat(
             (
                 (by_d.sum(1) @ maps["to_LP"]).reshape(n, 6, m),
                 (by_d[:, :-1] @ maps["to_L"]).mT,
-                (pair("u", "v") @ maps["to_L"]).mT,
+                (pair(u, v) @ maps["to_L"]).mT,
             ),
             2,
         )
-        g = pair("ue", "ve").sum(1) @ maps["to_L"]
+        return coupling, pair(u + "e", v + "e").sum(1) @ maps["to_L"]
+
+    def _schur(
+        self, M: dict[str, Tensor], H: Float[Tensor, "n 6 6"], coupling: Float[Tensor, "n 6 k"], g: Float[Tensor, "n 6"]
+    ) -> tuple[Float[Tensor, "n 6 6"], Float[Tensor, "n 6"]]:
         A, light = self.equations(M)
         solved = _scaled_solve(A, torch.cat((coupling.mT, light[..., None]), 2))
         H = H - coupling @ solved[..., :6]
         g = g - (coupling @ solved[..., 6:]).squeeze(-1)
-        return (H + H.mT) / 2 * scale[:, :, None] * scale[:, None], g * scale
+        return (H + H.mT) / 2, g
 
 
 def _scaled_solve(A: Float[Tensor, "n k k"], B: Float[Tensor, "n k m"]) -> Float[Tensor, "n k m"]:

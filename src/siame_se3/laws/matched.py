@@ -1,7 +1,7 @@
 """Laws from matched points: OpenCV finds and matches keypoints of the desired and the current image.
 
-`pbvs-sift`, `pbvs-orb`: the desired view's keypoints lie on a known plane, so their matches give the current pose (planar PnP
-after RANSAC), and PBVS (the paper's Eq. 3) goes home on a straight line. `ibvs-sift`, `ibvs-orb`: the matches themselves are
+`pbvs-sift`, `pbvs-orb`: the desired view's keypoints lie on a known plane, or at depths that the view knows, so their matches give the current
+pose (PnP after RANSAC), and PBVS (the paper's Eq. 3) goes home on a straight line. `ibvs-sift`, `ibvs-orb`: the matches themselves are
 the features, v = -L^+ (s - s*) (Chaumette and Hutchinson 2006). A run with too few matches stands still, and says so.
 """
 
@@ -22,6 +22,8 @@ from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.luma import LUMA
+from siame_se3.laws.goal_depth import GoalDepth
+from siame_se3.laws.pnp import on_plane, pose_in_space, pose_of_points, poses_over_plane, rays_of
 from siame_se3.laws.pose import point_interaction_matrix
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import images_of
@@ -65,8 +67,8 @@ class MatchedPoints:
         return f"{self.law}-{self.detector}"
 
     def aim(self, target: View) -> tuple[Law, MatchedState]:
-        """Keypoints of the desired images, and where each lies in space: on the scene's plane where the target knows its pose in the
-        scene's frame, else on a plane square to the desired view at the known depth.
+        """Keypoints of the desired images, and where each lies in space: at its own depth where the target has a map of depths; else on the scene's
+        plane where the target knows its pose in the scene's frame, else on a plane square to the desired view at the known depth.
 
         Raises:
             LawError: no image or no camera.
@@ -78,33 +80,25 @@ class MatchedPoints:
             )
         images = grey_levels(images_of(target, self.name))
         n = len(images)
-        T_wd = poses_over_plane(target, n, self.Z)
         found = parallel(lambda image: _keypoints(self, image), images)
+        depth = GoalDepth.of(target, self.name)
+        T_wd = poses_over_plane(target, n, self.Z)
         goals = []
-        for (pixels, descriptors), T in zip(found, T_wd, strict=True):
-            goals.append(_Goal(pixels, descriptors, on_plane(camera, T, pixels)))
+        for k, (pixels, descriptors) in enumerate(found):
+            points = on_plane(camera, T_wd[k], pixels) if depth is None else depth.points(camera, k, pixels)
+            goals.append(_Goal(pixels, descriptors, points, depth is not None))
         return _MatchedLaw(self, camera), MatchedState(tuple(goals))
 
 
 @dataclass(frozen=True, eq=False)
 class _Goal:
-    """Of one desired view: keypoints [px], their descriptors, and the points in its camera frame [m]."""
+    """Of one desired view: keypoints [px], their descriptors, the points in its camera frame [m] (behind it where they are not known), and whether
+    these lie anywhere in space or on a plane."""
 
     pixels: np.ndarray
     descriptors: np.ndarray | None
     points: np.ndarray
-
-
-def poses_over_plane(target: View, n: int, Z: float) -> np.ndarray:
-    """Poses (n, 4, 4) of the desired cameras in the frame of a plane z = 0 [m]: the scene's where the target knows them, else square on to the plane
-    at the known depth, or at Z."""
-    if target.T_wc is not None:
-        known: np.ndarray = target.T_wc.double().cpu().numpy()
-        return known
-    depth = torch.full((n,), Z) if target.distance is None else target.distance.cpu()
-    T_wd = np.tile(np.eye(4), (n, 1, 1))
-    T_wd[:, 2, 3] = -depth.double().numpy()
-    return T_wd
+    in_space: bool
 
 
 def parallel(function: Any, *items: Any) -> list[Any]:
@@ -133,25 +127,12 @@ def _keypoints(c: MatchedPoints, image: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.array([k.pt for k in keypoints], dtype=np.float64).reshape(-1, 2), descriptors
 
 
-def _rays(camera: Camera, pixels: np.ndarray) -> np.ndarray:
-    x, y = (pixels[:, 0] - camera.cx) / camera.fx, (pixels[:, 1] - camera.cy) / camera.fy
-    return np.stack((x, y, np.ones_like(x)), 1)
-
-
-def on_plane(camera: Camera, T_wd: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Where the rays of the pixels meet the plane z = 0, in the desired camera's frame [m]."""
-    rays = _rays(camera, pixels)
-    along = rays @ T_wd[2, :3]
-    depth = np.where(np.abs(along) > 1e-9, -T_wd[2, 3] / np.where(np.abs(along) > 1e-9, along, 1.0), -1.0)
-    return rays * depth[:, None]
-
-
 _Keypoints = tuple[np.ndarray, np.ndarray | None]  # pixels, descriptors
 
 
-def _agreeing(c: MatchedPoints, desired: _Keypoints, current: _Keypoints) -> tuple[np.ndarray, np.ndarray] | str:
-    """Indices of desired and current keypoints that agree on a homography; or why there are none."""
-    (pixels_d, of_desired), (pixels_c, of_current) = desired, current
+def _alike(c: MatchedPoints, desired: _Keypoints, current: _Keypoints) -> tuple[np.ndarray, np.ndarray] | str:
+    """Indices of desired and current keypoints whose descriptors match; or why there are none."""
+    of_desired, of_current = desired[1], current[1]
     if of_desired is None or of_current is None or min(len(of_desired), len(of_current)) < max(2, c.least):
         return "no keypoints in the image"
     matcher = cv2.BFMatcher(cv2.NORM_L2 if c.detector == "sift" else cv2.NORM_HAMMING)
@@ -162,27 +143,42 @@ def _agreeing(c: MatchedPoints, desired: _Keypoints, current: _Keypoints) -> tup
     ]
     if len(pairs) < c.least:
         return f"too few matches ({len(pairs)} of at least {c.least})"
-    k_c, k_d = np.array([m.queryIdx for m in pairs]), np.array([m.trainIdx for m in pairs])
+    return np.array([m.trainIdx for m in pairs]), np.array([m.queryIdx for m in pairs])
+
+
+def _agreeing(c: MatchedPoints, desired: _Keypoints, current: _Keypoints) -> tuple[np.ndarray, np.ndarray] | str:
+    """Those of `_alike` that agree on a homography; or why there are none."""
+    pairs = _alike(c, desired, current)
+    if isinstance(pairs, str):
+        return pairs
+    (k_d, k_c), pixels_d, pixels_c = pairs, desired[0], current[0]
     cv2.setRNGSeed(0)
     _, inlier = cv2.findHomography(
         pixels_d[k_d], pixels_c[k_c], cv2.USAC_MAGSAC, _RANSAC_PIXELS, maxIters=2000, confidence=0.999
     )
-    agree = np.zeros(len(pairs), bool) if inlier is None else inlier[:, 0] > 0
+    agree = np.zeros(len(k_d), bool) if inlier is None else inlier[:, 0] > 0
     return k_d[agree], k_c[agree]
 
 
 def _matches(
-    c: MatchedPoints, goal: _Goal, pixels: np.ndarray, descriptors: np.ndarray | None
+    c: MatchedPoints, camera: Camera, goal: _Goal, pixels: np.ndarray, descriptors: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray] | str:
-    """Those of `_agreeing` whose points are in front of the desired camera; or why there are too few."""
-    pairs = _agreeing(c, (goal.pixels, goal.descriptors), (pixels, descriptors))
+    """Indices of desired and current keypoints that agree, on a homography or on a pose of the goal's points, and whose points are in front of the
+    desired camera; or why there are too few."""
+    find = _alike if goal.in_space else _agreeing
+    pairs = find(c, (goal.pixels, goal.descriptors), (pixels, descriptors))
     if isinstance(pairs, str):
         return pairs
     desired, current = pairs
     front = goal.points[desired, 2] > 0
-    if front.sum() < c.least:
-        return f"too few matches ({int(front.sum())} of at least {c.least} agree)"
-    return desired[front], current[front]
+    desired, current = desired[front], current[front]
+    if goal.in_space:
+        found = pose_in_space(camera, goal.points[desired], pixels[current], _RANSAC_PIXELS)
+        agree = np.zeros(len(desired), bool) if found is None else found[1]
+        desired, current = desired[agree], current[agree]
+    if len(desired) < c.least:
+        return f"too few matches ({len(desired)} of at least {c.least} agree)"
+    return desired, current
 
 
 def matched_pixels(
@@ -195,33 +191,6 @@ def matched_pixels(
     if isinstance(pairs, str) or len(pairs[0]) < c.least:
         return np.zeros((0, 2)), np.zeros((0, 2))
     return a[0][pairs[0]], b[0][pairs[1]]
-
-
-def pose_of_points(camera: Camera, points: np.ndarray, pixels: np.ndarray) -> np.ndarray | str:
-    """T_cd from points in the desired camera's frame [m], on one plane, and the current pixels: IPPE, then least squares."""
-    rays = np.ascontiguousarray(_rays(camera, pixels)[:, :2])
-    identity = np.eye(3)
-    # IPPE wants the plane as z = 0: a frame in it.
-    middle = points.mean(0)
-    axes = np.linalg.svd(points - middle, full_matrices=False)[2]
-    axes[2] = np.cross(axes[0], axes[1])
-    flat = np.ascontiguousarray((points - middle) @ axes.T)
-    flat[:, 2] = 0
-    count, turns, moves, _ = cv2.solvePnPGeneric(flat, rays, identity, None, flags=cv2.SOLVEPNP_IPPE)
-    best: tuple[float, np.ndarray] | None = None
-    for k in range(count):
-        turn, move = cv2.solvePnPRefineLM(flat, rays, identity, None, turns[k], moves[k])
-        R, t = cv2.Rodrigues(turn)[0], move[:, 0]
-        X = flat @ R.T + t
-        if not np.isfinite(X).all() or X[:, 2].min() <= 0:
-            continue
-        residual = float(np.square(X[:, :2] / X[:, 2:] - rays).sum())
-        if best is None or residual < best[0]:
-            T = np.eye(4)
-            T[:3, :3] = R @ axes
-            T[:3, 3] = t - T[:3, :3] @ middle
-            best = residual, T
-    return "the matches give no pose" if best is None else best[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,19 +225,19 @@ class _MatchedLaw:
         """Of one image; or why there is none."""
         c = self.controller
         pixels, descriptors = _keypoints(c, image)
-        pairs = _matches(c, goal, pixels, descriptors)
+        pairs = _matches(c, self.camera, goal, pixels, descriptors)
         if isinstance(pairs, str):
             return pairs
         desired, current = pairs
         if c.law == "pbvs":
-            T = pose_of_points(self.camera, goal.points[desired], pixels[current])
+            T = _pose(self.camera, goal, desired, pixels[current])
             if isinstance(T, str):
                 return T
             T_cd = torch.from_numpy(T)
             # v = -(R_dc^T t_dc, theta u(R_dc)) with T_dc = T_cd^-1: R_dc^T t_dc = -t_cd, theta u(R_dc) = -theta u(R_cd)
             v: np.ndarray = torch.cat((T_cd[:3, 3], lie.so3_log(T_cd[:3, :3]))).numpy()
             return v
-        s_d, s_c = _rays(self.camera, goal.pixels[desired])[:, :2], _rays(self.camera, pixels[current])[:, :2]
+        s_d, s_c = rays_of(self.camera, goal.pixels[desired])[:, :2], rays_of(self.camera, pixels[current])[:, :2]
         Z = torch.from_numpy(goal.points[desired, 2])
         L = {
             "desired": lambda: _L(s_d, Z),
@@ -277,6 +246,14 @@ class _MatchedLaw:
         }[c.interaction]()
         v, _, rank, _ = np.linalg.lstsq(L, -(s_c - s_d).ravel(), rcond=1e-6)
         return v if rank == 6 else "the matches do not determine the motion"
+
+
+def _pose(camera: Camera, goal: _Goal, desired: np.ndarray, pixels: np.ndarray) -> np.ndarray | str:
+    """T_cd from points of the goal that agree."""
+    if not goal.in_space:
+        return pose_of_points(camera, goal.points[desired], pixels)
+    found = pose_in_space(camera, goal.points[desired], pixels, _RANSAC_PIXELS)
+    return "the matches give no pose" if found is None else found[0]
 
 
 def _L(s: np.ndarray, Z: Tensor) -> np.ndarray:

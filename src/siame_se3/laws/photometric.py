@@ -11,7 +11,7 @@ Both by their 6 x 6 normal equations. Grey levels are 0 to 255, as in ViSP.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import depth
 from siame_se3.images.gradients import gradient
 from siame_se3.images.luma import luma
+from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.luminance import (
     dct_basis,
     dct_interaction,
@@ -34,7 +35,8 @@ from siame_se3.laws.luminance import (
     zigzag,
 )
 from siame_se3.laws.normalise import globally_normalised, locally_normalised
-from siame_se3.laws.types import Law, Output, State, View
+from siame_se3.laws.photometric_state import DVSState
+from siame_se3.laws.types import Law, Output, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
 
 _TOGETHER = 2  # runs
@@ -53,8 +55,8 @@ class DVS:
         window: of 'local', share of the image's width.
         robust: weigh pixels down that differ much (Tukey's biweight on 4.69 x the median deviation): for occlusions.
         border: pixels left out on each side; 3 at least.
-        per_pixel_depth: take the plane's depth at each pixel from the desired pose, where it is known; else one Z, that
-            of the desired view's middle.
+        per_pixel_depth: take the plane's depth at each pixel from the desired pose; else one Z, that of the desired view's middle. A desired
+            view with a map of depths has its own at each pixel, in any case.
         Z: that depth [m], where the desired view does not know it.
         mu, mu_late, late: damping, and what it becomes after so many iterations (ViSP's example: 0.01, 1e-4, 90).
         precision: 'f32' or 'f64'.
@@ -102,6 +104,10 @@ class DVS:
             LawError: a target without image or camera, or without the pose that per-pixel depth needs.
         """
         camera, images, depth_known = desired_images(target, self.name, self.border)
+        known = GoalDepth.of(target, self.name)
+        if known is not None:
+            inverse, trust = known.inner(self.border)
+            return replace(self, per_pixel_depth=True)._aimed(camera, images, inverse.flatten(1), trust.flatten(1))
         n = len(images)
         Z = torch.full((n, 1), self.Z) if depth_known is None else depth_known[:, None]
         inverse_Z = 1 / Z.clamp(min=1e-3)
@@ -111,21 +117,31 @@ class DVS:
             b = self.border
             inner = depth(camera, target.T_wc)[:, b : camera.height - b, b : camera.width - b]
             inverse_Z = 1 / inner.flatten(1).clamp(min=1e-3)
+        return self._aimed(camera, images, inverse_Z, None)
+
+    def _aimed(
+        self, camera: Camera, images: Float[Tensor, "n 3 h w"], inverse_Z: Tensor, trust: Float[Tensor, "n N"] | None
+    ) -> tuple[Law, DVSState]:
+        n = len(images)
         grey = self.luma(images)
         desired_too = self.interaction != "current"
-        s, L = self._features(grey, camera, inverse_Z, desired_too and not self.by_moments)
+        s, L = self._features(grey, camera, inverse_Z, desired_too and not self.by_moments, trust)
         gradients = s.new_zeros(n, 0)
         if desired_too and self.by_moments:
             gradients = torch.stack(gradient(self.seen(grey), self.border), 1)
         law = _DVSLaw(self, camera)
-        state = DVSState(inverse_Z, s, L, gradients, None, torch.zeros(n, dtype=torch.long))
+        state = DVSState(inverse_Z, s, L, gradients, None, trust, torch.zeros(n, dtype=torch.long))
         if self.interaction == "desired" and not self.robust:
-            H, _ = law.equations(state, torch.zeros_like(s), L, gradients, None)
+            H, _ = law.equations(state, torch.zeros_like(s), L, gradients, self.weight(trust))
             assert H is not None
             factors = self.factors(H)
             factors = factors * _scale(inverse_Z)[:, None, None] if self.by_moments else factors
             state = replace(state, factors=factors)
         return law, state
+
+    def weight(self, trust: Float[Tensor, "n N"] | None) -> Float[Tensor, "n N"] | None:
+        """Of each pixel, by its depth; the DCT's coefficients have none: what is not to be relied on is taken out of the image before."""
+        return None if self.coefficients else trust
 
     @property
     def by_moments(self) -> bool:
@@ -154,9 +170,11 @@ class DVS:
         self, images: Float[Tensor, "n 3 h w"], camera: Camera, inverse_Z: Tensor, with_L: bool = True
     ) -> tuple[Float[Tensor, "n N"], Float[Tensor, "n 6 M"]]:
         """s and L^T of images; L is empty (M = 0, else N) when not asked for."""
-        return self._features(self.luma(images), camera, inverse_Z, with_L)
+        return self._features(self.luma(images), camera, inverse_Z, with_L, None)
 
-    def _features(self, grey: Tensor, camera: Camera, inverse_Z: Tensor, with_L: bool) -> tuple[Tensor, Tensor]:
+    def _features(
+        self, grey: Tensor, camera: Camera, inverse_Z: Tensor, with_L: bool, trust: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         grey = self.seen(grey)
         b, (h, w) = self.border, grey.shape[-2:]
         inner = grey[:, b : h - b, b : w - b]
@@ -170,35 +188,15 @@ class DVS:
             rows, columns = int(row.max()) + 1, int(column.max()) + 1
             D = dct_basis(inner.shape[1], rows, grey.dtype)
             A = dct_basis(inner.shape[2], columns, grey.dtype)
-            s = (D @ inner @ A.mT)[:, row, column]
+            kept = inner.new_ones(()) if trust is None else trust.reshape(len(inner), *inner.shape[1:]).to(inner)
+            s = (D @ (inner * kept) @ A.mT)[:, row, column]
             if with_L and short:
                 L = dct_interaction(grey, camera, b, rows, columns)[:, :, row, column]
                 L = torch.cat((L[:, :3] * inverse_Z.to(L)[:, None], L[:, 3:]), 1)
             elif with_L:
-                L = (D @ L.reshape(len(L), 6, *inner.shape[1:]) @ A.mT)[:, :, row, column]
+                kept = kept[:, None] if kept.ndim else kept
+                L = (D @ (L.reshape(len(L), 6, *inner.shape[1:]) * kept) @ A.mT)[:, :, row, column]
         return s, L
-
-
-@dataclass(frozen=True, eq=False)
-class DVSState(State):
-    """Of each run: the desired features and what their interaction matrix gives, and how often the law has been asked.
-
-    Attributes:
-        inverse_Z: 1/Z, one number a run or one a pixel [1/m].
-        s_desired: s*.
-        L_desired: L^T of the desired view (n, 6, N), empty where the normal equations come from moments...
-        gradients: ...of the desired image's gradients (n, 2, y, x), which are empty elsewhere.
-        factors: with L of the desired image alone: from L^T e (with moments, that at Z = 1) to v, for the early and the late mu.
-        iteration: count.
-    """
-
-    inverse_Z: Tensor
-    s_desired: Float[Tensor, "n N"]
-    L_desired: Tensor
-    gradients: Tensor
-    factors: Float[Tensor, "n 2 6 6"] | None
-    iteration: Tensor
-    FIXED: ClassVar[frozenset[str]] = frozenset({"inverse_Z", "s_desired", "L_desired", "gradients", "factors"})
 
 
 @dataclass(frozen=True)
@@ -227,7 +225,9 @@ class _DVSLaw:
             grey = grey.nan_to_num(0.0, 0.0, 0.0)
         s, L, gradients = self._current(grey, state)
         e = s - state.s_desired
-        weight = tukey(e) if c.robust else None
+        weight = c.weight(state.trust)
+        if c.robust:
+            weight = tukey(e) if weight is None else weight * tukey(e)
         H, g = self.equations(state, e, L, gradients, weight)
         late = state.iteration >= c.late
         if state.factors is not None:
@@ -255,7 +255,7 @@ class _DVSLaw:
         L, gradients = state.L_desired, state.gradients
         of_current = c.interaction != "desired"
         if not c.by_moments:
-            s, ours = c._features(grey, self.camera, state.inverse_Z, of_current)
+            s, ours = c._features(grey, self.camera, state.inverse_Z, of_current, state.trust)
             if of_current:
                 L = ours if c.interaction == "current" else (ours + L) / 2
             return s, L, gradients

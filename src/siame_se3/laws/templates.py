@@ -93,6 +93,29 @@ class Plane:
         )
         return H
 
+    def known(self, level: int) -> None:
+        """Every pixel of a level has a depth."""
+
+    def seen(
+        self, template: Template, current: Pyramid, T_cd: np.ndarray, level: int
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """The image as the goal camera would see it, and where it is known; None for too little."""
+        return seen(template, current, self.homography(T_cd), level)
+
+    def design(
+        self, template: Template, level: int, T_cd: np.ndarray, gx: np.ndarray, gy: np.ndarray, inner: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What the image at each inner pixel changes by with the eight numbers of a homography, from its gradients in units of half the image's width
+        (p,): J (p, 8); and these by xi = (v / distance, omega), T_cd exp(xi) (8, 6)."""
+        h, w = inner.shape
+        half = w / 2
+        v, u = np.nonzero(inner)
+        x, y = ((u - w / 2 + 0.5) / half).astype(np.float32), ((v - h / 2 + 0.5) / half).astype(np.float32)
+        along = gx * x + gy * y
+        J = np.stack((gx * x, gx * y, gx, gy * x, gy * y, gy, -along * x, -along * y), 1)
+        N = np.array([[1 / half, 0, (0.5 - w / 2) / half], [0, 1 / half, (0.5 - h / 2) / half], [0, 0, 1]])
+        return J, self.derivative(T_cd, self.homography(T_cd), N @ template.pyramid.to_level[level])
+
     def derivative(self, T_cd: np.ndarray, H: np.ndarray, to_units: np.ndarray) -> np.ndarray:
         """Of the eight numbers of D, H D = H(T_cd exp(xi)) in units, by xi = (v / d, omega) (8, 6)."""
         R, back = T_cd[:3, :3], np.linalg.inv(self.K) @ np.linalg.inv(to_units)

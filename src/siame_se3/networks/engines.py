@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -34,10 +35,30 @@ class Engine(Protocol):
     def step(self, images: Float[Tensor, "n 3 h w"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 6"]:
         """The network's output in m and rad."""
 
-    def between(
-        self, images: Float[Tensor, "n 3 h w"], s_desired: Float[Tensor, "n d"]
-    ) -> Float[Tensor, "n 3 3"] | None:
-        """Homographies between the images, see `SiameseNetwork.between`; None where the network finds none."""
+    def between(self, images: Float[Tensor, "n 3 h w"], s_desired: Float[Tensor, "n d"]) -> Correspondence | None:
+        """What is where in both images; None of a network that does not find it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Correspondence:
+    """What is where in a current and a desired image, points in [-1, 1]^2 from edge to edge.
+
+    Attributes:
+        H: from current points to desired ones.
+        points: where each cell of the current image (in row order) is in the desired one.
+        scale: of its error.
+    """
+
+    H: Float[Tensor, "n 3 3"]
+    points: Float[Tensor, "n 2 k"]
+    scale: Float[Tensor, "n k"]
+
+    @staticmethod
+    def of(packed: Float[Tensor, "n p"]) -> Correspondence:
+        """From what `SiameseNetwork.between` gives."""
+        k = (packed.shape[1] - 9) // 3
+        points = packed[:, 9 : 9 + 2 * k].unflatten(1, (2, k))
+        return Correspondence(packed[:, :9].unflatten(1, (3, 3)), points, packed[:, 9 + 2 * k :].exp())
 
 
 class Embedding(nn.Module):
@@ -102,12 +123,12 @@ class TorchEngine:
             return self.network(images.to(self.device), s_desired)
 
     @torch.no_grad()
-    def between(self, images: Tensor, s_desired: Tensor) -> Tensor | None:
-        """Homographies between the images."""
+    def between(self, images: Tensor, s_desired: Tensor) -> Correspondence | None:
+        """What is where in both images."""
         if self.network.config.fusion != "plane":
             return None
         with self._context():
-            return self.network.between(images.to(self.device), s_desired)
+            return Correspondence.of(self.network.between(images.to(self.device), s_desired))
 
 
 def import_openvino() -> ModuleType:
@@ -164,7 +185,7 @@ class OpenVinoEngine:
         if threads:
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._core = openvino.Core()
-        self._own, self._finds_homographies = own, own.config.fusion == "plane"
+        self._own, self._corresponds = own, own.config.fusion == "plane"
         self._example = {"images": images, "s_desired": s}
         self._models: dict[str, Any] = {}  # converted when they are first asked for
         self._requests: dict[tuple[str, int], Any] = {}
@@ -202,9 +223,9 @@ class OpenVinoEngine:
         """The network's output in m and rad."""
         return self._run("step", images, s_desired)
 
-    def between(self, images: Tensor, s_desired: Tensor) -> Tensor | None:
-        """Homographies between the images."""
-        return self._run("between", images, s_desired) if self._finds_homographies else None
+    def between(self, images: Tensor, s_desired: Tensor) -> Correspondence | None:
+        """What is where in both images."""
+        return Correspondence.of(self._run("between", images, s_desired)) if self._corresponds else None
 
 
 def engine_for(network: Any, engine: str = "auto") -> Engine:

@@ -268,16 +268,16 @@ class PlaneFusion(MatchingFusion):
             return torch.cat((apart, turn), -1)
         return -torch.cat((in_frame(R, apart), turn), -1)
 
-    def _fit(self, s: Tensor, s_desired: Tensor) -> Tensor:
-        found = self.network.matching.match(s, s_desired)
-        return self.network.matching.fit(found.points, found.log_scale)
-
-    def homography(self, s: Float[Tensor, "n d"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 3 3"]:
-        """From current image points to desired ones, in [-1, 1]^2."""
-        return homography_of(self._fit(s, s_desired), self.network.matching.units)
+    def correspondence(self, s: Float[Tensor, "n d"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
+        """The homography from current image points to desired ones (9 numbers), where each of the k cells of the current image is in the desired one
+        (k numbers along x, k along y), and the log of its scale of error (k); all in [-1, 1]^2."""
+        matching = self.network.matching
+        found = matching.match(s, s_desired)
+        H = homography_of(matching.fit(found.points, found.log_scale), matching.units)
+        return torch.cat([x.flatten(1) for x in (H, found.points, found.log_scale)], 1)
 
     def regress(self, s: Tensor, s_desired: Tensor) -> Tensor:
-        return self._head(self._fit(s, s_desired))
+        return self.regress_matches(self.network.matching.match(s, s_desired), s, s_desired)
 
     def regress_pairs(self, s: Tensor, current: Tensor, desired: Tensor) -> Tensor:
         return self.regress(s[current], s[desired])

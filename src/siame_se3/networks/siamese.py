@@ -97,11 +97,11 @@ class SiameseNetwork(nn.Module):
         assert isinstance(self.fusion, GeometricFusion)
         return self.fusion.poses(s)
 
-    def between(self, images: Float[Tensor, "n 3 h w"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n 3 3"]:
-        """Homographies from points of current images to those of desired ones, both in [-1, 1]^2 from edge to edge; with fusion 'plane'."""
+    def between(self, images: Float[Tensor, "n 3 h w"], s_desired: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
+        """What relates current images to desired ones, in one tensor, as exporters like it; with fusion 'plane'. `engines.Correspondence` reads it."""
         assert isinstance(self.fusion, PlaneFusion)
         with torch.autocast(images.device.type, enabled=False):
-            return self.fusion.homography(self.embed(images).float(), s_desired.float())
+            return self.fusion.correspondence(self.embed(images).float(), s_desired.float())
 
     def command(self, s: Float[Tensor, "*B d"], s_desired: Float[Tensor, "*B d"]) -> Float[Tensor, "*B 6"]:
         """The output in m and rad: velocity at gain 1, or for output 'pose' c*Tc as (t, theta u)."""

@@ -3,15 +3,18 @@
 | format | files |
 |---|---|
 | ours | camera.yaml, poses.csv (picture,x,y,z,rx,ry,rz: T_wc, the scene's plane is z = 0), pictures beside it or in images/ |
+| ours, with depth | the same, and depth/ with a map for each picture; there need be no plane |
 | HPatches | 1.ppm, 2.ppm, ..., H_1_2, H_1_3, ... (pixels of picture 1 to those of picture k) |
 | Oxford | img1.ppm, img2.ppm, ..., H1to2p, H1to3p, ... |
+| TUM RGB-D | rgb.txt, depth.txt, groundtruth.txt, and what they list |
+| 7-Scenes | frame-000000.color.png, frame-000000.depth.png, frame-000000.pose.txt, ... |
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,6 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError
+from siame_se3.experiments.real import rgbd, sequences
+from siame_se3.experiments.real.pictures import Folder, Picture, within
 from siame_se3.files import read_csv_rows, read_text, shown
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
@@ -32,34 +37,6 @@ _POSES = ("picture", "x", "y", "z", "rx", "ry", "rz")
 _ENDINGS = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """One.
-
-    Attributes:
-        name: of its file.
-        rgb: pixels (h, w, 3) uint8, rectified.
-        camera: intrinsics.
-        T_wc: camera in the scene's frame, whose plane z = 0 the picture shows [m].
-        from_plane: homography from points (X, Y, 1) of that plane [m] to pixels.
-    """
-
-    name: str
-    rgb: np.ndarray
-    camera: Camera
-    T_wc: Float[Tensor, "4 4"]
-    from_plane: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Folder:
-    """Pictures of one plane; `metric` where lengths are true ones, and not by an assumed width and field of view."""
-
-    name: str
-    pictures: tuple[Picture, ...]
-    metric: bool
-
-
 def read_folder(path: Path) -> Folder:
     """Of any known format.
 
@@ -68,22 +45,29 @@ def read_folder(path: Path) -> Folder:
     """
     if not path.is_dir():
         raise InputError(
-            f"{path}: no such folder; give one of pictures with camera.yaml and poses.csv, or with homographies"
+            f"{path}: no such folder; give one of pictures with camera.yaml and poses.csv, with homographies, or with depth"
         )
     names = {p.name for p in path.iterdir()}
     if "poses.csv" in names:
         return _with_poses(path)
+    if {"rgb.txt", "depth.txt"} & names:
+        return sequences.tum(path)
+    if any(name.endswith(".pose.txt") for name in names):
+        return sequences.seven_scenes(path)
     for first, pattern, picture in (("H_1_2", "H_1_{}", "{}"), ("H1to2p", "H1to{}p", "img{}")):
         if first in names:
             return _with_homographies(path, pattern, picture)
+    if part := next((name for name in sorted(names) if name.startswith("seq-") and (path / name).is_dir()), None):
+        raise InputError(f"{path}: a scene of several sequences; give one of them, such as {path / part}")
     raise InputError(
-        f"{path}: no poses.csv (with camera.yaml), H_1_2 (HPatches) or H1to2p (Oxford) in it; see docs/real.md for the formats"
+        f"{path}: no poses.csv (with camera.yaml), H_1_2 (HPatches), H1to2p (Oxford), rgb.txt (TUM) or frame-000000.pose.txt (7-Scenes) in it; "
+        "see docs/real.md for the formats"
     )
 
 
 def _with_poses(path: Path) -> Folder:
-    camera = Camera.from_yaml(path / "camera.yaml")
-    found: list[Picture] = []
+    deep = (path / "depth").is_dir()
+    found: list[tuple[str, Path, Tensor]] = []
     reader = read_csv_rows(path / "poses.csv")
     header = tuple(x.strip() for x in next(reader, (0, []))[1])
     if header != _POSES:
@@ -99,23 +83,26 @@ def _with_poses(path: Path) -> Folder:
         if len(values) != 6 or not bool(values.isfinite().all()):
             raise InputError(f"{where}: {len(row)} values; give a picture's name and six finite numbers")
         T = lie.pose(lie.so3_exp(values[3:]), values[:3])
-        if float(T[2, 3]) >= 0 or float(T[2, 2]) <= 0:
+        if not deep and (float(T[2, 3]) >= 0 or float(T[2, 2]) <= 0):
             raise InputError(
                 f"{where}: this camera does not look at the plane z = 0 from z < 0; check the frame's axes"
             )
         place = next((p for p in (path / "images" / row[0], path / row[0]) if p.is_file()), None)
         if place is None:
             raise InputError(f"{where}: no picture {shown(row[0])} in {path} or its images/")
-        rgb = to_bytes(read_picture(place))
-        if rgb.shape[:2] != (camera.height, camera.width):
-            raise InputError(
-                f"{place}: {rgb.shape[1]} x {rgb.shape[0]} px, camera.yaml has {camera.width} x {camera.height}"
-            )
-        found.append(_rectified(row[0], rgb, camera, T))
-    return _checked(path, found, True)
+        found.append((row[0], place, T))
+    if deep:
+        return rgbd.with_depth_maps(path, [(place, T) for _, place, T in found])
+    camera = Camera.from_yaml(path / "camera.yaml")
+    return _checked(path, [_rectified(*row, camera) for row in found], True)
 
 
-def _rectified(name: str, rgb: np.ndarray, camera: Camera, T_wc: Tensor) -> Picture:
+def _rectified(name: str, place: Path, T_wc: Tensor, camera: Camera) -> Picture:
+    rgb = to_bytes(read_picture(place))
+    if rgb.shape[:2] != camera.size:
+        raise InputError(
+            f"{place}: {rgb.shape[1]} x {rgb.shape[0]} px, camera.yaml has {camera.width} x {camera.height}"
+        )
     plain = replace(camera, distortion=())
     return Picture(name, camera.rectify(rgb), plain, T_wc, pixel_from_plane(plain, T_wc).numpy())
 
@@ -174,10 +161,6 @@ def _pose_of(camera: Camera, from_plane: np.ndarray, aspect: float) -> Float[Ten
 def _checked(path: Path, pictures: list[Picture], metric: bool) -> Folder:
     if len(pictures) < 2:
         raise InputError(f"{path}: {len(pictures)} pictures with a known view; give two or more")
-    return Folder(path.resolve().name, tuple(pictures), metric)
-
-
-def between(a: Picture, b: Picture) -> tuple[float, float]:
-    """How far two pictures' cameras are apart [m, deg]."""
-    t, r = lie.error_norms(lie.inverse(a.T_wc) @ b.T_wc)
-    return float(t), math.degrees(float(r))
+    n = range(len(pictures))
+    near = [(k, j) for k in n for j in n if j != k and within(pictures[k], pictures[j])]
+    return Folder(path.resolve().name, tuple(pictures), metric, tuple(near))

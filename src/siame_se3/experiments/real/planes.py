@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from siame_se3.errors import SceneError
-from siame_se3.experiments.real.folders import Picture
+from siame_se3.experiments.real.pictures import Picture
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography, pixel_from_plane, points_on_plane
@@ -31,9 +31,15 @@ def footprint(picture: Picture) -> np.ndarray:
     """The corners of what a picture shows of its plane (4, 2) [m]."""
     h, w = picture.rgb.shape[:2]
     corners = np.array([[0, 0, 1], [w - 1, 0, 1], [w - 1, h - 1, 1], [0, h - 1, 1.0]])
-    mapped = corners @ np.linalg.inv(picture.from_plane).T
+    mapped = corners @ np.linalg.inv(_from_plane(picture)).T
     result: np.ndarray = mapped[:, :2] / mapped[:, 2:]
     return result
+
+
+def _from_plane(picture: Picture) -> np.ndarray:
+    if picture.from_plane is None:
+        raise SceneError(f"{picture.name}: it shows no plane; give pictures of one")
+    return picture.from_plane
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def scene_of(picture: Picture, box: Box) -> Scene:
     to_plane = np.array([[sx, 0, box.x - box.width / 2 + sx / 2], [0, sy, box.y - box.height / 2 + sy / 2], [0, 0, 1]])
     mean = picture.rgb.reshape(-1, 3).mean(0)
     texture = cv2.warpPerspective(
-        *(picture.rgb, picture.from_plane @ to_plane, (w, h)),
+        *(picture.rgb, _from_plane(picture) @ to_plane, (w, h)),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=mean.tolist(),

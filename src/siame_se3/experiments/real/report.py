@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from siame_se3.analysis.report import markdown, number, write_report
-from siame_se3.experiments.real import one_step, two_photos
-from siame_se3.experiments.real.folders import Folder
+from siame_se3.experiments.real import one_step, two_photos, worst
+from siame_se3.experiments.real.pictures import LEAST_WITH_DEPTH, NEAR, NEAR_WITH_DEPTH, Folder
 from siame_se3.experiments.real.rows import Settings
 from siame_se3.files import hardware
 
@@ -27,33 +27,60 @@ def _median(rows: Sequence[_Row], column: str, scale: float = 1.0) -> str:
 
 
 def one_step_table(rows: Sequence[_Row], laws: Sequence[str]) -> list[dict[str, str]]:
-    """A line a law; 'worse' is a step that ends farther from being aligned than standing still."""
+    """A line a law, of pictures of a plane; 'worse' is a step that ends farther from being aligned than standing still."""
     found = []
     for law in laws:
         mine = [row for row in rows if row["law"] == law]
         if not mine:
             continue
-
-        def share(row: _Row) -> float:
-            return float(row["error_align"]) / max(1e-9, float(row["start_align"]))
-
-        def answered(row: _Row) -> bool:
-            return row["answered"] == "1"
-
         found.append(
             {
                 "law": law,
                 "pairs": str(len(mine)),
-                "within 2 % of the image": _share(mine, lambda row: answered(row) and float(row["error_align"]) <= 2),
-                "within 6 %": _share(mine, lambda row: answered(row) and float(row["error_align"]) <= 6),
-                "within a tenth of the way": _share(mine, lambda row: answered(row) and share(row) <= 0.1),
-                "within a fifth": _share(mine, lambda row: answered(row) and share(row) <= 0.2),
-                "worse than standing still": _share(mine, lambda row: answered(row) and share(row) > 1),
-                "says it does not know": _share(mine, lambda row: not answered(row)),
+                "within 2 % of the image": _share(mine, lambda row: _answered(row) and float(row["error_align"]) <= 2),
+                "within 6 %": _share(mine, lambda row: _answered(row) and float(row["error_align"]) <= 6),
+                "within a tenth of the way": _share(mine, lambda row: _answered(row) and _align_share(row) <= 0.1),
+                "within a fifth": _share(mine, lambda row: _answered(row) and _align_share(row) <= 0.2),
+                "worse than standing still": _share(mine, lambda row: _answered(row) and _align_share(row) > 1),
+                "says it does not know": _share(mine, lambda row: not _answered(row)),
                 "median [ms]": _median(mine, "ms"),
             }
         )
     return found
+
+
+def depth_table(rows: Sequence[_Row], laws: Sequence[str]) -> list[dict[str, str]]:
+    """A line a law and what it was given of the goal's depth. The error of a step is where it leads to: how far that is from the goal, of how far
+    the start was, and in the image."""
+    found = []
+    for law, depth in ((law, depth) for law in laws for depth in one_step.DEPTHS):
+        mine = [row for row in rows if (row["law"], row["depth"]) == (law, depth)]
+        if not mine:
+            continue
+        found.append(
+            {
+                "law": law,
+                "goal's depth": depth,
+                "pairs": str(len(mine)),
+                "within 10 %": _share(mine, lambda row: _answered(row) and float(row["error_share"]) <= 0.1),
+                "within 20 %": _share(mine, lambda row: _answered(row) and float(row["error_share"]) <= 0.2),
+                "worse than standing still": _share(mine, lambda row: _answered(row) and float(row["error_share"]) > 1),
+                "within 20 % in the image": _share(mine, lambda row: _answered(row) and _align_share(row) <= 0.2),
+                "worse in the image": _share(mine, lambda row: _answered(row) and _align_share(row) > 1),
+                "says it does not know": _share(mine, lambda row: not _answered(row)),
+                "median error [mm]": _median(mine, "error_t_m", 1e3),
+                "median [ms]": _median(mine, "ms"),
+            }
+        )
+    return found
+
+
+def _answered(row: _Row) -> bool:
+    return row["answered"] == "1"
+
+
+def _align_share(row: _Row) -> float:
+    return float(row["error_align"]) / max(1e-9, float(row["start_align"]))
 
 
 def two_photos_table(rows: Sequence[_Row], laws: Sequence[str]) -> list[dict[str, str]]:
@@ -99,31 +126,44 @@ def _within(row: _Row) -> bool:
     return t <= 3 and r <= 3
 
 
-def page(settings: Settings, command: str) -> str:
-    """Write real/report.md; both tables as text."""
+def page(settings: Settings, folders: Sequence[Folder], command: str) -> str:
+    """Write real/report.md, and the figures of these folders' worst cases; the tables as text."""
     steps, runs = one_step.table(settings).rows, two_photos.table(settings).rows
     laws = list(dict.fromkeys(row["law"] for row in (*runs, *steps)))
-    worst = sorted((row for row in runs if row["converged"] == "0"), key=lambda row: -float(row["end_align"]))[:12]
-    cases = [
-        {
-            name: row[name]
-            for name in ("folder", "law", "goal", "world", "run", "start_t_m", "end_align", "refused", "reason")
-        }
-        for row in worst
+    deep = {row["folder"] for row in steps if row["depth"] == "map"}
+    with_depth = [row for row in steps if row["folder"] in deep]
+    least, (t, r) = LEAST_WITH_DEPTH, NEAR_WITH_DEPTH
+    pieces = [
+        f"One step on raw pictures of a plane, ordered pairs within {100 * NEAR[0]:g} cm and {NEAR[1]:g} deg; shares in %, errors as alignment in % of "
+        "the image's width:",
+        markdown(one_step_table([row for row in steps if row["folder"] not in deep], laws)),
     ]
-    text = "\n\n".join(
-        (
-            "One step on raw pictures, ordered pairs within 35 cm and 45 deg; shares in %, errors as alignment in % of the image's width:",
-            markdown(one_step_table(steps, laws)),
-            "Two photos of one place, the goal from one and the world from another:",
-            markdown(two_photos_table(runs, laws)),
-        )
-    )
+    if with_depth:
+        pieces += [
+            f"One step on raw pictures with depth, ordered pairs {100 * least:g} to {100 * t:g} cm and up to {r:g} deg apart; shares in %, errors as shares "
+            "of the start's distance and alignment. Laws are given the goal's depth as a map, or as a plane at its median:",
+            markdown(depth_table(with_depth, laws)),
+        ]
+    pieces += [
+        "Two photos of one place, the goal from one and the world from another:",
+        markdown(two_photos_table(runs, laws)),
+    ]
     origin = (
         f"`{command}`; {hardware()}; {time.strftime('%Y-%m-%d')}; {settings.runs} starts a pair, seed {settings.seed}."
     )
-    write_report(settings.out / "real" / "report.md", "Real photos", [origin, text, "The worst runs:", markdown(cases)])
-    return text
+    ends = [*_worst_runs(runs), *worst.write(settings, folders)]
+    write_report(settings.out / "real" / "report.md", "Real photos", [origin, *pieces, *ends])
+    return "\n\n".join(pieces)
+
+
+def _worst_runs(runs: Sequence[_Row]) -> list[str]:
+    """The runs of two photos that did not end aligned, or where all did, those that ended farthest from it."""
+    names = ("folder", "law", "goal", "world", "run", "start_t_m", "end_align", "refused", "reason")
+    other = [row for row in runs if row["goal"] != row["world"]]
+    lost = [row for row in other if row["converged"] == "0"]
+    order = sorted(lost or other, key=lambda row: -float(row["end_align"]))[:12]
+    all_aligned = f", all aligned within {two_photos.ALIGNED:g} %" if order and not lost else ""
+    return [f"The worst runs{all_aligned}:", markdown([{name: row[name] for name in names} for row in order])]
 
 
 def run(settings: Settings, folders: Sequence[Folder], command: str) -> str:
@@ -131,4 +171,4 @@ def run(settings: Settings, folders: Sequence[Folder], command: str) -> str:
     for folder in folders:
         one_step.run(folder, settings)
         two_photos.run(folder, settings)
-    return page(settings, command)
+    return page(settings, folders, command)

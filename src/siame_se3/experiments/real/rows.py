@@ -10,7 +10,7 @@ from typing import Any
 
 from siame_se3.errors import InputError
 from siame_se3.experiments import networks
-from siame_se3.experiments.real.folders import Picture
+from siame_se3.experiments.real.pictures import Picture
 from siame_se3.experiments.real.planes import common, scene_of
 from siame_se3.experiments.runner import Setup
 from siame_se3.files import model_file, read_csv_rows, read_json, write_csv_rows, write_text
@@ -77,16 +77,18 @@ class Table:
 
     Args:
         path: of the CSV.
-        columns: their names; the first ones, `key` of them, say which rows belong together and are added together.
+        columns: their names.
+        key: those that say which rows belong together and are added together.
         made: what all rows share: another folder of results is needed for another.
 
     Raises:
         InputError: a file that is damaged, or was made with something else.
     """
 
-    def __init__(self, path: Path, columns: tuple[str, ...], key: int, made: dict[str, Any]) -> None:
+    def __init__(self, path: Path, columns: tuple[str, ...], key: tuple[str, ...], made: dict[str, Any]) -> None:
         self.path, self._columns, self._key = path, columns, key
         self.rows: list[dict[str, str]] = []
+        self._there: set[tuple[str, ...]] = set()
         facts = path.with_suffix(".json")
         if path.is_file():
             if not facts.is_file() or read_json(facts) != json.loads(json.dumps(made)):
@@ -98,18 +100,22 @@ class Table:
                 raise InputError(
                     f"{path}: has other columns than {', '.join(columns)}; remove it, or write to another place", "out"
                 )
-            self.rows = [dict(zip(columns, row, strict=True)) for row in found]
+            self._keep([dict(zip(columns, row, strict=True)) for row in found])
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(facts, json.dumps(made, indent=1) + "\n")
 
+    def _keep(self, rows: list[dict[str, str]]) -> None:
+        self.rows += rows
+        self._there |= {tuple(row[c] for c in self._key) for row in rows}
+
     def has(self, *key: str) -> bool:
         """Whether rows with this key are there."""
-        return any(tuple(row[c] for c in self._columns[: self._key]) == key for row in self.rows)
+        return key in self._there
 
     def add(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """More rows; the file is written again, whole or not at all."""
-        self.rows += [dict(zip(self._columns, map(_text, row), strict=True)) for row in rows]
+        self._keep([dict(zip(self._columns, map(_text, row), strict=True)) for row in rows])
         write_csv_rows(self.path, list(self._columns), [list(row.values()) for row in self.rows])
 
     def of(self, law: str) -> list[dict[str, str]]:

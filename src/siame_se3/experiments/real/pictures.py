@@ -1,0 +1,77 @@
+"""What a folder of real pictures is once it is read: pictures whose views are known, of a plane or with depth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+
+NEAR = 0.35, 45.0  # pairs of pictures of a plane within this are asked for one step [m, deg]
+NEAR_WITH_DEPTH = 0.25, 35.0  # the same where the depth is known
+LEAST_WITH_DEPTH = 0.02  # pairs with depth are that far apart at least [m]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One.
+
+    Attributes:
+        name: of its file.
+        rgb: pixels (h, w, 3) uint8, rectified.
+        camera: intrinsics.
+        T_wc: camera in the scene's frame; where there is a plane, it is z = 0 [m].
+        from_plane: homography from points (X, Y, 1) of that plane [m] to pixels; None where the scene is no plane.
+        depth: of each pixel (h, w) [m], NaN where it is not known; None for a picture that was taken without.
+    """
+
+    name: str
+    rgb: np.ndarray
+    camera: Camera
+    T_wc: Float[Tensor, "4 4"]
+    from_plane: np.ndarray | None
+    depth: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """Pictures of one place.
+
+    Attributes:
+        name: of the folder.
+        pictures: in its order.
+        metric: lengths are true ones, and not by an assumed width and field of view.
+        pairs: (goal, current), as places in `pictures`, that are asked for one step.
+    """
+
+    name: str
+    pictures: tuple[Picture, ...]
+    metric: bool
+    pairs: tuple[tuple[int, int], ...]
+
+    @property
+    def flat(self) -> bool:
+        """Whether its pictures show one plane."""
+        return all(picture.from_plane is not None for picture in self.pictures)
+
+
+def between(a: Picture, b: Picture) -> tuple[float, float]:
+    """How far two pictures' cameras are apart [m, deg]."""
+    return apart(a.T_wc, b.T_wc)
+
+
+def within(a: Picture, b: Picture) -> bool:
+    """Whether two pictures of a plane are near each other."""
+    t, r = between(a, b)
+    return t <= NEAR[0] and r <= NEAR[1]
+
+
+def apart(T_wa: Float[Tensor, "4 4"], T_wb: Float[Tensor, "4 4"]) -> tuple[float, float]:
+    """How far two cameras are apart [m, deg]."""
+    t, r = lie.error_norms(lie.inverse(T_wa) @ T_wb)
+    return float(t), math.degrees(float(r))

@@ -1,0 +1,171 @@
+"""Folders of pictures with depth: what frames and cameras have in common in all formats (`sequences` reads the public ones).
+
+A sequence has thousands of frames: its poses are read, pairs are chosen by them, and only the pictures of these pairs are read. Where a
+sequence has more pairs than are asked for, goals are spread evenly over it, and each goal's others over their distances from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.errors import InputError
+from siame_se3.experiments.real.pictures import LEAST_WITH_DEPTH, NEAR_WITH_DEPTH, Folder, Picture
+from siame_se3.files import read_yaml, shown
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.images.decode import read_picture, to_bytes
+from siame_se3.images.depth import read_depth
+from siame_se3.images.registration import registered
+
+MOST_PAIRS = 200  # of a folder; of one with more, GOALS goals with EACH others
+GOALS, EACH = 40, 4
+_KNOWN = 0.1  # share of a goal's pixels whose depth is known, at least
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture that may be read: its files, and where its camera was."""
+
+    rgb: Path
+    depth: Path
+    T_wc: Float[Tensor, "4 4"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """The cameras of a folder.
+
+    Attributes:
+        colour: intrinsics of the pictures, with distortion.
+        depth: of the depth maps; None where they are registered: in the pictures' raster, whatever their size.
+        T_ci: the depth camera in the colour camera's frame [m]; None where both are one.
+        scale: of the depth maps [m]; None for that of their files' kind.
+    """
+
+    colour: Camera
+    depth: Camera | None = None
+    T_ci: Float[Tensor, "4 4"] | None = None
+    scale: float | None = None
+
+    def read(self, frame: Frame, with_depth: bool) -> Picture:
+        """A frame's picture, rectified, with its depth in the same raster where it is asked for.
+
+        Raises:
+            InputError: a file that is damaged, or of another size than the camera's.
+        """
+        rgb = to_bytes(read_picture(frame.rgb))
+        if rgb.shape[:2] != self.colour.size:
+            raise InputError(
+                f"{frame.rgb}: {rgb.shape[1]} x {rgb.shape[0]} px, its camera has {self.colour.width} x {self.colour.height}; give its camera.yaml"
+            )
+        straight = replace(self.colour, distortion=())
+        depth = self._depth(frame.depth, straight) if with_depth else None
+        return Picture(frame.rgb.name, self.colour.rectify(rgb), straight, frame.T_wc, None, depth)
+
+    def _depth(self, path: Path, straight: Camera) -> np.ndarray:
+        depth = read_depth(path, self.scale)
+        h, w = depth.shape
+        camera = self.depth or (self.colour if (h, w) == self.colour.size else self.colour.resized(w, h))
+        if (h, w) != camera.size or abs(w * straight.height / (h * straight.width) - 1) > 0.02:
+            raise InputError(
+                f"{path}: {w} x {h} px, the pictures have {straight.width} x {straight.height}; give registered depth"
+            )
+        return registered(depth, camera, straight, self.T_ci)
+
+
+def rig_of(path: Path, scale: float | None) -> Rig | None:
+    """Of the folder's camera.yaml, whose depth is registered to the pictures; None where there is none."""
+    place = path / "camera.yaml"
+    if not place.is_file():
+        return None
+    given = read_yaml(place)
+    own = given.get("depth_scale") if isinstance(given, dict) else None
+    if own is not None and (isinstance(own, bool) or not isinstance(own, int | float)):
+        raise InputError(f"{place}: depth_scale {shown(own)} is no number; give metres a unit, such as 0.001")
+    return Rig(Camera.from_yaml(place), scale=scale if own is None else float(own))
+
+
+def with_depth_maps(path: Path, rows: Sequence[tuple[Path, Tensor]]) -> Folder:
+    """Our own format, whose folder depth/ has a map for each picture, by its name: mm in PNG, m in .npy or TIFF, registered.
+
+    Args:
+        path: the folder.
+        rows: pictures and their poses.
+
+    Raises:
+        InputError: a picture without a map, or files that are damaged.
+    """
+    rig = rig_of(path, None)
+    if rig is None:
+        raise InputError(f"{path}: no camera.yaml; give the camera's calibration")
+    frames = []
+    for rgb, T in rows:
+        place = next(
+            (
+                p
+                for e in (".png", ".npy", ".npz", ".tiff", ".tif")
+                if (p := path / "depth" / f"{rgb.stem}{e}").is_file()
+            ),
+            None,
+        )
+        if place is None:
+            raise InputError(
+                f"{path / 'depth'}: no depth map of {shown(rgb.name)}; give {rgb.stem}.png (mm) or {rgb.stem}.npy (m)"
+            )
+        frames.append(Frame(rgb, place, T))
+    return folder_of(path, frames, rig)
+
+
+def folder_of(path: Path, frames: list[Frame], rig: Rig) -> Folder:
+    """The pictures of the pairs that are asked for; goals with depth."""
+    pairs = chosen_pairs(torch.stack([frame.T_wc for frame in frames]))
+    if not pairs:
+        t, r = NEAR_WITH_DEPTH
+        raise InputError(
+            f"{path}: no two of {len(frames)} frames are {100 * LEAST_WITH_DEPTH:g} to {100 * t:g} cm and up to {r:g} deg apart"
+        )
+    goals = {goal for goal, _ in pairs}
+    used = sorted({k for pair in pairs for k in pair})
+    pictures = [rig.read(frames[k], k in goals) for k in used]
+    known = {k for k, picture in zip(used, pictures, strict=True) if _knows(picture)}
+    kept = tuple((used.index(goal), used.index(current)) for goal, current in pairs if goal in known)
+    if not kept:
+        raise InputError(
+            f"{path}: no goal's depth map knows {100 * _KNOWN:g} % of its picture; check scale and registration"
+        )
+    return Folder(path.resolve().name, tuple(pictures), True, kept)
+
+
+def _knows(picture: Picture) -> bool:
+    return picture.depth is not None and float(np.isfinite(picture.depth).mean()) >= _KNOWN
+
+
+def chosen_pairs(T_wc: Float[Tensor, "n 4 4"]) -> list[tuple[int, int]]:
+    """Ordered pairs (goal, current) that are near each other: all, or a choice where there are more than `MOST_PAIRS`."""
+    others = {goal: found for goal in _spread(len(T_wc), MOST_PAIRS) if (found := _near(T_wc, goal))}
+    if sum(map(len, others.values())) <= MOST_PAIRS:
+        return [(goal, other) for goal, found in others.items() for other in found]
+    goals = list(others)
+    some = [goals[k] for k in _spread(len(goals), GOALS)]
+    return [(goal, others[goal][k]) for goal in some for k in _spread(len(others[goal]), EACH)]
+
+
+def _near(T_wc: Float[Tensor, "n 4 4"], goal: int) -> list[int]:
+    """Frames near a goal, by their distance."""
+    t, r = lie.error_norms(lie.inverse(T_wc[goal]) @ T_wc)
+    most_t, most_r = NEAR_WITH_DEPTH
+    good = (t >= LEAST_WITH_DEPTH) & (t <= most_t) & (torch.rad2deg(r) <= most_r)
+    order: list[int] = torch.argsort(torch.where(good, t, torch.inf), stable=True)[: int(good.sum())].tolist()
+    return order
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """So many of 0 ... n - 1, evenly."""
+    return sorted({round((k + 0.5) * n / most - 0.5) for k in range(most)}) if n > most else list(range(n))

@@ -1,0 +1,519 @@
+"""Real pictures with depth: folders in the public formats are written here, from a room whose views and depths are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from boxes_helpers import Room, poses, save, write_seven_scenes, write_tum
+from siame_se3.errors import InputError
+from siame_se3.experiments.real import one_step, report, rgbd, worst
+from siame_se3.experiments.real.folders import read_folder
+from siame_se3.experiments.real.pictures import Folder, Picture, between
+from siame_se3.experiments.real.rgbd import chosen_pairs
+from siame_se3.experiments.real.rows import Settings
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws.types import Law, Output, View
+
+CAMERA = Camera(131.0, 132.0, 79.0, 61.0, 160, 120)
+T_CI = torch.tensor(  # a Kinect's, as the documents have it
+    [
+        [0.9999651801, 0.0026765126, -0.0079041012, -0.0255589432],
+        [-0.0027409311, 0.9999630280, -0.0081504521, 0.0001010964],
+        [0.0078819942, 0.0081718329, 0.9999355456, 0.0020318322],
+        [0, 0, 0, 1],
+    ],
+    dtype=torch.float64,
+)
+Views = list[tuple[np.ndarray, np.ndarray]]
+
+
+@pytest.fixture(scope="session")
+def room() -> Views:
+    """Four views of boxes, 2 to 15 cm apart; the first has a hole in its depth."""
+    seen = [Room().look(CAMERA, T) for T in poses(4)]
+    seen[0][1][10:20, 10:30] = np.nan
+    return seen
+
+
+def tum(folder: Path, views: Views, camera: Camera | None = CAMERA, **options: Any) -> Path:
+    write_tum(folder, views, poses(len(views)), **options)
+    if camera is not None:
+        camera.to_yaml(folder / "camera.yaml")
+    return folder
+
+
+def seven(folder: Path, views: Views) -> Path:
+    write_seven_scenes(folder, [rgb for rgb, _ in views], [Z for _, Z in views], poses(len(views)))
+    CAMERA.to_yaml(folder / "camera.yaml")
+    return folder
+
+
+def ours(folder: Path, views: Views) -> Path:
+    """PNG in mm, or .npy in m; the room's poses look at no plane z = 0."""
+    lines = ["picture,x,y,z,rx,ry,rz"]
+    (folder / "depth").mkdir(parents=True)
+    for k, ((rgb, Z), T) in enumerate(zip(views, poses(len(views)), strict=True)):
+        save(folder / "images" / f"{k}.png", rgb)
+        if k % 2:
+            np.save(folder / "depth" / f"{k}.npy", Z.astype(np.float32))
+        else:
+            save(folder / "depth" / f"{k}.png", np.rint(1000 * np.nan_to_num(Z)).astype(np.uint16))
+        lines.append(",".join([f"{k}.png", *(repr(x) for x in lie.vector_from_pose(T).tolist())]))
+    (folder / "poses.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    CAMERA.to_yaml(folder / "camera.yaml")
+    return folder
+
+
+FORMATS: dict[str, Callable[[Path, Views], Path]] = {"tum": tum, "seven": seven, "ours": ours}
+
+
+@pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
+def test_each_format_gives_pictures_depths_and_poses(
+    tmp_path: Path, room: Views, write: Callable[[Path, Views], Path]
+) -> None:
+    folder = read_folder(write(tmp_path / "office", room))
+    assert (folder.name, folder.metric, folder.flat, len(folder.pictures)) == ("office", True, False, 4)
+    for picture, (rgb, Z), T in zip(folder.pictures, room, poses(4), strict=True):
+        assert picture.camera == CAMERA
+        assert picture.from_plane is None
+        assert np.array_equal(picture.rgb, rgb)
+        torch.testing.assert_close(picture.T_wc, T, rtol=0, atol=2e-6)
+        assert picture.depth is not None
+        np.testing.assert_allclose(picture.depth, Z, atol=0.6e-3, equal_nan=True)
+    assert set(folder.pairs) == {
+        (i, j)
+        for i in range(4)
+        for j in range(4)
+        if i != j and between(folder.pictures[i], folder.pictures[j])[0] >= 0.02
+    }
+
+
+def test_a_pixels_depth_is_where_another_picture_sees_it(tmp_path: Path, room: Views) -> None:
+    """Frames, intrinsics, depth and poses fit together: the goal, moved by its depth, is the other picture."""
+    a, b, *_ = read_folder(tum(tmp_path / "office", room)).pictures
+    assert a.depth is not None
+    known = np.isfinite(a.depth)
+    T_ba = lie.inverse(b.T_wc) @ a.T_wc
+    X = (CAMERA.rays(CAMERA.pixel_grid()) * torch.from_numpy(a.depth)[..., None])[torch.from_numpy(known)].double()
+    pixels = CAMERA.project(X @ T_ba[:3, :3].T + T_ba[:3, 3]).numpy().astype(np.float32)
+    moved = cv2.remap(b.rgb, pixels[None, :20000, 0], pixels[None, :20000, 1], cv2.INTER_LINEAR)[0].astype(float)
+    there = a.rgb[known][:20000]
+    inside = ((pixels > 1) & (pixels < (158, 118))).all(1)[:20000]
+    assert np.median(np.abs(moved - there)[inside]) < 4
+    still = cv2.absdiff(a.rgb, b.rgb)[known][:20000]
+    assert np.mean(still[inside]) > 3 * np.mean(np.abs(moved - there)[inside])
+
+
+# TUM
+
+
+def test_poses_are_interpolated_and_depth_is_the_nearest(tmp_path: Path, room: Views) -> None:
+    """Poses at 100 Hz beside a picture's time: half of the way is half of the motion."""
+    folder = tum(tmp_path / "office", room)
+    T = poses(4)
+    at = 1305031102.1753
+    half = lie.pose_from_vector(0.5 * lie.vector_from_pose(lie.inverse(T[0]) @ T[1]))
+    lines = (folder / "groundtruth.txt").read_text(encoding="utf-8").splitlines()
+    for k, shift in ((2, -0.005), (3, -1 / 30 + 0.005)):  # the first two poses, before and after the first picture
+        words = lines[k].split()
+        lines[k] = " ".join([f"{float(words[0]) + shift:.6f}", *words[1:]])
+    (folder / "groundtruth.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = next(p for p in read_folder(folder).pictures if p.name == f"{at:.6f}.png")
+    # straight in space, as `half` up to what turning adds
+    torch.testing.assert_close(found.T_wc[:3, 3], (T[0] + T[1])[:3, 3] / 2, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.T_wc[:3, :3], (T[0] @ half)[:3, :3], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("late", "frames"), [(0.0199, 4), (0.0205, 3), (-0.0201, 3), (0.05, 3)])
+def test_what_is_more_than_20_ms_apart_does_not_belong_together(
+    tmp_path: Path, room: Views, late: float, frames: int
+) -> None:
+    """At 30 Hz a depth map that is too late is the next picture's, as long as that is near; the first or the last picture has none then."""
+    assert len(read_folder(tum(tmp_path / "office", room, late=late)).pictures) == frames
+
+
+def test_a_sequence_whose_depth_is_late_has_no_frame(tmp_path: Path, room: Views) -> None:
+    with pytest.raises(InputError, match=r"office: no picture has a depth map and a pose within 20 ms"):
+        read_folder(tum(tmp_path / "office", room, late=60.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "fx", "distorted"),
+    [("rgbd_dataset_freiburg1_desk", 517.3, True), ("freiburg2_xyz", 520.9, True), ("fr3_office", 535.4, False)],
+)
+def test_intrinsics_of_freiburg(tmp_path: Path, name: str, fx: float, distorted: bool) -> None:
+    grey = np.full((480, 640, 3), 90, np.uint8)
+    grey[200:280, 300:340] = 200
+    folder = read_folder(tum(tmp_path / name, [(grey, np.full((480, 640), 1.0))] * 2, None))
+    assert {picture.camera.fx for picture in folder.pictures} == {fx}
+    assert not any(picture.camera.distortion for picture in folder.pictures)
+    assert np.array_equal(folder.pictures[0].rgb, grey) is not distorted
+    assert folder.pictures[0].depth is not None
+    assert np.nanmax(np.abs(folder.pictures[0].depth - 1)) < 1e-6
+
+
+def test_other_scales_of_depth(tmp_path: Path, room: Views) -> None:
+    folder = tum(tmp_path / "office", room)
+    text = (folder / "camera.yaml").read_text(encoding="utf-8")
+    (folder / "camera.yaml").write_text(text + "depth_scale: 0.001\n", encoding="utf-8")
+    depth = read_folder(folder).pictures[1].depth
+    assert depth is not None
+    np.testing.assert_allclose(depth, 5 * room[1][1], atol=3e-3)
+    (folder / "camera.yaml").write_text(text + "depth_scale: many\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"camera\.yaml: depth_scale 'many' is no number"):
+        read_folder(folder)
+
+
+def edited(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        lines = (folder / name).read_text(encoding="utf-8").splitlines()
+        (folder / name).write_text("\n".join(change(lines)) + "\n", encoding="utf-8")
+
+    return edit
+
+
+def line(name: str, number: int, text: str) -> Callable[[Path], None]:
+    return edited(name, lambda lines: [*lines[: number - 1], text, *lines[number:]])
+
+
+def without(pattern: str) -> Callable[[Path], None]:
+    return lambda folder: next(iter(sorted(folder.glob(pattern)))).unlink()
+
+
+def all_like(pattern: str, pixels: np.ndarray) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        for path in folder.glob(pattern):
+            save(path, pixels)
+
+    return write
+
+
+AWAY = "1305031102.1753 5 0 0 0 0 0 1"
+BAD_TUM: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no list of pictures": (without("rgb.txt"), r"rgb\.txt: no such file; a TUM sequence has rgb\.txt, depth\.txt"),
+    "no list of depth": (without("depth.txt"), r"depth\.txt: no such file"),
+    "no poses": (without("groundtruth.txt"), r"groundtruth\.txt: no such file"),
+    "empty list": (edited("rgb.txt", lambda x: x[:1]), r"rgb\.txt: 0 lines; a sequence has 1 to"),
+    "binary": (lambda folder: (folder / "rgb.txt").write_bytes(bytes(99)), r"rgb\.txt: not a text file"),
+    "no time": (line("rgb.txt", 3, "soon rgb/1.png"), r"rgb\.txt, line 3: 'soon rgb/1\.png' is not a time and"),
+    "time nan": (line("depth.txt", 2, "nan depth/1.png"), r"depth\.txt, line 2: 'nan depth/1\.png' is not a time"),
+    "no name": (line("rgb.txt", 2, "1305031102.1"), r"rgb\.txt, line 2: '1305031102\.1' is not a time and a file's"),
+    "short pose": (line("groundtruth.txt", 3, "1 2 3"), r"groundtruth\.txt, line 3: '1 2 3' is not a pose: time tx"),
+    "pose of words": (
+        line("groundtruth.txt", 4, "a b c d e f g h"),
+        r"groundtruth\.txt, line 4: 'a b c d e f g h' is not",
+    ),
+    "infinite pose": (line("groundtruth.txt", 3, "1 inf 0 0 0 0 0 1"), r"groundtruth\.txt, line 3: .* is not a pose"),
+    "no quaternion": (
+        line("groundtruth.txt", 3, "1 0 0 0 0 0 0 2"),
+        r"groundtruth\.txt, line 3: a quaternion of length 2",
+    ),
+    "a picture is missing": (without("rgb/*"), r"rgb/1305031102\.175300\.png: no such file"),
+    "a map is missing": (without("depth/*"), r"depth/1305031102\.183300\.png: no such file"),
+    "no camera": (without("camera.yaml"), r"office: neither a camera\.yaml nor freiburg1, 2 or 3 in its name"),
+    "no calibration": (line("camera.yaml", 1, "image_width: many"), r"camera\.yaml"),
+    "other pictures": (all_like("rgb/*", np.zeros((60, 80, 3), np.uint8)), r"80 x 60 px, its camera has 160 x 120"),
+    "depth of 8 bits": (all_like("depth/*", np.full((120, 160), 9, np.uint8)), r"8 bits in 1 channels is a picture"),
+    "depth of another shape": (
+        all_like("depth/*", np.full((120, 120), 5000, np.uint16)),
+        r"120 x 120 px, the pictures have 160 x 120; give registered depth",
+    ),
+    "nothing known": (all_like("depth/*", np.zeros((120, 160), np.uint16)), r"no pixel has a depth"),
+    "next to nothing known": (
+        all_like("depth/*", np.pad(np.full((9, 9), 5000, np.uint16), ((0, 111), (0, 151)))),
+        r"office: no goal's depth map knows 10 % of its picture",
+    ),
+    "far apart": (
+        edited("groundtruth.txt", lambda x: [*x[:2], AWAY, x[3].replace(x[3].split()[1], "9.0", 1)]),
+        r"office: no two of \d frames are 2 to 25 cm and up to 35 deg apart",
+    ),
+}
+
+
+@contextmanager
+def one_line(message: str) -> Iterator[None]:
+    with pytest.raises(InputError, match=message) as error:
+        yield
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("damage", "message"), BAD_TUM.values(), ids=BAD_TUM)
+def test_bad_sequences_of_tum_are_one_line(
+    tmp_path: Path, room: Views, damage: Callable[[Path], None], message: str
+) -> None:
+    folder = tum(tmp_path / "office", room[:2])
+    damage(folder)
+    with one_line(message):
+        read_folder(folder)
+
+
+# 7-Scenes
+
+
+def test_seven_scenes_own_cameras(tmp_path: Path) -> None:
+    """Without a camera.yaml depth is moved from the depth camera to the colour camera, and so are poses."""
+    infrared, colour = Camera(585.0, 585.0, 320.0, 240.0, 640, 480), Camera(525.0, 525.0, 320.0, 240.0, 640, 480)
+    normal, T_wi = np.array([0.2, -0.3, 1.0]), poses(2)  # a wall, in the depth camera's frame: normal . X = 1 m
+    Z = 1 / (infrared.rays(infrared.pixel_grid()).numpy() @ normal)
+    grey = np.full((480, 640, 3), 90, np.uint8)
+    write_seven_scenes(tmp_path / "seq-01", [grey] * 2, [Z] * 2, T_wi)
+    folder = read_folder(tmp_path / "seq-01")
+    in_colour = T_CI[:3, :3].numpy() @ normal
+    true = (1 + in_colour @ T_CI[:3, 3].numpy()) / (colour.rays(colour.pixel_grid()).numpy() @ in_colour)
+    for picture, T in zip(folder.pictures, T_wi, strict=True):
+        assert picture.camera == colour
+        torch.testing.assert_close(picture.T_wc @ T_CI, T, rtol=0, atol=1e-6)
+        assert picture.depth is not None
+        known = np.isfinite(picture.depth)
+        assert 0.7 < known.mean() < 0.85  # the depth camera sees less
+        np.testing.assert_allclose(picture.depth[known], true[known], atol=2e-3)
+
+
+def test_frames_that_were_not_tracked_are_left_out(tmp_path: Path, room: Views) -> None:
+    folder = seven(tmp_path / "seq-01", room)
+    (folder / "frame-000001.pose.txt").write_text("-inf " * 16, encoding="utf-8")
+    (folder / "frame-000002.depth.png").unlink()
+    assert [p.name for p in read_folder(folder).pictures] == ["frame-000000.color.png", "frame-000003.color.png"]
+
+
+NO_ROTATION = "2 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"
+MIRRORED = "-1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"
+BAD_SEVEN: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no pose": (line("frame-000001.pose.txt", 2, "a b c d"), r"frame-000001\.pose\.txt: not 16 numbers"),
+    "short": (edited("frame-000001.pose.txt", lambda x: x[:3]), r"frame-000001\.pose\.txt: not 16 numbers"),
+    "no rotation": (
+        edited("frame-000000.pose.txt", lambda x: [NO_ROTATION]),
+        r"000\.pose\.txt: no pose; its upper left",
+    ),
+    "mirrored": (edited("frame-000000.pose.txt", lambda x: [MIRRORED]), r"frame-000000\.pose\.txt: no pose"),
+    "damaged picture": (lambda f: (f / "frame-000000.color.png").write_bytes(b"no"), r"000\.color\.png: not an image"),
+    "damaged depth": (lambda f: (f / "frame-000001.depth.png").write_bytes(b"no"), r"001\.depth\.png: not an image"),
+    "no pictures": (lambda f: [p.unlink() for p in f.glob("*.color.png")] and None, r"seq-01: no frame has a \.color"),
+    "other pictures": (all_like("*.color.png", np.zeros((60, 80, 3), np.uint8)), r"80 x 60 px, its camera has 160"),
+    "not 7-Scenes' own": (without("camera.yaml"), r"160 x 120 px, its camera has 640 x 480; give its camera\.yaml"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), BAD_SEVEN.values(), ids=BAD_SEVEN)
+def test_bad_sequences_of_seven_scenes_are_one_line(
+    tmp_path: Path, room: Views, damage: Callable[[Path], None], message: str
+) -> None:
+    folder = seven(tmp_path / "seq-01", room[:2])
+    damage(folder)
+    with one_line(message):
+        read_folder(folder)
+
+
+def test_a_scene_of_sequences_names_one(tmp_path: Path, room: Views) -> None:
+    seven(tmp_path / "office" / "seq-02", room[:2])
+    with one_line(r"office: a scene of several sequences; give one of them, such as .*office/seq-02"):
+        read_folder(tmp_path / "office")
+
+
+def test_our_own_format_without_a_map(tmp_path: Path, room: Views) -> None:
+    folder = ours(tmp_path / "desk", room)
+    (folder / "depth" / "1.npy").unlink()
+    with one_line(r"depth: no depth map of '1\.png'; give 1\.png \(mm\) or 1\.npy \(m\)"):
+        read_folder(folder)
+
+
+# pairs
+
+
+def test_few_frames_have_all_their_pairs() -> None:
+    T = torch.eye(4, dtype=torch.float64).repeat(4, 1, 1)
+    T[:, 0, 3] = torch.tensor([0.0, 0.01, 0.1, 0.3])
+    T[2] = T[2] @ lie.pose_from_vector(torch.tensor([0, 0, 0, 0, 0, math.radians(36)], dtype=torch.float64))
+    assert chosen_pairs(T) == []
+    T[2, :3, :3] = torch.eye(3)
+    assert sorted(chosen_pairs(T)) == [(0, 2), (1, 2), (2, 0), (2, 1), (2, 3), (3, 2)]
+
+
+def test_many_frames_have_a_choice_of_pairs_at_all_distances() -> None:
+    T = torch.eye(4, dtype=torch.float64).repeat(3000, 1, 1)
+    T[:, 0, 3] = 0.005 * torch.arange(3000)
+    pairs = chosen_pairs(T)
+    assert pairs == chosen_pairs(T)
+    assert len(pairs) == len(set(pairs)) == rgbd.GOALS * rgbd.EACH
+    goals, others = (torch.tensor(x) for x in zip(*pairs, strict=True))
+    apart = 0.005 * (goals - others).abs()
+    assert 0.02 <= float(apart.min()) < 0.08
+    assert 0.2 < float(apart.max()) <= 0.25 + 1e-9
+    assert int(goals.unique().diff().max()) < 100
+    assert int(goals.min()) < 60
+    assert int(goals.max()) > 2940
+
+
+# one step
+
+
+@dataclass(frozen=True)
+class Knowing:
+    """A law that goes a share of the way, whose goals are noted."""
+
+    T_wd: Tensor
+    T_wc: Tensor
+    share: float = 1.0
+    needs: frozenset[str] = frozenset({"image"})
+    goals: list[View] = field(default_factory=list)
+    seen: list[View] = field(default_factory=list)
+
+    def aim(self, target: View) -> tuple[Law, Any]:
+        self.goals.append(target)
+
+        def act(view: View, state: Any) -> tuple[Output, Any]:
+            self.seen.append(view)
+            return Output.of(self.share * lie.vector_from_pose(lie.inverse(self.T_wc) @ self.T_wd)[None], ("",)), state
+
+        return act, None
+
+
+@pytest.fixture
+def pair(room: Views) -> tuple[Picture, Picture]:
+    a, b = (
+        Picture(name, rgb, CAMERA, T, None, Z.astype(np.float32))
+        for name, (rgb, Z), T in zip("ab", room, poses(2), strict=False)
+    )
+    return a, b
+
+
+def columns(row: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(one_step.COLUMNS[4:], row, strict=True))
+
+
+def test_laws_get_the_goals_depth_and_no_pose(pair: tuple[Picture, Picture]) -> None:
+    law = Knowing(pair[0].T_wc, pair[1].T_wc)
+    one_step.step(law, *pair, depth="map")
+    one_step.step(law, *pair, depth="plane")
+    with_map, with_plane = law.goals
+    assert with_map.T_wc is None is with_plane.T_wc
+    assert with_map.depth_map is not None
+    expected = pair[0].depth
+    assert expected is not None
+    np.testing.assert_array_equal(with_map.depth_map[0].numpy(), expected[:, 20:140])
+    assert with_plane.depth_map is None
+    assert with_plane.distance is not None
+    assert float(with_plane.distance[0]) == pytest.approx(float(np.median(expected[40:80, 60:100])), abs=0.01)
+    for view in law.seen:
+        assert view.T_wc is None is view.depth
+
+
+def test_errors_of_a_perfect_step_and_of_half_of_it(pair: tuple[Picture, Picture]) -> None:
+    whole, half, none = (
+        columns(one_step.step(Knowing(pair[0].T_wc, pair[1].T_wc, share), *pair, depth="map")) for share in (1, 0.5, 0)
+    )
+    assert (whole["error_t_m"], whole["error_r_deg"], whole["error_align"]) == pytest.approx((0, 0, 0), abs=1e-6)
+    assert none["error_share"] == pytest.approx(1)
+    assert none["error_align"] == pytest.approx(none["start_align"])
+    assert 0.4 < half["error_share"] < 0.6
+    assert 0.3 * none["start_align"] < half["error_align"] < 0.7 * none["start_align"]
+    assert [whole[name] for name in one_step.TWIST] == pytest.approx(
+        lie.vector_from_pose(lie.inverse(pair[1].T_wc) @ pair[0].T_wc).tolist()
+    )
+
+
+def test_alignment_of_a_shift_is_its_pixels_at_each_depth() -> None:
+    depth = torch.full((120, 160), 0.5)
+    depth[:, 80:] = 2.0
+    depth[:60] = torch.nan
+    T_wd, T_wc = torch.eye(4, dtype=torch.float64), torch.eye(4, dtype=torch.float64)
+    T_wc[0, 3] = 0.03
+    found = one_step.alignment_of_points(CAMERA, depth, T_wd, T_wc)
+    columns = torch.linspace(0, 159, 33).round()
+    near = float((columns < 80).double().mean())
+    assert found == pytest.approx(100 * 131 * 0.03 * (near / 0.5 + (1 - near) / 2) / 160)
+    T_wc[2, 3] = 0.6
+    assert math.isinf(one_step.alignment_of_points(CAMERA, depth, T_wd, T_wc))
+    assert math.isnan(one_step.alignment_of_points(CAMERA, depth * torch.nan, T_wd, T_wc))
+
+
+def test_rows_with_the_map_and_with_a_plane(tmp_path: Path, room: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = read_folder(tum(tmp_path / "office", room))
+    law = Knowing(folder.pictures[0].T_wc, folder.pictures[1].T_wc)
+    monkeypatch.setattr(one_step, "controller", lambda *args: law)
+    settings = Settings(tmp_path, 2, 5, ("some",), say=lambda text: None)
+    rows = one_step.run(folder, settings).rows
+    assert {(row["goal"], row["current"], row["depth"]) for row in rows} == {
+        (folder.pictures[i].name, folder.pictures[j].name, depth) for i, j in folder.pairs for depth in ("map", "plane")
+    }
+    assert len(rows) == 2 * len(folder.pairs)
+    law.goals.clear()
+    assert len(one_step.run(folder, settings).rows) == len(rows)
+    assert law.goals == []
+
+
+def test_a_goal_without_a_map_has_no_rows_with_it(
+    tmp_path: Path, pair: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plane is the scene's."""
+    flat = tuple(replace(p, depth=None, from_plane=np.eye(3)) for p in pair)
+    law = Knowing(pair[0].T_wc, pair[1].T_wc)
+    monkeypatch.setattr(one_step, "controller", lambda *args: law)
+    monkeypatch.setattr(one_step, "alignment", lambda *args: torch.tensor(1.0))
+    settings = Settings(tmp_path, 2, 5, ("some",), say=lambda text: None)
+    rows = one_step.run(Folder("wall", flat, True, ((0, 1),)), settings).rows
+    assert [row["depth"] for row in rows] == ["plane"]
+    assert law.goals[0].T_wc is not None
+
+
+# the report
+
+
+def test_the_table_with_depth_counts_what_it_says(tmp_path: Path) -> None:
+    def row(share: float, align: float, answered: int = 1, depth: str = "map", law: str = "auto") -> dict[str, str]:
+        return {
+            **{"folder": "office", "law": law, "depth": depth, "answered": str(answered), "error_share": str(share)},
+            **{"start_align": "10", "error_align": str(align), "error_t_m": str(share / 10), "ms": "20"},
+        }
+
+    rows = [
+        *(row(0.05, 0.5), row(0.15, 1), row(0.5, 3), row(1.5, 12), row(0.01, 0.1, answered=0)),
+        *(row(0.9, 1, depth="plane"), row(2, 1, depth="plane")),
+        row(0.2, 2, law="other"),
+    ]
+    with_map, with_plane, other = report.depth_table(rows, ["auto", "absent", "other"])
+    assert with_map == {
+        **{"law": "auto", "goal's depth": "map", "pairs": "5", "within 10 %": "20", "within 20 %": "40"},
+        **{"worse than standing still": "20", "within 20 % in the image": "40", "worse in the image": "20"},
+        **{"says it does not know": "20", "median error [mm]": "15.00", "median [ms]": "20.00"},
+    }
+    assert (with_plane["goal's depth"], with_plane["pairs"], with_plane["worse than standing still"]) == (
+        "plane",
+        "2",
+        "50",
+    )
+    assert (other["law"], other["goal's depth"], other["within 20 %"]) == ("other", "map", "100")
+
+
+def test_the_report_has_a_table_and_pictures_of_steps_with_depth(
+    tmp_path: Path, pair: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    law = Knowing(pair[0].T_wc, pair[1].T_wc, 0.9)
+    monkeypatch.setattr(one_step, "controller", lambda *args: law)
+    folder, said = Folder("office", pair, True, ((0, 1),)), []
+    drawn: list[worst.Case] = []
+    monkeypatch.setattr(worst, "figure", lambda cases, path: drawn.extend(cases))
+    report.run(Settings(tmp_path, 2, 5, ("some",), say=said.append), [folder], "siame bench real office")
+    page = (tmp_path / "real" / "report.md").read_text(encoding="utf-8")
+    assert "ordered pairs 2 to 25 cm and up to 35 deg apart" in page
+    assert "| some | map | 1 | 0 | 100 |" in page or "| some | map | 1 | 100 | 100 |" in page
+    assert any("office shows no plane, and is left out" in line for line in said)
+    # by the depth of each pixel the current picture comes to lie on the goal, up to the last tenth
+    case = next(case for case in drawn if "depth map" in case.titles[0])
+    known = case.warped.isfinite()
+    assert 0.5 < known.float().mean() < 1
+    assert float((case.warped - case.goal)[known].abs().mean()) < 0.5 * float(
+        (case.view - case.goal)[known].abs().mean()
+    )
