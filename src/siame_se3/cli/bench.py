@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from siame_se3.experiments.runner import Setup
 
 EXPERIMENTS = ("table1", "wide", "perturb", "fig3", "fig4", "fig5", "training")
+RELIEF_SCENES = 150  # of objects
 REAL_RUNS = 24  # starts a pair of photos
 RUNS = {
     "table1": 1000,
@@ -39,6 +40,7 @@ class Bench:
     the same runs. wide: far starts. perturb: one disturbance at a time. fig3: networks for several scenes, and scenes never seen.
     fig4, fig5: the paper's two robot runs, in simulation. training: images per second, time to the paper's accuracy. fig2 is table1.
     paper: the paper's own networks and trainings, and ours, step by step; hours on a CPU, so not part of all (docs/benchmarks.md).
+    relief: scenes of objects and reliefs, with goals that know their depth and goals that do not (docs/relief.md); not part of all.
     real FOLDER...: photos that a real camera took, with known views (docs/real.md): one step from each to each, and the goal from one
     photo, the world from another.
     What is there already is not run again, so a stopped benchmark goes on; networks that are missing are trained first.
@@ -46,7 +48,7 @@ class Bench:
 
     essential = ("experiment", "out", "quick", "runs", "laws", "minutes")
 
-    experiment: Positional[Literal[(*EXPERIMENTS, "fig2", "paper", "real", "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
+    experiment: Positional[Literal[(*EXPERIMENTS, "fig2", "paper", "real", "relief", "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
     """Which."""
     folders: Positional[tuple[Path, ...]] = ()
     """Of real: folders of pictures."""
@@ -55,7 +57,7 @@ class Bench:
     quick: bool = False
     """A version of about a minute: few runs, few rows, the bundled model as 'siame-se(3)', half a minute of training for others."""
     runs: int | None = None
-    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb, fig3 and paper (24 with --quick)."""
+    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb, fig3 and paper (24 with --quick); of relief scenes of objects, 150."""
     seed: int = 42
     """Of starts, conditions and trainings."""
     minutes: float = MINUTES
@@ -76,8 +78,14 @@ class Bench:
     plant: Literal["flying", "arm", "homography"] = "flying"
     """For fig4 and fig5. flying: a free-flying camera; arm: the arm in MuJoCo (pip install 'siame-se3[mujoco]'), written to fig4-arm and
     fig5-arm. homography is a former name of flying."""
+    objects: Path | None = None
+    """Of relief: folder of meshes (NAME/textured.obj with texture_map.png, or OBJ files beside their pictures); default: boxes, cylinders and balls."""
+    depths: tuple[Literal["map", "camera", "scan", "plane"], ...] = ("map", "camera", "scan", "plane")
+    """Of relief: what the goal knows of its depth. map: the truth; camera: a depth camera's; scan: what a scan around the goal finds; plane: one number."""
+    reliefs: int = 10
+    """Of relief: reliefs of each height in the sweep, with four starts each."""
     only: tuple[str, ...] = ()
-    """Of paper: only these rows, such as paper-b3 ours-b3; 'siame bench paper --only list' names them."""
+    """Of relief: objects or sweep. Of paper: only these rows, such as paper-b3 ours-b3; 'siame bench paper --only list' names them."""
     images: int = 100_000
     """Of paper: images that each row's network sees; five times as many for the small backbone."""
     photo: Path | None = None
@@ -98,6 +106,9 @@ class Bench:
             return
         if self.experiment == "paper":
             self._paper()
+            return
+        if self.experiment == "relief":
+            self._relief()
             return
         if self.folders:
             raise InputError(f"{self.folders[0]}: only 'siame bench real' takes folders")
@@ -141,6 +152,43 @@ class Bench:
         settings = rows.Settings(self.out, runs, self.seed, laws, "auto", rows.trained(setup), setup.say)
         print(report.run(settings, found, " ".join(["siame", *sys.argv[1:]])))
         print(f"report: {self.out / 'real' / 'report.md'}")
+
+    def _relief(self) -> None:
+        """Scenes of objects, and reliefs that grow."""
+        from siame_se3.experiments import relief_page, relief_runs
+
+        if self.folders:
+            raise InputError(f"{self.folders[0]}: only 'siame bench real' takes folders")
+        if unknown := [name for name in self.only if name not in ("objects", "sweep")]:
+            raise InputError(f"{unknown[0]}: no such part of relief; give objects or sweep", "only")
+        if self.reliefs < 1:
+            raise InputError(f"{self.reliefs} reliefs: give 1 or more", "reliefs")
+        if not self.depths:
+            raise InputError("no depths: give some of map, camera, scan, plane", "depths")
+        self._check(())
+        setup = self._setup()
+        settings = relief_runs.Settings(
+            *(
+                self.out,
+                self.runs or (3 if self.quick else RELIEF_SCENES),
+                1 if self.quick else self.reliefs,
+                self.seed,
+            ),
+            setup.scene,
+            laws=self.laws or (relief_runs.QUICK if self.quick else relief_runs.LAWS),
+            depths=self.depths,
+            objects=self.objects,
+            shard=self._shard(),
+            say=setup.say,
+        )
+        for law in settings.laws:
+            settings.controller(law)
+        if "sweep" not in self.only or "objects" in self.only:
+            relief_runs.run_objects(settings)
+        if "objects" not in self.only or "sweep" in self.only:
+            relief_runs.run_sweep(settings)
+        print(relief_page.page(settings, " ".join(["siame", *sys.argv[1:]])))
+        print(f"report: {self.out / 'relief' / 'report.md'}")
 
     def _paper(self) -> None:
         """The paper's networks and trainings, and ours, step by step."""
