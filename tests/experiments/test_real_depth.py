@@ -225,7 +225,7 @@ BAD_TUM: dict[str, tuple[Callable[[Path], None], str]] = {
     "no camera": (without("camera.yaml"), r"office: neither a camera\.yaml nor freiburg1, 2 or 3 in its name"),
     "no calibration": (line("camera.yaml", 1, "image_width: many"), r"camera\.yaml"),
     "other pictures": (all_like("rgb/*", np.zeros((60, 80, 3), np.uint8)), r"80 x 60 px, its camera has 160 x 120"),
-    "depth of 8 bits": (all_like("depth/*", np.full((120, 160), 9, np.uint8)), r"8 bits in 1 channels is a picture"),
+    "depth of 8 bits": (all_like("depth/*", np.full((120, 160), 9, np.uint8)), r"a picture of 1 x 8 bits a pixel"),
     "depth of another shape": (
         all_like("depth/*", np.full((120, 120), 5000, np.uint16)),
         r"120 x 120 px, the pictures have 160 x 120; give registered depth",

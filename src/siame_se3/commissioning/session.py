@@ -18,6 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from siame_se3.errors import CameraError, RobotError, SiameError
 from siame_se3.laws.certainty import described
 from siame_se3.laws.types import Controller, Output, View
@@ -36,11 +41,16 @@ MOST = 8  # commands that may wait
 _LINE = 4096  # bytes of a line that are read at once
 
 
-def target_from(path: Path, plant: LivePlant) -> View:
+def target_from(path: Path, plant: LivePlant, depth: np.ndarray | None = None) -> View:
     """The desired view from a picture that the robot's camera took: as it came, or rectified and cut to the centred square.
 
+    Args:
+        path: the picture.
+        plant: the robot.
+        depth: of the picture, in its raster or in that of its square [m]; None where it is not known.
+
     Raises:
-        CameraError: not a picture, or of another size than the camera's.
+        CameraError: not a picture, or of another size than the camera's; or a depth map of another size.
     """
     from siame_se3.images.decode import as_image, read_picture, to_bytes
 
@@ -56,7 +66,36 @@ def target_from(path: Path, plant: LivePlant) -> View:
             image = plant.camera_source.prepared(rgb)
         except SiameError as error:
             raise CameraError(f"{path}: {error}; take it with this camera") from None
-    return View(image[None], None, view.depth, view.camera)
+    known = view.depth if depth is None else depth_in_square(depth, plant)[None]
+    return View(image[None], None, known, view.camera)
+
+
+def depth_in_square(depth: np.ndarray, plant: LivePlant) -> Float[Tensor, "s s"]:
+    """A depth map in the raster of the camera's pictures, as the square that laws see of it; one that is that square already as it is.
+
+    Raises:
+        CameraError: another size.
+    """
+    from siame_se3.images.registration import square_depth
+
+    square, sensor = plant.camera, plant.camera_source.sensor
+    if depth.shape not in (square.size, sensor.size):
+        raise CameraError(
+            f"depth map of {depth.shape[1]} x {depth.shape[0]} px; the camera's pictures have {sensor.width} x {sensor.height}, "
+            f"their square {square.width} x {square.height}",
+            "goal_depth",
+        )
+    return torch.from_numpy((depth if depth.shape == square.size else square_depth(depth, sensor)).copy())
+
+
+def depths_of(view: View) -> str:
+    """What is known of a view's depth map, for people; '' for none."""
+    if view.depth_map is None:
+        return ""
+    known = view.depth_map[view.depth_map.isfinite()].double()
+    low, middle, high = known.quantile(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)).tolist()
+    share = 100 * len(known) / view.depth_map.numel()
+    return f"; depth known in {share:.0f} % of it, {middle:.2f} m ({low:.2f} to {high:.2f})"
 
 
 @dataclass(frozen=True)
@@ -227,8 +266,9 @@ class Session:
         self.plant.stop()
         if view.fault:
             raise RobotError(view.fault)
+        view = self.plant.with_depth(view)
         self.target, self._target_name = replace(view, age=0.0), f"the view of {time.strftime('%H:%M:%S')}"
-        self.say("this view is the target")
+        self.say("this view is the target" + depths_of(view))
 
     def _drive(self, asked: _Asked) -> Trajectory:
         """One run, if nothing has voided the start."""
