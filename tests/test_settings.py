@@ -30,7 +30,9 @@ from siame_se3.laws.neural import Neural
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.pose import PBVS, PointIBVS
 from siame_se3.networks.part_configs import AttentionConfig, FitConfig, HomographyConfig, InputConfig, MatchingConfig
+from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.robots.checks import HardLimits
+from siame_se3.scenes.mujoco_objects import Pile
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.limits import AccelerationLimit, AxisAccelerationLimit, AxisSpeedLimit, SpeedLimit
 from siame_se3.servo.safety import Safety
@@ -54,6 +56,7 @@ GOOD: dict[str, Callable[[], Any]] = {
         kind.__name__: kind
         for kind in (
             *(Auto, LightDVS, MatchedPoints, DVS, PointIBVS, HardLimits, Recipe, Motions),
+            *(DepthCamera, Pile),
             *(AttentionConfig, FitConfig, HomographyConfig, InputConfig, MatchingConfig),
         )
     },

@@ -20,7 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from siame_se3 import cli
-from siame_se3.commissioning.session import MOST, Session, target_from
+from siame_se3.commissioning.session import MOST, Session
+from siame_se3.commissioning.targets import target_from
 from siame_se3.errors import InputError, RobotError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera

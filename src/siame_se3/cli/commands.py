@@ -36,6 +36,7 @@ COMMANDS = {
     "train": Command("train:Train", "Train a network on a photo of your scene.", resumes=True),
     "servo": Command("servo:Servo", "Run a law from many start poses in simulation; print how well it ends."),
     "live": Command("live:Live", "Move a real robot's camera to where a picture was taken."),
+    "target": Command("target:Target", "Take the goal image from a robot's camera; with --scan its depth too."),
     "check": Command("calibrate:Check", "Find wrong axes, colours and calibrations of a robot by small motions."),
     "calibrate": Command("calibrate:Calibrate", "Calibrate a camera, and its mounting on the robot, from pictures."),
     "arm": Command("live:Arm", "Serve a simulated arm over ROS 2, as a robot to try 'siame live' on."),

@@ -140,7 +140,8 @@ class Live:
         self, plant: LivePlant, bus: Bus | None, controller: Controller, depth: np.ndarray | None = None
     ) -> Session:
         """The session, which shows its lines here and on the status topic, and hears the command topic."""
-        from siame_se3.commissioning.session import Session, target_from
+        from siame_se3.commissioning.session import Session
+        from siame_se3.commissioning.targets import target_from
         from siame_se3.plants.robots.bus import messages
 
         topics, runs = self.robot.ros2, itertools.count()

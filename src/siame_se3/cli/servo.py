@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
@@ -33,6 +33,7 @@ from siame_se3.laws.photometric import DVS
 from siame_se3.laws.registry import REGISTRY as LAWS
 from siame_se3.laws.registry import controller_for
 from siame_se3.plants.arm import ArmConfig
+from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.registry import REGISTRY as PLANTS
 from siame_se3.plants.registry import plant_for
 from siame_se3.scenes.conditions import Augmentation
@@ -66,7 +67,17 @@ class Servo:
     """Model that 'siame train' wrote, or the name of a bundled one: coffee (of the bundled photo, the default without --scene),
     any-scene (for photos that no training has seen)."""
     scene: Path | None = None
-    """Photo of the scene; default: the bundled one. Or a scene that a package brings: its name, or package.module:Name."""
+    """Photo of the scene; default: the bundled one. Or an MJCF file of MuJoCo (.xml), a folder of meshes that are dropped on a table, relief or
+    objects (drawn ones), or a scene that a package brings: its name, or package.module:Name."""
+    heights: Path | None = None
+    """Height map over the photo: an NPY in metres, or a grey picture, with --tallest."""
+    tallest: float | None = None
+    """Height of the highest place of --heights [m]."""
+    relief: float = 0.0
+    """Draw boxes, cylinders, steps and hills under the photo, this share of the distance high."""
+    depth: Literal["plane", "map", "camera"] = "plane"
+    """What the goal image and the views know of their depths. plane: the distance to the print or table; map: the true depth of each pixel;
+    camera: what a depth camera measures, with its noise and holes."""
     width: float | None = None
     """Width of the scene [m]; default: what the model was trained for."""
     distance: float | None = None
@@ -107,6 +118,8 @@ class Servo:
     """flying: free-flying cameras, all runs at once. arm: a 6-DOF arm that carries the camera, in MuJoCo (pip install
     "siame-se3[mujoco]"), one run after the other; starts that it cannot reach are passed over. Or a plant of your own:
     package.module:Name."""
+    depth_camera: DepthCamera = field(default_factory=DepthCamera)
+    """Of --depth camera."""
     arm: ArmConfig = field(default_factory=ArmConfig)
     """Options of the arm: light, latency, noise, errors of the assumed hand-eye transform and focal length."""
     safety: Safety = field(default_factory=Safety)
@@ -138,7 +151,7 @@ class Servo:
                 f"no model of {self.scene}: the hand-off begins with the law auto, made for any scene; train one (siame train) for this photo"
             )
         width = self.width if self.width is not None else model.scene_width if model else 0.8
-        scene = scene_for(self.scene, width, fill_of(self.fill))
+        scene = self._scene(width, model)
         camera = camera_of(self.camera, self.fov, model.camera if model else default_camera(224)).square()
         if self.figure and not isinstance(scene, Scene):
             raise InputError(f"scene {scene.name}: figures show a photo's print, and this is none", "figure")
@@ -160,6 +173,29 @@ class Servo:
             print("siame: no run converged: are scene, width, distance and camera those of the model?", file=sys.stderr)
             return Status.NOT_CONVERGED
         return Status.DONE
+
+    def _distance(self, model: Model | None) -> float:
+        """Of the desired camera [m]."""
+        return self.distance if self.distance is not None else model.distance if model else Workspace.distance
+
+    def _scene(self, width: float, model: Model | None) -> Scene:
+        """What there is to see.
+
+        Raises:
+            InputError: heights under something that is no photo.
+        """
+        from siame_se3.scenes import planar
+        from siame_se3.scenes.relief import Relief
+
+        scene = scene_for(self.scene, width, fill_of(self.fill))
+        if self.heights is None and self.relief == 0:
+            return scene
+        if not isinstance(scene, planar.Scene):
+            setting = "relief" if self.heights is None else "heights"
+            raise InputError(f"scene {scene.name}: heights go under a photo, and this is none", setting)
+        if self.heights is not None:
+            return Relief.read(scene, self.heights, self.tallest)
+        return Relief.drawn(scene, self.relief * self._distance(model), self.seed)
 
     def _check(self, plant: str) -> None:
         """Refuse what cannot work, before anything is loaded.
@@ -195,6 +231,14 @@ class Servo:
                 f"depth map {self.goal_depth}: each of the starts 'table1' has a goal of its own; give 'wide', or a file of starts",
                 *("starts_from", "goal_depth"),
             )
+        if self.heights is not None and self.relief:
+            raise InputError("a height map and drawn heights: give one of them", "heights", "relief")
+        if not 0 <= self.relief < 1:
+            raise InputError(f"relief {self.relief:g}: give a share of the distance, from 0 to below 1", "relief")
+        if self.tallest is not None and self.heights is None:
+            raise InputError("the height of a map's highest place, and no map", "heights")
+        if self.depth != "plane" and plant not in ("flying", "arm"):
+            raise InputError(f"depth {self.depth}: the plant {plant} says itself what it knows; leave it out", "depth")
         if self.starts_from not in ("table1", "wide"):
             starts_from_csv(self.starts_from, Workspace())
 
@@ -208,7 +252,7 @@ class Servo:
     def _simulate(self, plant: str, scene: Scene, camera: Camera, model: Model | None) -> tuple[Trajectory, View, View]:
         """The runs, the views at the desired poses, and those at the end."""
         conditions = self.conditions if self.perturb else None
-        distance = self.distance if self.distance is not None else model.distance if model else Workspace.distance
+        distance = self._distance(model)
         settings: dict[str, Any] = {
             "command": " ".join(["siame", *sys.argv[1:]]),
             "law": self.law,
@@ -218,13 +262,19 @@ class Servo:
             "fill": self.fill,
             "distance": distance,
             "goal_depth": self.goal_depth,
+            "depth": self.depth,
             "starts_from": self.starts_from,
             "seed": self.seed,
             "camera": dataclasses.asdict(camera),
             "conditions": dataclasses.asdict(conditions) if conditions else None,
         }
         controller = controller_for(self.law, model, self.engine, self.dvs, self.light, self.points)
-        task = Task(scene, camera, self.starts_from, self.runs, self.seed, distance, conditions, goal_depth=self._depth)
+        task = Task(
+            *(scene, camera, self.starts_from, self.runs, self.seed, distance, conditions),
+            depth=self.depth,
+            depth_camera=self.depth_camera,
+            goal_depth=self._depth,
+        )
         if plant == "flying":
             return simulate(controller, task, self.servo, settings)
         settings["plant"] = plant

@@ -15,15 +15,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from siame_se3.errors import CameraError, RobotError, SiameError
+from siame_se3.commissioning.targets import depths_of
+from siame_se3.errors import RobotError, SiameError
 from siame_se3.laws.certainty import described
 from siame_se3.laws.types import Controller, Output, View
 from siame_se3.plants.robots.live import LivePlant
@@ -39,63 +34,6 @@ COMMANDS = ("start", "stop", "target", "quit")
 LASTS = 2.0  # [s] for which a command counts
 MOST = 8  # commands that may wait
 _LINE = 4096  # bytes of a line that are read at once
-
-
-def target_from(path: Path, plant: LivePlant, depth: np.ndarray | None = None) -> View:
-    """The desired view from a picture that the robot's camera took: as it came, or rectified and cut to the centred square.
-
-    Args:
-        path: the picture.
-        plant: the robot.
-        depth: of the picture, in its raster or in that of its square [m]; None where it is not known.
-
-    Raises:
-        CameraError: not a picture, or of another size than the camera's; or a depth map of another size.
-    """
-    from siame_se3.images.decode import as_image, read_picture, to_bytes
-
-    if not path.is_file():
-        raise CameraError(f"{path}: no such file; give a picture that this camera took, or say 'target' at the place")
-    rgb = to_bytes(read_picture(path))
-    view = plant.reset(None)
-    assert view.image is not None
-    if rgb.shape[:2] == view.image.shape[-2:]:  # rectified and cut already, or there is nothing to do
-        image = as_image(rgb)
-    else:
-        try:
-            image = plant.camera_source.prepared(rgb)
-        except SiameError as error:
-            raise CameraError(f"{path}: {error}; take it with this camera") from None
-    known = view.depth if depth is None else depth_in_square(depth, plant)[None]
-    return View(image[None], None, known, view.camera)
-
-
-def depth_in_square(depth: np.ndarray, plant: LivePlant) -> Float[Tensor, "s s"]:
-    """A depth map in the raster of the camera's pictures, as the square that laws see of it; one that is that square already as it is.
-
-    Raises:
-        CameraError: another size.
-    """
-    from siame_se3.images.registration import square_depth
-
-    square, sensor = plant.camera, plant.camera_source.sensor
-    if depth.shape not in (square.size, sensor.size):
-        raise CameraError(
-            f"depth map of {depth.shape[1]} x {depth.shape[0]} px; the camera's pictures have {sensor.width} x {sensor.height}, "
-            f"their square {square.width} x {square.height}",
-            "goal_depth",
-        )
-    return torch.from_numpy((depth if depth.shape == square.size else square_depth(depth, sensor)).copy())
-
-
-def depths_of(view: View) -> str:
-    """What is known of a view's depth map, for people; '' for none."""
-    if view.depth_map is None:
-        return ""
-    known = view.depth_map[view.depth_map.isfinite()].double()
-    low, middle, high = known.quantile(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)).tolist()
-    share = 100 * len(known) / view.depth_map.numel()
-    return f"; depth known in {share:.0f} % of it, {middle:.2f} m ({low:.2f} to {high:.2f})"
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def best_of(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> E
     found.sort(key=lambda entry: -entry[2])
     maps = [guess if guess.shape == (3, 3) else goal.plane.homography(guess) for _, guess, _ in found]
     chosen = hypotheses.different(np.array(maps).reshape(-1, 3, 3), goal.camera.size, _PROMISING)
-    aligned: list[Estimate] = []
+    aligned: list[tuple[Estimate, np.ndarray]] = []
     for source, begun, _ in (found[k] for k in chosen):
         T_cd = pose_of(goal, begun) if begun.shape == (3, 3) else begun
         if T_cd is None:
@@ -138,15 +138,17 @@ def best_of(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> E
         guess = judged(goal, now, T_cd, source, NEAR)
         if guess.score < GOOD:  # from far only coarse copies lead; from near they lead astray
             guess = max(guess, judged(goal, now, T_cd, source, FAR), key=lambda g: g.score)
-        aligned.append(guess)
-        if aligned[-1].score > SURE:
-            return aligned[-1]
+        aligned.append((guess, T_cd))
+        if guess.score > SURE:
+            return guess
     if not aligned:
         return Estimate(None, -1.0, "points")
-    best = max(aligned, key=lambda guess: guess.score)
-    if any(guess is not best and _alike(goal, guess, best) for guess in aligned):
-        best = replace(best, agreed=True)
-    return best
+    best, begun = max(aligned, key=lambda pair: pair[0].score)
+    agreed = any(guess is not best and _alike(goal, guess, best) for guess, _ in aligned)
+    if goal.depth is not None:
+        # PnP of points at their depths is often nearer than an alignment of small copies, whose pixels at edges are of two things
+        best = max(Estimate(begun, goal.explained(now, begun), best.source), best, key=lambda guess: guess.score)
+    return replace(best, agreed=agreed)
 
 
 def _begun(goal: Goal, now: Pyramid, guess: np.ndarray) -> tuple[np.ndarray, float]:

@@ -268,7 +268,9 @@ def _trusted(
 
 def _box(images: Float[Tensor, "n y x"], side: int) -> Float[Tensor, "n y x"]:
     """Sums of windows, by OpenCV: in as many operations whatever the window's size."""
-    found = [cv2.boxFilter(x, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT) for x in images.numpy()]
+    found = [
+        cv2.boxFilter(x, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT) for x in images.numpy()
+    ]
     return torch.from_numpy(np.stack(found))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from siame_se3.files import hardware, require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import Controller, View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
+from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.plants.types import Plant
@@ -28,6 +29,8 @@ from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
+
+Depth = Literal["plane", "map", "camera"]
 
 _LEAST_CONTRAST = 1e-3  # of a goal image that shows something, of the range
 
@@ -46,6 +49,8 @@ class Task:
         disturbance: of the current images, drawn once a run; None for none.
         mismatch: how camera and scene differ from what the law is given; None for not at all.
         goal_depth: what laws are given as the desired images' depth [m]: a number, or a map for all of them; None for what the plant says.
+        depth: what views know of it: 'plane', the distance to the plane z = 0; 'map', the true depth of each pixel; 'camera', a depth camera's map.
+        depth_camera: of 'camera'.
     """
 
     scene: Scene
@@ -57,9 +62,16 @@ class Task:
     disturbance: Augmentation | None = None
     mismatch: Mismatch | None = None
     goal_depth: Float[Tensor, ""] | Float[Tensor, "h w"] | None = None
+    depth: Depth = "plane"
+    depth_camera: DepthCamera = field(default_factory=DepthCamera)
 
     def __post_init__(self) -> None:
         require_types(self, "simulation")
+
+    @property
+    def measures(self) -> DepthCamera | None:
+        """What gives its views their depths; None for the distance to the plane."""
+        return {"plane": None, "map": DepthCamera.ideal(), "camera": self.depth_camera}[self.depth]
 
     def draw(self, runs: int | None = None) -> tuple[Tensor, Tensor]:
         """Desired and start poses (T_wd, T_wc), (N, 4, 4); N is `runs`, or fewer where a file has fewer."""
@@ -104,7 +116,11 @@ def simulate(
     T_wd, T_wc = task.draw()
     if plant is None:
         plant = FlyingCameras(
-            task.scene, task.camera, conditions=task.disturbance, seed=task.seed, mismatch=task.mismatch
+            *(task.scene, task.camera),
+            conditions=task.disturbance,
+            seed=task.seed,
+            mismatch=task.mismatch,
+            depth_camera=task.measures,
         )
     look = plant.look if isinstance(plant, FlyingCameras) else plant.reset
     desired = look(T_wd)
