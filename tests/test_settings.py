@@ -17,6 +17,8 @@ import torch
 from imports_helpers import FILES, room_of, syntax_of
 from siame_se3.commissioning.boards import Board
 from siame_se3.commissioning.check import Motions
+from siame_se3.commissioning.scan import ScanPattern
+from siame_se3.commissioning.scan_depth import DepthSettings
 from siame_se3.errors import InputError, LawError, SiameError
 from siame_se3.experiments.fuzz import samples
 from siame_se3.files import require_types
@@ -55,8 +57,12 @@ GOOD: dict[str, Callable[[], Any]] = {
     **{
         kind.__name__: kind
         for kind in (
+<<<<<<< HEAD
             *(Auto, LightDVS, MatchedPoints, DVS, PointIBVS, HardLimits, Recipe, Motions),
             *(DepthCamera, Pile),
+=======
+            *(Auto, LightDVS, MatchedPoints, DVS, PointIBVS, HardLimits, Recipe, Motions, ScanPattern, DepthSettings),
+>>>>>>> a748903 (Tests of siame target)
             *(AttentionConfig, FitConfig, HomographyConfig, InputConfig, MatchingConfig),
         )
     },
