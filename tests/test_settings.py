@@ -57,12 +57,8 @@ GOOD: dict[str, Callable[[], Any]] = {
     **{
         kind.__name__: kind
         for kind in (
-<<<<<<< HEAD
             *(Auto, LightDVS, MatchedPoints, DVS, PointIBVS, HardLimits, Recipe, Motions),
-            *(DepthCamera, Pile),
-=======
-            *(Auto, LightDVS, MatchedPoints, DVS, PointIBVS, HardLimits, Recipe, Motions, ScanPattern, DepthSettings),
->>>>>>> a748903 (Tests of siame target)
+            *(DepthCamera, Pile, ScanPattern, DepthSettings),
             *(AttentionConfig, FitConfig, HomographyConfig, InputConfig, MatchingConfig),
         )
     },
