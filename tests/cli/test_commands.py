@@ -55,6 +55,26 @@ def test_servo_writes_runs_and_trajectory(siame: Siame, photo: Path, tmp_path: P
     assert Trajectory.load(tmp_path / "runs.npz").T_wc.shape[1:] == (4, 4, 4)
 
 
+def test_servo_with_the_goals_depth_in_a_file(siame: Siame, photo: Path, tmp_path: Path) -> None:
+    """A print at 0.6 m, seen square on; and a map of another unit, by which the law goes another way."""
+    Image.fromarray(np.full((224, 224), 6000, np.uint16)).save(tmp_path / "depth.png")
+    (tmp_path / "start.csv").write_text("0.05,0,0,0,0,0.1\n", encoding="utf-8")
+    words = ("servo", "--law", "pbvs-sift", "--scene", photo, "--starts-from", "start.csv", "--goal-depth", "depth.png")
+    for scale, name in ((1e-4, "right.npz"), (1.3e-4, "far.npz")):
+        more = ("--goal-depth-scale", scale, "--gain", 1, "--max-iterations", 1, "--save", name)
+        assert "1 run" in siame(*words, *more)[1]
+    right, far = (Trajectory.load(tmp_path / name).twist[0, 0] for name in ("right.npz", "far.npz"))
+    assert float(right[:3].norm()) > 0.03
+    torch.testing.assert_close(far[:3], 1.3 * right[:3], rtol=0.02, atol=1e-3)
+    torch.testing.assert_close(far[3:], right[3:], rtol=0.02, atol=1e-3)
+    status, _, err = siame("servo", "--law", "pbvs-sift", "--goal-depth", "depth.png")
+    assert status == 2
+    assert "each of the starts 'table1' has a goal of its own" in err
+    status, _, err = siame(*words[:-1], "none.png")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "none.png: no such file; give a depth map" in err
+
+
 def test_servo_draws_a_figure(siame: Siame, photo: Path, tmp_path: Path) -> None:
     status, _, err = siame("servo", "--law", "pbvs", "--scene", photo, "--runs", 2, "--figure", "servo.png")
     assert status == 0, err

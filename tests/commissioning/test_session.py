@@ -20,7 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from siame_se3 import cli
-from siame_se3.commissioning.session import MOST, Session, target_from
+from siame_se3.commissioning.session import MOST, Session
+from siame_se3.commissioning.targets import target_from
 from siame_se3.errors import InputError, RobotError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
@@ -50,6 +51,7 @@ class Robot:
     """Camera source and velocity driver of a camera that flies over a print, in its own time: a twist moves it for `dt`."""
 
     camera = CAMERA
+    sensor = Camera(300.0, 300.0, 141.5, 111.5, 284, 224)
     frame = "camera"
     dt = 0.04
 
@@ -550,6 +552,64 @@ def test_a_target_is_in_the_sensors_raster_however_the_camera_was_held(tmp_path:
     plant.close()
 
 
+def test_a_target_in_a_file_with_its_depth(tmp_path: Path) -> None:
+    """In the raster of the camera's pictures, or of their square."""
+    robot = Robot()
+    plant = LivePlant(robot, robot, None, 0.01, 0.6)
+    cv2.imwrite(str(tmp_path / "target.png"), np.random.default_rng(0).integers(0, 256, (224, 284, 3), dtype=np.uint8))
+    wide = np.linspace(0.3, 0.9, 224 * 284).reshape(224, 284).astype(np.float32)
+    wide[:50, :50] = np.nan
+    for depth in (wide, wide[:, 30:254]):
+        target = target_from(tmp_path / "target.png", plant, depth)
+        assert target.depth_map is not None
+        np.testing.assert_array_equal(target.depth_map[0].numpy(), wide[:, 30:254])
+    flat = target_from(tmp_path / "target.png", plant)
+    assert flat.depth_map is None
+    assert flat.distance is not None
+    assert float(flat.distance[0]) == pytest.approx(0.6)
+    with pytest.raises(
+        InputError, match="depth map of 142 x 112 px; the camera's pictures have 284 x 224, their square 224 x 224"
+    ):
+        target_from(tmp_path / "target.png", plant, wide[::2, ::2])
+    plant.close()
+
+
+class Seeing:
+    """A depth source; `depth` is what it gives."""
+
+    def __init__(self) -> None:
+        self.depth: Tensor | None = torch.full((8, 8), 0.5)
+        self.depth[:2] = torch.nan
+
+    def near(self, stamp: float, wait: float) -> Tensor | None:
+        return self.depth
+
+
+def test_this_view_is_the_target_with_its_depth(begun: Callable[..., Running]) -> None:
+    source, seen = Seeing(), []
+
+    class Noting(Steady):
+        def aim(self, target: View) -> tuple[Law, State]:
+            seen.append(target)
+            return super().aim(target)
+
+    running = begun(Grey(), law=Noting(), config=ServoConfig(gain=1.0, max_iterations=2))
+    running.plant.depth_source = source
+    running.wait("ready")
+    assert running.tell("target", "this view is the target").endswith(
+        "depth known in 75 % of it, 0.50 m (0.50 to 0.50)"
+    )
+    running.wait("ready")
+    running.tell("start", "stands still")
+    assert seen[0].depth_map is not None
+    torch.testing.assert_close(seen[0].depth_map[0], source.depth, rtol=0, atol=0, equal_nan=True)
+    # where none comes, the target stays what it was
+    source.depth = None
+    running.wait("ready")
+    running.tell("target", "error: depth: no depth map near the image's time")
+    running.wait("ready, the target is the view of")
+
+
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     monkeypatch.setattr(sys, "argv", ["siame", *words])
     cli.main()
@@ -573,6 +633,13 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
         ),
         (["--hard-limits.speed", "nan"], "hard limit of speed: nan"),
         (["--safety.reach", "-1"], "(--safety.reach)"),
+        (["--goal-depth", "-1"], "give a number above 0, or a depth map's file (--goal-depth)"),
+        (["--goal-depth", "nan"], "depth of the goal: nan m"),
+        (["--goal-depth", "no.png"], "no.png: no such file; give a depth map"),
+        (["--goal-depth", str(PHOTO)], "coffee.png: a picture of 1 x 8 bits a pixel, no depth map"),
+        (["--depth", "0"], "--depth is called --goal-depth now"),
+        (["--ros2.depth-info", "/depth/info"], "give --ros2.depth too"),
+        (["--ros2.depth", "/d", "--ros2.depth-pose", *"100000"], "give its camera_info too, --ros2.depth-info"),
     ],
 )
 def test_bad_options_are_one_line(

@@ -18,7 +18,7 @@ from torch import Tensor
 from poses_helpers import AWAY, frontal
 from siame_se3.analysis.style import new_figure
 from siame_se3.errors import InputError, SceneError
-from siame_se3.experiments.real import one_step, report, rows, two_photos, worst
+from siame_se3.experiments.real import one_step, report, rows, two_photos, worlds, worst
 from siame_se3.experiments.real.folders import read_folder
 from siame_se3.experiments.real.pictures import Folder, Picture, between, within
 from siame_se3.experiments.real.planes import alignment, common, footprint, scene_of, shared
@@ -552,7 +552,7 @@ def test_measured_poses_are_compared_at_the_planes_origin(
         asked.append(middle)
         return alignment(camera, T_wd, T_wc, middle)
 
-    monkeypatch.setattr(two_photos, "alignment", noted)
+    monkeypatch.setattr(worlds, "alignment", noted)
     wide = Scene(photo.texture, 3.0, 2.0)
     T_wc = torch.stack([beside(0.5, 0.1), beside(0.6, 0.2)])
     a, b = (picture(T, rgb) for T, rgb in zip(T_wc, pixels_at(wide, T_wc), strict=True))
@@ -752,7 +752,7 @@ def test_a_right_steps_picture_fits(pair: tuple[Picture, Picture]) -> None:
 def test_the_report_shows_the_worst_cases(
     tmp_path: Path, pair: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Folder("desk", pair, True, ((0, 1), (1, 0)))
+    folder = Folder("desk", pair, True, ((0, 1), (1, 0)), ((0, 0), (0, 1)))
     settings = settings_of(tmp_path, laws=("pbvs",), runs=1)
     monkeypatch.setattr(worst, "new_figure", lambda width, height: new_figure(width / 4, height / 4))
     for module in (one_step, two_photos):

@@ -118,11 +118,11 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing npy": (lambda p: p / "d.npy", r"d\.npy: no such file"),
     "folder": (lambda p: p, r"no such file"),
     "jpeg": (lambda p: png(p / "d.jpg", np.zeros((4, 4), np.uint8)), r"d\.jpg: depth is not read from \.jpg"),
-    "8 bits": (lambda p: png(p / "d.png", np.full((4, 4), 9, np.uint8)), r"8 bits in 1 channels is a picture"),
-    "colours": (lambda p: png(p / "d.png", np.full((4, 4, 3), 9, np.uint16)), r"16 bits in 3 channels is a picture"),
+    "8 bits": (lambda p: png(p / "d.png", np.full((4, 4), 9, np.uint8)), r"a picture of 1 x 8 bits a pixel"),
+    "colours": (lambda p: png(p / "d.png", np.full((4, 4, 3), 9, np.uint16)), r"a picture of 3 x 16 bits a pixel"),
     "a jpeg's bytes": (
         lambda p: written(p / "d.png", cv2.imencode(".jpg", np.zeros((4, 4), np.uint8))[1].tobytes()),
-        r"8 bits in 1 channels is a picture",
+        r"a picture of 1 x 8 bits a pixel",
     ),
     "no picture": (lambda p: written(p / "d.png", b"nothing at all"), r"d\.png: not an image"),
     "empty": (lambda p: written(p / "d.png", b""), r"d\.png: not an image"),
@@ -224,7 +224,7 @@ def test_compressed_depth() -> None:
         (compressed("16UC1; compressedDepth rvl", MM), "'16UC1; compressedDepth rvl' is not read"),
         (types.SimpleNamespace(format="16UC1; compressedDepth", data=b"short"), "5 bytes"),
         (types.SimpleNamespace(format="16UC1; compressedDepth", data=bytes(40)), "not an image"),
-        (compressed("16UC1; compressedDepth", MM.astype(np.uint8)), "8 bits in 1 channels"),
+        (compressed("16UC1; compressedDepth", MM.astype(np.uint8)), "a picture of 1 x 8 bits a pixel"),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )

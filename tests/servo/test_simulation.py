@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from siame_se3.errors import SceneError
+from siame_se3.errors import InputError, SceneError
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
+from siame_se3.laws.types import Law, View
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.scenes.conditions import Augmentation
@@ -65,3 +68,30 @@ def test_cameras_that_see_nothing_are_refused(task: Task, tmp_path: Path) -> Non
     with pytest.raises(SceneError, match="dark: the desired camera sees nothing") as caught:
         simulate(PBVS(), replace(task, scene=dark), CONFIG, quiet=True)
     assert "width" in caught.value.settings
+
+
+@dataclass
+class Noting:
+    """PBVS that notes its goals."""
+
+    goals: list[View] = field(default_factory=list)
+    needs: frozenset[str] = frozenset({"pose"})
+
+    def aim(self, target: View) -> tuple[Law, Any]:
+        self.goals.append(target)
+        return PBVS().aim(target)
+
+
+@pytest.mark.parametrize("depth", [torch.tensor(0.7), torch.full((32, 32), 0.5)], ids=["number", "map"])
+def test_laws_are_given_the_goals_depth_of_the_task(task: Task, depth: Tensor) -> None:
+    law = Noting()
+    simulate(law, replace(task, goal_depth=depth), CONFIG, quiet=True)
+    (goal,) = law.goals
+    assert goal.depth is not None
+    assert torch.equal(goal.depth, torch.stack([depth] * 3))
+    assert (goal.depth_map is None) == (depth.ndim == 0)
+
+
+def test_a_depth_map_of_another_size_than_the_images_is_refused(task: Task) -> None:
+    with pytest.raises(InputError, match="depth map of 8 x 9 px; the goal images have 32 x 32"):
+        simulate(PBVS(), replace(task, goal_depth=torch.ones(9, 8)), CONFIG, quiet=True)

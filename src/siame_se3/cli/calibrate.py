@@ -147,7 +147,7 @@ class Check:
     def __call__(self) -> None:
         from siame_se3.commissioning import check
         from siame_se3.commissioning.diagnosis import diagnose
-        from siame_se3.commissioning.session import target_from
+        from siame_se3.commissioning.targets import target_from
         from siame_se3.plants.robots.signals import StopSignals
 
         if self.robot.robot == "none":

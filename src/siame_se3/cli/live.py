@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from siame_se3.cli.options import LawName, check_writable
+from siame_se3.cli.options import LawName, check_writable, goal_depth_of
 from siame_se3.cli.robot import Robot
 from siame_se3.errors import InputError, RobotError, require_numbers
 from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
@@ -24,6 +24,8 @@ from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.safety import Safety
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from siame_se3.commissioning.session import Session
     from siame_se3.laws.types import Controller
     from siame_se3.plants.robots.bus import Bus
@@ -50,8 +52,11 @@ class Live:
     """As in 'siame servo'; those that need the simulator's poses are of no use here."""
     target: Path | None = None
     """The desired picture, taken by this camera; without one, say 'target' at the desired place."""
-    depth: float | None = None
-    """Distance from camera to scene at the desired place [m]; default: what the model was trained for, else 0.6."""
+    goal_depth: Annotated[str, arg(aliases=["--depth"], metavar="M|FILE")] = ""
+    """Distance from camera to scene at the desired place [m], or the depth map of --target: a PNG of 16 bits (mm), a TIFF or .npy (m), in the
+    camera's raster. Default: what the model was trained for, else 0.6. Where 'target' is said, --ros2.depth gives the map."""
+    goal_depth_scale: float | None = None
+    """Metres a unit of that file; default: 0.001 of whole numbers, 1 of floating-point ones (TUM's PNG have 0.0002)."""
     dry_run: bool = False
     """Compute and show everything, send nothing."""
     start: bool = False
@@ -70,14 +75,17 @@ class Live:
     """Gain and stop rules."""
 
     def __call__(self) -> None:
+        import numpy as np
+
         from siame_se3.plants.robots.signals import StopSignals
 
-        controller, distance = self._law()
+        controller, depth = self._law()
+        distance = depth if isinstance(depth, float) else float(np.nanmedian(depth))
         with contextlib.ExitStack() as closing:
             signals = closing.enter_context(StopSignals())
             plant, bus = self.robot.open(closing, distance, self.dry_run)
             signals.stop = plant.ask_to_stop
-            session = self._session(plant, bus, controller)
+            session = self._session(plant, bus, controller, None if isinstance(depth, float) else depth)
             if not self.start:
                 session.keyboard(alone=not (bus and self.robot.ros2.command))
                 session.run()
@@ -90,8 +98,8 @@ class Live:
         if not settled:
             sys.exit(1)
 
-    def _law(self) -> tuple[Controller, float]:
-        """The law, and the distance of the scene [m]; what cannot be is refused before anything is opened."""
+    def _law(self) -> tuple[Controller, float | np.ndarray]:
+        """The law, and the distance of the scene or the depth map of the goal [m]; what cannot be is refused before anything is opened."""
         from siame_se3.networks import checkpoint
 
         if self.robot.robot == "none" and not self.dry_run:
@@ -101,6 +109,7 @@ class Live:
         if self.law == "neural" and self.model is None:
             raise InputError("--law neural: give --model FILE, or --model any-scene")
         check_writable(self.save, "--save")
+        depth = self._depth()
         _ = self.robot.checked  # before networks are built, which takes seconds
         model = checkpoint.load(model_file(self.model)) if self.model else None
         controller = controller_for(self.law, model, self.engine)
@@ -108,13 +117,31 @@ class Live:
             raise InputError(
                 f"--law {self.law}: needs the simulator's poses; take handoff, auto, neural, dvs or another"
             )
-        if self.depth is not None:
-            return controller, self.depth
+        if depth is not None:
+            return controller, depth
         return controller, model.distance if model else Workspace.distance
 
-    def _session(self, plant: LivePlant, bus: Bus | None, controller: Controller) -> Session:
+    def _depth(self) -> float | np.ndarray | None:
+        """Of --goal-depth.
+
+        Raises:
+            InputError: neither a number nor a depth map, or a map without a picture that it belongs to.
+        """
+        if any(word.split("=")[0] == "--depth" for word in sys.argv):
+            print("siame: --depth is called --goal-depth now; the old name goes with the next version", file=sys.stderr)
+        if not self.goal_depth:
+            return None
+        depth = goal_depth_of(self.goal_depth, self.goal_depth_scale)
+        if not isinstance(depth, float) and self.target is None:
+            raise InputError(f"--goal-depth {self.goal_depth}: give the picture that it belongs to too, --target FILE")
+        return depth
+
+    def _session(
+        self, plant: LivePlant, bus: Bus | None, controller: Controller, depth: np.ndarray | None = None
+    ) -> Session:
         """The session, which shows its lines here and on the status topic, and hears the command topic."""
-        from siame_se3.commissioning.session import Session, target_from
+        from siame_se3.commissioning.session import Session
+        from siame_se3.commissioning.targets import target_from
         from siame_se3.plants.robots.bus import messages
 
         topics, runs = self.robot.ros2, itertools.count()
@@ -135,7 +162,7 @@ class Live:
             "law": self.law,
             "safety": dataclasses.asdict(self.safety),
         }
-        target = target_from(self.target, plant) if self.target else None
+        target = target_from(self.target, plant, depth) if self.target else None
         session = Session(
             *(plant, controller, self.servo, self.safety, target, say, done, settings),
             target_name=self.target.name if self.target else "",

@@ -13,6 +13,7 @@ from tyro.conf import arg
 from siame_se3.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from siame_se3.geometry.camera import Camera
@@ -84,6 +85,27 @@ def device_of(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: no CUDA GPU here; use --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def goal_depth_of(text: str, scale: float | None = None) -> float | np.ndarray:
+    """The depth of the goal: a number [m], or a file's map (h, w) [m], NaN where it is not known.
+
+    Args:
+        text: a number, or the file's name.
+        scale: of the file, metres a unit; None for that of its kind.
+
+    Raises:
+        InputError: no number above 0 and no such file, or a file that is no depth map.
+    """
+    from siame_se3.images.depth import read_depth
+
+    try:
+        distance = float(text)
+    except ValueError:
+        return read_depth(Path(text), scale)
+    if not 0 < distance <= 1000:
+        raise InputError(f"depth of the goal: {text} m; give a number above 0, or a depth map's file", "goal_depth")
+    return distance
 
 
 def check_writable(path: Path | None, option: str, kinds: tuple[str, ...] = ()) -> None:

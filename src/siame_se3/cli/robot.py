@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, require_numbers
 from siame_se3.plants.robots.checks import HardLimits
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from siame_se3.geometry.camera import Camera
     from siame_se3.plants.robots.bus import Bus
-    from siame_se3.plants.robots.interfaces import CameraSource, VelocityDriver
+    from siame_se3.plants.robots.interfaces import CameraSource, DepthSource, VelocityDriver
     from siame_se3.plants.robots.live import LivePlant
 
 
@@ -32,6 +32,13 @@ class Ros2:
     """sensor_msgs/Image; a name that ends with /compressed is a CompressedImage."""
     info: str = "/camera/camera_info"
     """sensor_msgs/CameraInfo; not used with --camera."""
+    depth: str = ""
+    """sensor_msgs/Image, 16UC1 (mm) or 32FC1 (m): depth that is aligned to the image, such as /camera/aligned_depth_to_color/image_raw, or with
+    --ros2.depth-info; a name that ends with /compressedDepth is a CompressedImage. Read when 'target' is said; '' for none."""
+    depth_info: str = ""
+    """sensor_msgs/CameraInfo of a depth camera whose images are not aligned."""
+    depth_pose: tuple[float, float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    """Where that depth camera is in the image's camera: x y z [m], theta u [rad]."""
     twist: str = "/arm/twist"
     """geometry_msgs/TwistStamped, to MoveIt Servo (/servo_node/delta_twist_cmds) or a Cartesian velocity controller."""
     pose: str = ""
@@ -77,6 +84,11 @@ class Robot:
     hard_limits: HardLimits = field(default_factory=HardLimits)
     """Speeds that are never sent, whatever else is given: the robot is stopped instead."""
 
+    @property
+    def on_bus(self) -> bool:
+        """Whether anything of it is on ROS 2's topics."""
+        return "ros2" in (self.robot, self.camera_source) or bool(self.ros2.depth)
+
     def hand_eye_pose(self) -> Float[Tensor, "4 4"] | None:
         """T_tc of --hand-eye.
 
@@ -113,6 +125,13 @@ class Robot:
             raise InputError(
                 f"--rate {self.rate:g}: give more than {1 / WATCHDOG:g} steps a second, 500 at most; robots stand still when none comes for {WATCHDOG:g} s"
             )
+        require_numbers(self.ros2, "depth_pose", 6)
+        if (self.ros2.depth_info or any(self.ros2.depth_pose)) and not self.ros2.depth:
+            raise InputError("--ros2.depth-info, --ros2.depth-pose: of which images? give --ros2.depth too")
+        if any(self.ros2.depth_pose) and not self.ros2.depth_info:
+            raise InputError(
+                "--ros2.depth-pose: depth in another place is not aligned; give its camera_info too, --ros2.depth-info"
+            )
         T_tc = self.hand_eye_pose()
         if self.camera_source == "opencv":
             check_source(self.source)
@@ -133,7 +152,7 @@ class Robot:
         from siame_se3.plants.robots.live import LivePlant
 
         T_tc, camera = self.checked
-        bus = bus_for(self.ros2.bus, self.ros2.domain) if "ros2" in (self.robot, self.camera_source) else None
+        bus = bus_for(self.ros2.bus, self.ros2.domain) if self.on_bus else None
         if bus:
             closing.callback(bus.close)
         source = self._source(bus, camera)
@@ -141,7 +160,8 @@ class Robot:
         parts.callback(source.close)
         driver = self._driver(bus, dry)
         parts.callback(driver.close)
-        plant = LivePlant(source, driver, T_tc, 1 / self.rate, depth, dry, self.hard_limits)
+        seen = self._depth(bus, source.sensor)
+        plant = LivePlant(source, driver, T_tc, 1 / self.rate, depth, dry, self.hard_limits, depth_source=seen)
         parts.pop_all()
         closing.callback(plant.close)
         if bus:
@@ -156,6 +176,23 @@ class Robot:
             return Capture(self.source, camera)
         assert bus is not None
         return Ros2Camera(bus, self.ros2.image, "" if camera else self.ros2.info, camera, self.ros2.stamps)
+
+    def _depth(self, bus: Bus | None, sensor: Camera) -> DepthSource | None:
+        import torch
+
+        from siame_se3.geometry import lie
+        from siame_se3.plants.robots.ros2_depth import Ros2Depth
+
+        topics = self.ros2
+        if not topics.depth:
+            return None
+        assert bus is not None
+        T_ci = (
+            lie.pose_from_vector(torch.tensor(topics.depth_pose, dtype=torch.float64))
+            if any(topics.depth_pose)
+            else None
+        )
+        return Ros2Depth(bus, topics.depth, sensor, topics.depth_info, T_ci, topics.stamps)
 
     def _driver(self, bus: Bus | None, dry: bool) -> VelocityDriver:
         from siame_se3.plants.robots.interfaces import NoRobot

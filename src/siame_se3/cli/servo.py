@@ -6,12 +6,22 @@ import dataclasses
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from siame_se3.cli.options import FIGURES, LawName, PlantName, camera_of, check_writable, fill_of, plant_name
+from siame_se3.cli.options import (
+    FIGURES,
+    LawName,
+    PlantName,
+    camera_of,
+    check_writable,
+    fill_of,
+    goal_depth_of,
+    plant_name,
+)
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError, LawError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware, model_file
@@ -34,6 +44,8 @@ from siame_se3.servo.safety import Safety
 from siame_se3.servo.simulation import Task, simulate, simulate_on_arm
 
 if TYPE_CHECKING:
+    import torch
+
     from siame_se3.geometry.camera import Camera
     from siame_se3.laws.types import View
     from siame_se3.networks.checkpoint import Model
@@ -70,6 +82,11 @@ class Servo:
     """Width of the scene [m]; default: what the model was trained for."""
     distance: float | None = None
     """Distance of the desired camera from the scene [m]; default: what the model was trained for."""
+    goal_depth: Annotated[str, arg(metavar="M|FILE")] = ""
+    """What the law is given as the goal image's depth, instead of the scene's own: a distance [m], or a depth map of the goal image's raster (PNG of
+    16 bits in mm, TIFF or .npy in m), where all starts have one goal."""
+    goal_depth_scale: float | None = None
+    """Metres a unit of that file; default: 0.001 of whole numbers, 1 of floating-point ones."""
     camera: Path | None = None
     """ROS camera_info YAML; default: the camera that the model was trained for."""
     fov: float | None = None
@@ -209,6 +226,11 @@ class Servo:
                 *("arm.lamps", "arm.gloss", "arm.noise"),
             )
         fill_of(self.fill)
+        if self._depth is not None and self._depth.ndim and self.starts_from == "table1":
+            raise InputError(
+                f"depth map {self.goal_depth}: each of the starts 'table1' has a goal of its own; give 'wide', or a file of starts",
+                *("starts_from", "goal_depth"),
+            )
         if self.heights is not None and self.relief:
             raise InputError("a height map and drawn heights: give one of them", "heights", "relief")
         if not 0 <= self.relief < 1:
@@ -219,6 +241,13 @@ class Servo:
             raise InputError(f"depth {self.depth}: the plant {plant} says itself what it knows; leave it out", "depth")
         if self.starts_from not in ("table1", "wide"):
             starts_from_csv(self.starts_from, Workspace())
+
+    @cached_property
+    def _depth(self) -> torch.Tensor | None:
+        """Of the goal, as given."""
+        import torch
+
+        return torch.as_tensor(goal_depth_of(self.goal_depth, self.goal_depth_scale)) if self.goal_depth else None
 
     def _simulate(self, plant: str, scene: Scene, camera: Camera, model: Model | None) -> tuple[Trajectory, View, View]:
         """The runs, the views at the desired poses, and those at the end."""
@@ -232,6 +261,7 @@ class Servo:
             "width": scene.width,
             "fill": self.fill,
             "distance": distance,
+            "goal_depth": self.goal_depth,
             "depth": self.depth,
             "starts_from": self.starts_from,
             "seed": self.seed,
@@ -243,6 +273,7 @@ class Servo:
             *(scene, camera, self.starts_from, self.runs, self.seed, distance, conditions),
             depth=self.depth,
             depth_camera=self.depth_camera,
+            goal_depth=self._depth,
         )
         if plant == "flying":
             return simulate(controller, task, self.servo, settings)

@@ -15,10 +15,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from siame_se3.errors import CameraError, RobotError, SiameError
+from siame_se3.commissioning.targets import depths_of
+from siame_se3.errors import RobotError, SiameError
 from siame_se3.laws.certainty import described
 from siame_se3.laws.types import Controller, Output, View
 from siame_se3.plants.robots.live import LivePlant
@@ -34,35 +34,6 @@ COMMANDS = ("start", "stop", "target", "quit")
 LASTS = 2.0  # [s] for which a command counts
 MOST = 8  # commands that may wait
 _LINE = 4096  # bytes of a line that are read at once
-
-
-def target_from(path: Path, plant: LivePlant) -> View:
-    """The desired view from a goal's folder (see `goal_folder`), or from a picture that the robot's camera took: as it came, or rectified and
-    cut to the centred square.
-
-    Raises:
-        InputError: a folder that is no goal's.
-        CameraError: not a picture, or of another size than the camera's.
-    """
-    from siame_se3.commissioning.goal_folder import view_for
-    from siame_se3.images.decode import as_image, read_picture, to_bytes
-
-    if path.is_dir():
-        depth = plant.reset(None).depth
-        return view_for(path, plant.camera, None if depth is None else float(depth))
-    if not path.is_file():
-        raise CameraError(f"{path}: no such file; give a picture that this camera took, or say 'target' at the place")
-    rgb = to_bytes(read_picture(path))
-    view = plant.reset(None)
-    assert view.image is not None
-    if rgb.shape[:2] == view.image.shape[-2:]:  # rectified and cut already, or there is nothing to do
-        image = as_image(rgb)
-    else:
-        try:
-            image = plant.camera_source.prepared(rgb)
-        except SiameError as error:
-            raise CameraError(f"{path}: {error}; take it with this camera") from None
-    return View(image[None], None, view.depth, view.camera)
 
 
 @dataclass(frozen=True)
@@ -233,8 +204,9 @@ class Session:
         self.plant.stop()
         if view.fault:
             raise RobotError(view.fault)
+        view = self.plant.with_depth(view)
         self.target, self._target_name = replace(view, age=0.0), f"the view of {time.strftime('%H:%M:%S')}"
-        self.say("this view is the target")
+        self.say("this view is the target" + depths_of(view))
 
     def _drive(self, asked: _Asked) -> Trajectory:
         """One run, if nothing has voided the start."""

@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.commissioning.session import Session, target_from
+from siame_se3.commissioning.session import Session
+from siame_se3.commissioning.targets import target_from
 from siame_se3.experiments.fault_trials import SAFETY
 from siame_se3.experiments.script import run_script
 from siame_se3.files import BUNDLED_MODEL, bundled

@@ -126,6 +126,11 @@ class ServedHere:
         """Of the arm."""
         return self._arm.camera
 
+    @property
+    def sensor(self) -> Camera:
+        """The arm's pictures come as they are."""
+        return self._arm.camera
+
     def latest(self, after: float, wait: float) -> Frame | None:
         """A step of the arm, and what it sees."""
         view, _ = self._arm.step(self._twist)

@@ -118,7 +118,7 @@ def _of_picture(data: bytes, where: str) -> np.ndarray:
     header = header_of(data, where)
     if header.samples != 1 or (header.bits < 16 and not header.floating):
         raise InputError(
-            f"{where}: {header.bits} bits in {header.samples} channels is a picture, no depth map; give a {_WRITTEN} of one channel"
+            f"{where}: a picture of {header.samples} x {header.bits} bits a pixel, no depth map; give a {_WRITTEN} of one channel"
         )
     try:
         samples = cv2.imdecode(np.frombuffer(without_orientation(data, header), np.uint8), cv2.IMREAD_UNCHANGED)

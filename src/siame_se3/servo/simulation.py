@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import RobotError, SceneError, SiameError
+from siame_se3.errors import InputError, RobotError, SceneError, SiameError
 from siame_se3.files import hardware, require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import Controller, View
@@ -47,6 +48,7 @@ class Task:
         distance: of the desired cameras to the scene [m].
         disturbance: of the current images, drawn once a run; None for none.
         mismatch: how camera and scene differ from what the law is given; None for not at all.
+        goal_depth: what laws are given as the desired images' depth [m]: a number, or a map for all of them; None for what the plant says.
         depth: what views know of it: 'plane', the distance to the plane z = 0; 'map', the true depth of each pixel; 'camera', a depth camera's map.
         depth_camera: of 'camera'.
     """
@@ -59,6 +61,7 @@ class Task:
     distance: float = Workspace.distance
     disturbance: Augmentation | None = None
     mismatch: Mismatch | None = None
+    goal_depth: Float[Tensor, ""] | Float[Tensor, "h w"] | None = None
     depth: Depth = "plane"
     depth_camera: DepthCamera = field(default_factory=DepthCamera)
 
@@ -74,6 +77,22 @@ class Task:
         """Desired and start poses (T_wd, T_wc), (N, 4, 4); N is `runs`, or fewer where a file has fewer."""
         workspace = Workspace(distance=self.distance)
         return draw_starts(self.starts, runs or self.runs, self.scene, self.camera, workspace, self.seed)
+
+    def given(self, desired: View) -> View:
+        """Desired views with the depth that laws are given of them.
+
+        Raises:
+            InputError: a map of another size than the images'.
+        """
+        if self.goal_depth is None:
+            return desired
+        depth = self.goal_depth
+        if depth.ndim and depth.shape != self.camera.size:
+            raise InputError(
+                f"depth map of {depth.shape[1]} x {depth.shape[0]} px; the goal images have {self.camera.width} x {self.camera.height}",
+                *("goal_depth", "camera"),
+            )
+        return replace(desired, depth=depth.expand(*desired.batch, *depth.shape))
 
 
 def simulate(
@@ -118,7 +137,7 @@ def simulate(
             bar.update(len(T_wc) - moving - bar.n)
             bar.set_postfix(iteration=iteration)
 
-        trajectory = servo(plant, controller, desired, T_wc, config, settings, report)
+        trajectory = servo(plant, controller, task.given(desired), T_wc, config, settings, report)
         bar.update(len(T_wc) - bar.n)
     _note(trajectory, began)
     return trajectory, desired, look(trajectory.T_wc[-1])
@@ -168,7 +187,7 @@ def simulate_on_arm(
             except SiameError:  # out of reach
                 passed += 1
                 continue
-            done.append(servo(plant, controller, target, start, config, settings, safety=safety))
+            done.append(servo(plant, controller, task.given(target), start, config, settings, safety=safety))
             desired.append(target)
             last.append(plant.look(done[-1].T_wc[-1]))
     finally:

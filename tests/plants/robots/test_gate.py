@@ -363,7 +363,7 @@ def test_close_is_said_where_it_does_not_return() -> None:
 class Camera48:
     """New noise at each look, at once."""
 
-    camera = Camera.from_focal(60, 48)
+    camera = sensor = Camera.from_focal(60, 48)
 
     def latest(self, after: float, wait: float) -> Frame | None:
         return Frame(torch.rand(3, 48, 48), time.monotonic())

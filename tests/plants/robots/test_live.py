@@ -68,7 +68,7 @@ def test_unknown_frames_and_poses_are_refused() -> None:
 class FakeCamera:
     """Gives a new frame every `period`, until it `dies`."""
 
-    camera = CAMERA
+    camera = sensor = CAMERA
 
     def __init__(self, period: float = 0.002) -> None:
         self.period, self.dead = period, False
@@ -312,3 +312,47 @@ def test_capture_refuses_what_it_cannot_open(tmp_path: Path, video: Path) -> Non
 def test_views_keep_age_and_fault() -> None:
     view = View(torch.rand(2, 3, 4, 4), None, None, CAMERA, 0.1, "x")[0]
     assert (view.age, view.fault) == (0.1, "x")
+
+
+class FakeDepth:
+    """Gives one map, and notes for when it was asked."""
+
+    def __init__(self, depth: Tensor | None) -> None:
+        self.depth = depth
+        self.asked: list[float] = []
+
+    def near(self, stamp: float, wait: float) -> Tensor | None:
+        self.asked.append(stamp)
+        return self.depth
+
+
+def test_a_view_gets_the_depth_map_of_its_image(live: Callable[..., LivePlant]) -> None:
+    camera, depth = FakeCamera(), FakeDepth(torch.full((48, 48), 0.5))
+    plant = live(camera, depth_source=depth, depth=0.7)
+    view = plant.reset(None)
+    assert view.depth_map is None
+    assert view.distance is not None
+    assert float(view.distance[0]) == pytest.approx(0.7), "laws see the current view as they did"
+    with_map = plant.with_depth(view)
+    assert with_map.image is view.image
+    assert with_map.depth_map is not None
+    assert with_map.depth_map.shape == (1, 48, 48)
+    assert camera.last is not None
+    assert depth.asked == [camera.last.stamp]
+
+
+def test_without_a_depth_source_a_view_stays_as_it_is(live: Callable[..., LivePlant]) -> None:
+    plant = live()
+    view = plant.reset(None)
+    assert plant.with_depth(view) is view
+
+
+@pytest.mark.parametrize(
+    ("depth", "words"),
+    [(None, "no depth map near the image's time"), (torch.full((48, 48), torch.nan), "no pixel's depth is known")],
+    ids=["none", "nothing known"],
+)
+def test_a_depth_map_that_is_missing_is_said(live: Callable[..., LivePlant], depth: Any, words: str) -> None:
+    plant = live(depth_source=FakeDepth(depth))
+    with pytest.raises(RobotError, match=words):
+        plant.with_depth(plant.reset(None))

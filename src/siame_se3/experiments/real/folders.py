@@ -163,4 +163,4 @@ def _checked(path: Path, pictures: list[Picture], metric: bool) -> Folder:
         raise InputError(f"{path}: {len(pictures)} pictures with a known view; give two or more")
     n = range(len(pictures))
     near = [(k, j) for k in n for j in n if j != k and within(pictures[k], pictures[j])]
-    return Folder(path.resolve().name, tuple(pictures), metric, tuple(near))
+    return Folder(path.resolve().name, tuple(pictures), metric, tuple(near), tuple((k, j) for k in n for j in n))

@@ -58,11 +58,12 @@ def run(folder: Folder, settings: Settings) -> Table:
     return rows
 
 
-def view_of(picture: Picture) -> View:
-    """The picture's middle square, as a network and a live camera have it; its depth, where it is known: of each pixel, or of the plane."""
+def view_of(picture: Picture, most: int = _SIDE) -> View:
+    """The picture's middle square, of `most` px at most, as a network and a live camera have it; its depth, where it is known: of each pixel, or of
+    the plane."""
     h, w = picture.rgb.shape[:2]
     top, left, side = square_box(h, w)
-    size = min(side, _SIDE)
+    size = min(side, most)
     square = picture.rgb[top : top + side, left : left + side]
     image = as_image(square if size == side else cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
     T_wc = picture.T_wc[None]

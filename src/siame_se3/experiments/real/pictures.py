@@ -47,17 +47,14 @@ class Folder:
         pictures: in its order.
         metric: lengths are true ones, and not by an assumed width and field of view.
         pairs: (goal, current), as places in `pictures`, that are asked for one step.
+        worlds: (goal, world) that are asked for closed loops.
     """
 
     name: str
     pictures: tuple[Picture, ...]
     metric: bool
     pairs: tuple[tuple[int, int], ...]
-
-    @property
-    def flat(self) -> bool:
-        """Whether its pictures show one plane."""
-        return all(picture.from_plane is not None for picture in self.pictures)
+    worlds: tuple[tuple[int, int], ...] = ()
 
 
 def between(a: Picture, b: Picture) -> tuple[float, float]:

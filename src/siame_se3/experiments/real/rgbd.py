@@ -26,6 +26,7 @@ from siame_se3.images.registration import registered
 
 MOST_PAIRS = 200  # of a folder; of one with more, GOALS goals with EACH others
 GOALS, EACH = 40, 4
+WORLDS = 6  # pairs of a folder that are asked for closed loops
 _KNOWN = 0.1  # share of a goal's pixels whose depth is known, at least
 
 
@@ -131,16 +132,18 @@ def folder_of(path: Path, frames: list[Frame], rig: Rig) -> Folder:
         raise InputError(
             f"{path}: no two of {len(frames)} frames are {100 * LEAST_WITH_DEPTH:g} to {100 * t:g} cm and up to {r:g} deg apart"
         )
-    goals = {goal for goal, _ in pairs}
+    worlds = [pairs[k] for k in _spread(len(pairs), WORLDS)]
+    deep = {goal for goal, _ in pairs} | {world for _, world in worlds}
     used = sorted({k for pair in pairs for k in pair})
-    pictures = [rig.read(frames[k], k in goals) for k in used]
+    pictures = [rig.read(frames[k], k in deep) for k in used]
     known = {k for k, picture in zip(used, pictures, strict=True) if _knows(picture)}
     kept = tuple((used.index(goal), used.index(current)) for goal, current in pairs if goal in known)
     if not kept:
         raise InputError(
             f"{path}: no goal's depth map knows {100 * _KNOWN:g} % of its picture; check scale and registration"
         )
-    return Folder(path.resolve().name, tuple(pictures), True, kept)
+    both = tuple((used.index(goal), used.index(world)) for goal, world in worlds if {goal, world} <= known)
+    return Folder(path.resolve().name, tuple(pictures), True, kept, both)
 
 
 def _knows(picture: Picture) -> bool:

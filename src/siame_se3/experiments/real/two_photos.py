@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.analysis.metrics import certainties
 from siame_se3.errors import SceneError
 from siame_se3.experiments.real.pictures import Folder, Picture
-from siame_se3.experiments.real.planes import alignment, common, footprint, scene_of, shared
 from siame_se3.experiments.real.rows import Settings, Table, controller
+from siame_se3.experiments.real.worlds import drawn
 from siame_se3.geometry import lie
-from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.laws.types import Controller
-from siame_se3.plants.flying import FlyingCameras
-from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
 
@@ -33,7 +27,6 @@ COLUMNS = (
 KEY = ("folder", "law", "goal", "world")
 ALIGNED = 1.0  # [% of the image's width]
 GAIN, ITERATIONS = 10.0, 100
-_DRAWN = 10  # starts for one that is kept, at most
 
 
 def table(settings: Settings) -> Table:
@@ -43,19 +36,24 @@ def table(settings: Settings) -> Table:
 
 
 def run(folder: Folder, settings: Settings) -> Table:
-    """Every law on every ordered pair of different pictures, and of each goal with itself; those that are there are left."""
+    """Every law on every pair of pictures that the folder has for it; those that are there are left."""
     rows = table(settings)
-    if not folder.flat:
-        settings.say(f"two photos: {folder.name} shows no plane, and is left out")
-        return rows
-    for goal in folder.pictures:
+    for k, goal in enumerate(folder.pictures):
         for law in settings.laws:
             made: Controller | None = None
-            for world in folder.pictures:
+            for world in (folder.pictures[j] for i, j in folder.worlds if i == k):
                 if rows.has(folder.name, law, goal.name, world.name):
                     continue
                 made = made or controller(law, settings, folder.name, goal)
-                found = runs(made, goal, world, settings, folder.metric)
+                try:
+                    found = runs(made, goal, world, settings, folder.metric)
+                except SceneError as error:
+                    if goal.from_plane is not None:
+                        raise
+                    settings.say(
+                        f"two photos: passed over, {error}"
+                    )  # a pair that was chosen here, and not by who gave the folder
+                    continue
                 rows.add((folder.name, law, goal.name, world.name, *row) for row in found)
                 aligned = sum(row[6] for row in found)
                 settings.say(
@@ -64,53 +62,14 @@ def run(folder: Folder, settings: Settings) -> Table:
     return rows
 
 
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """The runs of a pair.
-
-    Attributes:
-        here, there: cameras over what the goal's picture shows, and over what the world's does.
-        camera: theirs.
-        T_wd, T_wc: desired and start poses.
-        middle: of what both pictures show [m].
-    """
-
-    here: FlyingCameras
-    there: FlyingCameras
-    camera: Camera
-    T_wd: Float[Tensor, "n 4 4"]
-    T_wc: Float[Tensor, "n 4 4"]
-    middle: tuple[float, float]
-
-
-def drawn(goal: Picture, world: Picture, settings: Settings) -> Drawn:
-    """Table I starts in front of what both pictures show, of which a start sees a fifth of the desired view at least.
-
-    Raises:
-        SceneError: they show too little in common.
-    """
-    camera = default_camera(224)
-    box = common(goal, world)
-    here, there = scene_of(goal, box), scene_of(world, box)
-    T_wd, T_wc = draw_starts("table1", _DRAWN * settings.runs, here, camera, Workspace(), settings.seed)
-    middle = np.array([box.x, box.y])
-    share = shared(camera, T_wd, T_wc, [footprint(picture) - middle for picture in (goal, world)])
-    kept = (share >= Workspace.min_overlap).nonzero()[: settings.runs, 0]
-    if len(kept) < settings.runs:
-        raise SceneError(f"{goal.name} and {world.name} show too little of the plane in common; leave one of them out")
-    flying = (FlyingCameras(scene, camera) for scene in (here, there))
-    return Drawn(*flying, camera, T_wd[kept], T_wc[kept], (box.x, box.y))
-
-
 def runs(
     law: Controller, goal: Picture, world: Picture, settings: Settings, metric: bool = True
 ) -> list[tuple[Any, ...]]:
-    """Of one pair, see `drawn`; `metric` where poses were measured, at the scene's origin."""
-    d = drawn(goal, world, settings)
-    config = ServoConfig(gain=GAIN, max_iterations=ITERATIONS)
-    trajectory = servo(d.there, law, d.here.look(d.T_wd), d.T_wc, config)
+    """Of one pair, see `worlds.drawn`; `metric` where poses were measured, at the scene's origin."""
+    d = drawn(goal, world, settings.runs, settings.seed, metric)
+    trajectory = servo(d.there, law, d.target, d.T_wc, ServoConfig(gain=GAIN, max_iterations=ITERATIONS))
     end = trajectory.T_wc[-1].double()
-    align = alignment(d.camera, d.T_wd, end, (-d.middle[0], -d.middle[1]) if metric else None)
+    align = d.alignment(end)
     start, left, at = _apart(d.T_wd, d.T_wc), _apart(d.T_wd, end), lie.vector_from_pose(lie.inverse(d.T_wd) @ end)
     found: list[tuple[Any, ...]] = []
     for k, (reason, sure) in enumerate(zip(trajectory.reason, certainties(trajectory), strict=True)):

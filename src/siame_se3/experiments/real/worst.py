@@ -19,6 +19,7 @@ from siame_se3.analysis.style import new_figure, save, show_image
 from siame_se3.experiments.real import one_step, two_photos
 from siame_se3.experiments.real.pictures import Folder, Picture
 from siame_se3.experiments.real.rows import Settings
+from siame_se3.experiments.real.worlds import drawn
 from siame_se3.geometry import lie
 from siame_se3.geometry.plane import depth as plane_depth
 from siame_se3.laws.types import View
@@ -121,10 +122,10 @@ def _moved(target: View, image: _Image, T_cd: Float[Tensor, "4 4"]) -> _Image:
 def run_case(row: _Row, folder: Folder, settings: Settings) -> Case:
     """Of a row of two_photos.csv: the view is where the run ended."""
     goal, world = _picture(folder, row["goal"]), _picture(folder, row["world"])
-    drawn = two_photos.drawn(goal, world, settings)
-    T_wd = drawn.T_wd[int(row["run"])]
+    run = int(row["run"])
+    d = drawn(goal, world, settings.runs, settings.seed)
     T_dc = lie.pose_from_vector(torch.tensor([float(row[name]) for name in two_photos.END], dtype=torch.float64))
-    wanted, end = drawn.here.look(T_wd[None]).image, drawn.there.look((T_wd @ T_dc)[None]).image
+    wanted, end = d.target.image, d.there.look((d.T_wd[run] @ T_dc)[None]).image
     assert wanted is not None
     assert end is not None
     titles = (
@@ -132,7 +133,7 @@ def run_case(row: _Row, folder: Folder, settings: Settings) -> Case:
         f"from {_cm(row['start_t_m'])} cm, {float(row['start_r_deg']):.1f} deg away\nend, in {_short(row['world'])}",
         f"{_cm(row['end_t_m'])} cm, {float(row['end_align']):.2f} % of the image away\n{row['reason'][:60]}",
     )
-    return Case(titles, wanted[0], end[0], end[0])
+    return Case(titles, wanted[run], end[0], end[0])
 
 
 def _short(name: str) -> str:

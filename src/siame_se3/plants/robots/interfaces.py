@@ -28,11 +28,16 @@ class CameraSource(Protocol):
 
     Attributes:
         camera: rectified intrinsics of the images.
+        sensor: intrinsics of the pictures as they come, with distortion: `prepared` makes images of these.
     """
 
     @property
     def camera(self) -> Camera:
         """Rectified intrinsics of the images."""
+
+    @property
+    def sensor(self) -> Camera:
+        """Intrinsics of the pictures as they come, with distortion."""
 
     def latest(self, after: float, wait: float) -> Frame | None:
         """The newest frame, if there is one whose shutter opened later than `after` [s]; waits up to `wait` s for it.
@@ -46,6 +51,19 @@ class CameraSource(Protocol):
 
     def close(self) -> None:
         """Let the device go."""
+
+
+@runtime_checkable
+class DepthSource(Protocol):
+    """What gives the depth of a camera source's images."""
+
+    def near(self, stamp: float, wait: float) -> Float[Tensor, "h w"] | None:
+        """The depth map that belongs to the image whose shutter opened at `stamp` [s], pixel by pixel [m], NaN where it is not known; None where there
+        is none that is near enough in time. Waits up to `wait` s for it.
+
+        Raises:
+            RobotError: depth maps come, and cannot be used.
+        """
 
 
 @dataclass(frozen=True)

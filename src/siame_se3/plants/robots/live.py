@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -19,9 +20,10 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
 from siame_se3.plants.robots.checks import HardLimits
 from siame_se3.plants.robots.gate import Gate
-from siame_se3.plants.robots.interfaces import WATCHDOG, CameraSource, Frame, VelocityDriver
+from siame_se3.plants.robots.interfaces import WATCHDOG, CameraSource, DepthSource, Frame, VelocityDriver
 
 _FIRST = 5.0  # [s] for the first image
+_DEPTH = 2.0  # [s] for the depth map of an image
 
 
 class LivePlant:
@@ -42,6 +44,7 @@ class LivePlant:
         clock: [s]; the one that frames are stamped with.
         sleep: waits for some seconds of that clock.
         answer: a driver call that has not returned within this is given up [s], see `Gate`.
+        depth_source: gives the depth of images, for `with_depth`; None for none.
 
     Raises:
         InputError: a hand-eye transform that is no pose, or a distance that is none.
@@ -60,12 +63,14 @@ class LivePlant:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         answer: float = WATCHDOG,
+        depth_source: DepthSource | None = None,
     ) -> None:
         if not 0 < dt <= 10:
             raise InputError(f"time between steps: {dt:g} s; give a number above 0", "rate")
         if depth is not None and not 0 < depth <= 1000:
             raise InputError(f"distance of the scene: {depth:g} m; give a number above 0", "depth")
         self.camera_source, self.driver, self.dt, self.dry = camera_source, driver, dt, dry
+        self.depth_source = depth_source
         self.T_tc = None if T_tc is None else T_tc.double()
         self._hand_eye = torch.eye(4, dtype=torch.float64) if T_tc is None else T_tc.double()
         self._gate = Gate(driver, self._hand_eye, limits, late, clock, dry, answer)
@@ -132,6 +137,25 @@ class LivePlant:
         fault = self._stop_reason or state.fault
         image = self._frame.image[None]
         return View(image, None, depth, self.camera, now - self._frame.stamp, fault, T_bc, now)
+
+    def with_depth(self, view: View) -> View:
+        """The last view with the depth of each pixel, where something gives it; else as it is. The robot should stand still.
+
+        Raises:
+            RobotError: no depth map belongs to its image, none of its pixels is known, or depth maps come that cannot be used.
+        """
+        if self.depth_source is None:
+            return view
+        assert self._frame is not None
+        depth = self.depth_source.near(self._frame.stamp, _DEPTH)
+        if depth is None:
+            raise RobotError(
+                f"depth: no depth map near the image's time within {_DEPTH:g} s; check its topic and stamps",
+                "ros2.depth",
+            )
+        if not bool(depth.isfinite().any()):
+            raise RobotError("depth: no pixel's depth is known; is the camera nearer than its least range?")
+        return replace(view, depth=depth[None])
 
     def step(self, v: Float[Tensor, "1 6"]) -> tuple[View, Float[Tensor, "1 6"]]:
         """Send a camera-frame twist, wait for the next tick, and look.

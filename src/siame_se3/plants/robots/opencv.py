@@ -73,6 +73,11 @@ class Capture:
         """Of the rectified square that laws see."""
         return self._given.square()
 
+    @property
+    def sensor(self) -> Camera:
+        """See `CameraSource`."""
+        return self._given
+
     def _read(self, frame: np.ndarray) -> None:
         """The reading thread: until the source has no frame any more, or `close`."""
         rate = self._source.get(5) or 25.0  # CAP_PROP_FPS

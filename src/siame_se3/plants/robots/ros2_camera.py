@@ -86,6 +86,12 @@ class Ros2Camera:
         assert self._given is not None
         return self._given.square()
 
+    @property
+    def sensor(self) -> Camera:
+        """See `CameraSource`."""
+        assert self._given is not None
+        return self._given
+
     def _heard(self, message: Any) -> None:
         """The bus's thread: an image has come; what is wrong with it is kept for `latest`."""
         stamp = time.monotonic()

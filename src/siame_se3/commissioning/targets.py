@@ -1,0 +1,79 @@
+"""The desired view of a robot's camera from files: a goal's folder, or a picture that the camera took, with or without its depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.commissioning.goal_folder import view_for
+from siame_se3.errors import CameraError, InputError, SiameError
+from siame_se3.images.decode import as_image, read_picture, to_bytes
+from siame_se3.images.registration import square_depth
+from siame_se3.laws.types import View
+from siame_se3.plants.robots.live import LivePlant
+
+
+def target_from(path: Path, plant: LivePlant, depth: np.ndarray | None = None) -> View:
+    """The desired view from a goal's folder (see `goal_folder`), or from a picture that the robot's camera took: as it came, or rectified and
+    cut to the centred square.
+
+    Args:
+        path: the picture.
+        plant: the robot.
+        depth: of the picture, in its raster or in that of its square [m]; None where it is not known.
+
+    Raises:
+        InputError: a folder that is no goal's, or a depth map beside it.
+        CameraError: not a picture, or of another size than the camera's; or a depth map of another size.
+    """
+    if path.is_dir():
+        if depth is not None:
+            raise InputError(
+                f"{path}: a goal's folder has a depth map of its own; leave the other one out", "goal_depth"
+            )
+        distance = plant.reset(None).distance
+        return view_for(path, plant.camera, None if distance is None else float(distance))
+    if not path.is_file():
+        raise CameraError(f"{path}: no such file; give a picture that this camera took, or say 'target' at the place")
+    rgb = to_bytes(read_picture(path))
+    view = plant.reset(None)
+    assert view.image is not None
+    if rgb.shape[:2] == view.image.shape[-2:]:  # rectified and cut already, or there is nothing to do
+        image = as_image(rgb)
+    else:
+        try:
+            image = plant.camera_source.prepared(rgb)
+        except SiameError as error:
+            raise CameraError(f"{path}: {error}; take it with this camera") from None
+    known = view.depth if depth is None else depth_in_square(depth, plant)[None]
+    return View(image[None], None, known, view.camera)
+
+
+def depth_in_square(depth: np.ndarray, plant: LivePlant) -> Float[Tensor, "s s"]:
+    """A depth map in the raster of the camera's pictures, as the square that laws see of it; one that is that square already as it is.
+
+    Raises:
+        CameraError: another size.
+    """
+    square, sensor = plant.camera, plant.camera_source.sensor
+    if depth.shape not in (square.size, sensor.size):
+        raise CameraError(
+            f"depth map of {depth.shape[1]} x {depth.shape[0]} px; the camera's pictures have {sensor.width} x {sensor.height}, "
+            f"their square {square.width} x {square.height}",
+            "goal_depth",
+        )
+    return torch.from_numpy((depth if depth.shape == square.size else square_depth(depth, sensor)).copy())
+
+
+def depths_of(view: View) -> str:
+    """What is known of a view's depth map, for people; '' for none."""
+    if view.depth_map is None:
+        return ""
+    known = view.depth_map[view.depth_map.isfinite()].double()
+    low, middle, high = known.quantile(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)).tolist()
+    share = 100 * len(known) / view.depth_map.numel()
+    return f"; depth known in {share:.0f} % of it, {middle:.2f} m ({low:.2f} to {high:.2f})"
