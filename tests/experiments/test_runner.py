@@ -186,6 +186,19 @@ def test_wide_and_perturb_have_a_line_a_law(setup: Setup) -> None:
         assert len(room.page(setup, wanted, "x").splitlines()) == 4
 
 
+def test_medians_of_an_even_count_are_the_mean_of_both() -> None:
+    """They were the upper one: the progress said 4.27 mm, the report 6.02 mm of the same runs."""
+    rows = [
+        metrics.Row(k, 0.1, 10.0, 0.001 * end, 0.1, 0.0, 0.0, iterations, 1, 1.0)
+        for k, (end, iterations) in enumerate(((1.0, 10), (6.0, 40), (2.0, 21), (9.0, 50)))
+    ]
+    assert metrics.summary(rows).median_end_t_m == pytest.approx(0.004)
+    cells = perturb.cells(4, 5, FAST[:1])[:1]
+    line = perturb.advice({cells[0]: rows})[0]
+    assert line["median end"] == "4.00 mm"
+    assert table1.line(table1.cells(4, 5, FAST[:1])[0], rows)["iterations"] == "30.5"
+
+
 def test_fig2s_batches_are_of_rising_overlap(setup: Setup) -> None:
     found = table1.overlaps(setup, 40, 3)
     assert len(found) == 40

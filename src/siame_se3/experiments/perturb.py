@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -46,7 +47,7 @@ def cells(runs: int, seed: int, laws: Sequence[str]) -> list[Cell]:
 
 def _middle(rows: Sequence[Row]) -> float:
     """Median end error [mm]."""
-    return sorted(1e3 * r.end_t_m for r in rows)[len(rows) // 2]
+    return statistics.median(1e3 * r.end_t_m for r in rows)
 
 
 def advice(found: dict[Cell, list[Row]]) -> list[dict[str, str]]:

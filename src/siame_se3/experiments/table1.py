@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from siame_se3.analysis import plots, report
@@ -38,7 +39,7 @@ def line(cell: Cell, rows: Sequence[Row]) -> dict[str, str]:
         **{name: f"{report.share(rows, c):.1f}" for name, c in report.CRITERIA.items()},
         "path t [cm]": report.spread([100 * r.path_t_m for r in good]),
         "path r [deg]": report.spread([r.path_r_deg for r in good]),
-        "iterations": f"{sorted(r.iterations for r in rows)[len(rows) // 2]}",
+        "iterations": f"{statistics.median(r.iterations for r in rows):g}",
         "step [ms]": report.number(rows[0].step_ms),
     }
     theirs = {
