@@ -73,5 +73,6 @@ class Counter:
         if self._bar is None and not self._quiet and seconds >= self._next:
             what, unit = self._words
             beside = "".join(f", {name} {value}" for name, value in more.items())
+            unit = unit.removesuffix("s") if self.total == 1 else unit
             _say(f"{what} {done} of {self.total} {unit}{beside}, {seconds:.0f} s")
             self._next = 2 * seconds
