@@ -89,12 +89,18 @@ def test_evaluations_count_as_part_of_the_minutes(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(driver.time, "monotonic", lambda: 0.0)
     data, recipe = trainer_of().data, Recipe(network_of(), train=TrainConfig(evaluations=4), minutes=2.0)
     said: list[str] = []
-    for seconds, at, steps in ((0.0, None, 2400), (5.0, None, 2000), (5.0, (1.0,), 2300), (100.0, None, 1200)):
+    for seconds, at, steps in (
+        (0.0, None, 2400),
+        (5.0, None, 2000),
+        (5.0, (1.0,), 2300),
+        (15.0, None, 1800),
+        (100.0, None, 1200),
+    ):
         callbacks = Callbacks(
             evaluate=lambda network, p: None, at=at, rehearse=lambda network, s=seconds: s, say=said.append
         )
         assert steps_in(recipe, data, None, callbacks) == steps
-    assert said[2:4] == ["measuring the speed of a step", "2000 steps of 50 ms and 4 evaluations of 5 s"]
+    assert said[2:4] == ["measuring the speed of a step", "2000 steps of 50 ms; 4 x 5 s of evaluations"]
 
 
 def test_ctrl_c_saves_the_state_and_says_where(tmp_path: Path) -> None:

@@ -202,8 +202,7 @@ def steps_in(
 ) -> int:
     """How many steps fit into a recipe's minutes: the median of some steps of a throw-away trainer, rounded down to tens.
 
-    What measuring takes, and the evaluations where `Callbacks.rehearse` says how long one takes, is part of the minutes; the steps have
-    at least half of them.
+    What measuring takes, and the evaluations where `Callbacks.rehearse` says how long one takes, is part of the minutes; see `affordable`.
     """
     callbacks, began = callbacks or Callbacks(), time.monotonic()
     callbacks.say("measuring the speed of a step")
@@ -218,12 +217,18 @@ def steps_in(
     count, each = len(_shares(callbacks, recipe.train.evaluations)), 0.0
     if callbacks.evaluate is not None and callbacks.rehearse is not None and count and world()[0] == 0:
         each = callbacks.rehearse(trial.result())
+        count = affordable(count, each, whole)
     left = whole if callbacks.rehearse is None else max(whole / 2, whole - count * each - (time.monotonic() - began))
     steps = first_process_says(max(20, int(left / typical) // 10 * 10), source.device)
     callbacks.say(
-        f"{steps} steps of {1e3 * typical:.0f} ms" + (f" and {count} evaluations of {each:.0f} s" if each else "")
+        f"{steps} steps of {1e3 * typical:.0f} ms" + (f"; {count} x {each:.0f} s of evaluations" if each else "")
     )
     return steps
+
+
+def affordable(count: int, each: float, whole: float) -> int:
+    """How many of `count` evaluations of `each` [s] a third of the `whole` time [s] has room for; the last one is made in any case."""
+    return min(count, max(1, int(whole / 3 / each))) if each > 0 else count
 
 
 def _shares(callbacks: Callbacks, evaluations: int) -> tuple[float, ...]:
