@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from siame_se3.cli.options import FIGURES, check_writable, fill_of
 from siame_se3.errors import InputError
+from siame_se3.files import doing
 
 
 @dataclass(frozen=True)
@@ -48,5 +49,6 @@ class Plot:
             raise InputError(f"run {self.run}: the trajectory has runs 0 to {count - 1}", "run")
         side = min(1.0, 512 / max(camera.size))  # no panel has more pixels
         drawn = camera.resized(max(2, round(side * camera.width)), max(2, round(side * camera.height)))
-        plots.save(plots.overview(trajectory, scene, drawn, run=self.run), self.out)
-        print(f"figure: {self.out}")
+        with doing(f"drawing {self.out}"):
+            plots.save(plots.overview(trajectory, scene, drawn, run=self.run), self.out)
+        print(f"written: {self.out}")
