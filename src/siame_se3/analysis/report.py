@@ -38,9 +38,9 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")
 
 
-def counted(count: int, unit: str) -> str:
-    """'1 run', '2 runs'."""
-    return f"{count} {unit}" + ("s" if count != 1 else "")
+def counted(count: int, unit: str, units: str = "") -> str:
+    """'1 run', '2 runs'; `units` is the plural where it does not only add an s."""
+    return f"{count} {unit if count == 1 else units or unit + 's'}"
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -18,7 +18,7 @@ NAME = "table1"
 ROWS = tuple(name for name in LAWS if not name.endswith(("-wide", "-robust")))
 QUICK = ("dvs", "dct20", "dvs-light", "pbvs-sift", "pbvs-orb", "siame-se(3)", "handoff")  # with --quick
 OTHERS: tuple[str, ...] = ()  # rows on demand
-BATCHES = 10  # of Fig. 2
+BATCHES = 10  # of Fig. 2, at most
 
 
 def cells(runs: int, seed: int, laws: Sequence[str]) -> list[Cell]:
@@ -58,6 +58,13 @@ def overlaps(setup: Setup, runs: int, seed: int) -> list[float]:
     return [float(x) for x in overlap(camera, T_wd, T_wc, setup.scene)]
 
 
+def batches(order: Sequence[int]) -> list[list[int]]:
+    """Runs in order, in as many batches of one size as there can be, 10 at most."""
+    count = max(n for n in range(1, BATCHES + 1) if len(order) % n == 0)
+    size = len(order) // count
+    return [list(order[k : k + size]) for k in range(0, len(order), size)]
+
+
 def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     """Write table1.csv, fig2.csv, both figures and the report page; the table as text."""
     found = results(setup, NAME, wanted)
@@ -75,8 +82,8 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     plots.save(plots.success(thresholds, curves, note), folder / "success.png")
     by_overlap = overlaps(setup, first.runs, first.seed)
     order = sorted(range(first.runs), key=by_overlap.__getitem__)
-    count = min(BATCHES, len(order))
-    parts = [order[k * len(order) // count : (k + 1) * len(order) // count] for k in range(count)]
+    parts = batches(order)
+    sizes = report.counted(len(parts[0]), "run")
     middles = [sum(by_overlap[i] for i in part) / len(part) for part in parts]
     rates = {
         LAWS[cell.law].title: [100 * sum(rows[i].converged for i in part) / len(part) for part in parts]
@@ -89,7 +96,10 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         ],
         folder / "fig2.csv",
     )
-    plots.save(plots.overlap(middles, rates, f"{note}, in {count} batches of equal size"), folder / "fig2.png")
+    plots.save(
+        plots.overlap(middles, rates, f"{note}, in {report.counted(len(parts), 'batch', 'batches')} of {sizes}"),
+        folder / "fig2.png",
+    )
     notes = [
         "Converged: translation error under 10 % of its start or under 1 cm, and rotation error under 10 % of its start or under 1 deg. "
         "Path errors: mean distance from PBVS's path, converged runs. Errors are means ± standard deviations.",
@@ -97,7 +107,7 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         "Runs that end within a threshold, 1 deg for each cm.",
         "## Fig. 2: convergence against overlap",
         "![convergence against overlap](fig2.png)",
-        f"The same runs, in {len(parts)} batches of equal size by the overlap of start and desired view.",
+        f"The same runs, in {report.counted(len(parts), 'batch', 'batches')} of {sizes} by the overlap of start and desired view.",
         "Why rows differ from the paper's on the bundled print, and what was tried: docs/benchmarks.md, by `python -m siame_se3.experiments.baselines`.",
         "Seconds a row: "
         + ", ".join(f"{LAWS[c.law].title} {facts_of(setup, NAME, c)['seconds']}" for c in found)
