@@ -59,10 +59,16 @@ def overlaps(setup: Setup, runs: int, seed: int) -> list[float]:
 
 
 def batches(order: Sequence[int]) -> list[list[int]]:
-    """Runs in order, in as many batches of one size as there can be, 10 at most."""
-    count = max(n for n in range(1, BATCHES + 1) if len(order) % n == 0)
-    size = len(order) // count
-    return [list(order[k : k + size]) for k in range(0, len(order), size)]
+    """Runs in order, in 5 to 10 batches of one size where there are such, else in 10 whose sizes differ by one."""
+    n = len(order)
+    count = max((k for k in range(BATCHES // 2, BATCHES + 1) if n % k == 0), default=min(BATCHES, n))
+    return [list(order[k * n // count : (k + 1) * n // count]) for k in range(count)]
+
+
+def in_batches(parts: Sequence[Sequence[int]]) -> str:
+    """'in 10 batches of 100 runs', 'in 10 batches of 2 or 3 runs'."""
+    sizes = sorted({len(part) for part in parts})
+    return f"in {report.counted(len(parts), 'batch', 'batches')} of {' or '.join(map(str, sizes))} run{'s' * (sizes != [1])}"
 
 
 def page(setup: Setup, wanted: list[Cell], command: str) -> str:
@@ -83,7 +89,6 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     by_overlap = overlaps(setup, first.runs, first.seed)
     order = sorted(range(first.runs), key=by_overlap.__getitem__)
     parts = batches(order)
-    sizes = report.counted(len(parts[0]), "run")
     middles = [sum(by_overlap[i] for i in part) / len(part) for part in parts]
     rates = {
         LAWS[cell.law].title: [100 * sum(rows[i].converged for i in part) / len(part) for part in parts]
@@ -97,7 +102,7 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         folder / "fig2.csv",
     )
     plots.save(
-        plots.overlap(middles, rates, f"{note}, in {report.counted(len(parts), 'batch', 'batches')} of {sizes}"),
+        plots.overlap(middles, rates, f"{note}, {in_batches(parts)}"),
         folder / "fig2.png",
     )
     notes = [
@@ -107,7 +112,7 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         "Runs that end within a threshold, 1 deg for each cm.",
         "## Fig. 2: convergence against overlap",
         "![convergence against overlap](fig2.png)",
-        f"The same runs, in {report.counted(len(parts), 'batch', 'batches')} of {sizes} by the overlap of start and desired view.",
+        f"The same runs, {in_batches(parts)} by the overlap of start and desired view.",
         "Why rows differ from the paper's on the bundled print, and what was tried: docs/benchmarks.md, by `python -m siame_se3.experiments.baselines`.",
         "Seconds a row: "
         + ", ".join(f"{LAWS[c.law].title} {facts_of(setup, NAME, c)['seconds']}" for c in found)
