@@ -42,5 +42,6 @@ COMMANDS = {
     "arm": Command("live:Arm", "Serve a simulated arm over ROS 2, as a robot to try 'siame live' on."),
     "plot": Command("plot:Plot", "Draw the figure of saved runs: images, errors, twists, paths."),
     "export": Command("export:Export", "Write a model as ONNX or OpenVINO files, for programs without PyTorch."),
+    "doctor": Command("doctor:Doctor", "See what works on this machine, what does not, and the command that helps."),
     "bench": Command("bench:Bench", "Repeat the paper's experiments: tables, figures, reports.", resumes=True),
 }

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from siame_se3.cli.options import LawName, check_writable, goal_depth_of
+from siame_se3.cli.options import LawName, check_writable, goal_depth_of, load_model
 from siame_se3.cli.robot import Robot
 from siame_se3.errors import InputError, RobotError, require_numbers
-from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
+from siame_se3.files import BUNDLED_PHOTO, bundled, doing
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import controller_for
 from siame_se3.plants.arm import ArmConfig
@@ -100,8 +100,6 @@ class Live:
 
     def _law(self) -> tuple[Controller, float | np.ndarray]:
         """The law, and the distance of the scene or the depth map of the goal [m]; what cannot be is refused before anything is opened."""
-        from siame_se3.networks import checkpoint
-
         if self.robot.robot == "none" and not self.dry_run:
             raise InputError("--robot none: nothing can move; add --dry-run")
         if self.start and self.target is None:
@@ -111,8 +109,9 @@ class Live:
         check_writable(self.save, "--save")
         depth = self._depth()
         _ = self.robot.checked  # before networks are built, which takes seconds
-        model = checkpoint.load(model_file(self.model)) if self.model else None
-        controller = controller_for(self.law, model, self.engine)
+        model = load_model(self.model) if self.model else None
+        with doing(f"preparing the law {self.law} (engine {self.engine})"):
+            controller = controller_for(self.law, model, self.engine)
         if {"pose"} & controller.needs:
             raise InputError(
                 f"--law {self.law}: needs the simulator's poses; take handoff, auto, neural, dvs or another"
@@ -155,7 +154,9 @@ class Live:
         def done(trajectory: Trajectory) -> None:
             number = next(runs)
             if self.save:
-                trajectory.save(self.save.with_stem(f"{self.save.stem}-{number}") if number else self.save)
+                place = self.save.with_stem(f"{self.save.stem}-{number}") if number else self.save
+                trajectory.save(place)
+                say(f"written: {place}")
 
         settings = {
             "command": " ".join(["siame", *sys.argv[1:]]),

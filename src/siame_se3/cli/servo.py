@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,19 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from siame_se3.cli.advice import Asked, advise
 from siame_se3.cli.options import (
     FIGURES,
     LawName,
     PlantName,
     camera_of,
+    check_seed,
     check_writable,
     fill_of,
     goal_depth_of,
+    load_model,
     plant_name,
 )
+from siame_se3.cli.output import Output
 from siame_se3.cli.status import Status
-from siame_se3.errors import InputError, LawError
-from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware, model_file
+from siame_se3.errors import InputError, LawError, SceneError
+from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, doing, hardware, model_file
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.certainty import described
 from siame_se3.laws.light import LightDVS
@@ -112,6 +117,8 @@ class Servo:
     """Write poses, twists and settings of all runs to this .npz."""
     figure: Path | None = None
     """Write a figure (.png, .pdf or .svg)."""
+    json: bool = False
+    """Print the result as JSON; what is for people goes to standard error."""
     fill: str = "0"
     """What lies beyond the print: grey level 0 to 1, r,g,b, 'mean' or 'edge'."""
     plant: PlantName = "flying"
@@ -139,15 +146,15 @@ class Servo:
 
     def __call__(self) -> int:
         from siame_se3.analysis import metrics, plots
-        from siame_se3.networks import checkpoint
+        from siame_se3.analysis.failures import failures
         from siame_se3.scenes.planar import Scene
 
-        plant = plant_name(self.plant)
+        plant, output = plant_name(self.plant), Output(self.json)
         self._check(plant)
         learned = self.law == "neural" or (self.law == "handoff" and self.scene is None) or self.model is not None
-        model = checkpoint.load(model_file(self.model)) if learned else None
+        model = load_model(self.model) if learned else None
         if self.law == "handoff" and model is None:
-            print(
+            output.say(
                 f"no model of {self.scene}: the hand-off begins with the law auto, made for any scene; train one (siame train) for this photo"
             )
         width = self.width if self.width is not None else model.scene_width if model else 0.8
@@ -155,24 +162,35 @@ class Servo:
         camera = camera_of(self.camera, self.fov, model.camera if model else default_camera(224)).square()
         if self.figure and not isinstance(scene, Scene):
             raise InputError(f"scene {scene.name}: figures show a photo's print, and this is none", "figure")
-        trajectory, desired, last = self._simulate(plant, scene, camera, model)
+        trajectory, desired, last = self._simulate(plant, scene, camera, model, output)
         table = metrics.rows(trajectory)
         summary = metrics.summary(table)
         took = trajectory.settings["seconds"]
         title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {took} s, {hardware()}"
-        print(metrics.format_summary(summary, title))
+        output.say(metrics.format_summary(summary, title))
         if known := described(trajectory.covariances):
-            print(f"  pose known to {known}")
+            output.say(f"  pose known to {known}")
+        found = failures(trajectory, table, desired, last)
+        hints = advise(self._asked(scene, camera, model), found, summary.converged_percent > 0)
+        for line in hints:
+            print(f"siame: {line}", file=sys.stderr)
         if self.out:
             metrics.write_csv(table, self.out)
         if self.save:
             trajectory.save(self.save)
         if self.figure and isinstance(scene, Scene):
-            plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
-        if summary.converged_percent == 0:
-            print("siame: no run converged: are scene, width, distance and camera those of the model?", file=sys.stderr)
-            return Status.NOT_CONVERGED
-        return Status.DONE
+            with doing(f"drawing {self.figure}"):
+                plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
+        output.wrote(self.out, self.save, self.figure)
+        output.end({"settings": trajectory.settings, "summary": summary, "hints": hints})
+        return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED
+
+    def _asked(self, scene: Scene, camera: Camera, model: Model | None) -> Asked:
+        """What advice goes by."""
+        return Asked(
+            *(scene.name, str(self.scene or bundled(BUNDLED_PHOTO)), scene.width, self._distance(model), camera),
+            *(self.law, self.servo.max_iterations, model, str(self.model or BUNDLED_MODEL)),
+        )
 
     def _distance(self, model: Model | None) -> float:
         """Of the desired camera [m]."""
@@ -205,8 +223,11 @@ class Servo:
         """
         if self.runs < 1:
             raise InputError(f"{self.runs} runs: give 1 or more", "runs")
-        if not 0 <= self.seed < 2**31:
-            raise InputError(f"seed {self.seed}: give a number from 0 to {2**31 - 1}", "seed")
+        check_seed(self.seed)
+        if self.width is not None and not 0 < self.width < math.inf:
+            raise SceneError(f"a scene width of {self.width:g} m; give metres above 0", "width")
+        if self.distance is not None and not 0 < self.distance < math.inf:
+            raise InputError(f"distance {self.distance:g} m: give metres above 0", "distance")
         check_writable(self.out, "--out")
         check_writable(self.save, "--save")
         check_writable(self.figure, "--figure", FIGURES)
@@ -249,8 +270,12 @@ class Servo:
 
         return torch.as_tensor(goal_depth_of(self.goal_depth, self.goal_depth_scale)) if self.goal_depth else None
 
-    def _simulate(self, plant: str, scene: Scene, camera: Camera, model: Model | None) -> tuple[Trajectory, View, View]:
+    def _simulate(
+        self, plant: str, scene: Scene, camera: Camera, model: Model | None, output: Output
+    ) -> tuple[Trajectory, View, View]:
         """The runs, the views at the desired poses, and those at the end."""
+        from siame_se3.analysis import report
+
         conditions = self.conditions if self.perturb else None
         distance = self._distance(model)
         settings: dict[str, Any] = {
@@ -268,7 +293,8 @@ class Servo:
             "camera": dataclasses.asdict(camera),
             "conditions": dataclasses.asdict(conditions) if conditions else None,
         }
-        controller = controller_for(self.law, model, self.engine, self.dvs, self.light, self.points)
+        with doing(f"preparing the law {self.law} (engine {self.engine})"):
+            controller = controller_for(self.law, model, self.engine, self.dvs, self.light, self.points)
         task = Task(
             *(scene, camera, self.starts_from, self.runs, self.seed, distance, conditions),
             depth=self.depth,
@@ -283,9 +309,9 @@ class Servo:
         settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
         trajectory, desired, last = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings)
         if passed := trajectory.settings["out_of_reach"]:
-            print(f"{passed} starts were out of the arm's reach and passed over")
+            output.say(f"{report.counted(passed, 'start')} out of the arm's reach and passed over")
         most = (trajectory.twist.abs() / trajectory.twist.new_tensor(self.safety.max_twist)).max()
         ends = Counter(reason.split(":")[0] for reason in trajectory.reason)
-        print(f"runs ended: {', '.join(f'{reason} ({n})' for reason, n in ends.most_common())}; ", end="")
-        print(f"the largest twist was {100 * float(most):.0f} % of its limit")
+        ended = ", ".join(f"{reason} ({n})" for reason, n in ends.most_common())
+        output.say(f"runs ended: {ended}; the largest twist was {100 * float(most):.0f} % of its limit")
         return trajectory, desired, last

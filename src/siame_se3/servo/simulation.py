@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError, RobotError, SceneError, SiameError
-from siame_se3.files import hardware, require_types
+from siame_se3.files import Counter, hardware, require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import Controller, View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
@@ -111,8 +111,6 @@ def simulate(
     Raises:
         SceneError: a desired camera sees nothing of the scene.
     """
-    from tqdm import tqdm
-
     T_wd, T_wc = task.draw()
     if plant is None:
         plant = FlyingCameras(
@@ -131,14 +129,13 @@ def simulate(
             *("width", "distance"),
         )
     began = time.perf_counter()
-    with tqdm(total=len(T_wc), desc="settled runs", unit="run", disable=quiet or not sys.stderr.isatty()) as bar:
+    with Counter(len(T_wc), "settled", "runs", quiet) as counter:
 
         def report(iteration: int, moving: int) -> None:
-            bar.update(len(T_wc) - moving - bar.n)
-            bar.set_postfix(iteration=iteration)
+            counter.to(len(T_wc) - moving, iteration=iteration)
 
         trajectory = servo(plant, controller, task.given(desired), T_wc, config, settings, report)
-        bar.update(len(T_wc) - bar.n)
+        counter.to(len(T_wc))
     _note(trajectory, began)
     return trajectory, desired, look(trajectory.T_wc[-1])
 
@@ -162,8 +159,6 @@ def simulate_on_arm(
         RobotError: it cannot render here, or nine of ten starts are out of reach.
         SceneError: the scene is no print.
     """
-    from tqdm import tqdm
-
     if not isinstance(task.scene, planar.Scene):
         raise SceneError(
             f"scene {task.scene.name}: the arm stands over a photo's print, and this is none", "scene", "plant"
@@ -176,9 +171,8 @@ def simulate_on_arm(
     last: list[View] = []
     passed = 0
     began = time.perf_counter()
-    try:
-        pairs = zip(T_wd.split(1), T_wc.split(1), strict=True)
-        for goal, start in tqdm(pairs, desc="runs", total=task.runs, disable=quiet or not sys.stderr.isatty()):
+    with contextlib.closing(plant), Counter(task.runs, "ended", "runs", quiet) as counter:
+        for goal, start in zip(T_wd.split(1), T_wc.split(1), strict=True):
             if len(done) == min(task.runs, len(T_wc)):
                 break
             try:
@@ -190,8 +184,7 @@ def simulate_on_arm(
             done.append(servo(plant, controller, task.given(target), start, config, settings, safety=safety))
             desired.append(target)
             last.append(plant.look(done[-1].T_wc[-1]))
-    finally:
-        plant.close()
+            counter.to(len(done))
     if not done or (len(done) < task.runs and not exact):
         raise RobotError(
             f"arm: {passed} of {passed + len(done)} starts are out of reach; give nearer ones, or move the arm's base",
