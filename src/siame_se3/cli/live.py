@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from siame_se3.cli.options import LawName, check_writable
+from siame_se3.cli.records import check_recording, recording_to, run_of
 from siame_se3.cli.robot import Robot
 from siame_se3.errors import InputError, RobotError, require_numbers
 from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from siame_se3.laws.types import Controller
     from siame_se3.plants.robots.bus import Bus
     from siame_se3.plants.robots.live import LivePlant
+    from siame_se3.servo.recordings.recorder import Recording
     from siame_se3.servo.trajectory import Trajectory
 
 
@@ -58,6 +61,9 @@ class Live:
     """Start at once, and leave when the run ends (for scripts); needs --target."""
     save: Path | None = None
     """Write each run's twists and poses to this .npz (a number is added from the second on)."""
+    record: Path | None = None
+    """Write images, twists, poses and events of all runs to this .mcap, for 'siame replay' and Foxglove (pip install
+    "siame-se3[record]")."""
     robot: Annotated[Robot, arg(name="")] = field(default_factory=Robot)
     """Which robot, which camera."""
     safety: Safety = field(default_factory=Safety)
@@ -75,9 +81,10 @@ class Live:
         controller, distance = self._law()
         with contextlib.ExitStack() as closing:
             signals = closing.enter_context(StopSignals())
+            recording = closing.enter_context(self._recording())
             plant, bus = self.robot.open(closing, distance, self.dry_run)
             signals.stop = plant.ask_to_stop
-            session = self._session(plant, bus, controller)
+            session = self._session(plant, bus, controller, run_of(recording))
             if not self.start:
                 session.keyboard(alone=not (bus and self.robot.ros2.command))
                 session.run()
@@ -101,6 +108,7 @@ class Live:
         if self.law == "neural" and self.model is None:
             raise InputError("--law neural: give --model FILE, or --model any-scene")
         check_writable(self.save, "--save")
+        check_recording(self.record)
         _ = self.robot.checked  # before networks are built, which takes seconds
         model = checkpoint.load(model_file(self.model)) if self.model else None
         controller = controller_for(self.law, model, self.engine)
@@ -112,7 +120,16 @@ class Live:
             return controller, self.depth
         return controller, model.distance if model else Workspace.distance
 
-    def _session(self, plant: LivePlant, bus: Bus | None, controller: Controller) -> Session:
+    def _recording(self) -> contextlib.AbstractContextManager[Recording | None]:
+        """The recording, opened before the robot and closed after it."""
+        from siame_se3.servo.recordings.laws import description
+
+        law = description(self.law, self.model, self.engine) if self.record else {}
+        return recording_to(self.record, law, wait=False)
+
+    def _session(
+        self, plant: LivePlant, bus: Bus | None, controller: Controller, make_run: Callable[..., Trajectory]
+    ) -> Session:
         """The session, which shows its lines here and on the status topic, and hears the command topic."""
         from siame_se3.commissioning.session import Session, target_from
         from siame_se3.plants.robots.bus import messages
@@ -139,6 +156,7 @@ class Live:
         session = Session(
             *(plant, controller, self.servo, self.safety, target, say, done, settings),
             target_name=self.target.name if self.target else "",
+            make_run=make_run,
         )
         if bus and topics.command:
             bus.subscribe(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from siame_se3.cli.options import FIGURES, LawName, PlantName, camera_of, check_writable, fill_of, plant_name
+from siame_se3.cli.records import check_recording, recording_to, run_of
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError, LawError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware, model_file
@@ -84,6 +85,9 @@ class Servo:
     """Write poses, twists and settings of all runs to this .npz."""
     figure: Path | None = None
     """Write a figure (.png, .pdf or .svg)."""
+    record: Path | None = None
+    """Write images, twists, poses and events of each run to this .mcap, for 'siame replay' and Foxglove (pip install
+    "siame-se3[record]"). The runs are made one after the other, 50 at most; laws see the images with 8 bits, as they are recorded."""
     fill: str = "0"
     """What lies beyond the print: grey level 0 to 1, r,g,b, 'mean' or 'edge'."""
     plant: PlantName = "flying"
@@ -157,6 +161,7 @@ class Servo:
         check_writable(self.out, "--out")
         check_writable(self.save, "--save")
         check_writable(self.figure, "--figure", FIGURES)
+        check_recording(self.record, self.runs)
         LAWS.load(self.law)
         PLANTS.load(plant)
         if self.law == "neural" and self.scene is not None and self.model is None:
@@ -175,6 +180,15 @@ class Servo:
         fill_of(self.fill)
         if self.starts_from not in ("table1", "wide"):
             starts_from_csv(self.starts_from, Workspace())
+
+    def _law(self, model: Model | None) -> dict[str, Any]:
+        """What makes the controller, for a recording; {} where there is none."""
+        from siame_se3.servo.recordings.laws import description
+
+        if self.record is None:
+            return {}
+        file = (self.model or Path("coffee")) if model else None
+        return description(self.law, file, self.engine, self.dvs, self.light, self.points)
 
     def _simulate(self, plant: str, scene: Scene, camera: Camera, model: Model | None) -> tuple[Trajectory, View, View]:
         """The runs, the views at the desired poses, and those at the end."""
@@ -195,17 +209,20 @@ class Servo:
         }
         controller = controller_for(self.law, model, self.engine, self.dvs, self.light, self.points)
         task = Task(scene, camera, self.starts_from, self.runs, self.seed, distance, conditions)
-        if plant == "flying":
-            return simulate(controller, task, self.servo, settings)
-        settings["plant"] = plant
-        if plant != "arm":
-            return simulate(controller, task, self.servo, settings, plant=plant_for(plant, scene, camera))
-        settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
-        trajectory, desired, last = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings)
+        if plant != "flying":
+            settings["plant"] = plant
+        with recording_to(self.record, self._law(model), wait=True) as recording:
+            if plant != "arm":
+                own = None if plant == "flying" else plant_for(plant, scene, camera)
+                return simulate(controller, task, self.servo, settings, plant=own, run=run_of(recording, task))
+            settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
+            run = run_of(recording)
+            made = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings, run=run)
+        trajectory = made[0]
         if passed := trajectory.settings["out_of_reach"]:
             print(f"{passed} starts were out of the arm's reach and passed over")
         most = (trajectory.twist.abs() / trajectory.twist.new_tensor(self.safety.max_twist)).max()
         ends = Counter(reason.split(":")[0] for reason in trajectory.reason)
         print(f"runs ended: {', '.join(f'{reason} ({n})' for reason, n in ends.most_common())}; ", end="")
         print(f"the largest twist was {100 * float(most):.0f} % of its limit")
-        return trajectory, desired, last
+        return made
