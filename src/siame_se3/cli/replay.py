@@ -120,14 +120,14 @@ class Replay:
         from siame_se3.servo.recordings.bags import read_bag
         from siame_se3.servo.recordings.replay import replay
 
-        if not self.law:
-            raise InputError(f"{self.recording}: a bag has no law in it; name one or more", "law")
         if self.run not in (None, 0):
             raise InputError(f"run {self.run}: a bag is one run; leave that out", "run")
         depth = 0.6 if self.depth is None else self.depth
         if not (math.isfinite(depth) and depth > 0):
             raise InputError(f"distance of the scene: {depth:g} m; give a number above 0", "depth")
         bag = read_bag(self.recording, self.topic, self.info, self.camera, depth)
+        if not self.law:
+            raise InputError(f"{self.recording}: a bag of {bag.count} images has no law in it; name one or more", "law")
         goal = self._goal(bag)
         _, found = replay(bag.views(), goal, {law: self._controller(law) for law in self.law}, asked_only=False)
         reference = found[self.law[0]]
@@ -183,8 +183,7 @@ def _law_result(comparison: Comparison, answers: Answers) -> dict[str, Any]:
 def _print_run(run: RecordedRun, comparisons: list[Comparison], notes: list[str]) -> None:
     """A run's table, and whether the recorded law has given what was recorded."""
     own = comparisons[0]
-    end = run.events[-1].text if run.events else "no end"
-    print(f"run {run.number}: law {own.law}, {run.count} views; {end}")
+    print(f"run {run.number}: law {own.law}, {run.count} views; {run.end}")
     if len(comparisons) > 1:
         _print_table(comparisons)
     for note in notes:

@@ -10,6 +10,7 @@ import os
 import struct
 from pathlib import Path
 
+LIBRARY = "siame-se3"  # who writes, in the header
 MAGIC = b"\x89MCAP0\r\n"
 # DataEnd (0x0f: length, CRC; 0 is none) and Footer (0x02: length, start of the summary, of its offsets, CRC), https://mcap.dev/spec
 _END = struct.pack("<BQI", 0x0F, 4, 0) + struct.pack("<BQQQI", 0x02, 20, 0, 0, 0) + MAGIC

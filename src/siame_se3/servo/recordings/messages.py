@@ -25,6 +25,7 @@ GOAL_IMAGE, GOAL_POSE, GOAL_DEPTH = "/goal/image", "/goal/pose", "/goal/depth"
 TF, EVENT = "/tf", "/siame/event"
 RUN, VIEW, LAW, TWIST = "/siame/run", "/siame/view", "/siame/law", "/siame/twist"
 CAMERA_FRAME, GOAL_FRAME = "camera", "goal"
+ENDS = ("settled", "stop", "halt", "error")  # names of events that end a run
 INFO, WARNING, ERROR = 2, 3, 4  # foxglove.Log's levels
 
 _INTEGER, _NUMBER, _TEXT = {"type": "integer"}, {"type": "number"}, {"type": "string"}

@@ -22,7 +22,7 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_image, decode, to_bytes
 from siame_se3.laws.types import View
 from siame_se3.servo.recordings import messages as m
-from siame_se3.servo.recordings.file import MAGIC
+from siame_se3.servo.recordings.file import LIBRARY, MAGIC
 
 log = logging.getLogger(__name__)
 HINT = "give a recording that siame-se3 made, or a bag of ROS 2"
@@ -84,6 +84,12 @@ class RecordedRun:
     events: list[Event] = field(default_factory=list)
     count: int = 0
     cut: bool = False
+
+    @property
+    def end(self) -> str:
+        """How it ended, in words."""
+        ends = [event.text for event in self.events if event.kind in m.ENDS]
+        return ends[-1] if ends else "its end is not recorded"
 
     def views(self) -> Iterator[RecordedView]:
         """All of them, in order.
@@ -149,9 +155,11 @@ def is_recording(path: Path) -> bool:
     if not path.is_file():
         raise InputError(f"{path}: {'a folder, no file' if path.exists() else 'no such file'}; {HINT}")
     with path.open("rb") as stream:
-        if stream.read(len(MAGIC)) != MAGIC:
-            raise InputError(f"{path}: no MCAP file; {HINT}")
-    return any(topic == m.RUN for topic, _ in _messages(path, frozenset({m.RUN}), cut=[]))
+        start = stream.read(200)
+    if not start.startswith(MAGIC):
+        raise InputError(f"{path}: no MCAP file; {HINT}")
+    # by who wrote it, in the header; other tools copy recordings under their own name
+    return LIBRARY.encode() in start or any(topic == m.RUN for topic, _ in _messages(path, frozenset({m.RUN}), cut=[]))
 
 
 def read(path: Path) -> list[RecordedRun]:
@@ -262,9 +270,10 @@ def _messages(path: Path, topics: frozenset[str], cut: list[str] | None = None) 
                     if not isinstance(content, dict):
                         raise InputError(f"{path}: a message of {channel.topic} has no fields; {HINT}")
                     yield channel.topic, content
-        except exceptions.EndOfFile:
-            if cut is not None:
-                cut.append(", as it is cut off")
         except (exceptions.McapError, zstd.ZstdError, struct.error, ValueError, KeyError) as error:
+            if isinstance(error, exceptions.EndOfFile | struct.error) and not stream.read(1):
+                if cut is not None:
+                    cut.append(", as it is cut off")
+                return
             reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
             raise InputError(f"{path}: a damaged MCAP file ({reason}); {HINT}") from None

@@ -9,7 +9,7 @@ import math
 import statistics
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,7 +25,6 @@ LOST = "the image was not recorded"
 _STILL = 1e-9  # [m/s, rad/s] below which a velocity has no direction
 
 
-@dataclass(eq=False)
 class Answers:
     """What one law said, a row for each view.
 
@@ -36,10 +35,11 @@ class Answers:
         seconds: wall time of the law [s]; empty where that is not known.
     """
 
-    v: list[Float[Tensor, "6"]] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    confidence: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.v: list[Float[Tensor, "6"]] = []
+        self.faults: list[str] = []
+        self.confidence: list[float] = []
+        self.seconds: list[float] = []
 
     def add(self, v: Float[Tensor, "6"] | None, fault: str, confidence: float) -> None:
         """One view's."""

@@ -13,7 +13,7 @@ from typing import Any
 from siame_se3.errors import InputError
 from siame_se3.files.optional import needs
 from siame_se3.plants.robots.threads import Worker, describe
-from siame_se3.servo.recordings.file import McapFile
+from siame_se3.servo.recordings.file import LIBRARY, McapFile
 from siame_se3.servo.recordings.messages import SCHEMAS, Entry
 
 _FLUSH_BYTES, _FLUSH_SECONDS = 1 << 20, 0.5  # what a crash may lose: the last of either
@@ -56,9 +56,7 @@ class Sink:
         self._worker = Worker("recording", self._run, endless=False, failed=self._failed)
 
     def _begin(self) -> None:
-        from siame_se3 import __version__
-
-        self._writer.start(profile="", library=f"siame-se3 {__version__}")
+        self._writer.start(profile="", library=LIBRARY)
         schemas: dict[str, int] = {}
         self._channels = {}
         for topic, schema in SCHEMAS.items():
@@ -146,7 +144,7 @@ def error_line(path: Path, error: OSError) -> str:
 
 
 def _refused(path: Path, error: OSError) -> InputError:
-    if isinstance(error, FileExistsError):
+    if os.path.lexists(path):
         return InputError(
             f"{path}: there is such a file already, and a recording replaces none; give another name", "record"
         )
