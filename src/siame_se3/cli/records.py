@@ -44,13 +44,13 @@ def check_recording(path: Path | None, runs: int = 1) -> None:
 @contextlib.contextmanager
 def recording_to(path: Path | None, law: dict[str, Any], wait: bool) -> Iterator[Recording | None]:
     """A recording that is closed at the end, and said; None where none is asked for."""
-    from siame_se3 import __version__
+    import siame_se3
     from siame_se3.servo.recordings.recorder import Recording
 
     if path is None:
         yield None
         return
-    law = law | {"siame_se3": __version__}
+    law = law | {"siame_se3": siame_se3.__version__}
     with Recording(path, law, wait, lambda line: print(f"siame: {line}", file=sys.stderr, flush=True)) as recording:
         yield recording
     if not recording.error:

@@ -117,8 +117,8 @@ class Recording:
         target = target.flat()
         if target.batch != (1,):
             raise InputError(f"{target.batch[0]} cameras: a recording is of one; record one run after the other")
-        target = as_recorded(target)
-        run = _Run(self, plant, target, {"servo": m.finite(vars(config or ServoConfig()))} | (settings or {}))
+        target, pixels = as_recorded(target)
+        run = _Run(self, plant, target, pixels, {"servo": m.finite(vars(config or ServoConfig()))} | (settings or {}))
 
         def listen(output: Output) -> None:
             run.heard(output)
@@ -154,14 +154,16 @@ class _Tap(WrappedPlant):
 class _Run:
     """One run as it goes into the recording."""
 
-    def __init__(self, recording: Recording, plant: Plant, target: View, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, recording: Recording, plant: Plant, target: View, pixels: np.ndarray | None, settings: dict[str, Any]
+    ) -> None:
         self._recording, self._dt = recording, plant.dt
         self._index, self._stage, self._fault = -1, 0, ""
         self._clock: float | None = None  # the plant's, at the first view [s]
         self._number, self._began = recording.begin()
         put = recording.put
-        if target.image is not None:
-            put(m.GOAL_IMAGE, {"frame_id": m.GOAL_FRAME}, as_pixels(target.image[0]), True)
+        if pixels is not None:
+            put(m.GOAL_IMAGE, {"frame_id": m.GOAL_FRAME}, pixels, True)
         depth, depth_map = _depth(target)
         if depth_map is not None:
             put(m.GOAL_DEPTH, {"frame_id": m.GOAL_FRAME}, depth_map, True)
@@ -193,10 +195,9 @@ class _Run:
             self._clock = view.time
         elapsed = self._index * self._dt if view.time is None or self._clock is None else view.time - self._clock
         self._recording.at(elapsed, self._began)
-        view, taken = as_recorded(view), False
-        if view.image is not None and bool(view.image.isfinite().all()):
-            taken = self._recording.put(m.IMAGE, {"frame_id": m.CAMERA_FRAME}, as_pixels(view.image[0]))
-            self._recording.lost += not taken
+        view, pixels = as_recorded(view)
+        taken = pixels is not None and self._recording.put(m.IMAGE, {"frame_id": m.CAMERA_FRAME}, pixels)
+        self._recording.lost += pixels is not None and not taken
         depth, depth_map = _depth(view)
         if depth_map is not None:
             self._recording.put(m.DEPTH, {"frame_id": m.CAMERA_FRAME}, depth_map)
@@ -234,14 +235,15 @@ class _Run:
         self._recording.event(level, kind, f"{reason} (run {self._number}, {int(trajectory.iterations[0])} iterations)")
 
 
-def as_recorded(view: View) -> View:
-    """A view of one camera as it will be read back: its image with 8 bits a channel, its depth map in float32. An image that is not finite, which
-    cannot be recorded, is left as it is."""
+def as_recorded(view: View) -> tuple[View, np.ndarray | None]:
+    """A view of one camera as it will be read back, its image with 8 bits a channel, its depth map in float32; and the image's pixels, None where
+    there is none to record. An image that is not finite is left as it is: it cannot be recorded."""
     if view.depth is not None and view.depth.ndim > 1:
         view = replace(view, depth=view.depth.float().to(view.depth.dtype))
     if view.image is None or not bool(torch.isfinite(view.image).all()):
-        return view
-    return replace(view, image=as_image(as_pixels(view.image[0]))[None])
+        return view, None
+    pixels = as_pixels(view.image[0])
+    return replace(view, image=as_image(pixels)[None]), pixels
 
 
 def _depth(view: View) -> tuple[float | None, np.ndarray | None]:
