@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from siame_se3.cli.options import check_writable, device_of, plant_name
+from siame_se3.cli.outputs import PAGES, write_bench_report
 from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, atomically, bundled
 from siame_se3.training.recipe import MINUTES
@@ -52,6 +53,8 @@ class Bench:
     """Of real: folders of pictures."""
     out: Path = Path("siame-bench")
     """Folder of everything: networks/, and a folder for each experiment with its report.md."""
+    report: Path | None = None
+    """Write a page of all that was run, with its figures, which opens without a network (.html)."""
     quick: bool = False
     """A version of about a minute: few runs, few rows, the bundled model as 'siame-se(3)', half a minute of training for others."""
     runs: int | None = None
@@ -93,12 +96,20 @@ class Bench:
     makes the report of all."""
 
     def __call__(self) -> None:
+        check_writable(self.report, "--report", PAGES)
+        names = self._experiments()
+        folders = [self.out / name for name in names if (self.out / name / "report.md").is_file()]
+        if self.report and folders:
+            write_bench_report(self.report, folders)
+
+    def _experiments(self) -> list[str]:
+        """Run what is asked for; the names of the folders of its pages."""
         if self.experiment == "real":
             self._real()
-            return
+            return ["real"]
         if self.experiment == "paper":
             self._paper()
-            return
+            return ["paper"]
         if self.folders:
             raise InputError(f"{self.folders[0]}: only 'siame bench real' takes folders")
         plant = plant_name(self.plant)
@@ -107,7 +118,7 @@ class Bench:
         shard = self._shard()
         scenes = self._scenes() if "fig3" in chosen else ()
         self._place_model()
-        command, setup = " ".join(["siame", *sys.argv[1:]]), self._setup()
+        command, setup, names = " ".join(["siame", *sys.argv[1:]]), self._setup(), []
         for name in chosen:
             text, where = None, name
             if name in RUNS:
@@ -118,6 +129,8 @@ class Bench:
             if text is not None:
                 print(text)
                 print(f"report: {self.out / where / 'report.md'}")
+                names.append(where)
+        return names
 
     def _real(self) -> None:
         """Photos of real cameras."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from siame_se3.cli.options import check_writable
+from siame_se3.cli.outputs import VIDEOS, write_run_video
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware
@@ -27,6 +28,8 @@ class Demo:
     """Seed of the start poses."""
     out: Path = Path("siame-out")
     """Folder of demo.png and runs.csv."""
+    video: Path | None = None
+    """Write a video of one run: current, goal and difference image, and the errors (.mp4 or .gif)."""
 
     def __call__(self) -> int:
         from siame_se3.analysis import metrics, plots
@@ -38,6 +41,7 @@ class Demo:
         if not 0 <= self.seed < 2**31:
             raise InputError(f"seed {self.seed}: give a number from 0 to {2**31 - 1}", "seed")
         check_writable(self.out / "demo.png", "--out")
+        check_writable(self.video, "--video", VIDEOS)
         model = checkpoint.load(bundled(BUNDLED_MODEL))
         scene = Scene.from_photo(bundled(BUNDLED_PHOTO), model.scene_width)
         print(f"{self.runs} cameras start 12.5 +- 7.5 cm and 17.5 +- 12 deg away from where their photo was taken;")
@@ -54,5 +58,6 @@ class Demo:
         metrics.write_csv(table, self.out / "runs.csv")
         plots.save(plots.overview(trajectory, scene, model.camera, desired, last), self.out / "demo.png")
         print(f"figure: {self.out / 'demo.png'}   runs: {self.out / 'runs.csv'}")
+        write_run_video(self.video, trajectory, task, table)
         print("next: siame train YOUR_PHOTO.jpg --width 0.8 --distance 0.6 --minutes 5 --out mine.safetensors")
         return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from siame_se3.cli.options import LawName, check_writable
-from siame_se3.cli.records import check_recording, recording_to, run_of
+from siame_se3.cli.outputs import PAGES, check_recording, numbered, recording_to, run_of, write_live_report
 from siame_se3.cli.robot import Robot
 from siame_se3.errors import InputError, RobotError, require_numbers
 from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
@@ -61,6 +61,8 @@ class Live:
     """Start at once, and leave when the run ends (for scripts); needs --target."""
     save: Path | None = None
     """Write each run's twists and poses to this .npz (a number is added from the second on)."""
+    report: Path | None = None
+    """Write a page on each run with paths, curves, pictures and settings (.html; a number is added from the second on)."""
     record: Path | None = None
     """Write images, twists, poses and events of all runs to this .mcap, for 'siame replay' and Foxglove (pip install
     "siame-se3[record]")."""
@@ -108,6 +110,7 @@ class Live:
         if self.law == "neural" and self.model is None:
             raise InputError("--law neural: give --model FILE, or --model any-scene")
         check_writable(self.save, "--save")
+        check_writable(self.report, "--report", PAGES)
         check_recording(self.record)
         _ = self.robot.checked  # before networks are built, which takes seconds
         model = checkpoint.load(model_file(self.model)) if self.model else None
@@ -133,6 +136,7 @@ class Live:
         """The session, which shows its lines here and on the status topic, and hears the command topic."""
         from siame_se3.commissioning.session import Session, target_from
         from siame_se3.plants.robots.bus import messages
+        from siame_se3.servo.recordings.pictures import Pictures
 
         topics, runs = self.robot.ros2, itertools.count()
         shown = bus.publisher(topics.status, messages().String) if bus and topics.status else None
@@ -142,10 +146,14 @@ class Live:
             if shown:
                 shown(messages().String(line))
 
+        pictures = Pictures(make_run)
+
         def done(trajectory: Trajectory) -> None:
             number = next(runs)
             if self.save:
-                trajectory.save(self.save.with_stem(f"{self.save.stem}-{number}") if number else self.save)
+                trajectory.save(numbered(self.save, number))
+            if self.report:
+                write_live_report(numbered(self.report, number), trajectory, pictures, plant.camera)
 
         settings = {
             "command": " ".join(["siame", *sys.argv[1:]]),
@@ -156,7 +164,7 @@ class Live:
         session = Session(
             *(plant, controller, self.servo, self.safety, target, say, done, settings),
             target_name=self.target.name if self.target else "",
-            make_run=make_run,
+            make_run=pictures.servo if self.report else make_run,
         )
         if bus and topics.command:
             bus.subscribe(

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from siame_se3.cli.options import FIGURES, LawName, PlantName, camera_of, check_writable, fill_of, plant_name
-from siame_se3.cli.records import check_recording, recording_to, run_of
+from siame_se3.cli.outputs import (
+    PAGES,
+    VIDEOS,
+    check_recording,
+    recording_to,
+    run_of,
+    write_run_report,
+    write_run_video,
+)
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError, LawError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware, model_file
@@ -85,6 +93,10 @@ class Servo:
     """Write poses, twists and settings of all runs to this .npz."""
     figure: Path | None = None
     """Write a figure (.png, .pdf or .svg)."""
+    report: Path | None = None
+    """Write a page with table, paths, curves, pictures and settings, which opens without a network (.html)."""
+    video: Path | None = None
+    """Write a video of one run: current, goal and difference image, and the errors (.mp4 or .gif)."""
     record: Path | None = None
     """Write images, twists, poses and events of each run to this .mcap, for 'siame replay' and Foxglove (pip install
     "siame-se3[record]"). The runs are made one after the other, 50 at most; laws see the images with 8 bits, as they are recorded."""
@@ -129,7 +141,7 @@ class Servo:
         camera = camera_of(self.camera, self.fov, model.camera if model else default_camera(224)).square()
         if self.figure and not isinstance(scene, Scene):
             raise InputError(f"scene {scene.name}: figures show a photo's print, and this is none", "figure")
-        trajectory, desired, last = self._simulate(plant, scene, camera, model)
+        (trajectory, desired, last), task = self._simulate(plant, scene, camera, model)
         table = metrics.rows(trajectory)
         summary = metrics.summary(table)
         took = trajectory.settings["seconds"]
@@ -143,6 +155,8 @@ class Servo:
             trajectory.save(self.save)
         if self.figure and isinstance(scene, Scene):
             plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
+        write_run_report(self.report, trajectory, task, table)
+        write_run_video(self.video, trajectory, task, table)
         if summary.converged_percent == 0:
             print("siame: no run converged: are scene, width, distance and camera those of the model?", file=sys.stderr)
             return Status.NOT_CONVERGED
@@ -161,6 +175,8 @@ class Servo:
         check_writable(self.out, "--out")
         check_writable(self.save, "--save")
         check_writable(self.figure, "--figure", FIGURES)
+        check_writable(self.report, "--report", PAGES)
+        check_writable(self.video, "--video", VIDEOS)
         check_recording(self.record, self.runs)
         LAWS.load(self.law)
         PLANTS.load(plant)
@@ -190,8 +206,10 @@ class Servo:
         file = (self.model or Path("coffee")) if model else None
         return description(self.law, file, self.engine, self.dvs, self.light, self.points)
 
-    def _simulate(self, plant: str, scene: Scene, camera: Camera, model: Model | None) -> tuple[Trajectory, View, View]:
-        """The runs, the views at the desired poses, and those at the end."""
+    def _simulate(
+        self, plant: str, scene: Scene, camera: Camera, model: Model | None
+    ) -> tuple[tuple[Trajectory, View, View], Task]:
+        """The runs, the views at the desired poses and those at the end; and what the task was."""
         conditions = self.conditions if self.perturb else None
         distance = self.distance if self.distance is not None else model.distance if model else Workspace.distance
         settings: dict[str, Any] = {
@@ -214,7 +232,7 @@ class Servo:
         with recording_to(self.record, self._law(model), wait=True) as recording:
             if plant != "arm":
                 own = None if plant == "flying" else plant_for(plant, scene, camera)
-                return simulate(controller, task, self.servo, settings, plant=own, run=run_of(recording, task))
+                return simulate(controller, task, self.servo, settings, plant=own, run=run_of(recording, task)), task
             settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
             run = run_of(recording)
             made = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings, run=run)
@@ -225,4 +243,4 @@ class Servo:
         ends = Counter(reason.split(":")[0] for reason in trajectory.reason)
         print(f"runs ended: {', '.join(f'{reason} ({n})' for reason, n in ends.most_common())}; ", end="")
         print(f"the largest twist was {100 * float(most):.0f} % of its limit")
-        return made
+        return made, task

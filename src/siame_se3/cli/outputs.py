@@ -1,10 +1,10 @@
-"""What 'siame servo' and 'siame live' do with --record."""
+"""What commands do with --record, --report and --video."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,15 @@ from siame_se3.errors import InputError
 from siame_se3.files.optional import needs
 
 if TYPE_CHECKING:
+    from siame_se3.analysis.metrics import Row
+    from siame_se3.geometry.camera import Camera
+    from siame_se3.servo.recordings.pictures import Pictures
     from siame_se3.servo.recordings.recorder import Recording
     from siame_se3.servo.simulation import Task
     from siame_se3.servo.trajectory import Trajectory
 
+PAGES, VIDEOS = (".html", ".htm"), (".mp4", ".gif")
+"""Endings of reports and of videos."""
 MOST_RUNS = 50  # of a simulation: a run of 100 views of 224 px takes some 10 MB
 
 
@@ -69,3 +74,51 @@ def run_of(recording: Recording | None, task: Task | None = None) -> Callable[..
     from siame_se3.servo.recordings.simulated import one_by_one
 
     return one_by_one(recording, task)
+
+
+def write_run_report(path: Path | None, trajectory: Trajectory, task: Task, table: Sequence[Row]) -> None:
+    """The report of simulated runs."""
+    from siame_se3.analysis import frames, html, html_run
+
+    if path is None:
+        return
+    run = frames.farthest(table)
+    pictures = frames.strip_of(task, trajectory, run)
+    html.write_page(path, html_run.run_page(trajectory, pictures, task.scene, task.camera, run, table=table))
+    print(f"report: {path}")
+
+
+def write_run_video(path: Path | None, trajectory: Trajectory, task: Task, table: Sequence[Row]) -> None:
+    """The video of the run that reports show first."""
+    from siame_se3.analysis import frames, video
+
+    if path is None:
+        return
+    run = frames.farthest(table)
+    law, goal = trajectory.settings.get("law", ""), frames.goal_of(task, trajectory, run)
+    title = f"{law} on {task.scene.name}, run {run}"
+    pictures = video.frames(frames.images_of(task, trajectory, run), goal, trajectory, run, title)
+    count = video.write_video(path, pictures, 1 / trajectory.dt)
+    print(f"video: {path} ({count} pictures, {path.stat().st_size / 1e6:.1f} MB)")
+
+
+def numbered(path: Path, number: int) -> Path:
+    """The file of a session's run: the path itself for the first, with a number from the second on."""
+    return path.with_stem(f"{path.stem}-{number}") if number else path
+
+
+def write_live_report(path: Path, trajectory: Trajectory, pictures: Pictures, camera: Camera) -> None:
+    """The report of a robot's run."""
+    from siame_se3.analysis import html, html_run
+
+    title = f"{trajectory.settings.get('law', 'a law')}, a run of the robot"
+    html.write_page(path, html_run.run_page(trajectory, pictures.strip(), None, camera, 0, title))
+    print(f"report: {path}", flush=True)
+
+
+def write_bench_report(path: Path, folders: list[Path]) -> None:
+    """The report of experiments, from the pages that they have written."""
+    from siame_se3.analysis import html, html_bench
+
+    html.write_page(path, html_bench.bench_page(folders, " ".join(["siame", *sys.argv[1:]])))
+    print(f"report: {path}")
