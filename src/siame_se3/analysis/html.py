@@ -46,7 +46,7 @@ def paragraph(value: Any, kind: str = "") -> Html:
     return Html(f"<p{named}>{_code(value)}</p>")
 
 
-def section(title: str, *parts: Html) -> Html:
+def section(title: str | Html, *parts: Html) -> Html:
     """A card with a title."""
     heading = f"<h2>{_code(title)}</h2>" if title else ""
     return Html(f"<section>{heading}{joined(parts).code}</section>")

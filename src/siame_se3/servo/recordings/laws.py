@@ -33,7 +33,7 @@ def description(
     Args:
         model: its file, or a bundled one's name; None for a law without one. The others: as `controller_for`.
     """
-    options = {"dvs": dvs or DVS(), "light": light or LightDVS(), "points": points or MatchedPoints()}
+    options: dict[str, Any] = {"dvs": dvs or DVS(), "light": light or LightDVS(), "points": points or MatchedPoints()}
     return {
         "name": law,
         "model": None if model is None else str(model),
