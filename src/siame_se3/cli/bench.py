@@ -14,6 +14,7 @@ from tyro.conf import Positional
 
 from siame_se3.cli.options import check_seed, check_writable, device_of, plant_name
 from siame_se3.cli.output import Output
+from siame_se3.cli.run_files import PAGES, write_bench_report
 from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, atomically, bundled, read_csv_table
 from siame_se3.training.recipe import MINUTES
@@ -54,6 +55,8 @@ class Bench:
     """Of real: folders of pictures."""
     out: Path = Path("siame-bench")
     """Folder of everything: networks/, and a folder for each experiment with its report.md."""
+    report: Path | None = None
+    """Write a page of all that was run, with its figures, which opens without a network (.html)."""
     quick: bool = False
     """A version of about a minute: few runs, few rows, the bundled model as 'siame-se(3)', half a minute of training for others."""
     runs: int | None = None
@@ -105,18 +108,19 @@ class Bench:
 
     def __call__(self) -> None:
         check_seed(self.seed)
+        check_writable(self.report, "--report", PAGES)
         output = Output(self.json)
-        if self.experiment == "real":
-            self._real(output)
-        elif self.experiment == "paper":
-            self._paper(output)
-        elif self.experiment == "relief":
-            self._relief(output)
-        else:
-            self._named(output)
+        experiments = {"real": self._real, "paper": self._paper, "relief": self._relief}
+        result = experiments.get(self.experiment, self._named)(output)
+        folders = [self.out / name for name in dict.fromkeys(Path(name).parts[0] for name in result.get("tables", ()))]
+        pages = [folder for folder in folders if (folder / "report.md").is_file()]
+        if self.report and pages:
+            write_bench_report(self.report, pages)
+            output.wrote(self.report)
+        output.end(result)
 
-    def _named(self, output: Output) -> None:
-        """The experiments that a name chooses, or all of them."""
+    def _named(self, output: Output) -> dict[str, Any]:
+        """The experiments that a name chooses, or all of them; their tables."""
         if self.folders:
             raise InputError(f"{self.folders[0]}: only 'siame bench real' takes folders")
         plant = plant_name(self.plant)
@@ -136,7 +140,7 @@ class Bench:
             if text is not None:
                 output.say(text)
                 tables[where] = self._report(output, where, f"{name}.csv")
-        output.end({"tables": tables})
+        return {"tables": tables}
 
     def _report(self, output: Output, folder: str, table: str) -> list[dict[str, str]]:
         """Name what an experiment has written; the rows of its table."""
@@ -146,7 +150,7 @@ class Bench:
         output.wrote(*(path for path in found if str(path) not in output.written))
         return read_csv_table(rows, ()) if rows.is_file() else []
 
-    def _real(self, output: Output) -> None:
+    def _real(self, output: Output) -> dict[str, Any]:
         """Photos of real cameras."""
         from siame_se3.experiments.real import report, rows
         from siame_se3.experiments.real.folders import read_folder
@@ -168,9 +172,9 @@ class Bench:
         settings = rows.Settings(self.out, runs, self.seed, laws, "auto", rows.trained(setup), setup.say)
         output.say(report.run(settings, found, " ".join(["siame", *sys.argv[1:]])))
         kinds = ("one_step", "two_photos")
-        output.end({"tables": {f"real/{kind}": self._report(output, "real", f"{kind}.csv") for kind in kinds}})
+        return {"tables": {f"real/{kind}": self._report(output, "real", f"{kind}.csv") for kind in kinds}}
 
-    def _relief(self, output: Output) -> None:
+    def _relief(self, output: Output) -> dict[str, Any]:
         """Scenes of objects, and reliefs that grow."""
         from siame_se3.experiments import relief_page, relief_runs
 
@@ -206,9 +210,9 @@ class Bench:
             parts[part](settings)
         output.say(relief_page.page(settings, " ".join(["siame", *sys.argv[1:]])))
         names = {"objects": "relief.csv", "sweep": "sweep.csv"}
-        output.end({"tables": {f"relief/{part}": self._report(output, "relief", names[part]) for part in chosen}})
+        return {"tables": {f"relief/{part}": self._report(output, "relief", names[part]) for part in chosen}}
 
-    def _paper(self, output: Output) -> None:
+    def _paper(self, output: Output) -> dict[str, Any]:
         """The paper's networks and trainings, and ours, step by step."""
         from siame_se3.experiments import ladder, paper
         from siame_se3.scenes.planar import Scene
@@ -222,8 +226,7 @@ class Bench:
         rows = ladder.quick(self.seed) if self.quick else ladder.rows(self.images, self.seed, self.pretrained, fast)
         if self.only == ("list",):
             output.say("\n".join(f"{row.name}: {ladder.STEPS[row.rung]}" for row in rows))
-            output.end({"rows": {row.name: ladder.STEPS[row.rung] for row in rows}})
-            return
+            return {"rows": {row.name: ladder.STEPS[row.rung] for row in rows}}
         self._check(())
         common = self._setup(output)
         setup = paper.Setup(
@@ -237,7 +240,7 @@ class Bench:
             say=common.say,
         )
         output.say(paper.run(setup, ladder.chosen(rows, self.only), shard, " ".join(["siame", *sys.argv[1:]]), rows))
-        output.end({"tables": {"paper": self._report(output, "paper", "table.csv")}})
+        return {"tables": {"paper": self._report(output, "paper", "table.csv")}}
 
     def _check(self, chosen: tuple[str, ...]) -> None:
         check_writable(self.out / "report.md", "--out")

@@ -40,6 +40,7 @@ COMMANDS = {
     "check": Command("calibrate:Check", "Find wrong axes, colours and calibrations of a robot by small motions."),
     "calibrate": Command("calibrate:Calibrate", "Calibrate a camera, and its mounting on the robot, from pictures."),
     "arm": Command("live:Arm", "Serve a simulated arm over ROS 2, as a robot to try 'siame live' on."),
+    "replay": Command("replay:Replay", "Ask laws for the views of a recording, and compare what they say."),
     "plot": Command("plot:Plot", "Draw the figure of saved runs: images, errors, twists, paths."),
     "export": Command("export:Export", "Write a model as ONNX or OpenVINO files, for programs without PyTorch."),
     "doctor": Command("doctor:Doctor", "See what works on this machine, what does not, and the command that helps."),

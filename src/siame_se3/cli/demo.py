@@ -7,6 +7,7 @@ from pathlib import Path
 
 from siame_se3.cli.options import check_seed, check_writable, load_model
 from siame_se3.cli.output import Output
+from siame_se3.cli.run_files import VIDEOS, write_run_video
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, doing, hardware
@@ -30,6 +31,8 @@ class Demo:
     """Folder of demo.png and runs.csv."""
     json: bool = False
     """Print the result as JSON; what is for people goes to standard error."""
+    video: Path | None = None
+    """Write a video of one run: current, goal and difference image, and the errors (.mp4 or .gif)."""
 
     def __call__(self) -> int:
         from siame_se3.analysis import metrics, plots
@@ -39,6 +42,7 @@ class Demo:
             raise InputError(f"{self.runs} runs: give 1 or more", "runs")
         check_seed(self.seed)
         check_writable(self.out / "demo.png", "--out")
+        check_writable(self.video, "--video", VIDEOS)
         output = Output(self.json)
         cameras = "1 camera starts" if self.runs == 1 else f"{self.runs} cameras start"
         output.say(f"{cameras} 12.5 +- 7.5 cm and 17.5 +- 12 deg away from where their photo was taken;")
@@ -60,7 +64,10 @@ class Demo:
         metrics.write_csv(table, csv)
         with doing(f"drawing {figure}"):
             plots.save(plots.overview(trajectory, scene, model.camera, desired, last), figure)
-        output.wrote(figure, csv)
+        if self.video:
+            with doing(f"drawing {self.video}"):
+                write_run_video(self.video, trajectory, task, table)
+        output.wrote(figure, csv, self.video)
         output.end({"settings": trajectory.settings, "summary": summary})
         output.say("next: siame train YOUR_PHOTO.jpg --width 0.8 --distance 0.6 --minutes 5 --out mine.safetensors")
         return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +15,7 @@ from tyro.conf import arg
 
 from siame_se3.cli.options import LawName, check_writable, goal_depth_of, load_model
 from siame_se3.cli.robot import Robot
+from siame_se3.cli.run_files import PAGES, check_recording, numbered, recording_to, run_of, write_live_report
 from siame_se3.errors import InputError, RobotError, require_numbers
 from siame_se3.files import BUNDLED_PHOTO, bundled, doing
 from siame_se3.geometry.camera import default_camera
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from siame_se3.laws.types import Controller
     from siame_se3.plants.robots.bus import Bus
     from siame_se3.plants.robots.live import LivePlant
+    from siame_se3.servo.recordings.recorder import Recording
     from siame_se3.servo.trajectory import Trajectory
 
 
@@ -63,6 +66,11 @@ class Live:
     """Start at once, and leave when the run ends (for scripts); needs --target."""
     save: Path | None = None
     """Write each run's twists and poses to this .npz (a number is added from the second on)."""
+    report: Path | None = None
+    """Write a page on each run with paths, curves, pictures and settings (.html; a number is added from the second on)."""
+    record: Path | None = None
+    """Write images, twists, poses and events of all runs to this .mcap, for 'siame replay' and Foxglove (pip install
+    "siame-se3[record]")."""
     robot: Annotated[Robot, arg(name="")] = field(default_factory=Robot)
     """Which robot, which camera."""
     safety: Safety = field(default_factory=Safety)
@@ -83,9 +91,12 @@ class Live:
         distance = depth if isinstance(depth, float) else float(np.nanmedian(depth))
         with contextlib.ExitStack() as closing:
             signals = closing.enter_context(StopSignals())
+            recording = closing.enter_context(self._recording())
             plant, bus = self.robot.open(closing, distance, self.dry_run)
             signals.stop = plant.ask_to_stop
-            session = self._session(plant, bus, controller, None if isinstance(depth, float) else depth)
+            session = self._session(
+                plant, bus, controller, None if isinstance(depth, float) else depth, run_of(recording)
+            )
             if not self.start:
                 session.keyboard(alone=not (bus and self.robot.ros2.command))
                 session.run()
@@ -107,6 +118,8 @@ class Live:
         if self.law == "neural" and self.model is None:
             raise InputError("--law neural: give --model FILE, or --model any-scene")
         check_writable(self.save, "--save")
+        check_writable(self.report, "--report", PAGES)
+        check_recording(self.record)
         depth = self._depth()
         _ = self.robot.checked  # before networks are built, which takes seconds
         model = load_model(self.model) if self.model else None
@@ -135,13 +148,26 @@ class Live:
             raise InputError(f"--goal-depth {self.goal_depth}: give the picture that it belongs to too, --target FILE")
         return depth
 
+    def _recording(self) -> contextlib.AbstractContextManager[Recording | None]:
+        """The recording, opened before the robot and closed after it."""
+        from siame_se3.servo.recordings.laws import description
+
+        law = description(self.law, self.model, self.engine) if self.record else {}
+        return recording_to(self.record, law, wait=False)
+
     def _session(
-        self, plant: LivePlant, bus: Bus | None, controller: Controller, depth: np.ndarray | None = None
+        self,
+        plant: LivePlant,
+        bus: Bus | None,
+        controller: Controller,
+        depth: np.ndarray | None,
+        make_run: Callable[..., Trajectory],
     ) -> Session:
         """The session, which shows its lines here and on the status topic, and hears the command topic."""
         from siame_se3.commissioning.session import Session
         from siame_se3.commissioning.targets import target_from
         from siame_se3.plants.robots.bus import messages
+        from siame_se3.servo.recordings.pictures import Pictures
 
         topics, runs = self.robot.ros2, itertools.count()
         shown = bus.publisher(topics.status, messages().String) if bus and topics.status else None
@@ -151,12 +177,18 @@ class Live:
             if shown:
                 shown(messages().String(line))
 
+        pictures = Pictures(make_run)
+
         def done(trajectory: Trajectory) -> None:
             number = next(runs)
             if self.save:
-                place = self.save.with_stem(f"{self.save.stem}-{number}") if number else self.save
+                place = numbered(self.save, number)
                 trajectory.save(place)
                 say(f"written: {place}")
+            if self.report:
+                page = numbered(self.report, number)
+                write_live_report(page, trajectory, pictures, plant.camera)
+                say(f"written: {page}")
 
         settings = {
             "command": " ".join(["siame", *sys.argv[1:]]),
@@ -167,6 +199,7 @@ class Live:
         session = Session(
             *(plant, controller, self.servo, self.safety, target, say, done, settings),
             target_name=self.target.name if self.target else "",
+            make_run=pictures.servo if self.report else make_run,
         )
         if bus and topics.command:
             bus.subscribe(

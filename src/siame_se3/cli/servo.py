@@ -27,6 +27,15 @@ from siame_se3.cli.options import (
     plant_name,
 )
 from siame_se3.cli.output import Output
+from siame_se3.cli.run_files import (
+    PAGES,
+    VIDEOS,
+    check_recording,
+    recording_to,
+    run_of,
+    write_run_report,
+    write_run_video,
+)
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError, LawError, SceneError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, doing, hardware, model_file
@@ -119,6 +128,13 @@ class Servo:
     """Write a figure (.png, .pdf or .svg)."""
     json: bool = False
     """Print the result as JSON; what is for people goes to standard error."""
+    report: Path | None = None
+    """Write a page with table, paths, curves, pictures and settings, which opens without a network (.html)."""
+    video: Path | None = None
+    """Write a video of one run: current, goal and difference image, and the errors (.mp4 or .gif)."""
+    record: Path | None = None
+    """Write images, twists, poses and events of each run to this .mcap, for 'siame replay' and Foxglove (pip install
+    "siame-se3[record]"). The runs are made one after the other, 50 at most; laws see the images with 8 bits, as they are recorded."""
     fill: str = "0"
     """What lies beyond the print: grey level 0 to 1, r,g,b, 'mean' or 'edge'."""
     plant: PlantName = "flying"
@@ -162,7 +178,7 @@ class Servo:
         camera = camera_of(self.camera, self.fov, model.camera if model else default_camera(224)).square()
         if self.figure and not isinstance(scene, Scene):
             raise InputError(f"scene {scene.name}: figures show a photo's print, and this is none", "figure")
-        trajectory, desired, last = self._simulate(plant, scene, camera, model, output)
+        (trajectory, desired, last), task = self._simulate(plant, scene, camera, model, output)
         table = metrics.rows(trajectory)
         summary = metrics.summary(table)
         took = trajectory.settings["seconds"]
@@ -181,7 +197,13 @@ class Servo:
         if self.figure and isinstance(scene, Scene):
             with doing(f"drawing {self.figure}"):
                 plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
-        output.wrote(self.out, self.save, self.figure)
+        if self.report:
+            with doing(f"drawing {self.report}"):
+                write_run_report(self.report, trajectory, task, table)
+        if self.video:
+            with doing(f"drawing {self.video}"):
+                write_run_video(self.video, trajectory, task, table)
+        output.wrote(self.out, self.save, self.figure, self.report, self.video, self.record)
         output.end({"settings": trajectory.settings, "summary": summary, "hints": hints})
         return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED
 
@@ -231,6 +253,9 @@ class Servo:
         check_writable(self.out, "--out")
         check_writable(self.save, "--save")
         check_writable(self.figure, "--figure", FIGURES)
+        check_writable(self.report, "--report", PAGES)
+        check_writable(self.video, "--video", VIDEOS)
+        check_recording(self.record, self.runs)
         LAWS.load(self.law)
         PLANTS.load(plant)
         if self.law == "neural" and self.scene is not None and self.model is None:
@@ -270,10 +295,19 @@ class Servo:
 
         return torch.as_tensor(goal_depth_of(self.goal_depth, self.goal_depth_scale)) if self.goal_depth else None
 
+    def _law(self, model: Model | None) -> dict[str, Any]:
+        """What makes the controller, for a recording; {} where there is none."""
+        from siame_se3.servo.recordings.laws import description
+
+        if self.record is None:
+            return {}
+        file = (self.model or Path("coffee")) if model else None
+        return description(self.law, file, self.engine, self.dvs, self.light, self.points)
+
     def _simulate(
         self, plant: str, scene: Scene, camera: Camera, model: Model | None, output: Output
-    ) -> tuple[Trajectory, View, View]:
-        """The runs, the views at the desired poses, and those at the end."""
+    ) -> tuple[tuple[Trajectory, View, View], Task]:
+        """The runs, the views at the desired poses and those at the end; and what the task was."""
         from siame_se3.analysis import report
 
         conditions = self.conditions if self.perturb else None
@@ -301,17 +335,20 @@ class Servo:
             depth_camera=self.depth_camera,
             goal_depth=self._depth,
         )
-        if plant == "flying":
-            return simulate(controller, task, self.servo, settings)
-        settings["plant"] = plant
-        if plant != "arm":
-            return simulate(controller, task, self.servo, settings, plant=plant_for(plant, scene, camera))
-        settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
-        trajectory, desired, last = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings)
+        if plant != "flying":
+            settings["plant"] = plant
+        with recording_to(self.record, self._law(model), wait=True, say=output.say) as recording:
+            if plant != "arm":
+                own = None if plant == "flying" else plant_for(plant, scene, camera)
+                return simulate(controller, task, self.servo, settings, plant=own, run=run_of(recording, task)), task
+            settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
+            run = run_of(recording)
+            made = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings, run=run)
+        trajectory = made[0]
         if passed := trajectory.settings["out_of_reach"]:
             output.say(f"{report.counted(passed, 'start')} out of the arm's reach and passed over")
         most = (trajectory.twist.abs() / trajectory.twist.new_tensor(self.safety.max_twist)).max()
         ends = Counter(reason.split(":")[0] for reason in trajectory.reason)
         ended = ", ".join(f"{reason} ({n})" for reason, n in ends.most_common())
         output.say(f"runs ended: {ended}; the largest twist was {100 * float(most):.0f} % of its limit")
-        return trajectory, desired, last
+        return made, task

@@ -58,6 +58,7 @@ class Session:
         settings: kept in the trajectories.
         target_name: of the desired view, for people.
         clock: [s], of the age of commands.
+        make_run: makes each run; another than `servo` records it.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class Session:
         settings: dict[str, Any] | None = None,
         target_name: str = "as given",
         clock: Callable[[], float] = time.monotonic,
+        make_run: Callable[..., Trajectory] = servo,
     ) -> None:
+        self._make_run = make_run
         self.plant, self.controller, self.config, self.safety = plant, controller, config, safety
         self.target, self._target_name = target, target_name
         self._print, self._done, self._settings, self._clock = say, done, settings or {}, clock
@@ -218,7 +221,7 @@ class Session:
             self.plant.ask_to_stop("")
         self._confidence = None
         self.say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
-        trajectory = servo(
+        trajectory = self._make_run(
             *(self.plant, self.controller, self.target, None, self.config, self._settings),
             self._progress,
             self.safety,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -102,11 +103,13 @@ def simulate(
     settings: dict[str, Any] | None = None,
     quiet: bool = False,
     plant: Plant | None = None,
+    run: Callable[..., Trajectory] = servo,
 ) -> tuple[Trajectory, View, View]:
     """All runs of a task in one batch; the trajectory, the desired views, and the last ones.
 
     Args:
         plant: cameras of another kind than `FlyingCameras`; it is put at the desired poses too, to look from there.
+        run: makes the runs; another than `servo` records them.
 
     Raises:
         SceneError: a desired camera sees nothing of the scene.
@@ -134,7 +137,7 @@ def simulate(
         def report(iteration: int, moving: int) -> None:
             counter.to(len(T_wc) - moving, iteration=iteration)
 
-        trajectory = servo(plant, controller, task.given(desired), T_wc, config, settings, report)
+        trajectory = run(plant, controller, task.given(desired), T_wc, config, settings, report)
         counter.to(len(T_wc))
     _note(trajectory, began)
     return trajectory, desired, look(trajectory.T_wc[-1])
@@ -148,11 +151,12 @@ def simulate_on_arm(
     safety: Safety | None = None,
     settings: dict[str, Any] | None = None,
     quiet: bool = False,
+    run: Callable[..., Trajectory] = servo,
 ) -> tuple[Trajectory, View, View]:
     """As `simulate`, with an arm in MuJoCo, one run after the other, within the limits of `safety`.
 
     Starts that the arm cannot reach are passed over, and counted in the trajectory's settings as 'out_of_reach'. A disturbance or model
-    error of the task is not for the arm, which has its own (`ArmConfig`).
+    error of the task is not for the arm, which has its own (`ArmConfig`). `run` makes each run; another than `servo` records it.
 
     Raises:
         InputError: MuJoCo is not installed.
@@ -181,7 +185,7 @@ def simulate_on_arm(
             except SiameError:  # out of reach
                 passed += 1
                 continue
-            done.append(servo(plant, controller, task.given(target), start, config, settings, safety=safety))
+            done.append(run(plant, controller, task.given(target), start, config, settings, safety=safety))
             desired.append(target)
             last.append(plant.look(done[-1].T_wc[-1]))
             counter.to(len(done))
