@@ -102,8 +102,13 @@ class Session:
         self._changed = threading.Condition()  # of what follows
         self._asked: deque[_Asked] = deque()
         self._voided = 0  # how often all that was asked before was voided
-        self._moving = False
-        self._confidence: float | None = None  # of the law at its last answer
+        self._moving = self._waiting = False
+        self.confidence: float | None = None  # of the law at its last answer
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until a command counts; whether it does."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._waiting and not self._asked, seconds)
 
     def say(self, line: str) -> None:
         """Show a line, without control characters."""
@@ -198,7 +203,10 @@ class Session:
         """The next command that counts."""
         while True:
             with self._changed:
+                self._waiting = True
+                self._changed.notify_all()
                 self._changed.wait_for(lambda: self._asked)
+                self._waiting = False
                 asked = self._asked.popleft()
             age = self._clock() - asked.at
             if asked.word == "quit" or age <= LASTS:
@@ -238,7 +246,7 @@ class Session:
                 raise RobotError("'stop' was said after 'start'")
             self._moving = True
             self.plant.ask_to_stop("")
-        self._confidence = None
+        self.confidence = None
         self.say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
         trajectory = servo(
             *(self.plant, self.controller, self.target, None, self.config, self._settings),
@@ -255,13 +263,13 @@ class Session:
     def _progress(self, iteration: int, moving: int) -> None:
         if iteration % max(1, round(1 / self.plant.dt)) == 0:
             sent = " (not sent)" if self.plant.dry else ""
-            sure = "" if self._confidence is None else f"; confidence {self._confidence:.2f}"
+            sure = "" if self.confidence is None else f"; confidence {self.confidence:.2f}"
             self.say(f"iteration {iteration}: {format_twist(self.plant.asked)}{sent}{sure}")
 
     def _heard(self, output: Output) -> None:
         """What the law has just said of how sure it is."""
         confidence = math.nan if output.confidence is None else float(output.confidence[0])
-        self._confidence = None if math.isnan(confidence) else confidence
+        self.confidence = None if math.isnan(confidence) else confidence
 
     def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False) -> None:
         """Take commands from the terminal, a line each, in a thread of its own.
