@@ -13,9 +13,7 @@ from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.scenes.conditions import Augmentation, apply, draw
 
 KINDS = ("light", "occlusion", "noise", "blur")
-_STRENGTH = Augmentation(
-    lamp_gain=0.45, gain=0.3, noise=0.04, occlusion=0.15, occlusion_rate=1.0, blur=1.5, least=0.8
-)
+_STRENGTH = Augmentation(lamp_gain=0.45, gain=0.3, noise=0.04, occlusion=0.15, occlusion_rate=1.0, blur=1.5, least=0.8)
 
 
 class Disturbances:

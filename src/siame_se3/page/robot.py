@@ -35,12 +35,19 @@ class LiveRobot:
         self._lock = threading.Lock()
         self._starter: int | None = None  # the visitor that started the present run
 
+    @property
+    def paused(self) -> bool:
+        """See `Show`: nothing holds a robot's time."""
+        return False
+
     def terminal(self, word: str) -> None:
         """A line from the terminal: 'arm', 'disarm', or a word for the session."""
         word = word.strip().lower()
         if word == "arm":
             self._armed_until = self._clock() + ARMED_FOR
-            self.session.say(f"the page may start the robot, for {ARMED_FOR / 60:.0f} minutes; 'disarm' takes that back")
+            self.session.say(
+                f"the page may start the robot, for {ARMED_FOR / 60:.0f} minutes; 'disarm' takes that back"
+            )
         elif word == "disarm":
             self.disarm()
             self.session.say("the page cannot start the robot any more")
@@ -53,7 +60,9 @@ class LiveRobot:
 
     def barred(self) -> str:
         """See `Show`."""
-        return "" if self._clock() < self._armed_until else "type 'arm' in the terminal to let this page start the robot"
+        return (
+            "" if self._clock() < self._armed_until else "type 'arm' in the terminal to let this page start the robot"
+        )
 
     def _require_armed(self) -> None:
         if why := self.barred():

@@ -7,7 +7,6 @@ from typing import Protocol
 from siame_se3.page.track import Track
 
 
-
 class Show(Protocol):
     """Tracks, and words for all of them.
 
@@ -21,6 +20,10 @@ class Show(Protocol):
     title: str
     simulated: bool
 
+    @property
+    def paused(self) -> bool:
+        """Whether time stands still."""
+
     def barred(self) -> str:
         """Why the page cannot start anything now; '' where it can."""
 
@@ -33,6 +36,12 @@ class Show(Protocol):
         Raises:
             SiameError: why not.
         """
+
+    def started_by(self, visitor: int) -> None:
+        """Who has just started."""
+
+    def left(self, visitor: int) -> None:
+        """A visitor has closed the page."""
 
     def goal_here(self) -> None:
         """The first track's present view becomes the goal of all.

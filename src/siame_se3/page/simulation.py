@@ -129,7 +129,9 @@ class Simulation:
             self._say(f"loading {law} ...")
             model = self.model
             if law == "neural" and model is None:
-                raise LawError("neural: no network of this scene; train one on it, or take handoff, which begins with auto")
+                raise LawError(
+                    "neural: no network of this scene; train one on it, or take handoff, which begins with auto"
+                )
             controller = self.setup.controllers(law, model)
             function, state = controller.aim(target)
             function(target, state)
@@ -166,6 +168,12 @@ class Simulation:
         self._rest()
         for track in self.tracks:
             track.session.command("start")
+
+    def started_by(self, visitor: int) -> None:
+        """See `Show`: it makes no difference here."""
+
+    def left(self, visitor: int) -> None:
+        """See `Show`: it makes no difference here."""
 
     def pause(self, held: bool) -> None:
         """Let time stand still, or go on."""

@@ -29,7 +29,7 @@ class Now:
     """What a track shows at one moment.
 
     Attributes:
-        image: the newest, and whether it is another one than the last time.
+        image: the newest. stamp: when it was taken, by the plant's clock [s]: another number for another image.
         T: the camera's pose, in the scene's or the base's frame; None where it is not known.
         T_d: the desired one.
         sample: errors and twist.
@@ -37,7 +37,7 @@ class Now:
     """
 
     image: Float[Tensor, "3 h w"] | None
-    new: bool
+    stamp: float
     T: Float[Tensor, "4 4"] | None
     T_d: Float[Tensor, "4 4"] | None
     sample: Sample
@@ -126,7 +126,7 @@ class Track:
         if new and (moving or self._was_moving):
             self.trace.add(sample)
         self._was_moving = moving
-        return Now(image, new, T, T_d, sample, moving)
+        return Now(image, self._stamp, T, T_d, sample, moving)
 
     def _poses(self) -> tuple[Tensor | None, Tensor | None]:
         target, seen = self.session.target, self.plant.seen

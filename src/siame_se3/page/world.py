@@ -5,6 +5,7 @@ So the page drives a simulation by what drives a robot: `LivePlant` with its gat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -35,7 +36,7 @@ _ANSWER = 20.0  # [s] for a call of the driver: the machine may be busy, and not
 _LEAST_CONTRAST = 1e-3  # of a goal image that shows something, of the range
 # Of a simulation, whose images may jump and grow old without harm: only the speeds count.
 FREE = Safety(
-    max_twist=(0.5, 0.5, 0.5, 1.5, 1.5, 1.5),
+    max_twist=(0.5, 0.5, 0.5, *(math.radians(90),) * 3),
     max_change=(50.0,) * 6,
     reach=0.0,
     max_age=1e6,
@@ -181,6 +182,4 @@ class World:
         """
         clock = self.clock
         limits = HardLimits(10.0, 10.0)
-        return LivePlant(
-            self, self, None, self.dt, depth, False, limits, 60.0, clock, clock.sleep, answer=_ANSWER
-        )
+        return LivePlant(self, self, None, self.dt, depth, False, limits, 60.0, clock, clock.sleep, answer=_ANSWER)
