@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from siame_se3.cli.options import check_writable
+from siame_se3.cli.page import Page, Served_at
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware
 from siame_se3.laws.registry import controller_for
+from siame_se3.page.config import PageConfig
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import Task, simulate
 
@@ -27,8 +29,16 @@ class Demo:
     """Seed of the start poses."""
     out: Path = Path("siame-out")
     """Folder of demo.png and runs.csv."""
+    page: bool = False
+    """Instead, one camera on a live page: see 'siame page'."""
+    served: Served_at = field(default_factory=PageConfig)
+    """Where that page is served, and to whom."""
 
     def __call__(self) -> int:
+        if self.page:
+            Page(served=self.served)()
+            return Status.DONE
+
         from siame_se3.analysis import metrics, plots
         from siame_se3.networks import checkpoint
         from siame_se3.scenes.planar import Scene

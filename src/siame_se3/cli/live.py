@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from siame_se3.cli.options import LawName, check_writable
+from siame_se3.cli.page import Served_at, page_of_robot
 from siame_se3.cli.robot import Robot
 from siame_se3.errors import InputError, RobotError, require_numbers
 from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import controller_for
+from siame_se3.page import server
+from siame_se3.page.config import PageConfig
 from siame_se3.plants.arm import ArmConfig
 from siame_se3.scenes.poses import Workspace
 from siame_se3.servo.config import ServoConfig
@@ -58,6 +62,10 @@ class Live:
     """Start at once, and leave when the run ends (for scripts); needs --target."""
     save: Path | None = None
     """Write each run's twists and poses to this .npz (a number is added from the second on)."""
+    page: bool = False
+    """Show it on a live page too. The page can always stop the robot; it can start it only after 'arm' is typed here (docs/page.md)."""
+    served: Served_at = field(default_factory=PageConfig)
+    """Where that page is served, and to whom."""
     robot: Annotated[Robot, arg(name="")] = field(default_factory=Robot)
     """Which robot, which camera."""
     safety: Safety = field(default_factory=Safety)
@@ -78,8 +86,11 @@ class Live:
             plant, bus = self.robot.open(closing, distance, self.dry_run)
             signals.stop = plant.ask_to_stop
             session = self._session(plant, bus, controller)
+            take: Callable[[str], None] = session.command
+            if self.page:
+                take = closing.enter_context(page_of_robot(session, self.law, self.served, distance))
             if not self.start:
-                session.keyboard(alone=not (bus and self.robot.ros2.command))
+                session.keyboard(None, not (bus and self.robot.ros2.command), take)
                 session.run()
                 return
             try:
@@ -101,6 +112,8 @@ class Live:
         if self.law == "neural" and self.model is None:
             raise InputError("--law neural: give --model FILE, or --model any-scene")
         check_writable(self.save, "--save")
+        if self.page:
+            server.check(self.served)
         _ = self.robot.checked  # before networks are built, which takes seconds
         model = checkpoint.load(model_file(self.model)) if self.model else None
         controller = controller_for(self.law, model, self.engine)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from siame_se3.cli.options import FIGURES, LawName, PlantName, camera_of, check_writable, fill_of, plant_name
+from siame_se3.cli.page import Page, Served_at
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError, LawError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware, model_file
@@ -22,6 +23,7 @@ from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.registry import REGISTRY as LAWS
 from siame_se3.laws.registry import controller_for
+from siame_se3.page.config import PageConfig
 from siame_se3.plants.arm import ArmConfig
 from siame_se3.plants.registry import REGISTRY as PLANTS
 from siame_se3.plants.registry import plant_for
@@ -100,6 +102,10 @@ class Servo:
     """Gain, limits and stop rules."""
     conditions: Augmentation = field(default_factory=lambda: Augmentation(occlusion_rate=1.0))
     """How far --perturb goes; '--conditions.occlusion 0' leaves the patch out."""
+    page: bool = False
+    """Instead, one camera on a live page, with this scene, model, law, plant, gain and limits: see 'siame page'."""
+    served: Served_at = field(default_factory=PageConfig)
+    """Where that page is served, and to whom."""
     dvs: DVS = field(default_factory=DVS)
     """Options of dvs and dct."""
     light: LightDVS = field(default_factory=LightDVS)
@@ -112,6 +118,23 @@ class Servo:
         from siame_se3.networks import checkpoint
         from siame_se3.scenes.planar import Scene
 
+        if self.page:
+            same = (
+                "scene",
+                "model",
+                "width",
+                "distance",
+                "camera",
+                "fov",
+                "law",
+                "fill",
+                "plant",
+                "arm",
+                "engine",
+                "servo",
+            )
+            Page(**{name: getattr(self, name) for name in same}, served=self.served)()
+            return Status.DONE
         plant = plant_name(self.plant)
         self._check(plant)
         learned = self.law == "neural" or (self.law == "handoff" and self.scene is None) or self.model is not None

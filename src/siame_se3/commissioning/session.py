@@ -34,6 +34,7 @@ COMMANDS = ("start", "stop", "target", "quit")
 LASTS = 2.0  # [s] for which a command counts
 MOST = 8  # commands that may wait
 _LINE = 4096  # bytes of a line that are read at once
+Say = Callable[[str], None]
 
 
 def target_from(path: Path, plant: LivePlant) -> View:
@@ -90,7 +91,7 @@ class Session:
         config: ServoConfig,
         safety: Safety,
         target: View | None = None,
-        say: Callable[[str], None] = print,
+        say: Say = print,
         done: Callable[[Trajectory], None] = lambda trajectory: None,
         settings: dict[str, Any] | None = None,
         target_name: str = "as given",
@@ -104,6 +105,7 @@ class Session:
         self._voided = 0  # how often all that was asked before was voided
         self._moving = self._waiting = False
         self.confidence: float | None = None  # of the law at its last answer
+        self.listeners: list[Say] = []  # to what is said, beside `say`
 
     def wait_until_idle(self, seconds: float) -> bool:
         """Wait until a command counts; whether it does."""
@@ -112,7 +114,8 @@ class Session:
 
     def say(self, line: str) -> None:
         """Show a line, without control characters."""
-        self._print(printable(line))
+        for listener in (self._print, *self.listeners):
+            listener(printable(line))
 
     def command(self, word: str) -> None:
         """One of COMMANDS, from any thread."""
@@ -208,8 +211,7 @@ class Session:
                 self._changed.wait_for(lambda: self._asked)
                 self._waiting = False
                 asked = self._asked.popleft()
-            age = self._clock() - asked.at
-            if asked.word == "quit" or age <= LASTS:
+            if (age := self._clock() - asked.at) <= LASTS or asked.word == "quit":
                 return asked
             self.say(f"'{asked.word}' was said {age:.1f} s ago, and is void; say it again")
 
@@ -271,12 +273,13 @@ class Session:
         confidence = math.nan if output.confidence is None else float(output.confidence[0])
         self.confidence = None if math.isnan(confidence) else confidence
 
-    def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False) -> None:
+    def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False, take: Say | None = None) -> None:
         """Take commands from the terminal, a line each, in a thread of its own.
 
         Args:
             stream: instead of standard input.
             alone: nobody else gives commands: the session ends with the stream.
+            take: given each line instead of `command`, and 'disarm' when the stream ends.
         """
         source: io.BufferedIOBase | None = stream
         if stream is None and sys.stdin is not None:
@@ -287,8 +290,10 @@ class Session:
             try:
                 while source is not None and (line := source.readline(_LINE)):
                     if text := line.decode("utf-8", errors="replace").strip():
-                        self.command(text)
+                        (take or self.command)(text)
             finally:  # also of a keyboard that fails, before the thread's fault is seen
+                if take is not None:
+                    take("disarm")
                 self.disconnected("the keyboard", alone)
 
         reader = Worker("keyboard", read, endless=False)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import io
 import logging
-import socket
 import threading
 import time
 from collections import deque
-from typing import Any
 
 from siame_se3.analysis.style import BLUE
-from siame_se3.errors import InputError, SiameError
-from siame_se3.files.optional import needs
+from siame_se3.errors import SiameError
 from siame_se3.page import style
-from siame_se3.page.access import Access, guarding
+from siame_se3.page.access import Access
 from siame_se3.page.calls import Call, LatestCalls
 from siame_se3.page.config import PageConfig
 from siame_se3.page.controls import Controls
 from siame_se3.page.curves import CurveView
 from siame_se3.page.images import ImageView
 from siame_se3.page.photo_controls import PhotoControls
+from siame_se3.page.server import end, reached_at, served
 from siame_se3.page.show import Show
 from siame_se3.page.simulated_controls import SimulatedControls
 from siame_se3.page.simulation import Simulation
@@ -52,7 +47,7 @@ class Page:
     def __init__(self, show: Show, config: PageConfig | None = None, size: float = 0.6) -> None:
         self.show, self.config = show, config or PageConfig()
         self.token = self.config.token_asked_for()
-        self._server = _served(self.config, Access(self.config.host, self.config.local, self.token))
+        self._server = served(self.config, Access(self.config.host, self.config.local, self.token))
         self._calls = LatestCalls("page: calls", self._say)
         self._said: deque[str] = deque(maxlen=4)
         self._closed = threading.Event()
@@ -68,7 +63,7 @@ class Page:
     @property
     def url(self) -> str:
         """To be opened in a browser, with the token where one is asked for."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.config.host, self.config.host)
+        host = reached_at(self.config.host)
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
@@ -119,7 +114,12 @@ class Page:
 
     def _ask(self, name: str, call: Call, visitor: int | None) -> None:
         """See `controls.Ask`."""
-        self._calls.post(name, call, lambda text: self._visitors.tell(visitor, text) or self._say(text))
+
+        def failed(text: str) -> None:
+            if not self._visitors.tell(visitor, text):
+                self._say(text)
+
+        self._calls.post(name, call, failed)
 
     def _say(self, text: str) -> None:
         """Show a line to all."""
@@ -184,46 +184,5 @@ class Page:
         if self._photo:
             self._photo.close()
         self._calls.close()
-        with contextlib.redirect_stdout(io.StringIO()):
-            self._server.stop()
+        end(self._server)
         self.show.close()
-
-
-def _served(config: PageConfig, access: Access) -> Any:
-    """viser's server behind `access`.
-
-    Raises:
-        InputError: it cannot be had.
-    """
-    viser = needs("viser", "page")
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, config.port))
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise InputError(
-                f"page: {config.host} port {config.port} cannot be had ({why}); end what has it, or give another port",
-                "port",
-            ) from None
-    with guarding(access), contextlib.redirect_stdout(io.StringIO()):  # its banner has an address without the token
-        server = viser.ViserServer(config.host, config.port, verbose=False)
-    if config.port not in (0, server.get_port()):
-        server.stop()
-        raise InputError(f"page: port {config.port} was taken at this moment; give another port", "port")
-    if not _refuses_strangers(config.host, server.get_port()):
-        server.stop()
-        raise InputError('page: this version of viser cannot be guarded; pip install --upgrade "siame-se3[page]"')
-    return server
-
-
-def _refuses_strangers(host: str, port: int) -> bool:
-    """Whether a request from another site is refused, as it has to be."""
-    at = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    asked = http.client.HTTPConnection(at, port, timeout=10)
-    try:
-        asked.request("GET", "/", headers={"Origin": "http://elsewhere.invalid"})
-        return asked.getresponse().status == http.client.FORBIDDEN
-    finally:
-        asked.close()

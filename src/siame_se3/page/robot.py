@@ -20,7 +20,7 @@ class LiveRobot:
     'disarm', or until the terminal is gone.
 
     Args:
-        session: of the robot; its `say` is to call `heard` of the track too.
+        session: of the robot.
         law: the law's name.
         clock: [s].
     """

@@ -9,7 +9,8 @@ from typing import Any
 from siame_se3.errors import InputError
 from siame_se3.page.controls import Ask
 from siame_se3.page.disturb import KINDS
-from siame_se3.page.simulation import NO_LAW, Simulation, limits_of, page_laws
+from siame_se3.page.simulation import NO_LAW, Simulation, page_laws
+from siame_se3.page.world import limits_of
 
 _GAINS = (0.5, 20.0, 0.5)  # from, to, step [1/s]
 _SPEEDS, _ROTATIONS = (0.02, 1.0, 0.02), (5.0, 170.0, 5.0)  # [m/s], [deg/s]

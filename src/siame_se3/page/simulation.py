@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -109,16 +109,12 @@ class Simulation:
             world.close()
             raise
         distance = self.setup.distance if target.depth is None else float(target.depth[0])
-        heard: list[Track] = []
-        session = Session(
-            *(world.robot(distance), controller, self.config, self.limits, target),
-            say=lambda line: heard[0].heard(line) if heard else None,
-        )
-        heard.append(Track(session, law, world))
+        session = Session(world.robot(distance), controller, self.config, self.limits, target, _unheard)
+        track = Track(session, law, world)
         if self.tracks and self.tracks[0].world:
             world.disturbances.on = self.tracks[0].world.disturbances.on
-        heard[0].run()
-        return heard[0]
+        track.run()
+        return track
 
     def _target(self, world: World) -> View:
         return world.goal(self._T_wd)
@@ -298,6 +294,5 @@ class Simulation:
             track.close(self._say)
 
 
-def limits_of(v: float, w: float) -> Safety:
-    """Limits of the speed along each axis [m/s] and of the rotation about it [rad/s], for a simulation."""
-    return replace(FREE, max_twist=(v, v, v, w, w, w))
+def _unheard(line: str) -> None:
+    """What a session says is shown by its track."""

@@ -48,7 +48,7 @@ class Track:
     """See the file.
 
     Args:
-        session: of the robot; its `say` is to call `heard` of this track.
+        session: of the robot.
         law: the law's name.
         world: the simulated one, or None for a robot.
     """
@@ -57,11 +57,11 @@ class Track:
         self.session, self.law, self.world = session, law, world
         self.trace = Trace()
         self.lines: deque[str] = deque(maxlen=LINES)
-        self.changed = 0  # number of lines until now
         self.worker: Worker | None = None
         self._frame: Frame | None = None
         self._began = self._stamp = -math.inf
         self._was_moving = False
+        session.listeners.append(self._heard)
 
     @property
     def plant(self) -> LivePlant:
@@ -72,11 +72,9 @@ class Track:
         """Begin the session, in a thread of its own."""
         self.worker = Worker(f"session of {self.law}", self.session.run, endless=False)
 
-    def heard(self, line: str) -> None:
-        """The session has said something."""
+    def _heard(self, line: str) -> None:
         if not line.startswith(("iteration", "ready")):
             self.lines.append(line)
-            self.changed += 1
 
     @property
     def moving(self) -> bool:

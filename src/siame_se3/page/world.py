@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -183,3 +184,8 @@ class World:
         clock = self.clock
         limits = HardLimits(10.0, 10.0)
         return LivePlant(self, self, None, self.dt, depth, False, limits, 60.0, clock, clock.sleep, answer=_ANSWER)
+
+
+def limits_of(v: float, w: float) -> Safety:
+    """Limits of the speed along each axis [m/s] and of the rotation about it [rad/s], of a simulation."""
+    return replace(FREE, max_twist=(v, v, v, w, w, w))
