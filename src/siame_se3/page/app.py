@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
+from typing import Any
 
 from siame_se3.analysis.style import BLUE
 from siame_se3.errors import SiameError
@@ -29,7 +30,7 @@ from siame_se3.plants.robots.threads import Worker
 log = logging.getLogger(__name__)
 
 _SLOW = 0.2  # [s] between updates of curves, paths and the frusta's images
-_WIDE, _CURVES = 440, 380  # of the panels of controls and of curves [px]
+_WIDE, _CURVES = 390, 310  # of the panels of controls and of curves [px]
 
 
 class Page:
@@ -76,6 +77,21 @@ class Page:
     def waiting(self) -> dict[str, int]:
         """Lengths of what could grow: calls that wait, and messages that are kept for browsers."""
         return {"calls": len(self._calls), **self._visitors.kept}
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was asked for has been done."""
+        return self._calls.wait(0)
+
+    @property
+    def grip_length(self) -> float:
+        """Of the arrows that a camera is dragged by [m]."""
+        return self._space.grip_length
+
+    @property
+    def clients(self) -> dict[int, Any]:
+        """viser's handles of the visitors, by number."""
+        return dict(self._server.get_clients())
 
     @property
     def images_sent(self) -> int:

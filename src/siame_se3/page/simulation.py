@@ -81,8 +81,8 @@ class Simulation:
         self.config, self.model = setup.servo, setup.model
         self.title = f"{setup.scene.name}, simulated"
         self._starts = torch.Generator().manual_seed(7)
-        self._T_wd = reference_pose(setup.distance)
-        self.start_pose = self._T_wd @ self._scaled(_FIRST_START, setup.distance)
+        self.goal_pose = reference_pose(setup.distance)
+        self.start_pose = self.goal_pose @ self._scaled(_FIRST_START, setup.distance)
         self._controllers: dict[str, Controller] = {}
         self.limits = FREE
         self.tracks: list[Track] = []
@@ -117,7 +117,7 @@ class Simulation:
         return track
 
     def _target(self, world: World) -> View:
-        return world.goal(self._T_wd)
+        return world.goal(self.goal_pose)
 
     def _controller(self, law: str, target: View) -> Controller:
         """A law by its name, kept; its first step is made here, while nothing waits for it."""
@@ -197,16 +197,16 @@ class Simulation:
         seed = int(torch.randint(2**31, (1,), generator=self._starts))
         workspace = Workspace().at(self.setup.distance)
         T_wd, T_wc = draw_starts("table1", 1, self.worlds[0].scene, self.setup.camera, workspace, seed)
-        self.place(self._T_wd @ lie.inverse(T_wd[0]) @ T_wc[0])
+        self.place(self.goal_pose @ lie.inverse(T_wd[0]) @ T_wc[0])
 
     def goal_here(self) -> None:
         """See `Show`."""
         self._rest()
-        before, self._T_wd = self._T_wd, self.worlds[0].T_wc
+        before, self.goal_pose = self.goal_pose, self.worlds[0].T_wc
         try:
             self._aim()
         except SiameError:
-            self._T_wd = before
+            self.goal_pose = before
             raise
 
     def _aim(self) -> None:
@@ -271,8 +271,8 @@ class Simulation:
     def show(self, scene: Scene, model: Model | None = None) -> None:
         """Another scene, with a network of it or without; the goal is in front of its middle."""
         self._rest()
-        self._T_wd = reference_pose(self.setup.distance)
-        self.start_pose = self._T_wd @ self._scaled(_FIRST_START, self.setup.distance)
+        self.goal_pose = reference_pose(self.setup.distance)
+        self.start_pose = self.goal_pose @ self._scaled(_FIRST_START, self.setup.distance)
         for world in self.worlds:
             world.show(scene, self.start_pose)
         self.title = f"{scene.name}, simulated"

@@ -77,6 +77,7 @@ class SpaceView:
         self._versions: list[int] = []
         self._stamps: list[float] = []
         self.grip: Any = None
+        self.grip_length = 0.3 * size  # of its arrows [m]
         self.dragging: int | None = None  # the visitor that holds it
         server.scene.set_up_direction("-z")
         server.initial_camera.position = (1.1 * size, 1.5 * size, -1.6 * size)
@@ -88,7 +89,7 @@ class SpaceView:
         Args:
             moved: called on viser's event loop with 'start', 'update' or 'end', and the pose that was dragged to; it must not wait.
         """
-        self.grip = self._scene.add_transform_controls("/grip", scale=0.3 * self._size, depth_test=False, opacity=0.9)
+        self.grip = self._scene.add_transform_controls("/grip", scale=self.grip_length, depth_test=False, opacity=0.9)
 
         async def dragged(event: Any) -> None:
             if self.dragging not in (None, event.client_id):
