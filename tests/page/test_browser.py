@@ -149,8 +149,7 @@ def test_light_and_dark_are_each_visitor_s_own(browser: Browser, page: Page, sho
         browser.checkbox("dark page (yours alone)")
         wait_for(lambda: browser.js(scheme) == "dark", PATIENCE)
         assert other.js(scheme) == "light"
-        browser.open("about:blank")
-        browser.open(page.url)
+        browser.call("Page.reload")
         wait_for(lambda: browser.js(scheme) == "dark", PATIENCE, "it is not remembered")
     finally:
         other.close()
