@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from siame_se3.cli.run_files import numbered
 
 from cli_helpers import Siame
+from siame_se3.cli.run_files import numbered
 
 
 def data_of(page: Path) -> dict[str, object]:

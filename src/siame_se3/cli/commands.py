@@ -33,6 +33,7 @@ class Command:
 
 COMMANDS = {
     "demo": Command("demo:Demo", "Move 256 simulated cameras to where a bundled photo was taken."),
+    "page": Command("page:Page", "See laws at work in a browser: drag the camera away, and it comes home."),
     "train": Command("train:Train", "Train a network on a photo of your scene.", resumes=True),
     "servo": Command("servo:Servo", "Run a law from many start poses in simulation; print how well it ends."),
     "live": Command("live:Live", "Move a real robot's camera to where a picture was taken."),

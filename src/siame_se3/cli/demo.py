@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from siame_se3.cli.options import check_seed, check_writable, load_model
 from siame_se3.cli.output import Output
+from siame_se3.cli.page import Page, Served_at
 from siame_se3.cli.run_files import VIDEOS, write_run_video
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, doing, hardware
 from siame_se3.laws.registry import controller_for
+from siame_se3.page.config import PageConfig
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import Task, simulate
 
@@ -33,8 +35,16 @@ class Demo:
     """Print the result as JSON; what is for people goes to standard error."""
     video: Path | None = None
     """Write a video of one run: current, goal and difference image, and the errors (.mp4 or .gif)."""
+    page: bool = False
+    """Instead, one camera on a live page: see 'siame page'."""
+    served: Served_at = field(default_factory=PageConfig)
+    """Where that page is served, and to whom."""
 
     def __call__(self) -> int:
+        if self.page:
+            Page(served=self.served)()
+            return Status.DONE
+
         from siame_se3.analysis import metrics, plots
         from siame_se3.scenes.planar import Scene
 

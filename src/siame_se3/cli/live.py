@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from siame_se3.cli.options import LawName, check_writable, goal_depth_of, load_model
+from siame_se3.cli.page import Served_at, page_of_robot
 from siame_se3.cli.robot import Robot
 from siame_se3.cli.run_files import PAGES, check_recording, numbered, recording_to, run_of, write_live_report
 from siame_se3.errors import InputError, RobotError, require_numbers
 from siame_se3.files import BUNDLED_PHOTO, bundled, doing
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import controller_for
+from siame_se3.page import server
+from siame_se3.page.config import PageConfig
 from siame_se3.plants.arm import ArmConfig
 from siame_se3.scenes.poses import Workspace
 from siame_se3.servo.config import ServoConfig
@@ -71,6 +74,10 @@ class Live:
     record: Path | None = None
     """Write images, twists, poses and events of all runs to this .mcap, for 'siame replay' and Foxglove (pip install
     "siame-se3[record]")."""
+    page: bool = False
+    """Show it on a live page too. The page can always stop the robot; it can start it only after 'arm' is typed here (docs/page.md)."""
+    served: Served_at = field(default_factory=PageConfig)
+    """Where that page is served, and to whom."""
     robot: Annotated[Robot, arg(name="")] = field(default_factory=Robot)
     """Which robot, which camera."""
     safety: Safety = field(default_factory=Safety)
@@ -97,8 +104,11 @@ class Live:
             session = self._session(
                 plant, bus, controller, None if isinstance(depth, float) else depth, run_of(recording)
             )
+            take: Callable[[str], None] = session.command
+            if self.page:
+                take = closing.enter_context(page_of_robot(session, self.law, self.served, distance))
             if not self.start:
-                session.keyboard(alone=not (bus and self.robot.ros2.command))
+                session.keyboard(None, not (bus and self.robot.ros2.command), take)
                 session.run()
                 return
             try:
@@ -120,6 +130,8 @@ class Live:
         check_writable(self.save, "--save")
         check_writable(self.report, "--report", PAGES)
         check_recording(self.record)
+        if self.page:
+            server.check(self.served)
         depth = self._depth()
         _ = self.robot.checked  # before networks are built, which takes seconds
         model = load_model(self.model) if self.model else None

@@ -27,6 +27,7 @@ from siame_se3.cli.options import (
     plant_name,
 )
 from siame_se3.cli.output import Output
+from siame_se3.cli.page import Page, Served_at
 from siame_se3.cli.run_files import (
     PAGES,
     VIDEOS,
@@ -46,6 +47,7 @@ from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.registry import REGISTRY as LAWS
 from siame_se3.laws.registry import controller_for
+from siame_se3.page.config import PageConfig
 from siame_se3.plants.arm import ArmConfig
 from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.registry import REGISTRY as PLANTS
@@ -153,6 +155,10 @@ class Servo:
     """Gain, limits and stop rules."""
     conditions: Augmentation = field(default_factory=lambda: Augmentation(occlusion_rate=1.0))
     """How far --perturb goes; '--conditions.occlusion 0' leaves the patch out."""
+    page: bool = False
+    """Instead, one camera on a live page, with this scene, model, law, plant, gain and limits: see 'siame page'."""
+    served: Served_at = field(default_factory=PageConfig)
+    """Where that page is served, and to whom."""
     dvs: DVS = field(default_factory=DVS)
     """Options of dvs and dct."""
     light: LightDVS = field(default_factory=LightDVS)
@@ -165,6 +171,23 @@ class Servo:
         from siame_se3.analysis.failures import failures
         from siame_se3.scenes.planar import Scene
 
+        if self.page:
+            same = (
+                "scene",
+                "model",
+                "width",
+                "distance",
+                "camera",
+                "fov",
+                "law",
+                "fill",
+                "plant",
+                "arm",
+                "engine",
+                "servo",
+            )
+            Page(**{name: getattr(self, name) for name in same}, served=self.served)()
+            return Status.DONE
         plant, output = plant_name(self.plant), Output(self.json)
         self._check(plant)
         learned = self.law == "neural" or (self.law == "handoff" and self.scene is None) or self.model is not None
