@@ -79,6 +79,28 @@ def refined(
     return T_cd
 
 
+def aligned(
+    template: Template, current: Pyramid, H: np.ndarray, levels: tuple[int, ...], rounds: int = 4
+) -> np.ndarray:
+    """As `refined`, of a plane that is not known: eight numbers, the homography from goal to current pixels."""
+    for level in levels:
+        own = template.pyramid.to_level[level]
+        for _ in range(rounds):
+            view = seen(template, current, H, level)
+            equations = None if view is None else _equations(template, level, *view)
+            if equations is None:
+                return H
+            A, b, N = equations
+            p = _solved(A, b)
+            if p is None:
+                return H
+            to_units = N @ own
+            H = H @ np.linalg.inv(to_units) @ (np.eye(3) + np.append(p, 0.0).reshape(3, 3)) @ to_units
+            if float(np.abs(p).max()) < 1e-4:
+                break
+    return H
+
+
 def least_determined(template: Template, plane: Plane) -> float:
     """Standard deviation to be expected of the motion that the goal image determines least, as a share of the distance or in radians: that of an
     alignment with the usual residual between two photos. Straight edges between plain surfaces look the same along themselves: nothing says then

@@ -57,20 +57,31 @@ class Template:
         contrast: of each level (h, w).
         weight: of each level (h, w): how much texture there is, 1 for much.
         detail: of each level both, for smaller windows.
+        counts: of each level, 1 where the image counts, 0 where it is left out (h, w); empty where all of it does.
     """
 
     pyramid: Pyramid
     contrast: tuple[np.ndarray, ...]
     weight: tuple[np.ndarray, ...]
     detail: tuple[tuple[np.ndarray, np.ndarray], ...]
+    counts: tuple[np.ndarray, ...] = ()
 
     @staticmethod
-    def of(grey: np.ndarray) -> Template:
-        """Of a grey image (h, w)."""
+    def of(grey: np.ndarray, counts: np.ndarray | None = None) -> Template:
+        """Of a grey image (h, w); `counts` is 1 where it counts, 0 where it is left out (h, w)."""
         pyramid = Pyramid.of(grey)
-        made = [local_contrast(image) for image in pyramid.images]
-        detail = tuple(local_contrast(image, windows=VERIFYING) for image in pyramid.images)
-        return Template(pyramid, tuple(c for c, _ in made), tuple(w for _, w in made), detail)
+        whole = counts is None or bool(counts.all())
+        kept = () if whole else tuple((z > 0.99).astype(np.float32) for z in Pyramid.of(counts).images)
+        pairs = list(zip(pyramid.images, kept or (None,) * len(pyramid.images), strict=True))
+        made = [_counting(image, mask, ALIGNING) for image, mask in pairs]
+        detail = tuple(_counting(image, mask, VERIFYING) for image, mask in pairs)
+        return Template(pyramid, tuple(c for c, _ in made), tuple(w for _, w in made), detail, kept)
+
+
+def _counting(image: np.ndarray, mask: np.ndarray | None, windows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Local contrast and the texture's weight, 0 where the mask is."""
+    contrast, weight = local_contrast(image, mask, windows)
+    return contrast, weight if mask is None else weight * mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +178,10 @@ def seen(template: Template, current: Pyramid, H: np.ndarray, level: int) -> tup
     # in front of the camera only
     third = M[2, 0] * np.arange(w)[None] + M[2, 1] * np.arange(h)[:, None] + M[2, 2]
     known = ((known > 0.99) & (third > 0)).astype(np.float32)
-    if float(known.mean()) < LEAST_KNOWN:
+    least = LEAST_KNOWN
+    if template.counts:
+        known, least = known * template.counts[level], least * float(template.counts[level].mean())
+    if float(known.mean()) < least:
         return None
     return image, known
 

@@ -1,0 +1,260 @@
+"""Where is the camera beside a reference photo? From two pictures alone: how the camera has to move, and how sure that is.
+
+    reference = Reference.of(Picture.read(path, optics), depth=0.8)
+    found = reference.locate(Picture.read(other, optics))       # an Alignment
+
+Guesses of where the reference is in the current picture come from the last estimate, from matched keypoints and from a search over turns and scales,
+and are verified as in the law `auto` (`laws.hypotheses`, `laws.alignment`), but as homographies: nobody has said how the reference's plane is turned.
+The best one is refined on blocks of the full pictures (`align_blocks`), and the pose, with its covariance, is that which the blocks agree on (`align_fit`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from siame_se3.commissioning.align_blocks import LEVELS, SIDE, Blocks, found_blocks, resizing
+from siame_se3.commissioning.align_fit import Solution, TwoViews, certain, fitted
+from siame_se3.commissioning.align_picture import Picture
+from siame_se3.errors import InputError
+from siame_se3.laws import hypotheses
+from siame_se3.laws.alignment import Found, aligned, verified
+from siame_se3.laws.goals import FAR, GOOD, NEAR, SURE
+from siame_se3.laws.templates import Pyramid, Template, facing
+
+LEAST = 0.4  # confidence below which the current picture may show another place
+_FLAT = 0.004  # standard deviation of grey levels below which a picture shows nothing
+_PROMISING = 6  # guesses that are aligned
+_RIVAL = 0.05  # confidence by which another place has to be less alike
+_REFINED = 3  # rounds of blocks and pose
+_AGREE = 0.35  # share of the reference's blocks that have to agree on a pose
+_GRID = 24  # points a side that the overlap is measured at
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Where the reference's camera is beside the current one.
+
+    Attributes:
+        T_cd: pose of the reference's camera in the current one's frame, the motion that is left; lengths in `unit`. None where it is not known.
+        covariance: of (t, omega) of that motion, omega in R_cd exp(omega) (6, 6); NaN where it is not known.
+        confidence: how well the reference, seen from there, explains the current picture: 1 for fully, about 0 for another place.
+        overlap: share of the reference that the current picture shows.
+        unit: 'm', or 'distance' for shares of the distance that the reference was taken at.
+        doubt: why the place may be a wrong one; '' where it is not in doubt.
+        H: homography from the reference's pixels to the current ones, both at the size they are compared at; None where it is not known.
+    """
+
+    T_cd: np.ndarray | None
+    covariance: np.ndarray
+    confidence: float
+    overlap: float
+    unit: str
+    doubt: str = ""
+    H: np.ndarray | None = None
+
+    @staticmethod
+    def unknown(doubt: str, unit: str, confidence: float = 0.0) -> Alignment:
+        """Where nothing was found."""
+        return Alignment(None, np.full((6, 6), np.nan), confidence, 0.0, unit, doubt)
+
+    @property
+    def motion(self) -> tuple[float, float]:
+        """Length [unit] and angle [rad] of the motion that is left; NaN where it is not known."""
+        if self.T_cd is None:
+            return math.nan, math.nan
+        return float(np.linalg.norm(self.T_cd[:3, 3])), float(np.linalg.norm(cv2.Rodrigues(self.T_cd[:3, :3])[0]))
+
+    @property
+    def sigmas(self) -> tuple[float, float]:
+        """Standard deviations of the distance [unit] and of the angle [rad]: roots of the sums of the variances along, and about, the axes."""
+        variances = np.diag(self.covariance)
+        return math.sqrt(variances[:3].sum()), math.sqrt(variances[3:].sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A reference picture, ready to be looked for.
+
+    Attributes:
+        picture: itself.
+        depth: distance along the optical axis at its middle [m]; None where it is not known.
+        counts: 1 where it counts, 0 where it is left out (h, w).
+        template, views: what guesses are verified and matched with.
+    """
+
+    picture: Picture
+    depth: float | None
+    counts: np.ndarray
+    template: Template
+    views: list[hypotheses.Keypoints]
+
+    @staticmethod
+    def of(picture: Picture, depth: float | None = None, counts: np.ndarray | None = None) -> Reference:
+        """Of a picture; `counts` as `align_picture.counting` gives it, None where all of it does.
+
+        Raises:
+            InputError: a picture without contrast, or a distance that is none.
+        """
+        if depth is not None and not (math.isfinite(depth) and depth > 0):
+            raise InputError(f"distance {depth:g} m: give metres above 0", "goal_depth")
+        counts = np.ones(picture.grey.shape, np.float32) if counts is None else counts
+        if float(picture.grey[counts > 0].std()) < _FLAT:
+            raise InputError("reference: it shows one plain surface; give a photo of the scene")
+        views = [_kept(view, counts) for view in hypotheses.tilted(picture.grey)]
+        return Reference(picture, depth, counts, Template.of(picture.grey, counts), views)
+
+    @property
+    def unit(self) -> str:
+        """Of lengths."""
+        return "distance" if self.depth is None else "m"
+
+    def locate(self, now: Picture, last: np.ndarray | None = None, same_camera: bool = True) -> Alignment:
+        """Where the reference's camera is beside that of the current picture.
+
+        Args:
+            now: the current picture.
+            last: a homography from reference pixels to current ones to try first, as an earlier `Alignment` has it.
+            same_camera: one camera took both: what is not known of its lens is the same in both.
+        """
+        if float(now.grey.std()) < _FLAT:
+            return Alignment.unknown("the current picture shows one plain surface", self.unit)
+        views = TwoViews(self.picture.lens, now.lens, same_camera)
+        found, rival = self._place(Pyramid.of(now.grey), now, views, last)
+        if found is None:
+            return Alignment.unknown("the current picture shows nothing of the reference", self.unit)
+        return self._refined(now, views, found, rival)
+
+    def _place(
+        self, pyramid: Pyramid, now: Picture, views: TwoViews, last: np.ndarray | None
+    ) -> tuple[Found | None, float]:
+        """The best of all guesses, aligned, and the score of the best that is at another place."""
+        still = views.now.K @ np.linalg.inv(views.goal.K)
+        places: list[Found] = []
+        for guesses in (
+            lambda: [still, *([] if last is None else [last])],
+            lambda: self._matched(now),
+            lambda: hypotheses.by_search(self.template, pyramid),
+        ):
+            places += self._aligned(guesses(), pyramid)
+            places.sort(key=lambda found: -found.score)
+            if places and places[0].score > (SURE if len(places) < 3 else GOOD):
+                break
+        if not places:
+            return None, -1.0
+        apart = hypotheses.different(np.array([f.H for f in places]), self.picture.grey.shape, len(places))
+        return places[0], max((places[k].score for k in apart if k > 0), default=-1.0)
+
+    def _matched(self, now: Picture) -> list[np.ndarray]:
+        """Guesses from keypoints."""
+        found = hypotheses.matches(self.views, hypotheses.Keypoints.of(now.grey))
+        distinct = found.distinct()
+        size = self.picture.grey.shape
+        return [*hypotheses.from_matches(distinct.desired, distinct.seen), *hypotheses.by_support(found, size)]
+
+    def _aligned(self, guesses: list[np.ndarray], pyramid: Pyramid) -> list[Found]:
+        """Those that explain the picture best as they are, aligned to it."""
+        found = [verified(self.template, pyramid, facing(H), 1) for H in guesses]
+        found.sort(key=lambda f: -f.score)
+        chosen = hypotheses.different(np.array([f.H for f in found]).reshape(-1, 3, 3), self.picture.grey.shape, _PROMISING)
+        done = []
+        for k in chosen:
+            H = found[k].H
+            best = verified(self.template, pyramid, facing(aligned(self.template, pyramid, H, NEAR)))
+            if best.score < GOOD:  # from far only coarse copies lead; from near they lead astray
+                far = verified(self.template, pyramid, facing(aligned(self.template, pyramid, H, FAR)))
+                best = max(best, far, key=lambda f: f.score)
+            done.append(best)
+            if best.score > SURE:
+                break
+        return done
+
+    def _refined(self, now: Picture, views: TwoViews, found: Found, rival: float) -> Alignment:
+        """The pose by blocks of the full pictures."""
+        H, blocks, solutions = found.H, None, []
+        for k in range(_REFINED):
+            blocks = self._blocks(now, H, LEVELS if k == 0 else (1, 0) if k == 1 else (0,))
+            if len(blocks.pixels) < 6:
+                return Alignment.unknown("the current picture shows too little of the reference", self.unit, found.score)
+            solutions = _solutions(views, blocks, H)
+            if not solutions:
+                return Alignment.unknown("what both pictures show fits no motion of the camera", self.unit, found.score)
+            best = solutions[0]
+            H = views.homography(best.R, best.t, best.rest)
+        assert blocks is not None
+        score = verified(self.template, Pyramid.of(now.grey), H).score
+        agree = float((solutions[0].weight > 0.1).sum()) / max(1, blocks.asked)
+        sure = certain(views, *blocks.mapped(H), solutions[0])
+        doubt = ""
+        if score < LEAST:
+            doubt = f"it may be another place: confidence {max(0.0, score):.2f} of at least {LEAST:g}"
+        elif rival > score - _RIVAL:
+            doubt = "the scene looks alike at two places"
+        elif agree < _AGREE:
+            doubt = f"only {100 * agree:.0f} % of what both pictures show agree on a motion"
+        elif sure is None:
+            doubt = "too little agrees to say how sure the motion is"
+        shown = sure or solutions[0]
+        covariance = np.full((6, 6), np.nan) if sure is None else sure.covariance + _between(solutions)
+        size = np.diag([self.depth or 1.0] * 3 + [1.0] * 3)
+        T_cd = shown.T_cd
+        T_cd[:3, 3] *= self.depth or 1.0
+        return Alignment(T_cd, size @ covariance @ size, score, self._overlap(H, now), self.unit, doubt, H)
+
+    def _blocks(self, now: Picture, H: np.ndarray, levels: tuple[int, ...]) -> Blocks:
+        side = min(SIDE, max(16, min(self.picture.grey.shape) // 7))
+        return found_blocks(self.picture.grey, self.counts, now.grey, H, side, levels)
+
+    def _overlap(self, H: np.ndarray, now: Picture) -> float:
+        """Share of what counts of the reference that the current picture shows."""
+        h, w = self.counts.shape
+        x, y = np.meshgrid(np.linspace(0, w - 1, _GRID).round(), np.linspace(0, h - 1, _GRID).round())
+        counts = self.counts[y.astype(int), x.astype(int)].ravel() > 0
+        X = np.stack((x.ravel(), y.ravel(), np.ones(x.size)), 1) @ H.T
+        at = X[:, :2] / np.where(X[:, 2:] > 1e-9, X[:, 2:], 1e-9)
+        inside = (X[:, 2] > 1e-9) & (at >= 0).all(1) & (at <= np.array(now.grey.shape[::-1]) - 1.0).all(1)
+        return float(inside[counts].mean()) if counts.any() else 0.0
+
+
+def _kept(view: hypotheses.Keypoints, counts: np.ndarray) -> hypotheses.Keypoints:
+    """Keypoints where the reference counts."""
+    if counts.all() or not len(view.pixels):
+        return view
+    h, w = counts.shape
+    x, y = np.clip(view.of_image().round().astype(int), 0, (w - 1, h - 1)).T
+    keep = counts[y, x] > 0
+    return replace(view, pixels=view.pixels[keep], descriptors=view.descriptors[keep], frames=view.frames[keep])
+
+
+def _solutions(views: TwoViews, blocks: Blocks, H: np.ndarray) -> list[Solution]:
+    """Poses that the blocks agree on, the best first: a homography has two of a plane's normal, as often as not."""
+    begin = [(np.eye(3), np.zeros(3), np.zeros(6))]
+    ray = np.append(views.middle, 1.0)
+    moved = np.linalg.inv(views.now.K) @ H @ views.goal.K
+    count, turns, moves, normals = cv2.decomposeHomographyMat(moved, np.eye(3))
+    for k in range(count):
+        n, t = normals[k][:, 0], moves[k][:, 0]
+        depth = float(n @ ray)  # 1/Z at the middle, in distances of the plane
+        if depth < 0:
+            n, t, depth = -n, -t, -depth
+        if depth > 0.2:
+            begin.append((turns[k], t * depth, np.r_[n[:2] / depth, np.zeros(4)]))
+    found = [fitted(views, *blocks.mapped(H), guess) for guess in begin]
+    found = [s for s in found if np.isfinite(s.cost) and (s.weight > 0.1).sum() >= 4]
+    return sorted(found, key=lambda s: s.cost)
+
+
+def _between(solutions: list[Solution]) -> np.ndarray:
+    """What it adds to the covariance that another pose explains the blocks too: that of a mixture of both."""
+    best, added = solutions[0], np.zeros((6, 6))
+    for other in solutions[1:]:
+        odds = math.exp(best.cost - other.cost)
+        if odds < 1e-3:
+            continue
+        turn = cv2.Rodrigues(best.R.T @ other.R)[0][:, 0]
+        d = np.r_[other.t - best.t, turn]
+        added += odds / (1 + odds) ** 2 * np.outer(d, d)
+    return added
