@@ -11,7 +11,7 @@ The best one is refined on blocks of the full pictures (`align_blocks`), and the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -25,12 +25,12 @@ from siame_se3.laws.alignment import Found, aligned, verified
 from siame_se3.laws.goals import FAR, GOOD, NEAR, SURE
 from siame_se3.laws.templates import Pyramid, Template, facing
 
-LEAST = 0.4  # confidence below which the current picture may show another place
+LEAST = 0.35  # confidence below which the current picture may show another place
 _FLAT = 0.004  # standard deviation of grey levels below which a picture shows nothing
 _PROMISING = 6  # guesses that are aligned
 _RIVAL = 0.05  # confidence by which another place has to be less alike
 _REFINED = 3  # rounds of blocks and pose
-_AGREE = 0.35  # share of the reference's blocks that have to agree on a pose
+AGREE = 0.35  # share of the reference's blocks that have to agree on a pose
 _GRID = 24  # points a side that the overlap is measured at
 
 
@@ -46,6 +46,7 @@ class Alignment:
         unit: 'm', or 'distance' for shares of the distance that the reference was taken at.
         doubt: why the place may be a wrong one; '' where it is not in doubt.
         H: homography from the reference's pixels to the current ones, both at the size they are compared at; None where it is not known.
+        rest: what was fitted beside the motion (see `align_fit.Solution`).
     """
 
     T_cd: np.ndarray | None
@@ -55,6 +56,7 @@ class Alignment:
     unit: str
     doubt: str = ""
     H: np.ndarray | None = None
+    rest: np.ndarray = field(default_factory=lambda: np.zeros(6))
 
     @staticmethod
     def unknown(doubt: str, unit: str, confidence: float = 0.0) -> Alignment:
@@ -107,22 +109,28 @@ class Reference:
         views = [_kept(view, counts) for view in hypotheses.tilted(picture.grey)]
         return Reference(picture, depth, counts, Template.of(picture.grey, counts), views)
 
+    def reduced(self, side: int) -> Reference:
+        """The same with a longer side of `side` px at most, for tracking: without keypoints."""
+        picture = self.picture.reduced(side)
+        size = picture.grey.shape[::-1]
+        counts = (cv2.resize(self.counts, size, interpolation=cv2.INTER_AREA) > 0.99).astype(np.float32)
+        return Reference(picture, self.depth, counts, Template.of(picture.grey, counts), [])
+
     @property
     def unit(self) -> str:
         """Of lengths."""
         return "distance" if self.depth is None else "m"
 
-    def locate(self, now: Picture, last: np.ndarray | None = None, same_camera: bool = True) -> Alignment:
+    def locate(self, now: Picture, last: np.ndarray | None = None) -> Alignment:
         """Where the reference's camera is beside that of the current picture.
 
         Args:
             now: the current picture.
             last: a homography from reference pixels to current ones to try first, as an earlier `Alignment` has it.
-            same_camera: one camera took both: what is not known of its lens is the same in both.
         """
         if float(now.grey.std()) < _FLAT:
             return Alignment.unknown("the current picture shows one plain surface", self.unit)
-        views = TwoViews(self.picture.lens, now.lens, same_camera)
+        views = TwoViews(self.picture.lens, now.lens, now.lens.like(self.picture.lens))
         found, rival = self._place(Pyramid.of(now.grey), now, views, last)
         if found is None:
             return Alignment.unknown("the current picture shows nothing of the reference", self.unit)
@@ -186,14 +194,14 @@ class Reference:
             H = views.homography(best.R, best.t, best.rest)
         assert blocks is not None
         score = verified(self.template, Pyramid.of(now.grey), H).score
-        agree = float((solutions[0].weight > 0.1).sum()) / max(1, blocks.asked)
+        agree = agreement(solutions[0], blocks)
         sure = certain(views, *blocks.mapped(H), solutions[0])
         doubt = ""
         if score < LEAST:
             doubt = f"it may be another place: confidence {max(0.0, score):.2f} of at least {LEAST:g}"
         elif rival > score - _RIVAL:
             doubt = "the scene looks alike at two places"
-        elif agree < _AGREE:
+        elif agree < AGREE:
             doubt = f"only {100 * agree:.0f} % of what both pictures show agree on a motion"
         elif sure is None:
             doubt = "too little agrees to say how sure the motion is"
@@ -202,13 +210,13 @@ class Reference:
         size = np.diag([self.depth or 1.0] * 3 + [1.0] * 3)
         T_cd = shown.T_cd
         T_cd[:3, 3] *= self.depth or 1.0
-        return Alignment(T_cd, size @ covariance @ size, score, self._overlap(H, now), self.unit, doubt, H)
+        return Alignment(T_cd, size @ covariance @ size, score, self.overlap(H, now), self.unit, doubt, H, shown.rest)
 
     def _blocks(self, now: Picture, H: np.ndarray, levels: tuple[int, ...]) -> Blocks:
         side = min(SIDE, max(16, min(self.picture.grey.shape) // 7))
         return found_blocks(self.picture.grey, self.counts, now.grey, H, side, levels)
 
-    def _overlap(self, H: np.ndarray, now: Picture) -> float:
+    def overlap(self, H: np.ndarray, now: Picture) -> float:
         """Share of what counts of the reference that the current picture shows."""
         h, w = self.counts.shape
         x, y = np.meshgrid(np.linspace(0, w - 1, _GRID).round(), np.linspace(0, h - 1, _GRID).round())
@@ -217,6 +225,11 @@ class Reference:
         at = X[:, :2] / np.where(X[:, 2:] > 1e-9, X[:, 2:], 1e-9)
         inside = (X[:, 2] > 1e-9) & (at >= 0).all(1) & (at <= np.array(now.grey.shape[::-1]) - 1.0).all(1)
         return float(inside[counts].mean()) if counts.any() else 0.0
+
+
+def agreement(found: Solution, blocks: Blocks) -> float:
+    """Share of the blocks with a texture, of which the current picture shows enough, that agree on a pose."""
+    return float((found.weight > 0.1).sum()) / max(1, blocks.asked)
 
 
 def _kept(view: hypotheses.Keypoints, counts: np.ndarray) -> hypotheses.Keypoints:

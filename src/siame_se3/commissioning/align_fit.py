@@ -15,16 +15,17 @@ standard error upwards, as in `laws.certainty`; the pose and its covariance are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 SLOPE = 0.5  # standard deviation of a and b: 27 deg
-_STEPS, _CLOSE = 12, 1e-9
+_STEPS, _CLOSE = 12, 1e-7
 _SMOOTH = (0.2, 0.5)  # length of smooth fields, in widths of the image
 _MOST_RELIEF = 0.2  # standard deviation of Z, as a share of it
 _ROUNDS = 20
+_SAME = 0.005  # by which one camera's numbers differ between sizes of its pictures, as shares of their sides
 _FEWEST = 8  # blocks
 _FREE = 20  # degrees of freedom in what a pose leaves unexplained: neighbouring blocks are displaced alike
 _NEAREST = 0.7  # share of the blocks by which poses are compared
@@ -53,6 +54,17 @@ class Lens:
     def K(self) -> np.ndarray:
         """Calibration matrix [px]."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
+
+    def resized(self, width: int, height: int) -> Lens:
+        """The same view with another number of pixels."""
+        x, y = width / self.width, height / self.height
+        cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
+        return replace(self, fx=self.fx * x, fy=self.fy * y, cx=cx, cy=cy, width=width, height=height)
+
+    def like(self, other: Lens) -> bool:
+        """Whether both are one camera, as far as is known: the same view, whatever their pixels."""
+        mine, others = (np.array([z.fx / z.width, z.fy / z.height, z.cx / z.width, z.cy / z.height]) for z in (self, other))
+        return bool(np.abs(mine - others).max() < _SAME) and self.focal_sd == other.focal_sd
 
     def rays(self, pixels: np.ndarray, log_focal: float = 0.0, bend: float = 0.0) -> np.ndarray:
         """(x, y) at z = 1 of pixels (n, 2)."""
@@ -129,13 +141,35 @@ class TwoViews:
         self, R: np.ndarray, t: np.ndarray, rest: np.ndarray, pixels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Where they are (n, 2), and its derivatives by t, omega and the rest (n, 2, 12)."""
-        at = self.predicted(R, t, rest, pixels)
-        J = np.empty((len(pixels), 2, 12))
-        h = 1e-6
-        for k in range(12):
-            step = np.zeros(12)
-            step[k] = h
-            J[:, :, k] = (self.predicted(*_moved(R, t, rest, step), pixels) - at) / h
+        n = len(pixels)
+        g, c = self.goal, self.now
+        w = (pixels - (g.cx, g.cy)) / (np.array([g.fx, g.fy]) * np.exp(rest[2]))
+        square, bend = np.square(w).sum(1, keepdims=True), 1 + rest[4] * np.square(w).sum(1, keepdims=True)
+        x = w / bend
+        x_by_w = np.eye(2) / bend[:, None] - 2 * rest[4] * w[:, :, None] * w[:, None] / bend[:, None] ** 2
+        from_middle = x - self.middle
+        near = 1 + from_middle @ rest[:2]
+        rays = np.c_[x, np.ones(n)]
+        X = rays @ R.T + near[:, None] * t
+        X_by = np.empty((n, 3, 10))  # t, omega, a, b, log focal and bend of the reference's camera
+        X_by[:, :, :3] = near[:, None, None] * np.eye(3)
+        X_by[:, :, 3:6] = -R @ _crossing(rays)
+        X_by[:, :, 6:8] = t[:, None] * from_middle[:, None]
+        X_by_x = R[:, :2] + np.outer(t, rest[:2])
+        X_by[:, :, 8] = -((x_by_w @ w[..., None])[..., 0] @ X_by_x.T)
+        X_by[:, :, 9] = -((x * square / bend) @ X_by_x.T)
+        depth = np.maximum(X[:, 2:], 1e-6)
+        y = X[:, :2] / depth
+        y_by = (X_by[:, :2] - y[:, :, None] * X_by[:, 2:]) / depth[:, :, None]
+        focal = np.array([c.fx, c.fy]) * np.exp(rest[3])
+        square = np.square(y).sum(1, keepdims=True)
+        at = focal * y * (1 + rest[5] * square)
+        at_by_y = (1 + rest[5] * square)[:, None] * np.eye(2) + 2 * rest[5] * y[:, :, None] * y[:, None]
+        J = np.empty((n, 2, 12))
+        by = focal[:, None] * (at_by_y @ y_by)
+        J[:, :, :9], J[:, :, 10] = by[:, :, :9], by[:, :, 9]
+        J[:, :, 9], J[:, :, 11] = at, focal * y * square
+        at = at + (c.cx, c.cy)
         if self.shared:  # one number moves both
             for first, second in ((8, 9), (10, 11)):
                 J[:, :, first] += J[:, :, second]
@@ -149,12 +183,24 @@ class TwoViews:
         return np.array([SLOPE, SLOPE, g.focal_sd, n.focal_sd, g.bend_sd, n.bend_sd])
 
 
+def _crossing(x: np.ndarray) -> np.ndarray:
+    """Matrices (n, 3, 3) that take the cross product with x (n, 3) from the left."""
+    C = np.zeros((len(x), 3, 3))
+    C[:, 0, 1], C[:, 0, 2], C[:, 1, 2] = -x[:, 2], x[:, 1], -x[:, 0]
+    return C - C.transpose(0, 2, 1)
+
+
 def _moved(R: np.ndarray, t: np.ndarray, rest: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return R @ cv2.Rodrigues(step[3:6])[0], t + step[:3], rest + step[6:]
 
 
 def fitted(
-    views: TwoViews, pixels: np.ndarray, seen: np.ndarray, covariance: np.ndarray, begin: tuple[np.ndarray, np.ndarray, np.ndarray]
+    views: TwoViews,
+    pixels: np.ndarray,
+    seen: np.ndarray,
+    covariance: np.ndarray,
+    begin: tuple[np.ndarray, np.ndarray, np.ndarray],
+    steps: int = _STEPS,
 ) -> Solution:
     """The pose that blocks at reference pixels (n, 2), seen at current pixels (n, 2), agree on.
 
@@ -163,13 +209,14 @@ def fitted(
         pixels, seen: of the blocks.
         covariance: of where they are seen (n, 2, 2) [px^2].
         begin: R, t and the rest to begin with.
+        steps: of Gauss and Newton, at most.
     """
     R, t, rest = begin
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     prior = 1 / views.prior
     weight = np.ones(len(pixels))
     cost = np.inf
-    for _ in range(_STEPS):
+    for _ in range(steps):
         at, J = views.jacobian(R, t, rest, pixels)
         e = seen - at
         q = (whiten @ e[..., None])[..., 0]

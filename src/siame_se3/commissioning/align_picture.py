@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -90,6 +90,16 @@ class Picture:
         camera = camera.resized(*size)
         lens = Lens(camera.fx, camera.fy, camera.cx, camera.cy, *size, *spread)
         return Picture(grey.astype(np.float32) / 255, lens, (h, w), known, spread is _GUESSED)
+
+    def reduced(self, side: int) -> Picture:
+        """The same with a longer side of `side` px at most."""
+        h, w = self.grey.shape
+        scale = side / max(h, w)
+        if scale >= 1:
+            return self
+        size = max(8, round(w * scale)), max(8, round(h * scale))
+        lens = self.lens.resized(*size)
+        return replace(self, grey=cv2.resize(self.grey, size, interpolation=cv2.INTER_AREA), lens=lens)
 
     @staticmethod
     def read(path: Path, optics: Optics) -> Picture:
