@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from siame_se3.commissioning.align_blocks import LEVELS, SIDE, Blocks, found_blocks, resizing
-from siame_se3.commissioning.align_fit import Solution, TwoViews, certain, fitted
+from siame_se3.commissioning.align_blocks import LEVELS, SIDE, Blocks, found_blocks
+from siame_se3.commissioning.align_fit import USED, Solution, certain, fitted
 from siame_se3.commissioning.align_picture import Picture
+from siame_se3.commissioning.align_views import TwoViews
 from siame_se3.errors import InputError
 from siame_se3.laws import hypotheses
 from siame_se3.laws.alignment import Found, aligned, verified
@@ -29,7 +30,8 @@ LEAST = 0.35  # confidence below which the current picture may show another plac
 _FLAT = 0.004  # standard deviation of grey levels below which a picture shows nothing
 _PROMISING = 6  # guesses that are aligned
 _RIVAL = 0.05  # confidence by which another place has to be less alike
-_REFINED = 3  # rounds of blocks and pose
+_REFINED = (LEVELS, (1, 0), (0,))  # rounds of blocks and pose, and the copies that they are found on
+_FEWEST = 6  # blocks that a pose is looked for with
 AGREE = 0.35  # share of the reference's blocks that have to agree on a pose
 _GRID = 24  # points a side that the overlap is measured at
 
@@ -46,7 +48,8 @@ class Alignment:
         unit: 'm', or 'distance' for shares of the distance that the reference was taken at.
         doubt: why the place may be a wrong one; '' where it is not in doubt.
         H: homography from the reference's pixels to the current ones, both at the size they are compared at; None where it is not known.
-        rest: what was fitted beside the motion (see `align_fit.Solution`).
+        rest: what was fitted beside the motion (see `align_views`).
+        guessed: a field of view is a guess.
     """
 
     T_cd: np.ndarray | None
@@ -57,6 +60,7 @@ class Alignment:
     doubt: str = ""
     H: np.ndarray | None = None
     rest: np.ndarray = field(default_factory=lambda: np.zeros(6))
+    guessed: bool = False
 
     @staticmethod
     def unknown(doubt: str, unit: str, confidence: float = 0.0) -> Alignment:
@@ -144,7 +148,8 @@ class Reference:
         places: list[Found] = []
         for guesses in (
             lambda: [still, *([] if last is None else [last])],
-            lambda: self._matched(now),
+            lambda: _matched(self.views, now.grey, self.picture.grey.shape),
+            lambda: [np.linalg.inv(H) for H in self._matched_back(now)],
             lambda: hypotheses.by_search(self.template, pyramid),
         ):
             places += self._aligned(guesses(), pyramid)
@@ -156,18 +161,18 @@ class Reference:
         apart = hypotheses.different(np.array([f.H for f in places]), self.picture.grey.shape, len(places))
         return places[0], max((places[k].score for k in apart if k > 0), default=-1.0)
 
-    def _matched(self, now: Picture) -> list[np.ndarray]:
-        """Guesses from keypoints."""
-        found = hypotheses.matches(self.views, hypotheses.Keypoints.of(now.grey))
-        distinct = found.distinct()
-        size = self.picture.grey.shape
-        return [*hypotheses.from_matches(distinct.desired, distinct.seen), *hypotheses.by_support(found, size)]
+    def _matched_back(self, now: Picture) -> list[np.ndarray]:
+        """Guesses from keypoints of the current picture, seen from the side, in the reference: for one that was itself taken from the side."""
+        found = _matched(hypotheses.tilted(now.grey), self.views[0], now.grey.shape)
+        return [H for H in found if abs(np.linalg.det(H)) > 1e-9]
 
     def _aligned(self, guesses: list[np.ndarray], pyramid: Pyramid) -> list[Found]:
         """Those that explain the picture best as they are, aligned to it."""
         found = [verified(self.template, pyramid, facing(H), 1) for H in guesses]
         found.sort(key=lambda f: -f.score)
-        chosen = hypotheses.different(np.array([f.H for f in found]).reshape(-1, 3, 3), self.picture.grey.shape, _PROMISING)
+        chosen = hypotheses.different(
+            np.array([f.H for f in found]).reshape(-1, 3, 3), self.picture.grey.shape, _PROMISING
+        )
         done = []
         for k in chosen:
             H = found[k].H
@@ -183,19 +188,20 @@ class Reference:
     def _refined(self, now: Picture, views: TwoViews, found: Found, rival: float) -> Alignment:
         """The pose by blocks of the full pictures."""
         H, blocks, solutions = found.H, None, []
-        for k in range(_REFINED):
-            blocks = self._blocks(now, H, LEVELS if k == 0 else (1, 0) if k == 1 else (0,))
-            if len(blocks.pixels) < 6:
-                return Alignment.unknown("the current picture shows too little of the reference", self.unit, found.score)
+        for levels in _REFINED:
+            blocks = self._blocks(now, H, levels)
+            if len(blocks.pixels) < _FEWEST:
+                return Alignment.unknown(
+                    "the current picture shows too little of the reference", self.unit, found.score
+                )
             solutions = _solutions(views, blocks, H)
             if not solutions:
                 return Alignment.unknown("what both pictures show fits no motion of the camera", self.unit, found.score)
-            best = solutions[0]
-            H = views.homography(best.R, best.t, best.rest)
+            at, H = H, views.homography(solutions[0].R, solutions[0].t, solutions[0].rest)
         assert blocks is not None
         score = verified(self.template, Pyramid.of(now.grey), H).score
+        sure = certain(views, *blocks.mapped(at), solutions[0])
         agree = agreement(solutions[0], blocks)
-        sure = certain(views, *blocks.mapped(H), solutions[0])
         doubt = ""
         if score < LEAST:
             doubt = f"it may be another place: confidence {max(0.0, score):.2f} of at least {LEAST:g}"
@@ -208,9 +214,10 @@ class Reference:
         shown = sure or solutions[0]
         covariance = np.full((6, 6), np.nan) if sure is None else sure.covariance + _between(solutions)
         size = np.diag([self.depth or 1.0] * 3 + [1.0] * 3)
-        T_cd = shown.T_cd
+        T_cd, guessed = shown.T_cd, self.picture.guessed or now.guessed
         T_cd[:3, 3] *= self.depth or 1.0
-        return Alignment(T_cd, size @ covariance @ size, score, self.overlap(H, now), self.unit, doubt, H, shown.rest)
+        covariance, overlap = size @ covariance @ size, self.overlap(H, now)
+        return Alignment(T_cd, covariance, score, overlap, self.unit, doubt, H, shown.rest, guessed)
 
     def _blocks(self, now: Picture, H: np.ndarray, levels: tuple[int, ...]) -> Blocks:
         side = min(SIDE, max(16, min(self.picture.grey.shape) // 7))
@@ -223,13 +230,23 @@ class Reference:
         counts = self.counts[y.astype(int), x.astype(int)].ravel() > 0
         X = np.stack((x.ravel(), y.ravel(), np.ones(x.size)), 1) @ H.T
         at = X[:, :2] / np.where(X[:, 2:] > 1e-9, X[:, 2:], 1e-9)
-        inside = (X[:, 2] > 1e-9) & (at >= 0).all(1) & (at <= np.array(now.grey.shape[::-1]) - 1.0).all(1)
+        inside = (X[:, 2] > 1e-9) & (at >= -0.5).all(1) & (at <= np.array(now.grey.shape[::-1]) - 0.5).all(1)
         return float(inside[counts].mean()) if counts.any() else 0.0
 
 
 def agreement(found: Solution, blocks: Blocks) -> float:
     """Share of the blocks with a texture, of which the current picture shows enough, that agree on a pose."""
-    return float((found.weight > 0.1).sum()) / max(1, blocks.asked)
+    return float((found.weight > USED).sum()) / max(1, blocks.asked)
+
+
+def _matched(
+    views: list[hypotheses.Keypoints], other: np.ndarray | hypotheses.Keypoints, size: tuple[int, ...]
+) -> list[np.ndarray]:
+    """Guesses from keypoints of one picture, of `size` (h, w), in another one: homographies to that."""
+    seen = hypotheses.Keypoints.of(other) if isinstance(other, np.ndarray) else other
+    found = hypotheses.matches(views, seen)
+    distinct = found.distinct()
+    return [*hypotheses.from_matches(distinct.desired, distinct.seen), *hypotheses.by_support(found, size[:2])]
 
 
 def _kept(view: hypotheses.Keypoints, counts: np.ndarray) -> hypotheses.Keypoints:
@@ -256,7 +273,7 @@ def _solutions(views: TwoViews, blocks: Blocks, H: np.ndarray) -> list[Solution]
         if depth > 0.2:
             begin.append((turns[k], t * depth, np.r_[n[:2] / depth, np.zeros(4)]))
     found = [fitted(views, *blocks.mapped(H), guess) for guess in begin]
-    found = [s for s in found if np.isfinite(s.cost) and (s.weight > 0.1).sum() >= 4]
+    found = [s for s in found if np.isfinite(s.cost) and (s.weight > USED).sum() >= 4]
     return sorted(found, key=lambda s: s.cost)
 
 

@@ -87,7 +87,9 @@ def found_blocks(
         factor = np.array([size[0] / w, size[1] / h])
         most = _MOST * side * scale
         for _ in range(rounds):
-            image, known = _seen(source, M, shift * factor, size, cv2.INTER_LINEAR if level else cv2.INTER_CUBIC)
+            image, known = _seen(
+                source, M, shift * factor, size, cv2.INTER_LINEAR if level or rounds == 1 else cv2.INTER_CUBIC
+            )
             step = _step(mine, image, (known & mask).astype(np.float32), grid)
             shift = _calm(shift + np.clip(step.shift, -most, most) / factor, step.usable)
     assert step is not None

@@ -5,22 +5,62 @@ What the tracking says is where the camera is now. How sure that is, and whether
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from siame_se3.commissioning.align import AGREE, LEAST, Alignment, Reference, agreement
 from siame_se3.commissioning.align_blocks import found_blocks, resizing
-from siame_se3.commissioning.align_fit import Solution, TwoViews, fitted
+from siame_se3.commissioning.align_fit import Solution, fitted
 from siame_se3.commissioning.align_picture import Picture
+from siame_se3.commissioning.align_views import TwoViews
+from siame_se3.commissioning.align_words import Judge, Verdict
 from siame_se3.laws.alignment import verified
 from siame_se3.laws.templates import Pyramid
 
 SIDE = 320  # of pictures that are tracked [px]
 _BLOCK = 27  # [px]
-_LEVELS, _ROUNDS, _STEPS = (1, 0), 2, 4
+_LEVELS, _ROUNDS, _STEPS = (1, 1, 0), 1, 4
+_RATED = 30  # frames of which the rate is that shown
 _EVERY = 30  # frames from one whole look to the next, at least
+
+
+@dataclass
+class Summary:
+    """Of all frames of a live alignment.
+
+    Attributes:
+        judge: what alignments mean.
+    """
+
+    judge: Judge
+    _times: list[float] = field(default_factory=list)
+    _counts: Counter[Verdict] = field(default_factory=Counter)
+    _last: Alignment | None = None
+
+    def add(self, found: Alignment, when: float) -> None:
+        """A frame's alignment, and when it was there [s]."""
+        self._times.append(when)
+        self._counts[self.judge.verdict(found)[0]] += 1
+        self._last = found
+
+    @property
+    def rate(self) -> float:
+        """Frames a second, of the last ones."""
+        some = self._times[-_RATED:]
+        return (len(some) - 1) / max(some[-1] - some[0], 1e-9) if len(some) > 1 else 0.0
+
+    def text(self) -> str:
+        """In lines."""
+        n = len(self._times)
+        if self._last is None:
+            return "no frames"
+        took = self._times[-1] - self._times[0]
+        rate = f" in {took:.1f} s ({(n - 1) / took:.0f} a second)" if took > 0 else ""
+        shares = ", ".join(f"{verdict.value} in {100 * self._counts[verdict] / n:.0f} %" for verdict in Verdict)
+        return f"{n} frame{'s' * (n > 1)}{rate}: {shares}\nat the end: {self.judge.sentence(self._last)}"
 
 
 class Tracker:
@@ -114,4 +154,6 @@ class Tracker:
         T_cd = found.T_cd
         T_cd[:3, 3] *= size
         overlap, unit = small.overlap(H, now), self.reference.unit
-        return Alignment(T_cd, self._looked.covariance, score, overlap, unit, self._looked.doubt, H, found.rest)
+        return Alignment(
+            T_cd, self._looked.covariance, score, overlap, unit, self._looked.doubt, H, found.rest, self._looked.guessed
+        )

@@ -1,7 +1,7 @@
 """A picture to be compared with another one: its grey levels, and the camera that took it, as far as that is known.
 
 The camera is that of a calibration, of a field of view, of what the picture's EXIF says of its lens, or else a usual one; how well each is known
-goes into how sure an alignment is (`align_fit.Lens`).
+goes into how sure an alignment is (`align_views.Lens`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from siame_se3.commissioning.align_fit import Lens
+from siame_se3.commissioning.align_views import Lens
 from siame_se3.errors import CameraError, InputError
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import read_picture, to_bytes
@@ -207,12 +207,16 @@ class Region:
             InputError: something else.
         """
         try:
-            values = tuple((float(part.strip().removesuffix("%")), part.strip().endswith("%")) for part in text.split(","))
+            values = tuple(
+                (float(part.strip().removesuffix("%")), part.strip().endswith("%")) for part in text.split(",")
+            )
         except ValueError:
             values = ()
         fits = len(values) == 4 and all(math.isfinite(v) and v >= 0 for v, _ in values)
         if not fits or not (values[2][0] > 0 and values[3][0] > 0):
-            raise InputError(f"region {text}: give left,top,width,height in pixels, or each in %, as 10%,0,50%,480", setting)
+            raise InputError(
+                f"region {text}: give left,top,width,height in pixels, or each in %, as 10%,0,50%,480", setting
+            )
         return Region(values, text)
 
     def fill(self, mask: np.ndarray, value: float, size: tuple[int, int], setting: str) -> None:

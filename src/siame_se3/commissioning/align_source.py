@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -92,12 +91,14 @@ class OpenCVFrames:
         seen: np.ndarray | None = None
         while True:
             with self._new:
-                arrived = self._new.wait_for(lambda: self._newest is not seen or not reader.alive, _PATIENCE)
+                arrived = self._new.wait_for(lambda old=seen: self._newest is not old or not reader.alive, _PATIENCE)
                 frame = self._newest
             if reader.fault:
                 raise RobotError(reader.fault)
             if not arrived:
-                raise RobotError(f"{self.name}: no frame for {_PATIENCE:g} s; check its cable, and that no other program has it")
+                raise RobotError(
+                    f"{self.name}: no frame for {_PATIENCE:g} s; check its cable, and that no other program has it"
+                )
             if frame is None or frame is seen:
                 return
             seen = frame
@@ -159,5 +160,3 @@ def ros2_frames(bus: Any, image: str, info: str, camera: Any, stamps: str) -> So
     from siame_se3.plants.robots.ros2_camera import Ros2Camera
 
     return SourceFrames(Ros2Camera(bus, image, "" if camera else info, camera, stamps), image)
-
-

@@ -22,6 +22,7 @@ from siame_se3.laws.certainty import least_known
 _SIGMAS = 2.0  # standard deviations by which a motion is said to be known
 _SHOWN = 0.1  # of the largest component: smaller ones are not said
 _LEAST = 5e-5  # [m, or share of the distance]: less is not said
+_LEAST_TURN = math.radians(0.005)
 _LENGTHS = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "%": 0.01}
 _ANGLES = {"deg": math.pi / 180, "rad": 1.0, "mrad": 1e-3}
 _MOVES = (("right", "left"), ("down", "up"), ("forward", "back"))
@@ -69,7 +70,9 @@ class Tolerance:
                 value = 0.0
             if not kind or kind in found or not 0 < value < math.inf:
                 both = " ".join(words)
-                raise InputError(f"{setting} {both}: give a length and an angle, as 2mm 0.2deg, or 0.3% 0.2deg", setting)
+                raise InputError(
+                    f"{setting} {both}: give a length and an angle, as 2mm 0.2deg, or 0.3% 0.2deg", setting
+                )
             if kind == "distance" and depth is None and unit != "%":
                 raise InputError(
                     f"{setting} {word}: a length, and the distance of the scene is not known; give that, or a share of it, as 0.3%",
@@ -100,9 +103,11 @@ class Judge:
         if not all(map(math.isfinite, known)):
             return Verdict.NOT_SURE, "nothing says how well the motion is known"
         precision = f"known to {length(known[0], found.unit)} and {angle(known[1])} only (2 sigma)"
+        if found.guessed:
+            precision += ", the field of view being a guess"
         if known[0] > self.sure.distance or known[1] > self.sure.angle:
             alike = " with " in least_known(torch.from_numpy(found.covariance))
-            return Verdict.NOT_SURE, precision + (", as a shift and a turn look alike here" if alike else "")
+            return Verdict.NOT_SURE, precision + ("; a shift and a turn look alike here" if alike else "")
         t, r = found.motion
         if t > self.within.distance or r > self.within.angle:
             return Verdict.MOVE, ""
@@ -117,7 +122,7 @@ class Judge:
         if found.T_cd is None or found.doubt:
             return f"not sure: {why}; {ends}"
         if verdict is Verdict.NOT_SURE:
-            return f"not sure: about {motion(found)}, {why}; {ends}"
+            return f"not sure: {motion(found, 'about ')}; {why}; {ends}"
         if verdict is Verdict.MOVE:
             return f"{motion(found)}; {ends}"
         limit = f"within {length(self.within.distance, found.unit)} and {angle(self.within.angle)}"
@@ -162,18 +167,19 @@ def pan_tilt_roll(found: Alignment) -> tuple[float, float, float]:
     return math.atan2(R[0, 2], R[2, 2]), math.asin(float(np.clip(-R[1, 2], -1, 1))), math.atan2(R[1, 0], R[1, 1])
 
 
-def motion(found: Alignment) -> str:
-    """'move 32 mm left and 11 mm back, turn 4.1 deg clockwise': what the camera has to do."""
+def motion(found: Alignment, about: str = "") -> str:
+    """'move 32 mm left and 11 mm back, turn 4.1 deg clockwise': what the camera has to do; `about` stands before the numbers."""
     assert found.T_cd is not None
     t, turns = found.T_cd[:3, 3].tolist(), pan_tilt_roll(found)
     spread = np.sqrt(np.maximum(np.nan_to_num(np.diag(found.covariance)), 0))
     moves = [f"{_length(abs(t[k]), found.unit)} {_MOVES[k][t[k] < 0]}" for k in _said(t, spread[:3], _LEAST)]
+    if moves and found.unit == "distance":
+        moves[0] = moves[0].replace("%", "% of the distance")
     # about x the angle is up, about y to the right
     order = (spread[4], spread[3], spread[5])
-    ways = [f"{angle(abs(turns[k]))} {_TURNS[k][turns[k] < 0]}" for k in _said(turns, order, math.radians(0.005))]
-    shares = " of the distance" if found.unit == "distance" else ""
-    parts = [f"move {_listed(moves)}{shares}" if moves else "", f"turn {_listed(ways)}" if ways else ""]
-    return ", ".join(part for part in parts if part) or "stay"
+    ways = [f"{angle(abs(turns[k]))} {_TURNS[k][turns[k] < 0]}" for k in _said(turns, order, _LEAST_TURN)]
+    parts = [f"{word} {about}{_listed(some)}" for word, some in (("move", moves), ("turn", ways)) if some]
+    return ", ".join(parts) or "stay"
 
 
 def _said(values: Any, spread: Any, least: float) -> list[int]:
@@ -207,10 +213,8 @@ def angle(value: float) -> str:
 
 
 def _short(value: float) -> str:
-    """Two or three digits that count."""
-    if value >= 99.5:
-        return f"{value:.0f}"
-    if value >= 9.95:
-        return f"{value:.0f}" if value >= 30 else f"{value:.1f}".removesuffix(".0")
-    text = f"{value:.1f}" if value >= 0.995 else f"{value:.2g}" if value >= 0.01 else f"{value:.2f}"
-    return text.removesuffix(".0") if text.endswith(".0") else text
+    """Two digits that count, or whole numbers."""
+    if value < 0.005:
+        return "under 0.01"
+    text = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
+    return text.removesuffix(".0")
