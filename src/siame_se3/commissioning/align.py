@@ -3,15 +3,14 @@
     reference = Reference.of(Picture.read(path, optics), depth=0.8)
     found = reference.locate(Picture.read(other, optics))       # an Alignment
 
-Guesses of where the reference is in the current picture come from the last estimate, from matched keypoints and from a search over turns and scales,
-and are verified as in the law `auto` (`laws.hypotheses`, `laws.alignment`), but as homographies: nobody has said how the reference's plane is turned.
-The best one is refined on blocks of the full pictures (`align_blocks`), and the pose, with its covariance, is that which the blocks agree on (`align_fit`).
+Where the reference is in the current picture, about, `align_place` says; that is refined on blocks of the full pictures (`align_blocks`), and the pose, with its
+covariance, is that which the blocks agree on (`align_fit`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -19,17 +18,14 @@ import numpy as np
 from siame_se3.commissioning.align_blocks import LEVELS, SIDE, Blocks, found_blocks
 from siame_se3.commissioning.align_fit import USED, Solution, certain, fitted
 from siame_se3.commissioning.align_picture import Picture
+from siame_se3.commissioning.align_place import Sought
 from siame_se3.commissioning.align_views import TwoViews
 from siame_se3.errors import InputError
-from siame_se3.laws import hypotheses
-from siame_se3.laws.alignment import Found, aligned, verified
-from siame_se3.laws.goals import FAR, GOOD, NEAR, SURE
-from siame_se3.laws.templates import Pyramid, Template, facing
+from siame_se3.laws.alignment import Found, verified
+from siame_se3.laws.templates import Pyramid
 
-LEAST = 0.35  # confidence below which the current picture may show another place
+LEAST = 0.4  # confidence below which the current picture may show another place
 _FLAT = 0.004  # standard deviation of grey levels below which a picture shows nothing
-_PROMISING = 6  # guesses that are aligned
-_RIVAL = 0.05  # confidence by which another place has to be less alike
 _REFINED = (LEVELS, (1, 0), (0,))  # rounds of blocks and pose, and the copies that they are found on
 _FEWEST = 6  # blocks that a pose is looked for with
 AGREE = 0.35  # share of the reference's blocks that have to agree on a pose
@@ -86,17 +82,12 @@ class Reference:
     """A reference picture, ready to be looked for.
 
     Attributes:
-        picture: itself.
+        sought: the picture, prepared.
         depth: distance along the optical axis at its middle [m]; None where it is not known.
-        counts: 1 where it counts, 0 where it is left out (h, w).
-        template, views: what guesses are verified and matched with.
     """
 
-    picture: Picture
+    sought: Sought
     depth: float | None
-    counts: np.ndarray
-    template: Template
-    views: list[hypotheses.Keypoints]
 
     @staticmethod
     def of(picture: Picture, depth: float | None = None, counts: np.ndarray | None = None) -> Reference:
@@ -110,15 +101,16 @@ class Reference:
         counts = np.ones(picture.grey.shape, np.float32) if counts is None else counts
         if float(picture.grey[counts > 0].std()) < _FLAT:
             raise InputError("reference: it shows one plain surface; give a photo of the scene")
-        views = [_kept(view, counts) for view in hypotheses.tilted(picture.grey)]
-        return Reference(picture, depth, counts, Template.of(picture.grey, counts), views)
+        return Reference(Sought.of(picture, counts), depth)
 
     def reduced(self, side: int) -> Reference:
-        """The same with a longer side of `side` px at most, for tracking: without keypoints."""
-        picture = self.picture.reduced(side)
-        size = picture.grey.shape[::-1]
-        counts = (cv2.resize(self.counts, size, interpolation=cv2.INTER_AREA) > 0.99).astype(np.float32)
-        return Reference(picture, self.depth, counts, Template.of(picture.grey, counts), [])
+        """The same with a longer side of `side` px at most, for tracking (see `Sought.reduced`)."""
+        return Reference(self.sought.reduced(side), self.depth)
+
+    @property
+    def picture(self) -> Picture:
+        """The reference itself."""
+        return self.sought.picture
 
     @property
     def unit(self) -> str:
@@ -135,57 +127,12 @@ class Reference:
         if float(now.grey.std()) < _FLAT:
             return Alignment.unknown("the current picture shows one plain surface", self.unit)
         views = TwoViews(self.picture.lens, now.lens, now.lens.like(self.picture.lens))
-        found, rival = self._place(Pyramid.of(now.grey), now, views, last)
+        found, rival = self.sought.place(now, views.now.K @ np.linalg.inv(views.goal.K), last)
         if found is None:
             return Alignment.unknown("the current picture shows nothing of the reference", self.unit)
         return self._refined(now, views, found, rival)
 
-    def _place(
-        self, pyramid: Pyramid, now: Picture, views: TwoViews, last: np.ndarray | None
-    ) -> tuple[Found | None, float]:
-        """The best of all guesses, aligned, and the score of the best that is at another place."""
-        still = views.now.K @ np.linalg.inv(views.goal.K)
-        places: list[Found] = []
-        for guesses in (
-            lambda: [still, *([] if last is None else [last])],
-            lambda: _matched(self.views, now.grey, self.picture.grey.shape),
-            lambda: [np.linalg.inv(H) for H in self._matched_back(now)],
-            lambda: hypotheses.by_search(self.template, pyramid),
-        ):
-            places += self._aligned(guesses(), pyramid)
-            places.sort(key=lambda found: -found.score)
-            if places and places[0].score > (SURE if len(places) < 3 else GOOD):
-                break
-        if not places:
-            return None, -1.0
-        apart = hypotheses.different(np.array([f.H for f in places]), self.picture.grey.shape, len(places))
-        return places[0], max((places[k].score for k in apart if k > 0), default=-1.0)
-
-    def _matched_back(self, now: Picture) -> list[np.ndarray]:
-        """Guesses from keypoints of the current picture, seen from the side, in the reference: for one that was itself taken from the side."""
-        found = _matched(hypotheses.tilted(now.grey), self.views[0], now.grey.shape)
-        return [H for H in found if abs(np.linalg.det(H)) > 1e-9]
-
-    def _aligned(self, guesses: list[np.ndarray], pyramid: Pyramid) -> list[Found]:
-        """Those that explain the picture best as they are, aligned to it."""
-        found = [verified(self.template, pyramid, facing(H), 1) for H in guesses]
-        found.sort(key=lambda f: -f.score)
-        chosen = hypotheses.different(
-            np.array([f.H for f in found]).reshape(-1, 3, 3), self.picture.grey.shape, _PROMISING
-        )
-        done = []
-        for k in chosen:
-            H = found[k].H
-            best = verified(self.template, pyramid, facing(aligned(self.template, pyramid, H, NEAR)))
-            if best.score < GOOD:  # from far only coarse copies lead; from near they lead astray
-                far = verified(self.template, pyramid, facing(aligned(self.template, pyramid, H, FAR)))
-                best = max(best, far, key=lambda f: f.score)
-            done.append(best)
-            if best.score > SURE:
-                break
-        return done
-
-    def _refined(self, now: Picture, views: TwoViews, found: Found, rival: float) -> Alignment:
+    def _refined(self, now: Picture, views: TwoViews, found: Found, rival: bool) -> Alignment:
         """The pose by blocks of the full pictures."""
         H, blocks, solutions = found.H, None, []
         for levels in _REFINED:
@@ -199,13 +146,13 @@ class Reference:
                 return Alignment.unknown("what both pictures show fits no motion of the camera", self.unit, found.score)
             at, H = H, views.homography(solutions[0].R, solutions[0].t, solutions[0].rest)
         assert blocks is not None
-        score = verified(self.template, Pyramid.of(now.grey), H).score
+        score = verified(self.sought.template, Pyramid.of(now.grey), H).score
         sure = certain(views, *blocks.mapped(at), solutions[0])
         agree = agreement(solutions[0], blocks)
         doubt = ""
         if score < LEAST:
             doubt = f"it may be another place: confidence {max(0.0, score):.2f} of at least {LEAST:g}"
-        elif rival > score - _RIVAL:
+        elif rival:
             doubt = "the scene looks alike at two places"
         elif agree < AGREE:
             doubt = f"only {100 * agree:.0f} % of what both pictures show agree on a motion"
@@ -221,13 +168,13 @@ class Reference:
 
     def _blocks(self, now: Picture, H: np.ndarray, levels: tuple[int, ...]) -> Blocks:
         side = min(SIDE, max(16, min(self.picture.grey.shape) // 7))
-        return found_blocks(self.picture.grey, self.counts, now.grey, H, side, levels)
+        return found_blocks(self.picture.grey, self.sought.counts, now.grey, H, side, levels)
 
     def overlap(self, H: np.ndarray, now: Picture) -> float:
         """Share of what counts of the reference that the current picture shows."""
-        h, w = self.counts.shape
+        h, w = self.sought.counts.shape
         x, y = np.meshgrid(np.linspace(0, w - 1, _GRID).round(), np.linspace(0, h - 1, _GRID).round())
-        counts = self.counts[y.astype(int), x.astype(int)].ravel() > 0
+        counts = self.sought.counts[y.astype(int), x.astype(int)].ravel() > 0
         X = np.stack((x.ravel(), y.ravel(), np.ones(x.size)), 1) @ H.T
         at = X[:, :2] / np.where(X[:, 2:] > 1e-9, X[:, 2:], 1e-9)
         inside = (X[:, 2] > 1e-9) & (at >= -0.5).all(1) & (at <= np.array(now.grey.shape[::-1]) - 0.5).all(1)
@@ -237,26 +184,6 @@ class Reference:
 def agreement(found: Solution, blocks: Blocks) -> float:
     """Share of the blocks with a texture, of which the current picture shows enough, that agree on a pose."""
     return float((found.weight > USED).sum()) / max(1, blocks.asked)
-
-
-def _matched(
-    views: list[hypotheses.Keypoints], other: np.ndarray | hypotheses.Keypoints, size: tuple[int, ...]
-) -> list[np.ndarray]:
-    """Guesses from keypoints of one picture, of `size` (h, w), in another one: homographies to that."""
-    seen = hypotheses.Keypoints.of(other) if isinstance(other, np.ndarray) else other
-    found = hypotheses.matches(views, seen)
-    distinct = found.distinct()
-    return [*hypotheses.from_matches(distinct.desired, distinct.seen), *hypotheses.by_support(found, size[:2])]
-
-
-def _kept(view: hypotheses.Keypoints, counts: np.ndarray) -> hypotheses.Keypoints:
-    """Keypoints where the reference counts."""
-    if counts.all() or not len(view.pixels):
-        return view
-    h, w = counts.shape
-    x, y = np.clip(view.of_image().round().astype(int), 0, (w - 1, h - 1)).T
-    keep = counts[y, x] > 0
-    return replace(view, pixels=view.pixels[keep], descriptors=view.descriptors[keep], frames=view.frames[keep])
 
 
 def _solutions(views: TwoViews, blocks: Blocks, H: np.ndarray) -> list[Solution]:

@@ -141,12 +141,12 @@ class Tracker:
         if last is None:
             return None
         small, H = self._small, views.homography(last.R, last.t, last.rest)
-        blocks = found_blocks(small.picture.grey, small.counts, now.grey, H, _BLOCK, _LEVELS, _ROUNDS)
+        blocks = found_blocks(small.picture.grey, small.sought.counts, now.grey, H, _BLOCK, _LEVELS, _ROUNDS)
         if len(blocks.pixels) < 6:
             return None
         found = fitted(views, *blocks.mapped(H), (last.R, last.t, last.rest), _STEPS)
         H = views.homography(found.R, found.t, found.rest)
-        score = verified(small.template, Pyramid.of(now.grey), H).score
+        score = verified(small.sought.template, Pyramid.of(now.grey), H).score
         if score < LEAST or agreement(found, blocks) < AGREE:
             return None
         self._last = found
