@@ -22,7 +22,7 @@ from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training.batches import DataConfig
-from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig
+from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig, for_photos
 
 if TYPE_CHECKING:
     import torch
@@ -72,9 +72,9 @@ class Train:
     """Where to train."""
     eval_runs: int = 64
     """Closed-loop runs of each evaluation on the way."""
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: NetworkConfig = field(default_factory=lambda: for_photos().network)
     loss: LossConfig = field(default_factory=LossConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = field(default_factory=lambda: for_photos().data)
     train: Annotated[TrainConfig, arg(name="train")] = field(default_factory=TrainConfig)
     workspace: Workspace = field(default_factory=Workspace)
 
@@ -162,6 +162,8 @@ class Train:
         # backbone and pooling do not know these
         for name in ("fusion", "head", "output", "zero_at_goal", "pretrained", "output_scale", "rays", "half_width"):
             mine.pop(name), other.pop(name)
+        for name in ("log_scale", "fit"):  # constants around the weights
+            mine["homography"].pop(name), other["homography"].pop(name)
         if differing := [name for name in mine if mine[name] != other[name]]:
             name = differing[0]
             raise InputError(
@@ -194,7 +196,9 @@ class _TrainLog:
 
         if self.command.tensorboard is not None and world()[0] == 0:
             self.writer = needs("torch.utils.tensorboard", "train").SummaryWriter(str(self.command.tensorboard))
-        return Callbacks(self.report, self.evaluate if self.command.eval_runs > 0 else None, card=self.card)
+        return Callbacks(
+            self.report, self.evaluate if self.command.eval_runs > 0 else None, card=self.card, say=self._say
+        )
 
     def card(self) -> dict[str, Any]:
         return {
@@ -202,6 +206,9 @@ class _TrainLog:
             "command": " ".join(["siame", *sys.argv[1:]]),
             "closed_loop": self.results,
         }
+
+    def _say(self, line: str) -> None:
+        print(line, flush=True)
 
     def _open(self, steps: int) -> None:
         """The bar, once the number of steps is known."""

@@ -21,6 +21,7 @@ from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.planar import Scene
 from siame_se3.training import state
 from siame_se3.training.batches import BatchSource
+from siame_se3.training.photo_noise import all_cleaned
 from siame_se3.training.processes import first_process_says, world
 from siame_se3.training.recipe import Recipe
 from siame_se3.training.trainer import Trainer
@@ -63,6 +64,7 @@ class Callbacks:
         at: when to evaluate, as shares of the steps; None: `train.evaluations` times, evenly.
         pause: asked before each step; True saves the state and stops the training there, to go on another time (`Paused`).
         card: more entries of the model's card, asked for at the end.
+        say: lines about what is trained on, before the first step.
     """
 
     report: Callable[[Progress], None] = lambda progress: None
@@ -70,6 +72,7 @@ class Callbacks:
     at: tuple[float, ...] | None = None
     pause: Callable[[], bool] = lambda: False
     card: Callable[[], dict[str, Any]] = dict
+    say: Callable[[str], None] = lambda line: None
 
 
 class Paused(Exception):
@@ -129,6 +132,12 @@ def _fit(
 ) -> Fitted:
     """See `fit`."""
     place = None if out is None else state.path_of(out)
+    recipe = state.as_begun(recipe, place) if place is not None else recipe
+    noise: dict[str, Any] = {}
+    if recipe.data.denoise:
+        say = callbacks.say if world()[0] == 0 else lambda line: None
+        scenes, levels = all_cleaned(scenes, recipe.seen_by, recipe.workspace.distance, say)
+        noise = {"noise": levels}
     source = BatchSource(
         scenes, recipe.seen_by, recipe.workspace, recipe.data, recipe.seed, recipe.network.output, device
     )
@@ -150,6 +159,7 @@ def _fit(
         "seconds": round(trainer.seconds, 1),
         "hardware": hardware(source.device.type),
         "date": time.strftime("%Y-%m-%d"),
+        **noise,
         **callbacks.card(),
     }
     model = Model(trainer.result().float().cpu(), source.camera, recipe.workspace.distance, scenes[0].width, card)
