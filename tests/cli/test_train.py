@@ -26,7 +26,7 @@ from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.planar import Scene
 from siame_se3.training import driver, state
 from siame_se3.training.driver import Progress
-from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig
+from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig, for_photos
 from siame_se3.training.trainer import Trainer
 from training_helpers import few_views, network_of
 
@@ -61,6 +61,17 @@ def test_minutes_are_five_unless_given() -> None:
     assert (recipe.budget, given) == (MINUTES, False)
     recipe, given = Train((PHOTO,), minutes=1.5).recipe()
     assert (recipe.budget, given) == (1.5, True)
+
+
+def test_the_command_trains_for_other_pictures_of_the_place() -> None:
+    recipe, _ = Train((PHOTO,)).recipe()
+    assert recipe.data == for_photos().data
+    assert recipe.network == for_photos().network
+
+
+def test_what_is_done_about_a_photos_noise_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    replace(TINY, out=tmp_path / "m.safetensors", steps=1, data=few_views(denoise=True))()
+    assert capsys.readouterr().out.startswith("coffee: noise ")
 
 
 def test_views_scale_with_the_distance() -> None:

@@ -25,7 +25,7 @@ from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training.batches import DataConfig
-from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig
+from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig, for_photos
 
 if TYPE_CHECKING:
     import torch
@@ -82,9 +82,9 @@ class Train:
     """Closed-loop runs of each evaluation on the way."""
     json: bool = False
     """Print the result as JSON; what is for people goes to standard error."""
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: NetworkConfig = field(default_factory=lambda: for_photos().network)
     loss: LossConfig = field(default_factory=LossConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = field(default_factory=lambda: for_photos().data)
     train: Annotated[TrainConfig, arg(name="train")] = field(default_factory=TrainConfig)
     workspace: Workspace = field(default_factory=Workspace)
 
@@ -204,6 +204,8 @@ class Train:
         # backbone and pooling do not know these
         for name in ("fusion", "head", "output", "zero_at_goal", "pretrained", "output_scale", "rays", "half_width"):
             mine.pop(name), other.pop(name)
+        for name in ("log_scale", "fit"):  # constants around the weights
+            mine["homography"].pop(name), other["homography"].pop(name)
         if differing := [name for name in mine if mine[name] != other[name]]:
             name = differing[0]
             raise InputError(
@@ -274,6 +276,9 @@ class _TrainLog:
             "command": " ".join(["siame", *sys.argv[1:]]),
             "closed_loop": self.results,
         }
+
+    def _say(self, line: str) -> None:
+        print(line, flush=True)
 
     def _open(self, steps: int) -> None:
         """The bar, once the number of steps is known."""

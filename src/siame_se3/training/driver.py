@@ -23,6 +23,7 @@ from siame_se3.scenes.planar import Scene
 from siame_se3.training import state
 from siame_se3.training.batches import BatchSource
 from siame_se3.training.interrupt import Interrupted, Interrupts
+from siame_se3.training.photo_noise import all_cleaned
 from siame_se3.training.processes import first_process_says, world
 from siame_se3.training.recipe import Recipe
 from siame_se3.training.trainer import Trainer
@@ -139,6 +140,11 @@ def _fit(
     place = None if out is None else state.path_of(out)
     if world()[0] > 0:
         callbacks = replace(callbacks, say=lambda line: None)
+    recipe = state.as_begun(recipe, place) if place is not None else recipe
+    noise: dict[str, Any] = {}
+    if recipe.data.denoise:
+        scenes, levels = all_cleaned(scenes, recipe.seen_by, recipe.workspace.distance, callbacks.say)
+        noise = {"noise": levels}
     source = BatchSource(
         scenes, recipe.seen_by, recipe.workspace, recipe.data, recipe.seed, recipe.network.output, device
     )
@@ -161,6 +167,7 @@ def _fit(
         "seconds": round(trainer.seconds, 1),
         "hardware": hardware(source.device.type),
         "date": time.strftime("%Y-%m-%d"),
+        **noise,
         **callbacks.card(),
     }
     model = Model(trainer.result().float().cpu(), source.camera, recipe.workspace.distance, scenes[0].width, card)
