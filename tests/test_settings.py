@@ -17,6 +17,8 @@ import torch
 from imports_helpers import FILES, room_of, syntax_of
 from siame_se3.commissioning.boards import Board
 from siame_se3.commissioning.check import Motions
+from siame_se3.commissioning.scan import ScanPattern
+from siame_se3.commissioning.scan_depth import DepthSettings
 from siame_se3.errors import InputError, LawError, SiameError
 from siame_se3.experiments.fuzz import samples
 from siame_se3.files import require_types
@@ -56,7 +58,7 @@ GOOD: dict[str, Callable[[], Any]] = {
         kind.__name__: kind
         for kind in (
             *(Auto, LightDVS, MatchedPoints, DVS, PointIBVS, HardLimits, Recipe, Motions),
-            *(DepthCamera, Pile),
+            *(DepthCamera, Pile, ScanPattern, DepthSettings),
             *(AttentionConfig, FitConfig, HomographyConfig, InputConfig, MatchingConfig),
         )
     },

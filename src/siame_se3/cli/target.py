@@ -15,7 +15,7 @@ from siame_se3.cli.options import check_writable
 from siame_se3.cli.robot import Robot
 from siame_se3.commissioning.scan import ScanPattern
 from siame_se3.commissioning.scan_depth import DepthSettings
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, RobotError
 from siame_se3.scenes.poses import Workspace
 from siame_se3.servo.safety import Safety
 
@@ -35,8 +35,8 @@ class Target:
     """
 
     essential = (
-        *("out", "scan", "depth", "pattern.radius", "pattern.views", "yes", "dry_run"),
-        *("robot.robot", "robot.host", "robot.ros2.pose", "robot.hand_eye", "robot.camera"),
+        *("out", "scan", "depth", "pattern.radius", "yes", "dry_run"),
+        *("robot.robot", "robot.host", "robot.ros2.pose", "robot.hand_eye"),
     )
 
     out: Path = Path("goal")
@@ -72,6 +72,8 @@ class Target:
             view = plant.reset(None)
         from siame_se3.commissioning.goal_folder import Goal, write_goal
 
+        if view.fault:
+            raise RobotError(view.fault)
         assert view.image is not None
         write_goal(self.out, Goal(view.image[0], plant.camera, self.depth, notes=self._notes()))
         print(f"written: {self.out}; siame live --target {self.out}")
@@ -104,7 +106,6 @@ class Target:
     def _scan(self, plant: LivePlant) -> int | None:
         from siame_se3.commissioning.goal_folder import Goal, write_goal
         from siame_se3.commissioning.scan import check_box, check_plant_fits, pose_of, scan
-        from siame_se3.errors import RobotError
 
         check_plant_fits(plant, self.pattern, self.safety)
         places = self.pattern.places(self.depth)

@@ -1,7 +1,7 @@
 """A goal's depth without a depth camera: the camera goes around the goal by some centimetres, looks from known places, and comes back.
 
 The plant has to know its poses: a robot its camera's in its base (T_bc, by its tool's pose and the hand-eye transform), a simulation T_wc. The
-motion is an ordinary run of the loop (`servo`), within the same limits and under the same guard as everything else that moves.
+motion is runs of the loop (`servo`), one to each place, within the same limits and under the same guard as everything else that moves.
 """
 
 from __future__ import annotations
@@ -116,15 +116,22 @@ def scan(
     pattern, safety = pattern or ScanPattern(), safety or Safety()
     check_plant_fits(plant, pattern, safety)
     places = pattern.places(distance)
-    first = plant.reset(start)
-    T_goal = pose_of(first)
+    T_goal = pose_of(plant.reset(start))
     check_box(T_goal, places, safety)
-    tour = _Tour(T_goal @ places, T_goal, pattern, plant.dt, say)
-    run = servo(plant, tour, first, start, tour.config, safety=replace(safety, no_progress=0.0, drift=0.0))
-    if run.reason[0] != "settled" or len(tour.album) != pattern.views + 1:
-        raise RobotError(f"scan: stopped after {len(tour.album)} of {pattern.views + 1} views: {run.reason[0]}")
+    safety = replace(
+        safety, no_progress=0.0, drift=0.0
+    )  # the distance, from which the guard predicts the image, is what is looked for
+    views: list[View] = []
+    for T in (torch.eye(4, dtype=torch.float64)[None], *places.split(1), None):
+        say("back to the goal" if T is None else f"view {len(views)} of {pattern.views}" if views else "the goal")
+        leg = _Leg(T_goal if T is None else T_goal @ T[0], pattern, plant.dt, T is None)
+        now = start if start is None or not views else pose_of(views[-1])[None]
+        run = servo(plant, leg, plant.reset(now), now, leg.config, safety=safety)
+        if run.reason[0] != "settled":
+            raise RobotError(f"scan: stopped after {len(views)} of {pattern.views + 1} views: {run.reason[0]}")
+        views.append(leg.seen)
     say("finding the depths")
-    return scanned([tour.album[k] for k in range(pattern.views + 1)], distance, settings)
+    return scanned(views[:-1], distance, settings)
 
 
 def scanned(views: list[View], distance: float, settings: DepthSettings | None = None) -> Scanned:
@@ -190,73 +197,54 @@ def check_box(T_goal: Float[Tensor, "4 4"], places: Float[Tensor, "k 4 4"], safe
 
 
 @dataclass(frozen=True, eq=False)
-class _TourState(State):
-    """Where a tour is.
+class _LegState(State):
+    """Of a leg: iterations on the way, and at rest at its end."""
 
-    Attributes:
-        leg: number of the place that it goes to; the number of places + 1 on the way back.
-        rest: iterations at rest there.
-        spent: iterations since the last place.
-    """
-
-    leg: Int[Tensor, "n"]
-    rest: Int[Tensor, "n"]
     spent: Int[Tensor, "n"]
-    FIXED: ClassVar[frozenset[str]] = frozenset()
+    rest: Int[Tensor, "n"]
 
 
 @dataclass(eq=False)
-class _Tour:
-    """A law that goes from place to place, rests at each, and keeps what it sees there; it begins and ends at the goal.
+class _Leg:
+    """A law that goes straight to a place and rests there. A run of its own for each place: the guard expects no rest in the middle of a motion.
 
     Attributes:
-        places: (k, 4, 4) in the frame of the plant's poses. T_goal: the goal.
-        album: the view at rest of each place that was visited, the goal's as number 0.
+        T_place: in the frame of the plant's poses.
+        back: it is the last, to the goal, which is reached more closely.
+        seen: the last view.
     """
 
-    places: Float[Tensor, "k 4 4"]
-    T_goal: Float[Tensor, "4 4"]
+    T_place: Float[Tensor, "4 4"]
     pattern: ScanPattern
     dt: float
-    say: Callable[[str], None]
-    album: dict[int, View] = field(default_factory=dict)
+    back: bool = False
+    seen: View = field(default_factory=View)
     needs: ClassVar[frozenset[str]] = frozenset({"image"})
 
     @property
-    def waiting(self) -> int:
-        """Iterations at rest before a look."""
-        return max(1, math.ceil(self.pattern.wait / self.dt - 1e-9))
-
-    @property
     def config(self) -> ServoConfig:
-        """For the loop: a rest on the way is not the end."""
-        most = math.ceil((len(self.places) + 1) * (_LEG / self.dt + self.waiting)) + 100
-        return ServoConfig(self.pattern.gain, max_iterations=most, settle_steps=2 * self.waiting + 8)
+        """For the loop, which ends a run after one and a half times `settle_steps` at rest."""
+        steps = max(2, math.ceil(self.pattern.wait / self.dt / 1.5))
+        return ServoConfig(
+            self.pattern.gain, max_iterations=math.ceil(_LEG / self.dt) + 4 * steps + 20, settle_steps=steps
+        )
 
-    def aim(self, target: View) -> tuple[Law, _TourState]:
-        """Whatever is seen at the goal."""
+    def aim(self, target: View) -> tuple[Law, _LegState]:
+        """Whatever is seen there."""
         zero = torch.zeros(target.batch, dtype=torch.long)
-        return self.law, _TourState(zero, zero, zero)
+        return self.law, _LegState(zero, zero)
 
-    def law(self, view: View, state: _TourState) -> tuple[Output, _TourState]:
-        """Straight to the place; zero at rest there."""
-        T, leg, rest = pose_of(view), int(state.leg[0]), int(state.rest[0])
-        back = leg > len(self.places)
-        T_place = self.T_goal if leg == 0 or back else self.places[leg - 1].to(T)
-        T_pc = lie.inverse(T_place) @ T
-        t, r = lie.error_norms(T_pc)
-        near = float(t) < (_BACK_T if back else _THERE_T) and float(r) < (_BACK_R if back else _THERE_R)
+    def law(self, view: View, state: _LegState) -> tuple[Output, _LegState]:
+        """Eq. 3 to the place; zero once it has been reached."""
+        self.seen = view
+        T_pc = lie.inverse(self.T_place.to(torch.float64)) @ pose_of(view)
+        t, r = (float(x) for x in lie.error_norms(T_pc))
         still = torch.zeros(1, 6, dtype=torch.float64)
-        if rest or near:
-            if rest < self.waiting or back:
-                return Output.of(still), replace(state, rest=state.rest + 1)
-            self.album[leg] = view
-            if leg < len(self.places):
-                self.say(f"view {leg + 1} of {len(self.places)}")
-            else:
-                self.say("back to the goal")
-            return Output.of(still), _TourState(state.leg + 1, 0 * state.rest, 0 * state.spent)
+        if int(state.rest[0]) or (
+            t < (_BACK_T if self.back else _THERE_T) and r < (_BACK_R if self.back else _THERE_R)
+        ):
+            return Output.of(still), replace(state, rest=state.rest + 1)
         if int(state.spent[0]) * self.dt > _LEG:
-            away = f"{1e3 * float(t):.1f} mm and {math.degrees(float(r)):.2f} deg"
-            return Output.of(still, (f"a place of the scan is not reached in {_LEG:g} s, {away} are left",)), state
+            left = f"{1e3 * t:.1f} mm and {math.degrees(r):.2f} deg are left"
+            return Output.of(still, (f"a place of the scan is not reached in {_LEG:g} s, {left}",)), state
         return Output.of(pbvs_velocity(T_pc)[None]), replace(state, spent=state.spent + 1)

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SceneError
+from siame_se3.errors import SceneError, SiameError
 from siame_se3.files.optional import needs
 from siame_se3.geometry.camera import Camera
 
@@ -40,14 +40,28 @@ def load_mujoco() -> ModuleType:
 
     Raises:
         InputError: it is not installed.
+        SceneError: its OpenGL library cannot be loaded.
     """
     if sys.platform.startswith("linux"):
         os.environ.setdefault("MUJOCO_GL", "egl")
-    mujoco = needs("mujoco", "mujoco")
+    try:
+        mujoco = needs("mujoco", "mujoco")
+    except SiameError:
+        raise
+    except Exception as error:  # of the OpenGL library that MUJOCO_GL names: PyOpenGL raises what it likes
+        raise _no_renderer(error) from None
     if importlib.util.find_spec("triton"):
         # Mesa's renderer and PyTorch's Triton both bring LLVM; Python crashes when Triton's is loaded second (torchvision does).
         importlib.import_module("triton")
     return mujoco
+
+
+def _no_renderer(error: Exception) -> SceneError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return SceneError(
+        f"MuJoCo cannot render here ({reason}); install Mesa's EGL (apt install libegl-mesa0 libgl1), and set MUJOCO_GL=egl before Python "
+        "starts (or OSMesa: libosmesa6, MUJOCO_GL=osmesa)"
+    )
 
 
 class _Worker:
@@ -133,11 +147,7 @@ class Offscreen:
             try:
                 made = self._mujoco.Renderer(self._model, *size)
             except Exception as error:  # of the OpenGL library, of many kinds
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise SceneError(
-                    f"MuJoCo cannot render here ({reason}); install Mesa's EGL (apt install libegl-mesa0 libgl1), and set MUJOCO_GL=egl "
-                    "before Python starts (or OSMesa: libosmesa6, MUJOCO_GL=osmesa)"
-                ) from None
+                raise _no_renderer(error) from None
             self._renderers[*size, exact] = made
         return self._renderers[*size, exact]
 
