@@ -277,9 +277,6 @@ class _TrainLog:
             "closed_loop": self.results,
         }
 
-    def _say(self, line: str) -> None:
-        print(line, flush=True)
-
     def _open(self, steps: int) -> None:
         """The bar, once the number of steps is known."""
         from tqdm import tqdm

@@ -188,7 +188,7 @@ def agreement(found: Solution, blocks: Blocks) -> float:
 
 def _solutions(views: TwoViews, blocks: Blocks, H: np.ndarray) -> list[Solution]:
     """Poses that the blocks agree on, the best first: a homography has two of a plane's normal, as often as not."""
-    begin = [(np.eye(3), np.zeros(3), np.zeros(6))]
+    begin: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [(np.eye(3), np.zeros(3), np.zeros(6))]
     ray = np.append(views.middle, 1.0)
     moved = np.linalg.inv(views.now.K) @ H @ views.goal.K
     count, turns, moves, normals = cv2.decomposeHomographyMat(moved, np.eye(3))

@@ -90,8 +90,9 @@ class OpenCVFrames:
     def _live(self, reader: Worker) -> Iterator[np.ndarray]:
         seen: np.ndarray | None = None
         while True:
+            old = seen
             with self._new:
-                arrived = self._new.wait_for(lambda old=seen: self._newest is not old or not reader.alive, _PATIENCE)
+                arrived = self._new.wait_for(lambda: self._newest is not old or not reader.alive, _PATIENCE)  # noqa: B023  # waited for here
                 frame = self._newest
             if reader.fault:
                 raise RobotError(reader.fault)

@@ -132,7 +132,8 @@ class Judge:
     def data(self, found: Alignment) -> dict[str, Any]:
         """The same as plain data: lengths in `unit`, None for what is not known."""
         verdict, why = self.verdict(found)
-        known = found.T_cd is not None
+        T_cd = found.T_cd
+        known = T_cd is not None
         t, r = found.motion
         sigma_t, sigma_r = found.sigmas
         turns = [math.degrees(x) for x in pan_tilt_roll(found)] if known else [None] * 3
@@ -141,7 +142,9 @@ class Judge:
             "reason": why,
             "text": self.sentence(found),
             "unit": found.unit,
-            **dict(zip(("right", "down", "forward"), found.T_cd[:3, 3].tolist() if known else [None] * 3, strict=True)),
+            **dict(
+                zip(("right", "down", "forward"), T_cd[:3, 3].tolist() if T_cd is not None else [None] * 3, strict=True)
+            ),
             **dict(zip(("turn_right_deg", "turn_up_deg", "turn_clockwise_deg"), turns, strict=True)),
             "distance": _finite(t),
             "angle_deg": _finite(math.degrees(r)),
@@ -149,7 +152,7 @@ class Judge:
             "sigma_angle_deg": _finite(math.degrees(sigma_r)),
             "confidence": _finite(found.confidence),
             "overlap": _finite(found.overlap),
-            "T_cd": found.T_cd.tolist() if known else None,
+            "T_cd": T_cd.tolist() if T_cd is not None else None,
             "covariance": found.covariance.tolist() if np.isfinite(found.covariance).all() else None,
             "within": {"distance": self.within.distance, "angle_deg": math.degrees(self.within.angle)},
             "sure": {"distance": self.sure.distance, "angle_deg": math.degrees(self.sure.angle)},

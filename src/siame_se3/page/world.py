@@ -151,6 +151,11 @@ class World:
         """See `CameraSource`."""
         return self._frames.get(after, wait)
 
+    @property
+    def sensor(self) -> Camera:
+        """See `CameraSource`: its pictures are its images."""
+        return self.camera
+
     def prepared(self, pixels: np.ndarray) -> Float[Tensor, "3 h w"]:
         """See `CameraSource`."""
         return as_image(pixels)
