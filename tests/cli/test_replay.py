@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from siame_se3.cli.records import MOST_RUNS
+from siame_se3.cli.run_files import MOST_RUNS
 
 from cli_helpers import Siame
 from siame_se3.servo.recordings.reading import read
