@@ -194,7 +194,7 @@ class Behind:
     )
     arguments = ("servo", "--law", "pbvs", "--scene", "my_other_scenes:Behind", "--runs", 2)
     status, out, err = siame(*arguments, "--max-iterations", 60)
-    assert (status, err) == (0, "")
+    assert (status, "siame:" in err) == (0, False)
     assert "behind glass" in out
     for more, flag in ((("--figure", "f.png"), "--figure"), (("--plant", "arm"), "--plant")):
         status, _, err = siame(*arguments, *more)
@@ -339,7 +339,7 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("servo", "--plant", "fly"), ("did you mean flying", "--plant")),
         (("servo", "--plant", "arm", "--perturb"), ("--arm.lamps",)),
         (("servo", "--seed", "-1"), ("-1", "--seed")),
-        (("servo", "--width", "0"), ("width of 0.0 m",)),
+        (("servo", "--width", "0"), ("width of 0 m",)),
         (("servo", "--model", "any-scene"), ("any-scene", "--scene")),
         (("servo", "--out", "photo.png/x.csv"), ("photo.png", "--out")),
         (("servo", "--figure", "f.docx"), ("f.docx", ".pdf", "--figure")),
