@@ -196,7 +196,9 @@ def run_sweep(settings: Settings) -> None:
 
 def _run_relief(settings: Settings, laws: Sequence[str], percent: int, number: int) -> None:
     made = {"seed": settings.seed, "photo": settings.photo.name, "runs": SWEEP_RUNS, "gain": _CONFIG.gain}
-    table = Table(_part(settings, "sweep", f"relief-{percent:02d}-{number:02d}"), SWEEP_COLUMNS, SWEEP_COLUMNS[:3], made)
+    table = Table(
+        _part(settings, "sweep", f"relief-{percent:02d}-{number:02d}"), SWEEP_COLUMNS, SWEEP_COLUMNS[:3], made
+    )
     depths = [depth for depth in settings.depths if depth in SWEEP_DEPTHS] or list(SWEEP_DEPTHS)
     rows = [(law, depth) for depth in depths for law in laws if not table.has(law, depth, str(percent))]
     if not rows:
