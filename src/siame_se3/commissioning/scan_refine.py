@@ -23,6 +23,7 @@ _LIGHT = 13  # side of the windows in which a view's light is fitted to the goal
 _FLAT = 0.01  # of the range: contrasts below it say nothing about light
 _FLOOR = 0.006  # of the range: differences that light and lens make, whatever the noise
 _OUTLIER = 2.5  # standard deviations, of differences that count by half
+_ALIASED = 0.15  # [px] between images of one texture
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class Seen:
         weight: from 1 to 0, for pixels that it shows, to those that are hidden from it or outside.
         gain: of the goal's light over the view's, which r, g, ju and jv have.
         noise: standard deviation of the differences.
+        agrees: as `weight`, and a strong texture may differ by more.
     """
 
     r: np.ndarray
@@ -45,6 +47,7 @@ class Seen:
     weight: np.ndarray
     gain: np.ndarray
     noise: float
+    agrees: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +116,11 @@ class Photometry:
             gain, r = _relit(self.goal, J, weight)
             noise = _noise(r[weight > 0.5])
             size = cv2.blur(r * r, (3, 3)) / (_OUTLIER * noise) ** 2
-            weight = np.where(weight > 0, 1 / (1 + size * size), 0).astype(np.float32)
-        return Seen(r, gain * g, gain * ju, gain * jv, weight, gain, noise)
+            there, weight = weight > 0, np.where(weight > 0, 1 / (1 + size * size), 0).astype(np.float32)
+        # A texture near the pixels' limit differs between two images by what a shift of a part of a pixel makes of it.
+        alike = 1 + (_ALIASED / noise * gain) ** 2 * cv2.blur(ju * ju + jv * jv, (3, 3))
+        agrees = np.where(there, 1 / (1 + (size / alike) ** 2), 0).astype(np.float32)
+        return Seen(r, gain * g, gain * ju, gain * jv, weight, gain, noise, agrees)
 
 
 def _gradient(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,17 +155,18 @@ def step(photometry: Photometry, d: np.ndarray, valid: np.ndarray, pool: ThreadP
     """One Gauss-Newton step of all depths, by at most `most` [1/m], fitted by planes within the edges of d."""
     seen, noise = photometry.look(d, valid, pool)
     D, n = np.zeros_like(d), np.zeros_like(d)
-    agreeing, total = np.zeros_like(d), np.zeros_like(d)
+    agreeing, shown, total = np.zeros_like(d), np.zeros_like(d), np.zeros_like(d)
     for s in seen:
         wg = s.weight * s.g
         D += wg * s.g
         n -= wg * s.r
-        agreeing += s.weight
+        agreeing += s.agrees
+        shown += s.weight
         total += s.weight * s.r
     moved = d + np.clip(n / np.maximum(D, 1e-12), -most, most)
     same = _SAME / parallax_scale(photometry.lines, d)
     fitted, information = plane_fit(moved, D / max(noise, _FLOOR) ** 2, d, same, pool)
-    mean = photometry.goal + total / (1 + agreeing)
+    mean = photometry.goal + total / (1 + shown)
     return Fit(np.where(valid, fitted, d), information, agreeing, mean, noise)
 
 

@@ -134,25 +134,27 @@ def _fits(X: Float[Tensor, "p 3"], T_wc: Float[Tensor, "4 4"]) -> bool:
 
 
 def goal_view(one: Trial, depth: Depth, camera: Camera, seed: int) -> View:
-    """The goal image, and what is known of its depth: 'map', the truth; 'camera', what a depth camera of 640 x 480 px measures; 'scan', what a scan
-    around the goal finds; 'plane', one number, the distance of what is in the image's middle."""
+    """The goal image, and what is known of its depth: 'map', the truth; 'camera', what a depth camera measures; 'scan', what a scan around the goal
+    finds (both of 640 x 480 px); 'plane', one number, the distance of what is in the image's middle.
+
+    Raises:
+        InputError: a scan that finds no depth.
+    """
     T_wd = one.T_wd[None]
-    if depth == "camera":
-        full = FlyingCameras(one.scene, CAMERA, seed=seed, depth_camera=DepthCamera()).look(T_wd)
-        assert full.depth_map is not None
-        return replace(FlyingCameras(one.scene, camera).look(T_wd), depth=reduced(full.depth_map, camera))
     goal = FlyingCameras(one.scene, camera, depth_camera=DepthCamera.ideal()).look(T_wd)
     if depth == "map":
         return goal
     assert goal.distance is not None
     if depth == "plane":
         return replace(goal, depth=goal.distance)
-    assert goal.image is not None
+    if depth == "camera":
+        Z = FlyingCameras(one.scene, CAMERA, seed=seed, depth_camera=DepthCamera()).look(T_wd).depth_map
+        assert Z is not None
+        return replace(goal, depth=reduced(Z, camera))
     T_gk = ScanPattern().places(float(goal.distance))
-    images = FlyingCameras(one.scene, camera).look(T_wd @ T_gk).image
-    assert images is not None
-    found = depth_from_views(goal.image[0], images, T_gk, camera, float(goal.distance))
-    return replace(goal, depth=found.depth[None])
+    images, _ = one.scene.render(CAMERA, torch.cat((T_wd, T_wd @ T_gk)))
+    found = depth_from_views(images[0], images[1:], T_gk, CAMERA, float(goal.distance))
+    return replace(goal, depth=reduced(found.depth[None], camera))
 
 
 def reduced(Z: Float[Tensor, "n H W"], camera: Camera) -> Float[Tensor, "n h w"]:

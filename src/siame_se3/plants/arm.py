@@ -1,16 +1,14 @@
-"""A 6-DOF arm that carries the camera at its tool, in MuJoCo (extra `mujoco`): UR5e's kinematics and limits over a print on a table.
+"""A 6-DOF arm that carries the camera at its tool, in MuJoCo (extra `mujoco`): UR5e's kinematics and limits over a table with a print, or any scene.
 
 Twists become joint velocities by mink (a quadratic program a control tick: limits of joints and their speeds, damped near singularities).
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,27 +32,31 @@ from siame_se3.plants.arm_model import (
     model_xml,
     print_png,
 )
+from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.mismatch import highlights
 from siame_se3.plants.robots.checks import joint_fault
-from siame_se3.scenes.planar import Scene
+from siame_se3.scenes import planar
+from siame_se3.scenes.mujoco_render import FLIP, load_mujoco, no_renderer
+from siame_se3.scenes.types import Scene
 
 __all__ = ["ArmConfig", "ArmPlant"]
 
-# Our world (z into the table, y down) to MuJoCo's (z up), and our camera to MuJoCo's.
-_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
+_Frame = tuple[Tensor, Tensor | None]  # an image (3, h, w), and the depths of its pixels (1, h, w) [m]
 
 
 class ArmPlant:
-    """One camera at the tool of an arm over a print: a plant with n = 1.
+    """One camera at the tool of an arm over a scene: a plant with n = 1.
 
-    Views have the image, the true pose (for reports and laws that ask for it) and the true depth in the middle; the applied
-    twists are those that the camera made, from pose to pose.
+    Views have the image, the true pose (for reports and laws that ask for it) and the true distance to the table in the middle, or a depth camera's map;
+    the applied twists are those that the camera made, from pose to pose.
 
     Args:
-        scene: the print, on the table.
+        scene: a print on the table, in MuJoCo's light; or a scene of any other kind, which renders itself: gloss and lamps are then its own. Nothing
+            is touched.
         camera: the assumed intrinsics.
         config: the set-up.
         on_tick: callback with the camera's true pose at each tick of the joint controller (8 ms).
+        depth_camera: measures the depth of each pixel, beside the image; None for the distance alone.
 
     Raises:
         InputError: MuJoCo, mink or daqp is not installed.
@@ -69,26 +71,21 @@ class ArmPlant:
         camera: Camera,
         config: ArmConfig | None = None,
         on_tick: Callable[[Tensor], None] = lambda T_wc: None,
+        depth_camera: DepthCamera | None = None,
     ) -> None:
-        os.environ.setdefault("MUJOCO_GL", "egl")
-        _, mink, mujoco = (needs(module, "mujoco") for module in ("daqp", "mink", "mujoco"))
+        mujoco = load_mujoco()
+        _, mink = (needs(module, "mujoco") for module in ("daqp", "mink"))
         self.scene, self.camera, self.config = scene, camera, config or ArmConfig()
         self.dt = 1 / self.config.frame_rate
         self._on_tick = on_tick
         self._mujoco, self._mink = mujoco, mink
-        self._model = mujoco.MjModel.from_xml_string(
-            model_xml(scene, camera, self.config), {"photo.png": print_png(scene)}
-        )
+        on_table = scene if isinstance(scene, planar.Scene) else None
+        files = {} if on_table is None else {"photo.png": print_png(on_table)}
+        self._model = mujoco.MjModel.from_xml_string(model_xml(on_table, camera, self.config), files)
         self._data = mujoco.MjData(self._model)
-        if importlib.util.find_spec("triton"):
-            # Mesa's renderer and PyTorch's Triton both bring LLVM; Python crashes when Triton's is loaded second (torchvision does).
-            importlib.import_module("triton")
-        try:
-            self._renderer = mujoco.Renderer(self._model, camera.height, camera.width)
-        except Exception as error:  # of the OpenGL library, of many kinds
-            raise RobotError(
-                f"arm: MuJoCo cannot render here ({error}); install Mesa's EGL (apt install libegl-mesa0), and set MUJOCO_GL=egl before Python starts"
-            ) from None
+        self._renderer = None if on_table is None else self._new_renderer()
+        self._depth_camera = depth_camera
+        self._true_camera = replace(camera, fx=camera.fx * self.config.focal, fy=camera.fy * self.config.focal)
         self._ik = mink.Configuration(self._model)
         self._task = mink.FrameTask("tool", "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-6)
         speeds = {f"j{k}": np.array([JOINT_SPEED]) for k in range(6)}
@@ -97,9 +94,15 @@ class ArmPlant:
         assumed = T_tc @ lie.pose_from_vector(torch.tensor(self.config.hand_eye_error, dtype=torch.float64))
         self._T_tc, self._T_tc_assumed = T_tc.numpy(), assumed.numpy()
         self._noise = torch.Generator().manual_seed(self.config.seed)
-        self._frames: deque[Tensor] = deque()
+        self._frames: deque[_Frame] = deque()
         self._ticks = 0
         self._placed = False
+
+    def _new_renderer(self) -> Any:
+        try:
+            return self._mujoco.Renderer(self._model, self.camera.height, self.camera.width)
+        except Exception as error:  # of the OpenGL library, of many kinds
+            raise RobotError(f"arm: {no_renderer(error)}") from None
 
     @property
     def joints(self) -> Float[Tensor, "6"]:
@@ -123,13 +126,14 @@ class ArmPlant:
 
     def close(self) -> None:
         """Free the renderer."""
-        self._renderer.close()
+        if self._renderer is not None:
+            self._renderer.close()
 
     def _T_wc(self) -> Float[Tensor, "4 4"]:
         T = np.eye(4)
         T[:3, 3] = self._data.cam(CAMERA_NAME).xpos
         T[:3, :3] = self._data.cam(CAMERA_NAME).xmat.reshape(3, 3)
-        return torch.from_numpy(_FLIP @ T @ _FLIP)
+        return torch.from_numpy(FLIP @ T @ FLIP)
 
     def _reach(self, T_wc: Float[Tensor, "4 4"]) -> None:
         """Put the arm where the camera is at T_wc, from its home.
@@ -137,7 +141,7 @@ class ArmPlant:
         Raises:
             RobotError: it cannot get there.
         """
-        tool = _FLIP @ T_wc.numpy() @ np.linalg.inv(self._T_tc)
+        tool = FLIP @ T_wc.numpy() @ np.linalg.inv(self._T_tc)
         self._ik.update(np.array(HOME))
         target = self._mink.SE3.from_matrix(tool)
         self._task.set_target(target)
@@ -164,25 +168,33 @@ class ArmPlant:
         self._mujoco.mj_forward(self._model, self._data)
         return view
 
-    def _shoot(self) -> Float[Tensor, "3 h w"]:
-        self._renderer.update_scene(self._data, CAMERA_NAME)
-        image = torch.from_numpy(self._renderer.render().copy()).permute(2, 0, 1).float() / 255
-        c = self.config
-        if c.gloss > 0 and c.lamps:
-            lamps = torch.tensor(c.lamps, dtype=torch.float64) * torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
-            true = replace(self.camera, fx=self.camera.fx * c.focal, fy=self.camera.fy * c.focal)
-            image = image + c.gloss * highlights(true, self._T_wc()[None], lamps[None])[0]
+    def _shoot(self) -> _Frame:
+        """What the camera sees now, and its depths."""
+        c, T = self.config, self._T_wc()[None]
+        if self._renderer is None:
+            image = self.scene.render(self._true_camera, T)[0][0]
+        else:
+            self._renderer.update_scene(self._data, CAMERA_NAME)
+            image = torch.from_numpy(self._renderer.render().copy()).permute(2, 0, 1).float() / 255
+            if c.gloss > 0 and c.lamps:
+                lamps = torch.tensor(c.lamps, dtype=torch.float64) * torch.tensor(
+                    [1.0, -1.0, -1.0], dtype=torch.float64
+                )
+                image = image + c.gloss * highlights(self._true_camera, T, lamps[None])[0]
         image = image * c.exposure
         if c.noise > 0:
             image = image + c.noise * torch.randn(image.shape, generator=self._noise)
-        return image.clamp_(0, 1)
+        if self._depth_camera is None:
+            return image.clamp_(0, 1), None
+        depth = self.scene.depth(self._true_camera, T)
+        return image.clamp_(0, 1), self._depth_camera.measure(depth, self._true_camera, [self._noise])
 
-    def _view(self, image: Float[Tensor, "3 h w"]) -> View:
-        T = self._T_wc()
-        Z = -T[2, 3] / T[2, 2]
+    def _view(self, frame: _Frame) -> View:
+        T, (image, depth) = self._T_wc(), frame
+        Z = (-T[2, 3] / T[2, 2])[None] if depth is None else depth
         fault = joint_fault(self._data.qpos[:6].tolist(), JOINT_LIMITS)
         late = self._late * TICK
-        return View(image[None], T[None].clone(), Z[None], self.camera, late, fault)
+        return View(image[None], T[None].clone(), Z, self.camera, late, fault)
 
     def reset(self, start: Float[Tensor, "1 4 4"] | None) -> View:
         """Put the camera at its start (None: where it is), at rest, and look.
@@ -201,9 +213,9 @@ class ArmPlant:
         self._data.qvel[:], self._data.ctrl[:] = 0, 0
         self._noise.manual_seed(self.config.seed)
         self._ticks = 0
-        image = self._shoot()
-        self._frames = deque([image] * (1 + -(-self._late // self._per_frame)))
-        return self._view(image)
+        frame = self._shoot()
+        self._frames = deque([frame] * (1 + -(-self._late // self._per_frame)))
+        return self._view(frame)
 
     @property
     def _late(self) -> int:

@@ -1,4 +1,4 @@
-"""The MuJoCo model of the arm: UR5e's kinematics, velocity servos, a camera that looks along the tool, a print on a table."""
+"""The MuJoCo model of the arm: UR5e's kinematics, velocity servos, a camera that looks along the tool, and a print on a table where there is one."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ class ArmConfig:
             raise InputError(f"arm: {self.frame_rate:g} frames a second; give one whose frames are whole ticks of 8 ms")
 
 
-def model_xml(scene: Scene, camera: Camera, config: ArmConfig) -> str:
+def model_xml(scene: Scene | None, camera: Camera, config: ArmConfig) -> str:
     """The model in MuJoCo's XML; its texture is the file 'photo.png' (`print_png`).
 
     Args:
-        scene: the print, on the table.
+        scene: the print, on the table; None for nothing there, of an arm over a scene that renders itself.
         camera: the assumed intrinsics.
         config: the set-up.
     """
@@ -97,16 +97,27 @@ def model_xml(scene: Scene, camera: Camera, config: ArmConfig) -> str:
         f'<light pos="{x} {y} {z}" dir="{-x} {-y} {-z}" diffuse=".4 .4 .4" specular="0 0 0" castshadow="false"/>'
         for x, y, z in config.lamps
     )
+    things = "" if scene is None else '<geom type="mesh" mesh="print" material="photo" contype="0" conaffinity="0"/>'
+    assets = (
+        ""
+        if scene is None
+        else f"""<texture name="photo" type="2d" file="photo.png"/><material name="photo" texture="photo" specular="0"/>
+<material name="table" rgba=".05 .05 .05 1" specular="0"/>
+{_print_mesh(scene)}"""
+    )
+    table = (
+        ""
+        if scene is None
+        else '<geom type="plane" size="3 3 .1" pos="0 0 -.002" material="table" contype="0" conaffinity="0"/>'
+    )
     servos = "".join(f'<velocity joint="j{k}" kv="{_INERTIA / _SERVO}"/>' for k in range(6))
     return f"""<mujoco model="arm">
 <option timestep="{PHYSICS_STEP}" integrator="implicitfast"/><compiler angle="radian"/>
 <visual><global offwidth="{camera.width}" offheight="{camera.height}"/><headlight ambient=".3 .3 .3" diffuse="0 0 0" specular="0 0 0"/>
 <map znear="0.02"/></visual>
-<asset><texture name="photo" type="2d" file="photo.png"/><material name="photo" texture="photo" specular="0"/>
-<material name="table" rgba=".05 .05 .05 1" specular="0"/>
-{_print_mesh(scene)}</asset>
-<worldbody>{lamps}<geom type="plane" size="3 3 .1" pos="0 0 -.002" material="table" contype="0" conaffinity="0"/>
-<geom type="mesh" mesh="print" material="photo" contype="0" conaffinity="0"/>{_arm_xml(camera, config)}</worldbody>
+<asset>{assets}</asset>
+<worldbody>{lamps}{table}
+{things}{_arm_xml(camera, config)}</worldbody>
 <actuator>{servos}</actuator></mujoco>"""
 
 

@@ -255,8 +255,7 @@ def _settle(mujoco: Any, model: Any, data: Any, name: str) -> None:
             mujoco.mj_step(model, data)
         if data.time > 1 and float(np.abs(data.qvel).max()) < _STILL:
             break
-    places = data.qpos.reshape(-1, 7)[:, :3]
-    if not np.isfinite(data.qpos).all() or float(places[:, 2].min()) < -0.01:
+    if not np.isfinite(data.qpos).all() or float(data.xipos[1:, 2].min()) < 0:  # centres of mass
         raise SceneError(f"{name}: an object fell off the table; take another seed, or fewer objects", "seed")
     data.qvel[:] = 0
     mujoco.mj_forward(model, data)

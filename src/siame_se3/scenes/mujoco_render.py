@@ -49,14 +49,15 @@ def load_mujoco() -> ModuleType:
     except SiameError:
         raise
     except Exception as error:  # of the OpenGL library that MUJOCO_GL names: PyOpenGL raises what it likes
-        raise _no_renderer(error) from None
+        raise no_renderer(error) from None
     if importlib.util.find_spec("triton"):
         # Mesa's renderer and PyTorch's Triton both bring LLVM; Python crashes when Triton's is loaded second (torchvision does).
         importlib.import_module("triton")
     return mujoco
 
 
-def _no_renderer(error: Exception) -> SceneError:
+def no_renderer(error: Exception) -> SceneError:
+    """That nothing can be rendered here, and what helps."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return SceneError(
         f"MuJoCo cannot render here ({reason}); install Mesa's EGL (apt install libegl-mesa0 libgl1), and set MUJOCO_GL=egl before Python "
@@ -147,7 +148,7 @@ class Offscreen:
             try:
                 made = self._mujoco.Renderer(self._model, *size)
             except Exception as error:  # of the OpenGL library, of many kinds
-                raise _no_renderer(error) from None
+                raise no_renderer(error) from None
             self._renderers[*size, exact] = made
         return self._renderers[*size, exact]
 

@@ -22,7 +22,6 @@ from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.plants.types import Plant
-from siame_se3.scenes import planar
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.scenes.types import Scene
@@ -161,15 +160,10 @@ def simulate_on_arm(
     Raises:
         InputError: MuJoCo is not installed.
         RobotError: it cannot render here, or nine of ten starts are out of reach.
-        SceneError: the scene is no print.
     """
-    if not isinstance(task.scene, planar.Scene):
-        raise SceneError(
-            f"scene {task.scene.name}: the arm stands over a photo's print, and this is none", "scene", "plant"
-        )
     exact = bool(Path(task.starts).suffix)  # a file's starts are what they are
     T_wd, T_wc = task.draw(task.runs if exact else 10 * task.runs)
-    plant = ArmPlant(task.scene, task.camera, arm)
+    plant = ArmPlant(task.scene, task.camera, arm, depth_camera=task.measures)
     done: list[Trajectory] = []
     desired: list[View] = []
     last: list[View] = []
