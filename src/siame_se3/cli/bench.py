@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import shutil
 import sys
@@ -13,15 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from siame_se3.cli.options import check_writable, device_of, plant_name
+from siame_se3.cli.options import check_seed, check_writable, device_of, plant_name
+from siame_se3.cli.output import Output
+from siame_se3.cli.run_files import PAGES, write_bench_report
 from siame_se3.errors import InputError
-from siame_se3.files import BUNDLED_MODEL, atomically, bundled
+from siame_se3.files import BUNDLED_MODEL, atomically, bundled, read_csv_table
 from siame_se3.training.recipe import MINUTES
 
 if TYPE_CHECKING:
     from siame_se3.experiments.runner import Setup
 
 EXPERIMENTS = ("table1", "wide", "perturb", "fig3", "fig4", "fig5", "training")
+RELIEF_SCENES = 150  # of objects
 REAL_RUNS = 24  # starts a pair of photos
 RUNS = {
     "table1": 1000,
@@ -39,6 +41,7 @@ class Bench:
     the same runs. wide: far starts. perturb: one disturbance at a time. fig3: networks for several scenes, and scenes never seen.
     fig4, fig5: the paper's two robot runs, in simulation. training: images per second, time to the paper's accuracy. fig2 is table1.
     paper: the paper's own networks and trainings, and ours, step by step; hours on a CPU, so not part of all (docs/benchmarks.md).
+    relief: scenes of objects and reliefs, with goals that know their depth and goals that do not (docs/relief.md); not part of all.
     real FOLDER...: photos that a real camera took, with known views (docs/real.md): one step from each to each, and the goal from one
     photo, the world from another.
     What is there already is not run again, so a stopped benchmark goes on; networks that are missing are trained first.
@@ -46,16 +49,18 @@ class Bench:
 
     essential = ("experiment", "out", "quick", "runs", "laws", "minutes")
 
-    experiment: Positional[Literal[(*EXPERIMENTS, "fig2", "paper", "real", "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
+    experiment: Positional[Literal[(*EXPERIMENTS, "fig2", "paper", "real", "relief", "all")]]  # type: ignore[valid-type]  # tyro reads the tuple's names
     """Which."""
     folders: Positional[tuple[Path, ...]] = ()
     """Of real: folders of pictures."""
     out: Path = Path("siame-bench")
     """Folder of everything: networks/, and a folder for each experiment with its report.md."""
+    report: Path | None = None
+    """Write a page of all that was run, with its figures, which opens without a network (.html)."""
     quick: bool = False
     """A version of about a minute: few runs, few rows, the bundled model as 'siame-se(3)', half a minute of training for others."""
     runs: int | None = None
-    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb, fig3 and paper (24 with --quick)."""
+    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb, fig3 and paper (24 with --quick); of relief scenes of objects, 150."""
     seed: int = 42
     """Of starts, conditions and trainings."""
     minutes: float = MINUTES
@@ -76,8 +81,14 @@ class Bench:
     plant: Literal["flying", "arm", "homography"] = "flying"
     """For fig4 and fig5. flying: a free-flying camera; arm: the arm in MuJoCo (pip install 'siame-se3[mujoco]'), written to fig4-arm and
     fig5-arm. homography is a former name of flying."""
+    objects: Path | None = None
+    """Of relief: folder of meshes (NAME/textured.obj with texture_map.png, or OBJ files beside their pictures); default: boxes, cylinders and balls."""
+    depths: tuple[Literal["map", "camera", "scan", "plane"], ...] = ("map", "camera", "scan", "plane")
+    """Of relief: what the goal knows of its depth. map: the truth; camera: a depth camera's; scan: what a scan around the goal finds; plane: one number."""
+    reliefs: int = 10
+    """Of relief: reliefs of each height in the sweep, with four starts each."""
     only: tuple[str, ...] = ()
-    """Of paper: only these rows, such as paper-b3 ours-b3; 'siame bench paper --only list' names them."""
+    """Of relief: objects or sweep. Of paper: only these rows, such as paper-b3 ours-b3; 'siame bench paper --only list' names them."""
     images: int = 100_000
     """Of paper: images that each row's network sees; five times as many for the small backbone."""
     photo: Path | None = None
@@ -92,13 +103,24 @@ class Bench:
     """k/n: run only the k-th (from 0) of n shares of the rows; with one --out, or their folders put together, the last one to end
     makes the report of all."""
 
+    json: bool = False
+    """Print the tables as JSON; what is for people goes to standard error."""
+
     def __call__(self) -> None:
-        if self.experiment == "real":
-            self._real()
-            return
-        if self.experiment == "paper":
-            self._paper()
-            return
+        check_seed(self.seed)
+        check_writable(self.report, "--report", PAGES)
+        output = Output(self.json)
+        experiments = {"real": self._real, "paper": self._paper, "relief": self._relief}
+        result = experiments.get(self.experiment, self._named)(output)
+        folders = [self.out / name for name in dict.fromkeys(Path(name).parts[0] for name in result.get("tables", ()))]
+        pages = [folder for folder in folders if (folder / "report.md").is_file()]
+        if self.report and pages:
+            write_bench_report(self.report, pages)
+            output.wrote(self.report)
+        output.end(result)
+
+    def _named(self, output: Output) -> dict[str, Any]:
+        """The experiments that a name chooses, or all of them; their tables."""
         if self.folders:
             raise InputError(f"{self.folders[0]}: only 'siame bench real' takes folders")
         plant = plant_name(self.plant)
@@ -107,7 +129,7 @@ class Bench:
         shard = self._shard()
         scenes = self._scenes() if "fig3" in chosen else ()
         self._place_model()
-        command, setup = " ".join(["siame", *sys.argv[1:]]), self._setup()
+        command, setup, tables = " ".join(["siame", *sys.argv[1:]]), self._setup(output), {}
         for name in chosen:
             text, where = None, name
             if name in RUNS:
@@ -116,10 +138,19 @@ class Bench:
                 where = f"{name}-{plant}" if name.startswith("fig") and plant != "flying" else name
                 text = self._single(setup, name, command, plant)
             if text is not None:
-                print(text)
-                print(f"report: {self.out / where / 'report.md'}")
+                output.say(text)
+                tables[where] = self._report(output, where, f"{name}.csv")
+        return {"tables": tables}
 
-    def _real(self) -> None:
+    def _report(self, output: Output, folder: str, table: str) -> list[dict[str, str]]:
+        """Name what an experiment has written; the rows of its table."""
+        place = self.out / folder
+        report, rows = place / "report.md", place / table
+        found = [path for path in (report, rows, *sorted(place.glob("*.png"))) if path.is_file()]
+        output.wrote(*(path for path in found if str(path) not in output.written))
+        return read_csv_table(rows, ()) if rows.is_file() else []
+
+    def _real(self, output: Output) -> dict[str, Any]:
         """Photos of real cameras."""
         from siame_se3.experiments.real import report, rows
         from siame_se3.experiments.real.folders import read_folder
@@ -135,14 +166,53 @@ class Bench:
         found = [read_folder(path) for path in self.folders]
         if len({folder.name for folder in found}) < len(found):
             raise InputError("bench real: two folders of one name; results are kept by it, so give them different ones")
-        setup = self._setup()
+        setup = self._setup(output)
         laws = self.laws or (rows.QUICK if self.quick else rows.LAWS)
         runs = self.runs or (3 if self.quick else REAL_RUNS)
         settings = rows.Settings(self.out, runs, self.seed, laws, "auto", rows.trained(setup), setup.say)
-        print(report.run(settings, found, " ".join(["siame", *sys.argv[1:]])))
-        print(f"report: {self.out / 'real' / 'report.md'}")
+        output.say(report.run(settings, found, " ".join(["siame", *sys.argv[1:]])))
+        kinds = ("one_step", "two_photos")
+        return {"tables": {f"real/{kind}": self._report(output, "real", f"{kind}.csv") for kind in kinds}}
 
-    def _paper(self) -> None:
+    def _relief(self, output: Output) -> dict[str, Any]:
+        """Scenes of objects, and reliefs that grow."""
+        from siame_se3.experiments import relief_page, relief_runs
+
+        if self.folders:
+            raise InputError(f"{self.folders[0]}: only 'siame bench real' takes folders")
+        if unknown := [name for name in self.only if name not in ("objects", "sweep")]:
+            raise InputError(f"{unknown[0]}: no such part of relief; give objects or sweep", "only")
+        if self.reliefs < 1:
+            raise InputError(f"{self.reliefs} reliefs: give 1 or more", "reliefs")
+        if not self.depths:
+            raise InputError("no depths: give some of map, camera, scan, plane", "depths")
+        self._check(())
+        setup = self._setup(output)
+        settings = relief_runs.Settings(
+            *(
+                self.out,
+                self.runs or (3 if self.quick else RELIEF_SCENES),
+                1 if self.quick else self.reliefs,
+                self.seed,
+            ),
+            setup.scene,
+            laws=self.laws or (relief_runs.QUICK if self.quick else relief_runs.LAWS),
+            depths=self.depths,
+            objects=self.objects,
+            shard=self._shard(),
+            say=setup.say,
+        )
+        for law in settings.laws:
+            settings.controller(law)
+        parts = {"objects": relief_runs.run_objects, "sweep": relief_runs.run_sweep}
+        chosen = [part for part in parts if not self.only or part in self.only]
+        for part in chosen:
+            parts[part](settings)
+        output.say(relief_page.page(settings, " ".join(["siame", *sys.argv[1:]])))
+        names = {"objects": "relief.csv", "sweep": "sweep.csv"}
+        return {"tables": {f"relief/{part}": self._report(output, "relief", names[part]) for part in chosen}}
+
+    def _paper(self, output: Output) -> dict[str, Any]:
         """The paper's networks and trainings, and ours, step by step."""
         from siame_se3.experiments import ladder, paper
         from siame_se3.scenes.planar import Scene
@@ -155,10 +225,10 @@ class Bench:
         fast = device.type == "cuda"
         rows = ladder.quick(self.seed) if self.quick else ladder.rows(self.images, self.seed, self.pretrained, fast)
         if self.only == ("list",):
-            print("\n".join(f"{row.name}: {ladder.STEPS[row.rung]}" for row in rows))
-            return
+            output.say("\n".join(f"{row.name}: {ladder.STEPS[row.rung]}" for row in rows))
+            return {"rows": {row.name: ladder.STEPS[row.rung] for row in rows}}
         self._check(())
-        common = self._setup()
+        common = self._setup(output)
         setup = paper.Setup(
             *(self.out, Scene.from_photo(self.photo) if self.photo is not None else common.scene),
             runs=self.runs or (24 if self.quick else paper.RUNS),
@@ -169,9 +239,8 @@ class Bench:
             deadline=paper.Deadline(self.wall_seconds),
             say=common.say,
         )
-        print(paper.run(setup, ladder.chosen(rows, self.only), shard, " ".join(["siame", *sys.argv[1:]]), rows))
-        if (report := self.out / "paper" / "report.md").is_file():
-            print(f"report: {report}")
+        output.say(paper.run(setup, ladder.chosen(rows, self.only), shard, " ".join(["siame", *sys.argv[1:]]), rows))
+        return {"tables": {"paper": self._report(output, "paper", "table.csv")}}
 
     def _check(self, chosen: tuple[str, ...]) -> None:
         check_writable(self.out / "report.md", "--out")
@@ -186,13 +255,12 @@ class Bench:
         if not self.counts or min(self.counts) < 1:
             raise InputError("--counts: give numbers of scenes, 1 or more")
 
-    def _setup(self) -> Setup:
+    def _setup(self, output: Output) -> Setup:
         from siame_se3.experiments.runner import Setup
         from siame_se3.experiments.script import bundled_print
 
         minutes = min(self.minutes, 0.5) if self.quick else self.minutes
-        progress = functools.partial(print, flush=True)
-        return Setup(self.out, bundled_print(), minutes, self.seed, progress, self.scenes, self.photos_root)
+        return Setup(self.out, bundled_print(), minutes, self.seed, output.say, self.scenes, self.photos_root)
 
     def _place_model(self) -> None:
         """Put the bundled model where the network of the row 'siame-se(3)' is sought, if that is asked for."""

@@ -120,7 +120,7 @@ def offsets(
     return lie.pose_from_vector(p * factor)
 
 
-def _gamma(n: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
+def gamma(n: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
     """Gamma variates of a mean and a standard deviation (positive, one hump, a tail)."""
     shape = torch.full((n,), (mean / std) ** 2, dtype=torch.float64)
     return torch._standard_gamma(shape, generator=generator) * std**2 / mean
@@ -138,8 +138,8 @@ def table1_starts(
     Raises:
         SceneError: some starts see too little of the scene, however often they are drawn.
     """
-    length = _gamma(n, 0.125, 0.075, generator)
-    angle = _gamma(n, math.radians(17.5), math.radians(12), generator)
+    length = gamma(n, 0.125, 0.075, generator)
+    angle = gamma(n, math.radians(17.5), math.radians(12), generator)
     T_wd = torch.eye(4, dtype=torch.float64).repeat(n, 1, 1)
     T_wc = T_wd.clone()
     todo = torch.arange(n)
@@ -148,8 +148,8 @@ def table1_starts(
             return T_wd, T_wc
         k = len(todo)
         if attempt % 100 == 0:
-            length[todo] = _gamma(k, 0.125, 0.075, generator)
-            angle[todo] = _gamma(k, math.radians(17.5), math.radians(12), generator)
+            length[todo] = gamma(k, 0.125, 0.075, generator)
+            angle[todo] = gamma(k, math.radians(17.5), math.radians(12), generator)
         d = desired_poses(k, workspace, generator)
         t = gaussian(k, [1.0, 1.0, 1.0], generator)
         u = gaussian(k, [workspace.offset_tilt, workspace.offset_tilt, workspace.offset_roll], generator)
