@@ -75,7 +75,7 @@ def _rest(trajectory: Trajectory, table: Sequence[Row], data: dict[str, Any]) ->
         note = f"Of the first {len(rows)} runs. " if len(rows) < len(table) else ""
         note += "A click on a run shows it above." if len(detailed) > 1 else ""
         if 1 < len(detailed) < len(table):
-            note += f" {len(detailed)} of them have curves: those that failed first, the others evenly chosen."
+            note += f" {len(detailed)} of them have curves, those that failed first."
         lines = html.table([_line(row) for row in rows], [row.run for row in rows], [not row.converged for row in rows])
         parts.append(html.section("Runs", html.paragraph(note, "note"), lines))
     kept = {k: v for k, v in trajectory.settings.items() if k != "command"} | {"dt": trajectory.dt}
@@ -135,7 +135,7 @@ def _lead(trajectory: Trajectory) -> str:
 
 
 def _curves_title(trajectory: Trajectory, known: bool) -> Html:
-    several = ", the median of all and 90 % of them around it" if known and len(trajectory.reason) > 1 else ""
+    several = ", median and 90 % of all" if known and len(trajectory.reason) > 1 else ""
     return Html(f'Run <span class="which"></span>{several}')
 
 

@@ -189,7 +189,8 @@ def _print_run(run: RecordedRun, comparisons: list[Comparison], notes: list[str]
     for note in notes:
         print(f"  {note}")
     if own.reproduced:
-        print(f"  {own.law} gives what was recorded: {own.compared} velocities, largest difference {own.largest:.1e}")
+        how = "equal to the last bit" if not own.largest > 0 else f"largest difference {own.largest:.1e}"
+        print(f"  {own.law} gives what was recorded: {own.compared} velocities, {how}")
     elif own.views:
         there = run.law.get("machine", "a machine that is not known")
         print(

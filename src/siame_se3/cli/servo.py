@@ -69,6 +69,10 @@ if TYPE_CHECKING:
     from siame_se3.servo.trajectory import Trajectory
 
 
+# options that a live page has too
+_OF_PAGE = ("scene", "model", "width", "distance", "camera", "fov", "law", "fill", "plant", "arm", "engine", "servo")
+
+
 @dataclass(frozen=True)
 class Servo:
     """Run a law from many start poses in simulation; print how well it ends.
@@ -172,21 +176,7 @@ class Servo:
         from siame_se3.scenes.planar import Scene
 
         if self.page:
-            same = (
-                "scene",
-                "model",
-                "width",
-                "distance",
-                "camera",
-                "fov",
-                "law",
-                "fill",
-                "plant",
-                "arm",
-                "engine",
-                "servo",
-            )
-            Page(**{name: getattr(self, name) for name in same}, served=self.served)()
+            Page(**{name: getattr(self, name) for name in _OF_PAGE}, served=self.served)()
             return Status.DONE
         plant, output = plant_name(self.plant), Output(self.json)
         self._check(plant)

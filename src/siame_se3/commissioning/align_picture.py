@@ -16,6 +16,7 @@ import numpy as np
 
 from siame_se3.commissioning.align_views import Lens
 from siame_se3.errors import CameraError, InputError
+from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import read_picture, to_bytes
 
@@ -46,6 +47,9 @@ class Optics:
     camera: Camera | None = None
     fov: float | None = None
     rectified: bool = False
+
+    def __post_init__(self) -> None:
+        require_types(self, "optics", CameraError)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from siame_se3.errors import TrainingError
 from siame_se3.files import exclusive, hardware
 from siame_se3.networks import checkpoint
 from siame_se3.networks.checkpoint import Model
-from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.planar import Scene
 from siame_se3.training import state
 from siame_se3.training.batches import BatchSource
+from siame_se3.training.callbacks import Callbacks, Fitted, Paused, Progress
 from siame_se3.training.interrupt import Interrupted, Interrupts
 from siame_se3.training.photo_noise import all_cleaned
 from siame_se3.training.processes import first_process_says, world
@@ -29,68 +29,6 @@ from siame_se3.training.recipe import Recipe
 from siame_se3.training.trainer import Trainer
 
 _TRIAL = 1000  # steps of the learning rate's cycle while the time of a step is measured; the time does not depend on it
-
-
-@dataclass
-class Progress:
-    """What the loop reports.
-
-    Attributes:
-        step, steps: made, and in all.
-        loss: of the step.
-        groups: mean error of each loss group [m or rad], and of 'where' [half scene widths] or 'match' [half images].
-        lr: share of the peak learning rate.
-        seconds: of training since the (first) start; pauses, evaluations and saving left out.
-        images: rendered so far.
-        shares: of the time: sample, render, augment, teacher.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    groups: dict[str, float]
-    lr: float
-    seconds: float
-    images: int
-    shares: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """What is called on the way, by the first process only.
-
-    Attributes:
-        report: every `train.log_every` steps.
-        evaluate: `train.evaluations` times, with a copy of the network as it would be kept (in eval mode, on the training's device, the
-            callback's own) and what `report` gets; True ends the training there. What it takes is not counted as training time.
-        at: when to evaluate, as shares of the steps; None: `train.evaluations` times, evenly.
-        rehearse: how long an evaluation of this (untrained) network takes, estimated [s]; where it is given, the evaluations count as part
-            of a budget in minutes.
-        say: what is done now, a line at a time.
-        pause: asked before each step; True saves the state and stops the training there, to go on another time (`Paused`).
-        card: more entries of the model's card, asked for at the end.
-    """
-
-    report: Callable[[Progress], None] = lambda progress: None
-    evaluate: Callable[[SiameseNetwork, Progress], bool | None] | None = None
-    at: tuple[float, ...] | None = None
-    rehearse: Callable[[SiameseNetwork], float] | None = None
-    say: Callable[[str], None] = lambda line: None
-    pause: Callable[[], bool] = lambda: False
-    card: Callable[[], dict[str, Any]] = dict
-
-
-class Paused(Exception):
-    """A training stopped because `Callbacks.pause` said so; its state is saved, and the same call goes on from it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A training that ended: the model, the steps made, and the seconds that they took."""
-
-    model: Model
-    steps: int
-    seconds: float
 
 
 def fit(
