@@ -42,8 +42,8 @@ class Bench:
     fig4, fig5: the paper's two robot runs, in simulation. training: images per second, time to the paper's accuracy. fig2 is table1.
     paper: the paper's own networks and trainings, and ours, step by step; hours on a CPU, so not part of all (docs/benchmarks.md).
     relief: scenes of objects and reliefs, with goals that know their depth and goals that do not (docs/relief.md); not part of all.
-    real FOLDER...: photos that a real camera took, with known views (docs/real.md): one step from each to each, and the goal from one
-    photo, the world from another.
+    real FOLDER...: photos that a real camera took, with known views, of a plane or with depth (docs/real.md): one step from each to each,
+    and the goal from one photo, the world from another.
     What is there already is not run again, so a stopped benchmark goes on; networks that are missing are trained first.
     """
 
@@ -159,7 +159,7 @@ class Bench:
             raise InputError(
                 "bench real: give one or more folders of pictures, such as one with camera.yaml and poses.csv"
             )
-        known = (*rows.LAWS, *rows.TRAINED)
+        known = (*rows.LAWS, *rows.OTHERS, *rows.TRAINED)
         if unknown := [law for law in self.laws if law not in known]:
             raise InputError(f"--laws {unknown[0]}: no such row of real; use some of {', '.join(known)}")
         self._check(())

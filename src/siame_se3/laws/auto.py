@@ -78,7 +78,8 @@ class Auto:
         T_wd, depth = poses_over_plane(target, n, self.Z), GoalDepth.of(target, "auto")
         depths = [None if depth is None else depth[k : k + 1] for k in range(n)]
         goals = tuple(parallel(lambda *parts: Goal.of(camera, *parts), _grey(images), T_wd, depths))
-        known = self.network.aim(target)[1] if self.network else None
+        # a network for other fields of view gives no guesses; the others do
+        known = self.network.aim(target)[1] if self.network and self.network.fits(camera) else None
         nothing = (None,) * n
         scale = BlurScale.of(torch.from_numpy(_grey(images)), _BORDER, MOST_BLUR)
         return _AutoLaw(self, camera), AutoState(goals, contrast(images), scale, known, nothing, nothing, (0,) * n)
