@@ -99,7 +99,7 @@ def obtain(
         if p.step % max(1, p.steps // 5) < recipe.train.log_every or p.step == p.steps:
             say(f"  training {name}: step {p.step} of {p.steps}, loss {p.loss:.3f}, {p.seconds:.0f} s")
 
-    return fit(recipe, scenes, path, Callbacks(report), initial).model
+    return fit(recipe, scenes, path, Callbacks(report, say=lambda line: say(f"  {line}")), initial).model
 
 
 def _kept(path: Path, recipe: Recipe, scenes: Sequence[Scene]) -> Model:
