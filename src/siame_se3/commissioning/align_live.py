@@ -96,7 +96,7 @@ class Tracker:
     def step(self, now: Picture) -> Alignment:
         """Where the reference's camera is beside this frame's."""
         small = now.reduced(SIDE)
-        views = TwoViews(self._small.picture.lens, small.lens, small.lens.like(self._small.picture.lens))
+        views = self._small.beside(small)
         self._hear(wait=False)
         found = self._tracked(small, views)
         for _ in range(2 if self._waits and found is None else 0):  # a look that is under way was at an earlier frame
