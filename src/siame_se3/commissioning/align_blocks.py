@@ -30,7 +30,7 @@ class Blocks:
     Attributes:
         pixels: where they are in the reference (n, 2).
         shift: displacements in the reference's pixels, of the current picture seen through the homography (n, 2).
-        covariance: of these (n, 2, 2) [px^2].
+        covariance: of these (n, 2, 2) [px^2], up to a factor that is the same for all: noise is taken for independent from pixel to pixel.
         alike: correlation of each with the current picture (n,).
     """
 
