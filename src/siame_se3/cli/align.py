@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _WITHIN, _SURE = ("2mm", "0.2deg"), ("5mm", "0.5deg")
 _SHARES = {_WITHIN: ("0.3%", "0.2deg"), _SURE: ("0.8%", "0.5deg")}  # without a distance: those at 0.6 m, about
+_SQUARE = 0.05  # tangent of what is square, one standard deviation
 _SETTLE = 1.0  # seconds that a camera has to find its exposure before a reference is taken
 
 
@@ -78,6 +79,8 @@ class Align:
     """What counts as right: a length (mm, cm, m, or % of the distance) and an angle (deg, rad). Without a distance: 0.3% 0.2deg."""
     sure: tuple[str, str] = _SURE
     """A motion known worse than this (two standard deviations) is not sure. Without a distance: 0.8% 0.5deg."""
+    square_on: bool = False
+    """The reference was taken square to a flat scene: then a shift and a turn are told apart better."""
     roi: tuple[str, ...] = ()
     """Regions of the reference that count, each left,top,width,height in its pixels, or in % (10%,20%,50%,50%); default: all of it."""
     ignore: tuple[str, ...] = ()
@@ -96,14 +99,16 @@ class Align:
     def __call__(self) -> Status:
         from siame_se3.commissioning.align import Reference
         from siame_se3.commissioning.align_picture import Picture, Region, counting
+        from siame_se3.commissioning.align_views import SLOPE
 
         now, reference = self._optics()
         judge = self._judge()
         regions = [tuple(Region.parse(text, name) for text in getattr(self, name)) for name in ("roi", "ignore")]
+        slope = _SQUARE if self.square_on else SLOPE
         self._check()
         if self.now is not None:
             goal, seen = Picture.read(self.reference, reference), Picture.read(self.now, now)
-            found = Reference.of(goal, self.goal_depth, counting(goal, *regions)).locate(seen)
+            found = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope).locate(seen)
             self._notes(goal, seen)
             more = self._more(goal, seen)
             print(json.dumps(judge.data(found) | more) if self.json else judge.sentence(found))
@@ -113,7 +118,7 @@ class Align:
             if self.save_reference:
                 return self._save(frames)
             goal = self._goal(frames, reference)
-            looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions))
+            looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope)
             if self.once:
                 return self._once(frames, looked_for, judge, now)
             return self._live(frames, looked_for, judge, now)

@@ -220,4 +220,4 @@ def _short(value: float) -> str:
     if value < 0.005:
         return "under 0.01"
     text = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
-    return text.removesuffix(".0")
+    return text.rstrip("0").rstrip(".") if "." in text else text
