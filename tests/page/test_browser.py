@@ -11,15 +11,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from browser import CHROMIUM, Browser, wait_for
 from torch import Tensor
 
+from browser import CHROMIUM, Browser, wait_for
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import default_camera
 from siame_se3.images.encode import write_picture
 from siame_se3.page.app import Page
 from siame_se3.page.config import PageConfig
-from siame_se3.page.simulation import Setup, Simulation
+from siame_se3.page.setup import Setup
+from siame_se3.page.simulation import Simulation
 from siame_se3.page.space import pose_of
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig
