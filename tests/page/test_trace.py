@@ -52,7 +52,7 @@ def test_positions_that_are_not_known_are_in_no_path() -> None:
 
 def test_lines_of_two_runs_have_one_axis_of_time() -> None:
     long, short = filled(100), filled(20)
-    lines = _joined([short, long], "t")
+    lines = _joined([short, long], "t", [])
     assert lines is not None
     x, first, second = lines
     assert len(x) == len(first) == len(second) == 100
@@ -61,9 +61,16 @@ def test_lines_of_two_runs_have_one_axis_of_time() -> None:
     assert first[20:] == pytest.approx(1000 / 20), "it stays where it ended"
 
 
+def test_of_two_that_go_on_the_slower_one_ends_the_lines() -> None:
+    lines = _joined([filled(20), filled(100)], "t", [19 * 0.04, 99 * 0.04])
+    assert lines is not None
+    assert lines[0][-1] == pytest.approx(19 * 0.04)
+    assert lines[1] == pytest.approx(1000 / np.arange(1, 21))
+
+
 def test_errors_that_are_not_known_are_no_line() -> None:
     trace = Trace()
     for k in range(3):
         trace.add(Sample(float(k), error_t=math.nan, difference=3.0))
-    assert _joined([trace], "t") is None
-    assert _joined([trace], "difference") is not None
+    assert _joined([trace], "t", []) is None
+    assert _joined([trace], "difference", []) is not None
