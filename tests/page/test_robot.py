@@ -15,7 +15,7 @@ from siame_se3.errors import RobotError
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
 from siame_se3.page.robot import ARMED_FOR, LiveRobot
-from siame_se3.page.style import heading
+from siame_se3.page.style import heading, settings_of
 from siame_se3.plants.robots.live import LivePlant
 from siame_se3.plants.robots.threads import Worker
 from siame_se3.servo.config import ServoConfig
@@ -154,6 +154,11 @@ def test_what_a_robot_does_not_know_is_not_shown(desk: Desk) -> None:
     assert now.T_d is None
     assert now.image is not None
     assert now.sample.difference == pytest.approx(0, abs=1e-6)
+
+
+def test_gain_and_limits_are_those_of_the_terminal() -> None:
+    text = settings_of(ServoConfig(gain=2.5), Safety(max_twist=(0.1, 0.1, 0.2, 0.3, 0.3, 0.3), reach=0.8))
+    assert "gain 2.5 /s; at most 0.2 m/s and 17.2 deg/s about each axis, within 0.8 m of the start" in text
 
 
 def test_closing_the_page_stops_the_robot_and_leaves_the_session(desk: Desk) -> None:
