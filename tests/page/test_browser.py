@@ -19,7 +19,8 @@ from siame_se3.geometry.camera import default_camera
 from siame_se3.images.encode import write_picture
 from siame_se3.page.app import Page
 from siame_se3.page.config import PageConfig
-from siame_se3.page.simulation import Setup, Simulation
+from siame_se3.page.setup import Setup
+from siame_se3.page.simulation import Simulation
 from siame_se3.page.space import pose_of
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig

@@ -39,6 +39,9 @@ class Controls:
         self._goal = gui.add_button("This view is the goal", icon="target")
         self.note = gui.add_html("", visible=False)
         self._shown: dict[str, Any] = {}
+        if not show.simulated:
+            session = show.tracks[0].session
+            gui.add_html(style.settings_of(session.config, session.safety))
         self._react()
 
     def _react(self) -> None:

@@ -18,7 +18,8 @@ from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.networks import checkpoint
 from siame_se3.page.app import Page
 from siame_se3.page.config import PageConfig
-from siame_se3.page.simulation import Setup, Simulation
+from siame_se3.page.setup import Setup
+from siame_se3.page.simulation import Simulation
 from siame_se3.page.watcher import Watcher
 
 _SPAN = 1.0  # [s] of each count

@@ -9,7 +9,8 @@ from typing import Any
 from siame_se3.errors import InputError
 from siame_se3.page.controls import Ask
 from siame_se3.page.disturb import KINDS
-from siame_se3.page.simulation import NO_LAW, Simulation, page_laws
+from siame_se3.page.setup import NO_LAW, page_laws
+from siame_se3.page.simulation import Simulation
 from siame_se3.page.world import limits_of
 
 _GAINS = (0.5, 20.0, 0.5)  # from, to, step [1/s]
