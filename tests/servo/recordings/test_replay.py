@@ -254,6 +254,9 @@ def test_a_model_that_is_gone_or_another_is_said(tmp_path: Path, model: Path, ti
         controller_of(law, "run.mcap")
     assert caught.value.settings == ("model",)
     assert controller_of(law, "run.mcap", model)[1] == ""
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "m.safetensors").write_bytes(model.read_bytes())
+    assert controller_of(law, str(tmp_path / "moved" / "run.mcap"))[1] == ""
 
 
 @pytest.mark.parametrize(
