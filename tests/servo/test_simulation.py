@@ -11,13 +11,16 @@ import torch
 from siame_se3.errors import SceneError
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
+from siame_se3.laws.types import View
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
+from siame_se3.servo import simulation
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
+from siame_se3.servo.safety import Safety
 from siame_se3.servo.simulation import Task, simulate
 
 CONFIG = ServoConfig(gain=8.0, max_iterations=6)
@@ -65,3 +68,36 @@ def test_cameras_that_see_nothing_are_refused(task: Task, tmp_path: Path) -> Non
     with pytest.raises(SceneError, match="dark: the desired camera sees nothing") as caught:
         simulate(PBVS(), replace(task, scene=dark), CONFIG, quiet=True)
     assert "width" in caught.value.settings
+
+
+def test_ctrl_c_keeps_the_runs_of_an_arm_that_have_ended(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All were lost, or it had to be pressed once for each run that was left."""
+
+    class Arm(FlyingCameras):
+        def __init__(self, scene: Scene, camera: Camera, config: object) -> None:
+            super().__init__(scene, camera)
+            self.starts = 0
+
+        def reset(self, start: torch.Tensor | None) -> View:
+            self.starts += 1
+            return super().reset(start)
+
+        def step(self, v: torch.Tensor) -> tuple[View, torch.Tensor]:
+            if self.starts > pressed_in:  # each run is preceded by a look whether its start is reached
+                raise KeyboardInterrupt
+            return super().step(v)
+
+    monkeypatch.setattr(simulation, "ArmPlant", Arm)
+    safety = Safety(jump=1.0, drift=0.0)
+    pressed_in = 4
+    trajectory, desired, last = simulation.simulate_on_arm(PBVS(), task, CONFIG, safety=safety, quiet=True)
+    assert trajectory.settings["stopped"]
+    assert trajectory.T_wd.shape[0] == 2
+    assert desired.image is not None
+    assert last.image is not None
+    assert len(desired.image) == len(last.image) == 2
+    pressed_in = 0
+    with pytest.raises(KeyboardInterrupt):
+        simulation.simulate_on_arm(PBVS(), task, CONFIG, safety=safety, quiet=True)
+    pressed_in = 100
+    assert not simulation.simulate_on_arm(PBVS(), task, CONFIG, safety=safety, quiet=True)[0].settings["stopped"]

@@ -161,6 +161,9 @@ class Servo:
                 plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
         output.wrote(self.out, self.save, self.figure)
         output.end({"settings": trajectory.settings, "summary": summary, "hints": hints})
+        if trajectory.settings.get("stopped"):
+            print(f"siame: stopped after {len(table)} of {self.runs} runs, which are kept", file=sys.stderr)
+            return Status.INTERRUPTED
         return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED
 
     def _asked(self, scene: Scene, camera: Camera, model: Model | None) -> Asked:
