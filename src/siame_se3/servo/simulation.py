@@ -163,7 +163,7 @@ def simulate_on_arm(
         )
     trajectory = Trajectory.joined(done)
     _note(trajectory, began)
-    trajectory.settings |= {"out_of_reach": passed, "stopped": stopped}
+    trajectory.settings.update(out_of_reach=passed, stopped=stopped)
     return trajectory, _batch(desired, task.camera), _batch(last, task.camera)
 
 
