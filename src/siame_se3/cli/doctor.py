@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -143,7 +144,7 @@ def engines() -> Iterator[Item]:
         try:
             engine = engine_for(model.network, name)
             goal = engine.embed(image)
-            milliseconds = _milliseconds(lambda engine=engine, goal=goal: engine.step(image, goal))
+            milliseconds = _milliseconds(partial(engine.step, image, goal))
         except (SiameError, RuntimeError) as error:  # the latter are PyTorch's and OpenVINO's own
             base: Verdict = "wrong" if name == "torch" else "none"
             yield Item(f"engine {name}", base, (str(error).splitlines() or ["does not run"])[0])
