@@ -152,14 +152,12 @@ class Servo:
         hints = advise(self._asked(scene, camera, model), found, summary.converged_percent > 0)
         for line in hints:
             print(f"siame: {line}", file=sys.stderr)
-        if self.out:
-            metrics.write_csv(table, self.out)
-        if self.save:
-            trajectory.save(self.save)
+        output.write(self.out, lambda path: metrics.write_csv(table, path))
+        output.write(self.save, trajectory.save)
         if self.figure and isinstance(scene, Scene):
             with doing(f"drawing {self.figure}"):
-                plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
-        output.wrote(self.out, self.save, self.figure)
+                figure = plots.overview(trajectory, scene, camera, desired, last)
+                output.write(self.figure, lambda path: plots.save(figure, path))
         output.end({"settings": trajectory.settings, "summary": summary, "hints": hints})
         if trajectory.settings.get("stopped"):
             print(f"siame: stopped after {len(table)} of {self.runs} runs, which are kept", file=sys.stderr)
