@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from loop_helpers import SpyPlant
 from recordings_helpers import poses
@@ -290,7 +293,7 @@ def test_a_page_of_experiments(tmp_path: Path) -> None:
         *(tmp_path, "table1", "`siame bench table1`; a [link](other.md).", table, "![the figure](fig.png)"),
         *("## Second", "- one\n- two <b>", "![gone](gone.png)"),
     )
-    write_picture(first / "fig.png", np.zeros((8, 8, 3), np.uint8))
+    write_picture(first / "fig.png", np.zeros((6, 8, 3), np.uint8))
     second = bench_folder(tmp_path, "wide", ATTACK.replace("\ud800", ""))
     parsed = stands_alone(html_bench.bench_page([first, second], f"siame bench {ATTACK}"))
     assert parsed.words[0] == "Experiments: table1, wide"
@@ -302,7 +305,10 @@ def test_a_page_of_experiments(tmp_path: Path) -> None:
     assert len(parsed.all("table")) == 1
     assert [word for word in parsed.words if word in ("1.5", "2", "a<b>", "3", "4")] == ["1.5", "2", "a<b>", "3", "4"]
     assert len(parsed.all("img")) == 1
-    assert (parsed.all("img")[0]["src"] or "").startswith("data:image/png;base64,")
+    kind, _, content = (parsed.all("img")[0]["src"] or "").partition(";base64,")
+    assert kind in ("data:image/png", "data:image/webp")
+    with Image.open(io.BytesIO(base64.b64decode(content))) as found:
+        assert found.size == (8, 6)
     assert {"one", "two <b>"} <= set(parsed.words)
     assert not parsed.all("a")
     assert "siame bench table1" in parsed.words

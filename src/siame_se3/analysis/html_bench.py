@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ def _robot_runs(folders: Sequence[Path]) -> tuple[list[Html], dict[str, Any] | N
         return [], None
     runs = Trajectory.joined(list(found.values()))
     table = metrics.rows(runs)
-    drawn, data = html_run.drawing(runs, table, None, default_camera(), 0)
+    drawn, data = html_run.drawing(runs, table, None, default_camera(), 0, alike=False)
     data["frame"] = "in the desired camera's frame"
     lines = [
         {
@@ -105,8 +106,7 @@ def markdown(text: str, folder: Path) -> list[Html]:
         lines = block.splitlines()
         picture = re.fullmatch(r"!\[(.*)\]\(([\w.-]+)\)", block.strip())
         if picture and (folder / picture[2]).suffix in _KINDS and (folder / picture[2]).is_file():
-            content = read_bytes(folder / picture[2], _MOST_PICTURE)
-            parts.append(html.figure(content, _KINDS[(folder / picture[2]).suffix], picture[1]))
+            parts.append(html.figure(*_picture(folder / picture[2]), picture[1]))
         elif all(line.startswith("|") for line in lines) and len(lines) > 1:
             parts.append(_table(lines))
         elif all(line.startswith("- ") for line in lines) and lines:
@@ -115,6 +115,20 @@ def markdown(text: str, folder: Path) -> list[Html]:
         elif block.strip():
             parts.append(Html(f"<p>{_inline(block)}</p>"))
     return parts
+
+
+def _picture(path: Path) -> tuple[bytes, str]:
+    """A figure and its media type; one of photos is a third of its size as WebP."""
+    content, kind = read_bytes(path, _MOST_PICTURE), _KINDS[path.suffix]
+    if kind == "image/png":
+        from PIL import Image
+
+        stream = io.BytesIO()
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
+            picture.convert("RGB").save(stream, "WEBP", quality=90)
+        if len(stream.getvalue()) < len(content):
+            return stream.getvalue(), "image/webp"
+    return content, kind
 
 
 def _table(lines: Sequence[str]) -> Html:

@@ -56,15 +56,24 @@ def run_page(
 
 
 def drawing(
-    trajectory: Trajectory, table: Sequence[Row], scene: Any, camera: Camera | None, shown: int
+    trajectory: Trajectory, table: Sequence[Row], scene: Any, camera: Camera | None, shown: int, alike: bool = True
 ) -> tuple[Html, dict[str, Any]]:
-    """Where paths and curves are drawn, and the data of a page that the script draws them from; arguments as of `run_page`."""
+    """Where paths and curves are drawn, and the data of a page that the script draws them from.
+
+    Args:
+        trajectory, table, scene, camera, shown: as of `run_page`.
+        alike: the runs are of one kind, so that their median says something.
+    """
     known = bool(trajectory.T_wc.isfinite().all() & trajectory.T_wd.isfinite().all())
     data = drawn_data(trajectory, table, scene, camera, shown, known)
+    if not alike:
+        data["bands"] = {}
     space = html.section("Paths", html.paths_canvas(_keys(known, data)))
     hint = "against the iteration; dotted: the hand-off" if _handed(data) else "against the iteration"
     charts = [html.chart_canvas(k, chart["title"]) for k, chart in enumerate(data["charts"])]
-    curves = html.section(_curves_title(trajectory, known), html.paragraph(hint, "note"), *charts)
+    curves = html.section(
+        _curves_title(len(trajectory.reason) if known and alike else 1), html.paragraph(hint, "note"), *charts
+    )
     return html.side_by_side(space, curves), data
 
 
@@ -135,8 +144,8 @@ def _lead(trajectory: Trajectory) -> str:
     return ", ".join(words)
 
 
-def _curves_title(trajectory: Trajectory, known: bool) -> Html:
-    several = ", median and 90 % of all" if known and len(trajectory.reason) > 1 else ""
+def _curves_title(alike: int) -> Html:
+    several = ", median and 90 % of all" if alike > 1 else ""
     return Html(f'Run <span class="which"></span>{several}')
 
 
