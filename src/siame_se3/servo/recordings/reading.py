@@ -27,6 +27,13 @@ from siame_se3.servo.recordings.file import LIBRARY, MAGIC
 log = logging.getLogger(__name__)
 HINT = "give a recording that siame-se3 made, or a bag of ROS 2"
 _MOST_RECORD = 1 << 28  # [bytes] of a chunk
+_OF_DAMAGE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+)  # what lengths and numbers that were changed lead to
 
 
 @dataclass(frozen=True)
@@ -270,7 +277,7 @@ def _messages(path: Path, topics: frozenset[str], cut: list[str] | None = None) 
                     if not isinstance(content, dict):
                         raise InputError(f"{path}: a message of {channel.topic} has no fields; {HINT}")
                     yield channel.topic, content
-        except (exceptions.McapError, zstd.ZstdError, struct.error, ValueError, KeyError) as error:
+        except (exceptions.McapError, zstd.ZstdError, struct.error, *_OF_DAMAGE) as error:
             if isinstance(error, exceptions.EndOfFile | struct.error) and not stream.read(1):
                 if cut is not None:
                     cut.append(", as it is cut off")
