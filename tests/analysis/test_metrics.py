@@ -210,7 +210,29 @@ def test_summary_of_runs_that_all_failed_says_so() -> None:
     assert s.converged_percent == 0
     assert math.isnan(s.end_t_converged_m[0])
     assert math.isnan(s.path_t_m)
-    assert "0.0 %" in format_summary(s)
+    text = format_summary(s)
+    assert "0.0 %" in text
+    assert "no run converged" in text
+    assert "nan" not in text
+
+
+def test_format_of_one_run_has_no_spread_and_no_plural() -> None:
+    """It said '1 runs' and '0.000 +- 0.000 mm'."""
+    one = format_summary(summary([row(end_t_m=0.00012, end_r_deg=0.00456, switch=5)]))
+    assert "servo: 1 run\n" in one
+    assert " 1 run, at iteration 5" in one
+    assert "+-" not in one
+    assert "0.120 mm" in one
+    two = format_summary(summary([row(end_t_m=0.00012, converged=k) for k in range(2)]))
+    assert [("+-" in line) for line in two.splitlines()[1:4]] == [True, True, False]
+
+
+def test_format_of_ends_below_the_last_digit_says_below() -> None:
+    for table in ([row(end_t_m=1e-8, end_r_deg=1e-7)] * 2, [row(end_t_m=0.0, end_r_deg=0.0)]):
+        text = format_summary(summary(table))
+        assert "end, all    below 0.001 mm        below 0.0001 deg" in text
+        assert "0.000 +-" not in text
+    assert "law 0.004 ms" in format_summary(summary([row(step_ms=0.004)]))
 
 
 def test_format_is_in_centimetres_and_degrees() -> None:

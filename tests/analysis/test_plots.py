@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from siame_se3.analysis import plots
+from siame_se3.analysis.curves import levels
+from siame_se3.analysis.robot_run import happens
+from siame_se3.analysis.style import new_figure
 from siame_se3.errors import InputError, SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
@@ -63,7 +67,15 @@ def test_overview_is_a_picture(page: Figure, tmp_path: Path) -> None:
 def test_overview_says_what_happened(five: tuple[Trajectory, View, View], scene: Scene, camera: Camera) -> None:
     trajectory = dataclasses.replace(five[0], settings={**five[0].settings, "law": "pbvs", "command": "siame servo"})
     said = texts(plots.overview(trajectory, scene, camera, *five[1:]))
-    for words in ("5 cameras", "pbvs", scene.name, "100.0 % converged", "siame servo", "iteration"):
+    for words in (
+        "5 cameras",
+        "pbvs",
+        scene.name,
+        "5 of 5 converged (100.0 %)",
+        "siame servo",
+        "iteration",
+        "time [s]",
+    ):
         assert words in said
 
 
@@ -132,7 +144,7 @@ def test_curves_have_a_legend_in_order_of_merit_and_looks_of_their_own() -> None
 def test_the_title_is_within_the_figure(five: tuple[Trajectory, View, View], scene: Scene, camera: Camera) -> None:
     long = dataclasses.replace(scene, name="a-photo-with-a-rather-long-name-2026-11-23")
     figure = plots.overview(five[0], long, camera, *five[1:])
-    (title,) = [text for text in figure.findobj(mpl.text.Text) if "driven to" in text.get_text()]
+    (title,) = [text for text in figure.findobj(mpl.text.Text) if "5 cameras" in text.get_text()]
     box = title.get_window_extent(figure.canvas.get_renderer())
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
 
@@ -145,11 +157,11 @@ def test_robot_run_has_a_panel_an_image_and_curves_of_all_stages(
     images = list(five[1].image[:4])
     figure = plots.robot_run([first, second, reference], images, [4.0, 2.0], [9.0, 3.0], 0.98)
     said = texts(figure)
-    for words in ("end of the photometric run - desired", "dotted: photometric takes over", "correlation 0.980"):
+    for words in ("photometric end - goal", "hand-off", "correlation 0.980", "time [s]"):
         assert words in said
     twists = next(a for a in figure.findobj(mpl.axes.Axes) if a.get_ylabel() == "v commanded [cm/s]")  # type: ignore[attr-defined]  # findobj is typed as Artist
     x = np.concatenate([line.get_xdata() for line in (twists.lines[0], twists.lines[4])])
-    assert x.tolist() == list(range(12))  # seven iterations after five, without a gap
+    np.testing.assert_allclose(x, 0.04 * np.arange(12))  # seven iterations after five, without a gap
 
 
 def test_views_that_are_not_given_are_rendered_for_the_run_shown(
@@ -163,6 +175,117 @@ def test_views_that_are_not_given_are_rendered_for_the_run_shown(
     assert len(given) == len(rendered) == 5
     for a, b in zip(given, rendered, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def pictures(figure: Figure) -> list[np.ndarray]:
+    return [np.asarray(x.get_array()) for x in figure.findobj(mpl.image.AxesImage)]  # type: ignore[attr-defined]  # findobj is typed as Artist
+
+
+def test_images_have_more_pixels_than_the_camera(
+    five: tuple[Trajectory, View, View], page: Figure, scene: Scene, camera: Camera
+) -> None:
+    """Start, goal and end were drawn at the network's 112 px."""
+    assert {picture.shape for picture in pictures(page)} == {(384, 384, 3)}
+    disturbed = dataclasses.replace(five[0], settings={**five[0].settings, "conditions": {"noise": 0.1}})
+    shown = pictures(plots.overview(disturbed, scene, camera, *five[1:]))
+    assert {picture.shape for picture in shown} == {(32, 32, 3)}  # what the law saw, which only the views have
+    goal = five[1].image
+    assert goal is not None
+    assert any(np.allclose(shown[1], image.permute(1, 2, 0).numpy()) for image in goal)
+
+
+def failed(five: tuple[Trajectory, View, View], which: tuple[int, ...]) -> Trajectory:
+    """Some of the runs end elsewhere."""
+    T_wc = five[0].T_wc.clone()
+    for k in which:
+        T_wc[1:, k, 0, 3] += 0.1 * (k + 1)
+    return dataclasses.replace(five[0], T_wc=T_wc)
+
+
+def test_a_run_that_failed_is_shown_too(five: tuple[Trajectory, View, View], scene: Scene, camera: Camera) -> None:
+    figure = plots.overview(failed(five, (0, 2, 3)), scene, camera)
+    said = texts(figure)
+    assert "2 of 5 converged (40.0 %)" in said
+    assert "run 2: not converged" in said  # the middle one
+    assert re.search("run [14]: converged", said)
+    assert len(pictures(figure)) == 10
+    alone = texts(plots.overview(failed(five, (0, 1, 2, 3, 4)), scene, camera))
+    assert "0 of 5 converged (0.0 %)" in alone
+    assert "run 2: not converged" in alone
+    assert ": converged" not in alone
+    assert ": not converged" not in texts(plots.overview(five[0], scene, camera))
+
+
+def test_time_is_the_axis_and_the_hand_off_is_marked(
+    five: tuple[Trajectory, View, View], scene: Scene, camera: Camera
+) -> None:
+    stage = five[0].stage.clone()
+    stage[7:][stage[7:] >= 0] = 1
+    figure = plots.overview(dataclasses.replace(five[0], stage=stage), scene, camera, run=1)
+    panels = [a for a in figure.findobj(mpl.axes.Axes) if "[cm" in a.get_ylabel() or "[deg" in a.get_ylabel()]  # type: ignore[attr-defined]  # findobj is typed as Artist
+    assert len(panels) == 4
+    for axes in panels:
+        assert axes.get_xlim()[1] == pytest.approx(five[0].dt * len(five[0].twist))
+        assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [pytest.approx(7 * 0.04)]
+    assert "hand-off of run 1" in texts(figure)
+
+
+def test_legends_are_off_the_curves(
+    page: Figure, five: tuple[Trajectory, View, View], scene: Scene, camera: Camera
+) -> None:
+    runs = [served(scene, camera, 1, max_iterations=n)[0] for n in (5, 7, 9)]
+    image = five[1].image
+    assert image is not None
+    for figure in (page, plots.robot_run(runs, list(image[:4]), [4.0, 2.0], [9.0, 3.0], 0.98)):
+        figure.canvas.draw()
+        for axes in figure.findobj(mpl.axes.Axes):  # type: ignore[attr-defined]  # findobj is typed as Artist
+            if axes.get_legend() and axes.name != "3d":
+                assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1 - 1
+
+
+def test_lines_of_the_same_values_are_kept_apart() -> None:
+    """At 100 % one line hid all others."""
+    same, lower = [100.0, 100.0, 99.5], [20.0, 40.0, 60.0]
+    assert levels([same, lower, same, lower, same]) == [0, 0, 1, 1, 2]
+    assert levels([[100.0, 50.0], [50.0, 100.0]]) == [0, 0]
+    figure = plots.overlap([0.2, 0.5, 0.9], {"a": same, "b": same, "c": lower}, "24 starts")
+    figure.canvas.draw()
+    a, b, c = (line.get_transform().transform([90.0, 99.5])[1] for line in figure.axes[0].lines)
+    assert a - b > 4
+    assert a == c
+    assert list(np.asarray(figure.axes[0].lines[1].get_ydata())) == same
+    assert "lines with the same values are drawn beside each other" in texts(figure)
+    assert "beside" not in texts(plots.overlap([0.2, 0.5, 0.9], {"a": same, "c": lower}, "24 starts"))
+
+
+def test_a_heat_map_has_a_number_and_a_line_in_each_cell() -> None:
+    shares = [[100.0, 12.5], [float("nan"), 60.0]]
+    figure = plots.heat_map(["none", "noise"], ["DVS", "PBVS"], shares, [["0.1 mm", "9 mm"], ["", "2 mm"]], "24 runs")
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["100.0\n0.1 mm", "12.5\n9 mm", "60.0\n2 mm"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["none", "noise"]
+    assert "24 runs" in texts(figure)
+
+
+@pytest.mark.parametrize(("settled", "until"), [(50, 60), (100, 120), (450, 499)])
+def test_the_time_axis_ends_a_little_after_something_happens(settled: int, until: int) -> None:
+    values = np.zeros((500, 3))
+    values[:settled, 1] = np.linspace(5, 1, settled)
+    values += 0.01 * np.sin(np.arange(500))[:, None]  # trembling is nothing
+    assert happens(values) == until
+    assert happens(np.zeros((10, 3))) == 9
+
+
+def test_characters_of_any_path_are_drawn_or_replaced(tmp_path: Path) -> None:
+    """They were boxes, with a warning for each."""
+    nowhere = chr(0x10FFFD)  # for private use: no font has it
+    figure = new_figure(4, 2)
+    figure.supxlabel(f"siame servo --scene {chr(0x684C)}{chr(0x5B50)}/{nowhere}{chr(0xDC80)}.png, häfen {chr(0x3B8)}")
+    for suffix in SIGNATURES:
+        plots.save(figure, tmp_path / f"x{suffix}")  # warnings are errors here
+    said = texts(figure)
+    assert nowhere not in said
+    assert f"/??.png, häfen {chr(0x3B8)}" in said
 
 
 def test_text_of_a_command_is_drawn_as_it_is(

@@ -20,6 +20,14 @@ def test_shares_by_each_criterion() -> None:
     assert math.isnan(report.share([], None))
     assert report.spread([1.0, 3.0]) == "2.00 ± 1.00"
     assert report.spread([]) == "-"
+    assert report.spread([1.0]) == "1.00"
+    assert (report.spread([1e-5, 2e-5]), report.spread([1e-5], 3), report.spread([0.0, 0.0])) == (
+        "< 0.01",
+        "< 0.001",
+        "< 0.01",
+    )
+    assert report.spread([-1.0, 1.0]) == "0.00 ± 1.00"
+    assert (report.counted(1, "run"), report.counted(2, "run")) == ("1 run", "2 runs")
     assert (report.number(1.234), report.number(math.nan)) == ("1.23", "-")
 
 

@@ -20,6 +20,7 @@ from siame_se3.cli import Status, commands, parse, program
 from siame_se3.cli.commands import COMMANDS, Command
 from siame_se3.cli.flags import flags, flags_for
 from siame_se3.errors import InputError, SiameError
+from siame_se3.training.interrupt import Interrupted
 
 SOURCE = Path(siame_se3.__file__).parents[1]
 HEAVY = {"torch", "torchvision", "timm", "numpy", "cv2", "openvino", "matplotlib", "PIL", "yaml", "tyro"}
@@ -245,7 +246,12 @@ def test_settings_that_refuse_their_values(siame: Siame) -> None:
 def test_ctrl_c(raising: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert raising(KeyboardInterrupt()) == (130, "siame: stopped")
     monkeypatch.setitem(commands.COMMANDS, "fake", Command("fake:Fake", "", resumes=True))
-    assert raising(KeyboardInterrupt()) == (130, "siame: stopped; the same command goes on where it was")
+    assert raising(KeyboardInterrupt()) == (130, "siame: stopped; the same command goes on from what is saved")
+    status, line = raising(Interrupted("step 4 of 6, saved in m.state"))
+    assert (status, line) == (
+        130,
+        "siame: stopped at step 4 of 6, saved in m.state; the same command goes on from what is saved",
+    )
 
 
 def test_other_errors_are_not_hidden(raising: Any) -> None:
@@ -297,11 +303,41 @@ def test_every_option_has_a_flag_that_the_parser_knows(name: str) -> None:
     assert not any(is_dataclass(getattr(command, path, None)) for path in leaves)
 
 
-def test_completion_scripts_know_all_commands(siame: Siame) -> None:
-    status, out, _ = siame("--tyro-print-completion", "bash")
+@pytest.mark.parametrize(
+    "asked", [("--print-completion", "bash"), ("--print-completion",), ("--tyro-print-completion", "bash")]
+)
+def test_completion_scripts_know_all_commands(siame: Siame, asked: tuple[str, ...]) -> None:
+    status, out, _ = siame(*asked)
     assert status == 0
     for name in COMMANDS:
         assert name in out
+
+
+def test_bash_completes_commands_options_and_files(siame: Siame, tmp_path: Path) -> None:
+    """Lines of the help texts were offered as words, and no file."""
+    (tmp_path / "siame.bash").write_text(siame("--print-completion", "bash")[1], encoding="utf-8")
+    ask = 'source siame.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tyro_siame; printf "%s\\n" "${COMPREPLY[@]}"'
+
+    def completed(*words: str) -> list[str]:
+        done = subprocess.run(
+            ["bash", "-c", ask, "bash", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stdout.split("\n")[:-1]
+
+    assert completed("siame", "se") == ["servo"]
+    assert completed("siame", "servo", "--la") == ["--law"]
+    assert completed("siame", "calibrate", "--lens", "eq") == ["equidistant"]
+    assert completed("siame", "train", "ph") == [""]
+    registered = subprocess.run(
+        ["bash", "-c", "source siame.bash; complete -p siame"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert "-o default" in registered.stdout
+
+
+def test_a_shell_without_completion_is_refused(siame: Siame) -> None:
+    status, out, err = siame("--print-completion", "cmd")
+    assert (status, out) == (2, "")
+    assert err == "siame: cmd: no completion for this shell; there is one for bash, zsh, fish, tcsh\n"
 
 
 def test_an_error_of_the_system_without_words() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ class Arm(FlyingCameras):
         self.twists: list[Tensor] = []
         self.dry = self.stopped = False
         self.fault = ""
+        self.map: Tensor | None = None
+
+    def with_depth(self, view: View) -> View:
+        return view if self.map is None else replace(view, depth=self.map[None])
 
     def robot(self, view: View) -> View:
         return View(view.image, None, view.depth, self.camera, 0.0, "", view.T_wc)
@@ -86,6 +91,18 @@ def test_a_plain_goal_is_taken_and_nothing_can_move(siame: Siame, arm: Arm, tmp_
     assert goal.distance == 0.6
     assert goal.camera == arm.camera
     assert float((goal.image - arm.now.image[0]).abs().max()) < 0.003  # type: ignore[index]  # it has one
+
+
+def test_a_depth_cameras_map_is_part_of_the_goal(siame: Siame, arm: Arm, tmp_path: Path) -> None:
+    arm.map = torch.full((96, 96), 0.55)
+    arm.map[:24] = torch.nan
+    status, out, err = siame("target", "--out", "place", "--ros2.depth", "/depth")
+    assert (status, err) == (0, "")
+    assert "written: place; depth known in 75 % of it, 0.55 m (0.55 to 0.55); siame live" in out
+    assert not arm.twists
+    depth = read_goal(tmp_path / "place").depth
+    assert depth is not None
+    torch.testing.assert_close(depth, arm.map, equal_nan=True)
 
 
 def test_a_scan_writes_depths(siame: Siame, arm: Arm, tmp_path: Path) -> None:

@@ -184,6 +184,38 @@ def test_wide_and_perturb_have_a_line_a_law(setup: Setup) -> None:
         wanted = [c for c in room.cells(2, 1, FAST) if c.condition in ("", "none", "lamps")]
         runner.run(setup, room.NAME, wanted)
         assert len(room.page(setup, wanted, "x").splitlines()) == 4
+    assert (setup.folder / "perturb" / "perturb.png").is_file()
+
+
+def test_medians_of_an_even_count_are_the_mean_of_both() -> None:
+    """They were the upper one: the progress said 4.27 mm, the report 6.02 mm of the same runs."""
+    rows = [
+        metrics.Row(k, 0.1, 10.0, 0.001 * end, 0.1, 0.0, 0.0, iterations, 1, 1.0)
+        for k, (end, iterations) in enumerate(((1.0, 10), (6.0, 40), (2.0, 21), (9.0, 50)))
+    ]
+    assert metrics.summary(rows).median_end_t_m == pytest.approx(0.004)
+    cells = perturb.cells(4, 5, FAST[:1])[:1]
+    line = perturb.advice({cells[0]: rows})[0]
+    assert line["median end"] == "4.00 mm"
+    assert table1.line(table1.cells(4, 5, FAST[:1])[0], rows)["iterations"] == "30.5"
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        (1000, "in 10 batches of 100 runs"),
+        (24, "in 8 batches of 3 runs"),
+        (23, "in 10 batches of 2 or 3 runs"),
+        (9, "in 9 batches of 1 run"),
+        (1, "in 1 batch of 1 run"),
+    ],
+)
+def test_fig2s_batches_are_of_the_size_that_is_said(runs: int, said: str) -> None:
+    """Those of 24 runs were of 2 and 3, and the figure called them equal."""
+    order = list(range(runs))[::-1]
+    parts = table1.batches(order)
+    assert table1.in_batches(parts) == said
+    assert [i for part in parts for i in part] == order
 
 
 def test_fig2s_batches_are_of_rising_overlap(setup: Setup) -> None:

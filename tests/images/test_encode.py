@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from siame_se3.errors import InputError
 from siame_se3.images.decode import read_grey, read_picture
@@ -32,3 +33,11 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="cannot be written"):
         write_picture(tmp_path / "file" / "picture.png", PIXELS)
+
+
+def test_a_picture_that_says_how_large_it_is_printed(tmp_path: Path) -> None:
+    write_picture(tmp_path / "board.png", PIXELS, dpi=76.2)
+    assert np.array_equal(read_picture(tmp_path / "board.png"), PIXELS)
+    with Image.open(tmp_path / "board.png") as picture:
+        assert picture.info["dpi"] == pytest.approx((76.2, 76.2))
+        picture.verify()

@@ -15,7 +15,7 @@ from siame_se3.scenes.conditions import NONE, Augmentation, Conditions, apply, d
 
 CAMERA = Camera.from_focal(70, 64, 48)
 SIZE = (0.8, 0.6)  # [m]
-EVERYTHING = Augmentation(blur=2.0, occlusion_rate=0.8)
+EVERYTHING = Augmentation(blur=2.0, occlusion_rate=0.8, surroundings=0.6, bend=0.02)
 LAMPS = replace(NONE, lamps=4, lamp_gain=0.3, lamp_width=0.5, lamp_width_spread=0)
 
 
@@ -65,6 +65,8 @@ def test_strength_scales_what_is_strong() -> None:
         "brightness",
         "contrast",
         "saturation",
+        "surroundings",
+        "bend",
     ]
     assert half == replace(EVERYTHING, **{kind: getattr(EVERYTHING, kind) / 2 for kind in kinds})
 
@@ -266,3 +268,47 @@ def test_blur_is_a_gaussian_of_its_width() -> None:
         x = torch.arange(out.shape[5 - axis]) - place
         deviation = (out.sum(axis) * x**2).sum(-1).sqrt()
         torch.testing.assert_close(deviation, sigma[:, None].expand(4, 3), rtol=0.02, atol=0)
+
+
+def test_surroundings_are_beyond_the_photo_and_beyond_a_line() -> None:
+    n = 64
+    c = draw(n, replace(NONE, surroundings=0.5), SIZE, rng())
+    x = pictures(n)
+    mask = torch.ones(n, *CAMERA.size, dtype=torch.bool)
+    mask[:, :, :20] = False
+    out = apply(x, c, homographies(n), None, mask)
+    v, u = torch.meshgrid(*(torch.linspace(-1, 1, size) for size in CAMERA.size), indexing="ij")
+    other = 0
+    for k in range(n):
+        same = (out[k] == x[k]).all(0)
+        if float(c.around[k].min()) < 0:
+            assert bool(same.all())
+            continue
+        a, b, limit = c.line[k]
+        seen = mask[k] & (a * u + b * v <= limit)
+        assert bool(same[seen].all())
+        assert not bool(same[~seen].any())
+        other += 1
+    assert 20 < other < 44
+    assert 0.9 < float(c.around.max()) <= 1
+
+
+def test_surroundings_are_a_colour_or_blots() -> None:
+    around = draw(500, replace(NONE, surroundings=1.0), SIZE, rng()).around
+    spread = around.std((2, 3)).mean(1)
+    assert float((spread < 0.02).float().mean()) > 0.2
+    assert float((spread > 0.15).float().mean()) > 0.2
+
+
+def test_without_a_mask_all_pixels_see_the_photo() -> None:
+    c = draw(8, replace(NONE, surroundings=1.0), SIZE, rng())
+    full = torch.ones(8, *CAMERA.size, dtype=torch.bool)
+    assert torch.equal(*(apply(pictures(8), c, homographies(8), None, mask) for mask in (None, full)))
+
+
+def test_no_surroundings_draw_nothing() -> None:
+    first, second = rng(), rng()
+    plain, more = draw(4, NONE, SIZE, first), draw(4, replace(NONE, surroundings=0.5, bend=0.01), SIZE, second)
+    assert plain.around.shape == (4, 3, 0, 0)
+    assert torch.equal(plain.patch, more.patch)
+    assert not torch.equal(first.get_state(), second.get_state())

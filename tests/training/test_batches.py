@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
@@ -301,6 +302,66 @@ def test_cell_points_are_where_the_rays_meet_the_plane(scene: Scene, camera: Cam
                     compared += 1
     assert 32 < compared <= 64
     assert float(points.abs().max()) <= 2
+
+
+def colours_at(images: Tensor, uv: Tensor) -> Tensor:
+    """(n, 3, k) of images (n, 3, h, w), at points (n, 2, k) in [-1, 1]^2 from edge to edge."""
+    return F.grid_sample(images, uv.mT[:, None], padding_mode="border", align_corners=False)[:, :, 0]
+
+
+def bent_batch(scene: Scene, camera: Camera, bend: float) -> Batch:
+    return source_of([scene], camera, augmentation=replace(NONE, bend=bend), curriculum=0.0).batch(0, 0)
+
+
+MIDDLES = (torch.arange(8) + 0.5) / 4 - 1  # of 8 cells along a side
+
+
+def test_cells_of_bent_views_say_what_they_show(scene: Scene, camera: Camera) -> None:
+    """The scene's colour at the point that a cell says is the colour in its middle."""
+    batch = bent_batch(scene, camera, 0.08)
+    v, u = torch.meshgrid(MIDDLES, MIDDLES, indexing="ij")
+    seen = colours_at(batch.images, torch.stack((u, v)).flatten(1).expand(8, -1, -1))
+
+    def apart(said: Batch) -> Tensor:
+        points, _ = cell_points(said, 8, 8)
+        points = points.flatten(2)
+        inside = (points.abs() < torch.tensor([0.9, 0.65])[:, None]).all(1)  # half widths of a print of 0.8 x 0.6 m
+        on_print = points / torch.tensor([1.0, 0.75])[:, None]
+        there = colours_at(scene.texture.expand(8, -1, -1, -1), on_print)
+        assert int(inside.sum()) > 200
+        return (there - seen).abs().mean(1)[inside].mean()
+
+    unbent = replace(batch, bend=torch.zeros(8, 2, 0, 0))
+    assert float(apart(batch)) < 0.4 * float(apart(unbent))
+
+
+def test_matches_of_bent_views_show_the_same(scene: Scene, camera: Camera) -> None:
+    batch = bent_batch(scene, camera, 0.08)
+    v, u = torch.meshgrid(MIDDLES, MIDDLES, indexing="ij")
+    seen = colours_at(batch.images[batch.current], torch.stack((u, v)).flatten(1).expand(56, -1, -1))
+
+    def apart(said: Batch) -> Tensor:
+        points, known = cell_matches(said, 8, 8)
+        points = points.flatten(2)
+        inside = (points.abs() < 0.9).all(1) & (known.flatten(1) > 0)
+        assert int(inside.sum()) > 500
+        return (colours_at(batch.images[batch.desired], points) - seen).abs().mean(1)[inside].mean()
+
+    unbent = replace(batch, bend=torch.zeros(8, 2, 0, 0))
+    assert float(apart(batch)) < 0.5 * float(apart(unbent))
+
+
+def test_what_lies_beyond_the_photo_is_another_thing_in_each_view(scene: Scene, camera: Camera) -> None:
+    small = Scene(scene.texture, 0.3, 0.225)
+    plain, other = (
+        source_of([small], camera, augmentation=replace(NONE, surroundings=share), curriculum=0.0).batch(0, 0)
+        for share in (0.0, 1.0)
+    )
+    beyond = (plain.images == 0).all(1)  # the scene's fill
+    assert float(beyond.float().mean()) > 0.2
+    assert float((other.images == 0).all(1)[beyond].float().mean()) < 0.02
+    means = torch.stack([image[:, outside].mean(1) for image, outside in zip(other.images, beyond, strict=True)])
+    assert float(means.std(0).min()) > 0.1
 
 
 def test_no_scene_is_refused(camera: Camera) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from siame_se3.networks import checkpoint
 from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.training import driver, state
 from siame_se3.training.driver import Callbacks, Paused, Progress, fit, run, steps_in
+from siame_se3.training.interrupt import Interrupted
 from siame_se3.training.recipe import Recipe, TrainConfig
 from siame_se3.training.trainer import Trainer
 from training_helpers import assert_bit_equal, few_views, network_of, print_of_colours, state_of, trainer_of
@@ -75,6 +77,72 @@ def test_steps_in_is_the_time_over_the_median_step(monkeypatch: pytest.MonkeyPat
     assert steps_in(Recipe(network_of(), minutes=minutes), trainer.data) == steps
     durations = iter([9.0, 1.0, 1.0, *[0.05] * 9])
     assert steps_in(Recipe(network_of(), minutes=minutes / 4, times=4.0), trainer.data) == steps
+
+
+def test_evaluations_count_as_part_of_the_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of two minutes took five: its evaluations came on top."""
+
+    def advance(self: Trainer) -> None:
+        self.seconds += 0.05
+
+    monkeypatch.setattr(Trainer, "advance", advance)
+    monkeypatch.setattr(driver.time, "monotonic", lambda: 0.0)
+    data, recipe = trainer_of().data, Recipe(network_of(), train=TrainConfig(evaluations=4), minutes=2.0)
+    said: list[str] = []
+    for seconds, at, steps in (
+        (0.0, None, 2400),
+        (5.0, None, 2000),
+        (5.0, (1.0,), 2300),
+        (15.0, None, 1800),
+        (100.0, None, 1200),
+    ):
+        callbacks = Callbacks(
+            evaluate=lambda network, p: None, at=at, rehearse=lambda network, s=seconds: s, say=said.append
+        )
+        assert steps_in(recipe, data, None, callbacks) == steps
+    assert said[2:4] == ["measuring the speed of a step", "2000 steps of 50 ms; 4 x 5 s of evaluations"]
+
+
+def test_ctrl_c_saves_the_state_and_says_where(tmp_path: Path) -> None:
+    """It was said that the training goes on, and what had been made since the last state was lost."""
+    path = tmp_path / "model.state"
+    whole, stopped, again = (trainer_of(6, checkpoint_seconds=1e9, log_every=1) for _ in range(3))
+    run(whole)
+
+    def press(p: Progress) -> None:
+        if p.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match=r"step 4 of 6, saved in .*model\.state"):
+        run(stopped, path, Callbacks(press))
+    assert signal.getsignal(signal.SIGINT) is before
+    begun = state.begun(path)
+    assert begun is not None
+    assert begun.done == 4
+    state.load(again, path)
+    run(again, path)
+    assert_bit_equal(state_of(again, tmp_path), state_of(whole, tmp_path))
+
+
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    def press_twice(p: Progress) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(trainer_of(6, log_every=1), callbacks=Callbacks(press_twice))
+    assert not isinstance(caught.value, Interrupted)
+
+
+def test_a_training_says_where_it_goes_on(tmp_path: Path) -> None:
+    recipe = Recipe(network_of(), data=few_views(), train=TrainConfig(steps=3, precision="f32", evaluations=0))
+    asked = iter([False, False, True])
+    with pytest.raises(Paused):
+        fit(recipe, [print_of_colours()], tmp_path / "m", Callbacks(pause=lambda: next(asked)))
+    said: list[str] = []
+    fit(recipe, [print_of_colours()], tmp_path / "m", Callbacks(say=said.append))
+    assert said == [f"resumed at step 2 of 3, from {tmp_path / 'm'}.state"]
 
 
 def test_a_loss_that_is_not_finite_names_the_learning_rate(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training.batches import DataConfig
-from siame_se3.training.recipe import Recipe, TrainConfig, difference
+from siame_se3.training.recipe import Recipe, TrainConfig, difference, for_photos
 
 ODD = Recipe(
     NetworkConfig(head=(7,)),
@@ -25,7 +25,7 @@ ODD = Recipe(
 )
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), ODD], ids=["default", "other"])
+@pytest.mark.parametrize("recipe", [Recipe(), for_photos(), ODD], ids=["default", "photos", "other"])
 def test_a_recipe_is_what_its_card_says(recipe: Recipe) -> None:
     card = recipe.in_card()
     assert from_dict(Recipe, card, "card") == recipe
@@ -100,3 +100,20 @@ def test_settings_that_are_no_such_numbers_are_refused_by_name(settings: Any, na
     with pytest.raises(InputError) as error:
         settings(**{name: value})
     assert name in str(error.value) or any(name in flag for flag in error.value.settings)
+
+
+def test_training_for_photos_has_a_cameras_disturbances_and_cleans_them() -> None:
+    data = for_photos().data
+    assert data.denoise
+    usual = Augmentation()
+    for name in ("colour", "noise", "blur", "vignetting", "surroundings", "bend"):
+        assert getattr(data.augmentation, name) > getattr(usual, name)
+    assert difference(Recipe().in_card(), for_photos().in_card())
+
+
+def test_a_card_from_before_photos_were_cleaned_is_of_a_training_without_it() -> None:
+    kept = Recipe().in_card()
+    del kept["data"]["denoise"], kept["data"]["augmentation"]["bend"], kept["data"]["augmentation"]["surroundings"]
+    assert difference(kept, Recipe().in_card()) == ""
+    cleaned = replace(Recipe(), data=replace(Recipe().data, denoise=True))
+    assert difference(kept, cleaned.in_card()) == "data.denoise False, now True"

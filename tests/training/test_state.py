@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,23 @@ from safetensors.torch import load_file, save_file
 from siame_se3.errors import TrainingError
 from siame_se3.networks import checkpoint
 from siame_se3.networks.config import NetworkConfig
+from siame_se3.scenes.conditions import Augmentation
 from siame_se3.training import state
+from siame_se3.training.batches import BatchSource, DataConfig
+from siame_se3.training.driver import Callbacks, Progress, fit
+from siame_se3.training.recipe import Recipe, TrainConfig, for_photos
 from siame_se3.training.state import Begun
 from siame_se3.training.trainer import Trainer
-from training_helpers import advanced, assert_bit_equal, metadata_of, problem, state_of, trainer_of
+from training_helpers import (
+    advanced,
+    assert_bit_equal,
+    metadata_of,
+    network_of,
+    print_of_colours,
+    problem,
+    state_of,
+    trainer_of,
+)
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -108,6 +123,62 @@ def test_state_of_other_options_is_refused_by_name(saved: Path, group: str) -> N
     assert "\n" not in str(caught.value)
     named = str(caught.value).split("(")[1].split(")")[0]
     assert named == group
+
+
+def of_the_version_before(path: Path, out: Path) -> None:
+    """A state as it was written before photos were cleaned: without the options that have come since."""
+    metadata = metadata_of(path)
+    identity = json.loads(metadata["identity"])
+    del identity["data"]["denoise"], identity["data"]["augmentation"]["bend"]
+    del identity["data"]["augmentation"]["surroundings"]
+    save_file(load_file(path), out, {**metadata, "identity": json.dumps(identity)})
+
+
+def test_a_training_of_the_version_before_goes_on_with_its_own_settings(tmp_path: Path) -> None:
+    """The command has other usual ones now; what was asked for is asked for."""
+    place = tmp_path / "model.state"
+    begun = Recipe(network_of(), data=DataConfig(views=8)).of_steps(4)
+    source = BatchSource([print_of_colours()], begun.seen_by, begun.workspace, begun.data, 0)
+    state.save(advanced(Trainer(begun.network, begun.loss, source, begun.train), 2), tmp_path / "now.state")
+    of_the_version_before(tmp_path / "now.state", place)
+    now = replace(
+        begun,
+        network=replace(begun.network, homography=for_photos().network.homography),
+        data=replace(for_photos().data, views=8),
+    )
+    assert state.as_begun(now, place) == begun
+    assert state.as_begun(now, tmp_path / "now.state") is now
+    assert state.as_begun(now, tmp_path / "none.state") is now
+    louder = replace(now, data=replace(now.data, augmentation=replace(now.data.augmentation, noise=0.3)))
+    assert state.as_begun(louder, place).data.augmentation == Augmentation(noise=0.3)
+    resumed = Trainer(begun.network, begun.loss, source, begun.train)
+    state.load(resumed, place)
+    assert resumed.step == 2
+
+
+def test_a_photo_training_begun_by_the_version_before_ends(tmp_path: Path) -> None:
+    """Bit for bit as it would have."""
+    out, scenes = tmp_path / "model.safetensors", [print_of_colours()]
+    train = TrainConfig(steps=4, checkpoint_seconds=0.0, evaluations=0, log_every=1)
+    begun = Recipe(network_of(), data=DataConfig(views=8), train=train)
+    whole = fit(begun, scenes).model.network.state_dict()
+
+    def stop(p: Progress) -> None:
+        if p.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(begun, scenes, out, Callbacks(stop))
+    of_the_version_before(state.path_of(out), tmp_path / "older")
+    (tmp_path / "older").replace(state.path_of(out))
+    now = replace(
+        begun,
+        network=replace(begun.network, homography=for_photos().network.homography),
+        data=replace(for_photos().data, views=8),
+    )
+    fitted = fit(now, scenes, out)
+    assert_bit_equal(fitted.model.network.state_dict(), whole)
+    assert fitted.model.card["recipe"]["data"]["denoise"] is False
 
 
 @pytest.fixture(scope="module")

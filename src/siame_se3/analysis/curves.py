@@ -1,14 +1,18 @@
-"""Experiments -> curves of shares [%]: the paper's Fig. 2 and 3, and ours."""
+"""Experiments -> curves and maps of shares [%]: the paper's Fig. 2 and 3, and ours."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from siame_se3.analysis.style import BLUE, GREEN, NOTE, ORANGE, PURPLE, RED, SKY, new_figure, tidy
 
+_APART = 3.4  # between lines of the same values [points]
 _LOOKS = [
     (colour, line, marker)
     for line, marker in (("-", "o"), ("--", "s"), (":", "^"))
@@ -19,25 +23,33 @@ _LOOKS = [
 def _curves(
     x: Sequence[float], curves: dict[str, list[float]], xlabel: str, ylabel: str, marks: int, note: str = ""
 ) -> tuple[Figure, Any]:
-    """Lines of shares [%] that differ by colour, dashes and markers; the best at the top of the legend; a note on what was run below."""
+    """Lines of shares [%] that differ by colour, dashes and markers; the best at the top of the legend; a note on what was run below.
+
+    Lines that would lie on each other, as many do at 100 %, are drawn a little beside each other, and the note says so.
+    """
     figure = new_figure(10.5, 5.2)
     axes = figure.add_subplot()
-    for (name, shares), (colour, line, marker) in zip(curves.items(), _LOOKS, strict=False):
-        axes.plot(
+    lower = levels(list(curves.values()))
+    for (name, shares), (colour, line, marker), level in zip(curves.items(), _LOOKS, lower, strict=False):
+        (drawn,) = axes.plot(
             *(x, shares),
             color=colour,
             linestyle=line,
             marker=marker,
             markevery=marks,
-            markersize=5,
+            markersize=4,
             linewidth=1.8,
             label=name,
         )
+        inwards = level * _APART / 72 * (-1 if sum(shares) > 50 * len(shares) else 1)
+        drawn.set_transform(axes.transData + ScaledTranslation(0, inwards, figure.dpi_scale_trans))
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_ylim(-3, 103)
+    if any(lower):
+        note = "; ".join([*([note] if note else []), "lines with the same values are drawn beside each other"])
     if note:
-        figure.supxlabel(note, fontsize=8, color=NOTE)
+        figure.supxlabel(note, fontsize=8, color=NOTE, parse_math=False)
     tidy(axes, alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda k: -sum(curves[labels[k]]))
@@ -45,6 +57,18 @@ def _curves(
         [handles[k] for k in order], [labels[k] for k in order], loc="outside right upper", frameon=False, fontsize=9
     )
     return figure, axes
+
+
+def levels(curves: Sequence[Sequence[float]]) -> list[int]:
+    """How far beside its values each curve is drawn, so that those that are equal within 1 % at half of their points or more are told apart."""
+    found: list[int] = []
+    for k, curve in enumerate(curves):
+        alike = [
+            j for j in range(k) if 2 * sum(abs(a - b) <= 1 for a, b in zip(curve, curves[j], strict=True)) >= len(curve)
+        ]
+        taken = {found[j] for j in alike}
+        found.append(next(level for level in range(k + 1) if level not in taken))
+    return found
 
 
 def success(thresholds_mm: Sequence[float], curves: dict[str, list[float]], note: str = "") -> Figure:
@@ -88,4 +112,38 @@ def basins(distances_cm: Sequence[float], curves: dict[str, list[float]], degree
     axes.set_xscale("log")
     axes.set_xticks(list(distances_cm), [f"{d:g}" for d in distances_cm])
     axes.minorticks_off()
+    return figure
+
+
+def heat_map(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    shares: Sequence[Sequence[float]],
+    below: Sequence[Sequence[str]],
+    note: str = "",
+) -> Figure:
+    """Shares [%] of rows (down) and columns (across), each with its number and a line below it; NaN is left empty."""
+    figure = new_figure(3.2 + 1.25 * len(columns), 1.6 + 0.42 * len(rows))
+    axes = figure.add_subplot()
+    values = np.asarray(shares, dtype=float).reshape(len(rows), len(columns))
+    drawn = axes.imshow(np.ma.masked_invalid(values), cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    for i, j in np.argwhere(np.isfinite(values)):
+        dark = values[i, j] < 55
+        axes.text(
+            *(j, i),
+            f"{values[i, j]:.1f}\n{below[i][j]}",
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            linespacing=1.0,
+            color="white" if dark else "black",
+        )
+    axes.set_xticks(range(len(columns)), [fill(name, 18, break_on_hyphens=False) for name in columns], fontsize=8)
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=9)
+    axes.xaxis.tick_top()
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    figure.colorbar(drawn, ax=axes, label="converged [%]", pad=0.01, fraction=0.03)
+    if note:
+        figure.supxlabel(note, fontsize=8, color=NOTE, parse_math=False)
     return figure

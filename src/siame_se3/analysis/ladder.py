@@ -75,5 +75,5 @@ def ladder(curves: Sequence[Curve], note: str = "") -> Figure:
     ]
     figure.legend(handles=entries, loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
     if note:
-        figure.supxlabel(note, fontsize=8, color=NOTE)
+        figure.supxlabel(note, fontsize=8, color=NOTE, parse_math=False)
     return figure

@@ -208,23 +208,42 @@ def format_summary(s: Summary, title: str = "") -> str:
     small = s.end_t_m[0] < 1e-3
     unit, factor, digits = ("mm", 1e3, 4) if small else ("cm", 100.0, 3)
 
-    def end(t: tuple[float, float], r: tuple[float, float]) -> str:
-        return f"{factor * t[0]:6.3f} +- {factor * t[1]:5.3f} {unit}   {r[0]:6.{digits}f} +- {r[1]:5.{digits}f} deg"
+    def text(value: tuple[float, float], unit: str, digits: int, runs: int = s.runs) -> str:
+        return f"{_spread(value, digits, alone=runs == 1)} {unit}"
 
+    def pair(t: tuple[float, float], r: tuple[float, float], runs: int = s.runs) -> str:
+        scaled = (factor * t[0], factor * t[1])
+        return f"{text(scaled, unit, 3, runs):<22}{text(r, 'deg', digits, runs)}"
+
+    def one(value: float) -> tuple[float, float]:
+        return value, math.nan
+
+    start = (100 * s.start_t_m[0], 100 * s.start_t_m[1])
+    paths = f"{text(one(100 * s.path_t_m), 'cm', 2):<22}{text(one(s.path_r_deg), 'deg', 2)}"
+    good = round(s.converged_percent * s.runs / 100)
     line = [
-        f"{title or 'servo'}: {s.runs} runs",
-        f"  start       {100 * s.start_t_m[0]:6.2f} +- {100 * s.start_t_m[1]:5.2f} cm   {s.start_r_deg[0]:6.2f} +- {s.start_r_deg[1]:5.2f} deg",
-        f"  end, all    {end(s.end_t_m, s.end_r_deg)}",
-        f"  end, conv.  {end(s.end_t_converged_m, s.end_r_converged_deg)}",
-        f"  end, median {factor * s.median_end_t_m:6.3f}          {unit}   {s.median_end_r_deg:6.{digits}f}          deg",
-        f"  path error  {100 * s.path_t_m:6.2f}          cm   {s.path_r_deg:6.2f}          deg   (against PBVS, converged runs)",
-        f"  converged   {s.converged_percent:6.1f} %     iterations {s.iterations:.0f} (median)     law {s.step_ms:.2f} ms a run and step",
+        f"{title or 'servo'}: {s.runs} run{'s' * (s.runs != 1)}",
+        f"  start       {text(start, 'cm', 2):<22}{text(s.start_r_deg, 'deg', 2)}",
+        f"  end, all    {pair(s.end_t_m, s.end_r_deg)}",
+        f"  end, conv.  {pair(s.end_t_converged_m, s.end_r_converged_deg, good) if good else 'no run converged'}",
+        f"  end, median {pair(one(s.median_end_t_m), one(s.median_end_r_deg))}",
+        f"  path error  {paths + '   (against PBVS, converged runs)' if good else 'no run converged'}",
+        f"  converged   {s.converged_percent:6.1f} %     iterations {s.iterations:g} (median)     law {s.step_ms:.3g} ms a run and step",
     ]
     if s.switched:
-        line.append(
-            f"  handed over {s.switched:6d} runs, at iteration {s.switch:.0f} (median), {s.switch_last} at the latest"
-        )
+        runs = f"{s.switched:6d} run{'s' * (s.switched != 1)}"
+        line.append(f"  handed over {runs}, at iteration {s.switch:g} (median), {s.switch_last} at the latest")
     return "\n".join(line)
+
+
+def _spread(value: tuple[float, float], digits: int, alone: bool) -> str:
+    """'12.50 +- 7.50'; without what is not there, and 'below 0.001' where all of it would print as zero."""
+    mean, deviation = value
+    least = 10.0**-digits
+    more = not (alone or math.isnan(deviation))
+    if abs(mean) < least / 2 and not (more and deviation >= least / 2):
+        return f"below {least:.{digits}f}"
+    return f"{mean:6.{digits}f}" + (f" +- {deviation:5.{digits}f}" if more else "")
 
 
 def write_csv(table: Sequence[Row], path: str | Path) -> None:

@@ -29,10 +29,18 @@ def share(rows: Sequence[Row], criterion: tuple[float, float] | None) -> float:
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """mean ± standard deviation; a dash for none."""
+    """mean ± standard deviation, of one value that value; a dash for none; '< 0.01' where both would print as zero."""
     if not values:
         return "-"
-    return f"{statistics.fmean(values):.{digits}f} ± {statistics.pstdev(values):.{digits}f}"
+    mean, deviation = statistics.fmean(values), statistics.pstdev(values)
+    if max(abs(mean), deviation) < 0.5 * 10**-digits:
+        return f"< {10**-digits:.{digits}f}"
+    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")
+
+
+def counted(count: int, unit: str, units: str = "") -> str:
+    """'1 run', '2 runs'; `units` is the plural where it does not only add an s."""
+    return f"{count} {unit if count == 1 else units or unit + 's'}"
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import shutil
 import sys
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from siame_se3.cli.options import check_writable, device_of, plant_name
+from siame_se3.cli.options import check_seed, check_writable, device_of, plant_name
+from siame_se3.cli.output import Output
+from siame_se3.cli.run_files import PAGES, write_bench_report
 from siame_se3.errors import InputError
-from siame_se3.files import BUNDLED_MODEL, atomically, bundled
+from siame_se3.files import BUNDLED_MODEL, atomically, bundled, read_csv_table
 from siame_se3.training.recipe import MINUTES
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Bench:
     """Of real: folders of pictures."""
     out: Path = Path("siame-bench")
     """Folder of everything: networks/, and a folder for each experiment with its report.md."""
+    report: Path | None = None
+    """Write a page of all that was run, with its figures, which opens without a network (.html)."""
     quick: bool = False
     """A version of about a minute: few runs, few rows, the bundled model as 'siame-se(3)', half a minute of training for others."""
     runs: int | None = None
@@ -100,16 +103,24 @@ class Bench:
     """k/n: run only the k-th (from 0) of n shares of the rows; with one --out, or their folders put together, the last one to end
     makes the report of all."""
 
+    json: bool = False
+    """Print the tables as JSON; what is for people goes to standard error."""
+
     def __call__(self) -> None:
-        if self.experiment == "real":
-            self._real()
-            return
-        if self.experiment == "paper":
-            self._paper()
-            return
-        if self.experiment == "relief":
-            self._relief()
-            return
+        check_seed(self.seed)
+        check_writable(self.report, "--report", PAGES)
+        output = Output(self.json)
+        experiments = {"real": self._real, "paper": self._paper, "relief": self._relief}
+        result = experiments.get(self.experiment, self._named)(output)
+        folders = [self.out / name for name in dict.fromkeys(Path(name).parts[0] for name in result.get("tables", ()))]
+        pages = [folder for folder in folders if (folder / "report.md").is_file()]
+        if self.report and pages:
+            write_bench_report(self.report, pages)
+            output.wrote(self.report)
+        output.end(result)
+
+    def _named(self, output: Output) -> dict[str, Any]:
+        """The experiments that a name chooses, or all of them; their tables."""
         if self.folders:
             raise InputError(f"{self.folders[0]}: only 'siame bench real' takes folders")
         plant = plant_name(self.plant)
@@ -118,7 +129,7 @@ class Bench:
         shard = self._shard()
         scenes = self._scenes() if "fig3" in chosen else ()
         self._place_model()
-        command, setup = " ".join(["siame", *sys.argv[1:]]), self._setup()
+        command, setup, tables = " ".join(["siame", *sys.argv[1:]]), self._setup(output), {}
         for name in chosen:
             text, where = None, name
             if name in RUNS:
@@ -127,10 +138,19 @@ class Bench:
                 where = f"{name}-{plant}" if name.startswith("fig") and plant != "flying" else name
                 text = self._single(setup, name, command, plant)
             if text is not None:
-                print(text)
-                print(f"report: {self.out / where / 'report.md'}")
+                output.say(text)
+                tables[where] = self._report(output, where, f"{name}.csv")
+        return {"tables": tables}
 
-    def _real(self) -> None:
+    def _report(self, output: Output, folder: str, table: str) -> list[dict[str, str]]:
+        """Name what an experiment has written; the rows of its table."""
+        place = self.out / folder
+        report, rows = place / "report.md", place / table
+        found = [path for path in (report, rows, *sorted(place.glob("*.png"))) if path.is_file()]
+        output.wrote(*(path for path in found if str(path) not in output.written))
+        return read_csv_table(rows, ()) if rows.is_file() else []
+
+    def _real(self, output: Output) -> dict[str, Any]:
         """Photos of real cameras."""
         from siame_se3.experiments.real import report, rows
         from siame_se3.experiments.real.folders import read_folder
@@ -146,14 +166,15 @@ class Bench:
         found = [read_folder(path) for path in self.folders]
         if len({folder.name for folder in found}) < len(found):
             raise InputError("bench real: two folders of one name; results are kept by it, so give them different ones")
-        setup = self._setup()
+        setup = self._setup(output)
         laws = self.laws or (rows.QUICK if self.quick else rows.LAWS)
         runs = self.runs or (3 if self.quick else REAL_RUNS)
         settings = rows.Settings(self.out, runs, self.seed, laws, "auto", rows.trained(setup), setup.say)
-        print(report.run(settings, found, " ".join(["siame", *sys.argv[1:]])))
-        print(f"report: {self.out / 'real' / 'report.md'}")
+        output.say(report.run(settings, found, " ".join(["siame", *sys.argv[1:]])))
+        kinds = ("one_step", "two_photos")
+        return {"tables": {f"real/{kind}": self._report(output, "real", f"{kind}.csv") for kind in kinds}}
 
-    def _relief(self) -> None:
+    def _relief(self, output: Output) -> dict[str, Any]:
         """Scenes of objects, and reliefs that grow."""
         from siame_se3.experiments import relief_page, relief_runs
 
@@ -166,7 +187,7 @@ class Bench:
         if not self.depths:
             raise InputError("no depths: give some of map, camera, scan, plane", "depths")
         self._check(())
-        setup = self._setup()
+        setup = self._setup(output)
         settings = relief_runs.Settings(
             *(
                 self.out,
@@ -183,14 +204,15 @@ class Bench:
         )
         for law in settings.laws:
             settings.controller(law)
-        if "sweep" not in self.only or "objects" in self.only:
-            relief_runs.run_objects(settings)
-        if "objects" not in self.only or "sweep" in self.only:
-            relief_runs.run_sweep(settings)
-        print(relief_page.page(settings, " ".join(["siame", *sys.argv[1:]])))
-        print(f"report: {self.out / 'relief' / 'report.md'}")
+        parts = {"objects": relief_runs.run_objects, "sweep": relief_runs.run_sweep}
+        chosen = [part for part in parts if not self.only or part in self.only]
+        for part in chosen:
+            parts[part](settings)
+        output.say(relief_page.page(settings, " ".join(["siame", *sys.argv[1:]])))
+        names = {"objects": "relief.csv", "sweep": "sweep.csv"}
+        return {"tables": {f"relief/{part}": self._report(output, "relief", names[part]) for part in chosen}}
 
-    def _paper(self) -> None:
+    def _paper(self, output: Output) -> dict[str, Any]:
         """The paper's networks and trainings, and ours, step by step."""
         from siame_se3.experiments import ladder, paper
         from siame_se3.scenes.planar import Scene
@@ -203,10 +225,10 @@ class Bench:
         fast = device.type == "cuda"
         rows = ladder.quick(self.seed) if self.quick else ladder.rows(self.images, self.seed, self.pretrained, fast)
         if self.only == ("list",):
-            print("\n".join(f"{row.name}: {ladder.STEPS[row.rung]}" for row in rows))
-            return
+            output.say("\n".join(f"{row.name}: {ladder.STEPS[row.rung]}" for row in rows))
+            return {"rows": {row.name: ladder.STEPS[row.rung] for row in rows}}
         self._check(())
-        common = self._setup()
+        common = self._setup(output)
         setup = paper.Setup(
             *(self.out, Scene.from_photo(self.photo) if self.photo is not None else common.scene),
             runs=self.runs or (24 if self.quick else paper.RUNS),
@@ -217,9 +239,8 @@ class Bench:
             deadline=paper.Deadline(self.wall_seconds),
             say=common.say,
         )
-        print(paper.run(setup, ladder.chosen(rows, self.only), shard, " ".join(["siame", *sys.argv[1:]]), rows))
-        if (report := self.out / "paper" / "report.md").is_file():
-            print(f"report: {report}")
+        output.say(paper.run(setup, ladder.chosen(rows, self.only), shard, " ".join(["siame", *sys.argv[1:]]), rows))
+        return {"tables": {"paper": self._report(output, "paper", "table.csv")}}
 
     def _check(self, chosen: tuple[str, ...]) -> None:
         check_writable(self.out / "report.md", "--out")
@@ -234,13 +255,12 @@ class Bench:
         if not self.counts or min(self.counts) < 1:
             raise InputError("--counts: give numbers of scenes, 1 or more")
 
-    def _setup(self) -> Setup:
+    def _setup(self, output: Output) -> Setup:
         from siame_se3.experiments.runner import Setup
         from siame_se3.experiments.script import bundled_print
 
         minutes = min(self.minutes, 0.5) if self.quick else self.minutes
-        progress = functools.partial(print, flush=True)
-        return Setup(self.out, bundled_print(), minutes, self.seed, progress, self.scenes, self.photos_root)
+        return Setup(self.out, bundled_print(), minutes, self.seed, output.say, self.scenes, self.photos_root)
 
     def _place_model(self) -> None:
         """Put the bundled model where the network of the row 'siame-se(3)' is sought, if that is asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import sys
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from siame_se3.cli.options import LawName, check_writable
+from siame_se3.cli.options import LawName, check_writable, load_model
+from siame_se3.cli.output import Output
 from siame_se3.cli.robot import Robot
 from siame_se3.commissioning.boards import Board
 from siame_se3.errors import InputError, SiameError
-from siame_se3.files import model_file
+from siame_se3.files import doing
 from siame_se3.servo.safety import Safety
 
 if TYPE_CHECKING:
@@ -49,55 +51,79 @@ class Calibrate:
     """Of hand-eye: the camera's YAML."""
     poses: Path | None = None
     """Of hand-eye: the robot's poses: a CSV, ViSP's folder of pose_fPe_*.yaml, or easy_handeye2's samples."""
+    json: bool = False
+    """Print the result as JSON; what is for people goes to standard error."""
 
     def __call__(self) -> None:
         out = self.out or Path({"camera": "camera.yaml", "hand-eye": "hand-eye.yaml", "board": "board.png"}[self.what])
         check_writable(out, "--out")
-        {"camera": self._camera, "hand-eye": self._hand_eye, "board": self._board}[self.what](out)
+        output = Output(self.json)
+        {"camera": self._camera, "hand-eye": self._hand_eye, "board": self._board}[self.what](out, output)
 
-    def _board(self, out: Path) -> None:
+    def _board(self, out: Path, output: Output) -> None:
         from siame_se3.images.encode import write_picture
 
-        write_picture(out, self.board.picture())
-        print(f"{out}: print it at the size that is written on it; measure a square, and give --board.square in metres")
+        pixels = 60  # a square
+        write_picture(out, self.board.picture(pixels), dpi=pixels / (1000 * self.board.square / 25.4))
+        across, down = self.board.size
+        output.say(
+            f"{out}: print it at 100 %: the board is {1000 * across:g} x {1000 * down:g} mm then; measure a square, and give --board.square in metres"
+        )
+        kept = dataclasses.asdict(self.board).items()
+        given = [f"--board.{name} {value}" for name, value in kept if value != getattr(Board, name)]
+        output.say(f"next: siame calibrate camera --pictures FOLDER {' '.join(given)}".rstrip())
+        output.wrote(out)
+        output.end({"size_m": self.board.size, "board": self.board}, quiet=True)
 
-    def _camera(self, out: Path) -> None:
+    def _camera(self, out: Path, output: Output) -> None:
         from siame_se3.commissioning import boards
         from siame_se3.commissioning.camera import calibrate_camera
 
         paths = boards.pictures(self.pictures)
-        seen = boards.look(paths, self.board, least=5)
-        fit = calibrate_camera(seen, self.lens)
+        with doing(f"looking for the board in {len(paths)} pictures of {self.pictures}"):
+            seen = boards.look(paths, self.board, least=5)
+        with doing("fitting the camera"):
+            fit = calibrate_camera(seen, self.lens)
         for s, error, moved in zip(seen, fit.errors, fit.influence, strict=True):
             far = "  (far off: blurred, or badly found?)" if error > 3 * fit.rms else ""
-            print(
+            output.say(
                 f"{s.path.name}: {error:.3f} px; without it fx moves by {moved[0]:+.2f} px, cx by {moved[2]:+.2f} px{far}"
             )
         for path in sorted({*paths} - {s.path for s in seen}):
-            print(f"{path.name}: board not found")
+            output.say(f"{path.name}: board not found")
         fit.camera.to_yaml(out)
         values = (fit.camera.fx, fit.camera.fy, fit.camera.cx, fit.camera.cy)
         named = zip(("fx", "fy", "cx", "cy"), values, fit.std, strict=True)
-        print(
+        output.say(
             ", ".join(f"{name} {value:.2f} +- {std:.2f}" for name, value, std in named)
             + f" px; {fit.rms:.3f} px unexplained over {len(seen)} pictures"
         )
-        print(f"written: {out}")
+        output.wrote(out)
+        output.end(
+            {
+                "camera": fit.camera,
+                "std_px": dict(zip(("fx", "fy", "cx", "cy"), map(float, fit.std), strict=False)),
+                "rms_px": float(fit.rms),
+                "errors_px": {s.path.name: float(error) for s, error in zip(seen, fit.errors, strict=True)},
+                "not_found": [path.name for path in sorted({*paths} - {s.path for s in seen})],
+            }
+        )
 
-    def _hand_eye(self, out: Path) -> None:
+    def _hand_eye(self, out: Path, output: Output) -> None:
         from siame_se3.commissioning.hand_eye_data import hand_eye_of_boards, hand_eye_of_pictures
         from siame_se3.commissioning.hand_eye_file import hand_eye_to_yaml
 
         if self.poses is None:
             raise SiameError("calibrate hand-eye: give --camera camera.yaml and --poses poses.csv")
-        if self.camera is None:
-            names, fit, notes = hand_eye_of_boards(self.poses)
-        else:
-            names, fit, notes = hand_eye_of_pictures(self.poses, self.pictures, self.camera, self.board)
+        with doing(f"fitting the camera's mounting to {self.poses}"):
+            if self.camera is None:
+                names, fit, notes = hand_eye_of_boards(self.poses)
+            else:
+                names, fit, notes = hand_eye_of_pictures(self.poses, self.pictures, self.camera, self.board)
         for note in notes:
-            print(note)
+            output.say(note)
         for name, residual, moved in zip(names, fit.residuals.tolist(), fit.influence.tolist(), strict=True):
-            print(
+            output.say(
                 f"{name}: {1000 * residual[0]:.2f} mm, {math.degrees(residual[1]):.3f} deg; without it the camera moves by "
                 f"{1000 * moved[0]:.2f} mm, {math.degrees(moved[1]):.3f} deg"
             )
@@ -106,11 +132,21 @@ class Calibrate:
         hand_eye_to_yaml(
             fit.T_tc, out, f"{len(names)} pictures; standard deviation {std}; the board's place differs by {spread}"
         )
-        print(f"camera in tool: {fit.line()}; standard deviation {std}")
-        print(
+        output.say(f"camera in tool: {fit.line()}; standard deviation {std}")
+        output.say(
             f"the board's place differs by {spread} over {len(names)} pictures; squares {fit.scale:.3f} times as large would fit best"
         )
-        print(f"written: {out}")
+        output.wrote(out)
+        output.end(
+            {
+                "T_tc": fit.T_tc.tolist(),
+                "std_t_m": max(map(float, fit.std_t)),
+                "std_r_rad": max(map(float, fit.std_r)),
+                "squares_scale": float(fit.scale),
+                "residuals_m_rad": dict(zip(names, fit.residuals.tolist(), strict=True)),
+                "notes": list(notes),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -143,6 +179,8 @@ class Check:
     """Do not ask before moving."""
     safety: Safety = field(default_factory=Safety)
     """Limits, and when to stand still."""
+    json: bool = False
+    """Print the result as JSON; what is for people goes to standard error."""
 
     def __call__(self) -> None:
         from siame_se3.commissioning import check
@@ -156,6 +194,7 @@ class Check:
             raise SiameError(
                 "check: give --translation from 0.005 to 0.2 m, --rotation from 1 to 15 deg, --depth above 0"
             )
+        output = Output(self.json)
         controller = self._controller() if self.target else None
         with contextlib.ExitStack() as closing:
             signals = closing.enter_context(StopSignals())
@@ -171,11 +210,12 @@ class Check:
                     f"the robot will move by {100 * self.translation:g} cm and {self.rotation:g} deg; Enter to go on, Ctrl-C to leave "
                 )
             motions = check.Motions(self.translation, math.radians(self.rotation))
-            seen = check.move(plant, motions, self.safety, lambda line: print(line, flush=True))
+            seen = check.move(plant, motions, self.safety, output.say)
             T_tc = self.robot.hand_eye_pose()
             findings += diagnose(seen, plant.camera, self.depth, T_tc)
         for finding in findings:
-            print(("WRONG  " if finding.wrong else "ok     ") + finding.text)
+            output.say(("WRONG  " if finding.wrong else "ok     ") + finding.text)
+        output.end({"findings": findings})
         if any(finding.wrong for finding in findings):
             sys.exit(1)
 
@@ -186,11 +226,12 @@ class Check:
             InputError: it needs a model, or poses that no robot knows.
         """
         from siame_se3.laws.registry import controller_for
-        from siame_se3.networks import checkpoint
 
         if self.law == "neural" and self.model is None:
             raise InputError("--law neural: give --model FILE, or --model any-scene")
-        controller = controller_for(self.law, checkpoint.load(model_file(self.model)) if self.model else None)
+        model = load_model(self.model) if self.model else None
+        with doing(f"preparing the law {self.law}"):
+            controller = controller_for(self.law, model)
         if "pose" in controller.needs:
             raise InputError(
                 f"--law {self.law}: needs the simulator's poses; take handoff, auto, neural, dvs or another"

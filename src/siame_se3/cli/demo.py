@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from siame_se3.cli.options import check_writable
+from siame_se3.cli.options import check_seed, check_writable, load_model
+from siame_se3.cli.output import Output
+from siame_se3.cli.page import Page, Served_at
+from siame_se3.cli.run_files import VIDEOS, write_run_video
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError
-from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware
+from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, doing, hardware
 from siame_se3.laws.registry import controller_for
+from siame_se3.page.config import PageConfig
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import Task, simulate
 
@@ -27,32 +31,53 @@ class Demo:
     """Seed of the start poses."""
     out: Path = Path("siame-out")
     """Folder of demo.png and runs.csv."""
+    json: bool = False
+    """Print the result as JSON; what is for people goes to standard error."""
+    video: Path | None = None
+    """Write a video of one run: current, goal and difference image, and the errors (.mp4 or .gif)."""
+    page: bool = False
+    """Instead, one camera on a live page: see 'siame page'."""
+    served: Served_at = field(default_factory=PageConfig)
+    """Where that page is served, and to whom."""
 
     def __call__(self) -> int:
+        if self.page:
+            Page(served=self.served)()
+            return Status.DONE
+
         from siame_se3.analysis import metrics, plots
-        from siame_se3.networks import checkpoint
         from siame_se3.scenes.planar import Scene
 
         if self.runs < 1:
             raise InputError(f"{self.runs} runs: give 1 or more", "runs")
-        if not 0 <= self.seed < 2**31:
-            raise InputError(f"seed {self.seed}: give a number from 0 to {2**31 - 1}", "seed")
+        check_seed(self.seed)
         check_writable(self.out / "demo.png", "--out")
-        model = checkpoint.load(bundled(BUNDLED_MODEL))
+        check_writable(self.video, "--video", VIDEOS)
+        output = Output(self.json)
+        cameras = "1 camera starts" if self.runs == 1 else f"{self.runs} cameras start"
+        output.say(f"{cameras} 12.5 +- 7.5 cm and 17.5 +- 12 deg away from where their photo was taken;")
+        output.say("a network that learned this scene from one photo, in simulation, drives each of them back;")
+        output.say("photometric servoing takes the last millimetre.")
+        model = load_model(bundled(BUNDLED_MODEL))
         scene = Scene.from_photo(bundled(BUNDLED_PHOTO), model.scene_width)
-        print(f"{self.runs} cameras start 12.5 +- 7.5 cm and 17.5 +- 12 deg away from where their photo was taken;")
-        print("a network that learned this scene from one photo, in simulation, drives each of them back;")
-        print("photometric servoing takes the last millimetre.")
         settings = {"command": "siame demo", "law": "handoff", "scene": scene.name, "seed": self.seed}
         config = ServoConfig(gain=8.0, max_iterations=150)
         task = Task(scene, model.camera, runs=self.runs, seed=self.seed, distance=model.distance)
-        trajectory, desired, last = simulate(controller_for("handoff", model), task, config, settings)
+        with doing("preparing the network"):
+            controller = controller_for("handoff", model)
+        trajectory, desired, last = simulate(controller, task, config, settings)
         table = metrics.rows(trajectory)
         summary = metrics.summary(table)
         title = f"{scene.name}, {trajectory.settings['seconds']} s, {hardware()}"
-        print(metrics.format_summary(summary, title))
-        metrics.write_csv(table, self.out / "runs.csv")
-        plots.save(plots.overview(trajectory, scene, model.camera, desired, last), self.out / "demo.png")
-        print(f"figure: {self.out / 'demo.png'}   runs: {self.out / 'runs.csv'}")
-        print("next: siame train YOUR_PHOTO.jpg --width 0.8 --distance 0.6 --minutes 5 --out mine.safetensors")
+        output.say(metrics.format_summary(summary, title))
+        csv, figure = self.out / "runs.csv", self.out / "demo.png"
+        metrics.write_csv(table, csv)
+        with doing(f"drawing {figure}"):
+            plots.save(plots.overview(trajectory, scene, model.camera, desired, last), figure)
+        if self.video:
+            with doing(f"drawing {self.video}"):
+                write_run_video(self.video, trajectory, task, table)
+        output.wrote(figure, csv, self.video)
+        output.end({"settings": trajectory.settings, "summary": summary})
+        output.say("next: siame train YOUR_PHOTO.jpg --width 0.8 --distance 0.6 --minutes 5 --out mine.safetensors")
         return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED

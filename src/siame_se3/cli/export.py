@@ -8,9 +8,12 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from siame_se3.cli.options import check_writable
+from siame_se3.cli.options import check_writable, load_model
+from siame_se3.cli.output import Output
 from siame_se3.errors import SiameError
-from siame_se3.files import model_file
+from siame_se3.files import doing, model_file
+
+_MOST = 1e-3  # difference to PyTorch of a file that may be used
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,27 @@ class Export:
     """What to write."""
     out: Path | None = None
     """Stem of the files; default: the model's name. Writes OUT-embed.onnx, OUT-step.onnx, OUT-embed.xml, ..."""
+    json: bool = False
+    """Print the result as JSON; what is for people goes to standard error."""
 
     def __call__(self) -> None:
-        from siame_se3.networks import checkpoint, export
+        from siame_se3.networks import export
 
-        path = model_file(self.model)
-        model = checkpoint.load(path)
+        path, output = model_file(self.model), Output(self.json)
         stem = self.out or Path(path.name).with_suffix("")
         check_writable(stem.with_name(stem.name + "-step.xml"), "--out")
-        worst = 0.0
+        model = load_model(path)
+        differences: dict[str, float] = {}
         for kind in ("onnx", "openvino") if self.format == "both" else (self.format,):
-            for name, difference in export.export(model, stem, kind).items():
-                print(f"{stem.parent / name}: largest difference to PyTorch {difference:.1e} of the largest value")
-                worst = max(worst, difference)
-        if worst > 1e-3:
+            with doing(f"writing {kind} files of {path.name}, and comparing them with PyTorch"):
+                found = export.export(model, stem, kind)
+            for name, difference in found.items():
+                place = stem.parent / name
+                output.say(f"{place}: largest difference to PyTorch {difference:.1e} of the largest value")
+                output.wrote(place, place.with_suffix(".bin") if place.suffix == ".xml" else None)
+            differences |= found
+        worst = max(differences.values())
+        if worst > _MOST:
             raise SiameError(f"{path}: an exported file differs by {worst:.1e}; do not use it, and report this")
-        print("parity: ok (below 1e-3)")
+        output.say(f"parity: ok (below {_MOST:g})")
+        output.end({"differences": differences})

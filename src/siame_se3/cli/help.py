@@ -47,6 +47,7 @@ def overview() -> str:
             "siame COMMAND --help      what a command does, and the options that people use",
             "siame COMMAND --help-all  all of its options",
             "siame --version",
+            "siame --print-completion bash (zsh, fish, tcsh)",
             "",
             "Exit status: 0 done, 1 not converged or stopped by safety, 2 wrong input, 130 interrupted.",
         ]
@@ -68,13 +69,13 @@ def print_help(name: str, whole: bool) -> None:
     print(described(command), end="\n\n", flush=True)
     one_name = (tyro.conf.FlagCreatePairsOff,)  # --perturb, not also --no-perturb
     try:
-        tyro.cli(_shown(command, essential), prog=f"siame {name}", description="", args=["--help"], config=one_name)
+        tyro.cli(shown(command, essential), prog=f"siame {name}", description="", args=["--help"], config=one_name)
     except SystemExit:  # tyro's way to end after a help text
         if essential:
             print(f"\nThese are the usual options; siame {name} --help-all shows all of them.")
 
 
-def _shown(kind: type[Any], essential: tuple[str, ...]) -> type[Any]:
+def shown(kind: type[Any], essential: tuple[str, ...] = ()) -> type[Any]:
     """A dataclass whose help is that of another: with texts as whole paragraphs, short types and defaults, and without the
     options that are not essential ('a.b' is b of the group a; an empty tuple stands for all)."""
     import tyro
@@ -90,13 +91,13 @@ def _shown(kind: type[Any], essential: tuple[str, ...]) -> type[Any]:
         default: Any = dataclasses.field(default=field.default, default_factory=field.default_factory)  # type: ignore[call-overload]
         if dataclasses.is_dataclass(inner):
             value = field.default_factory() if callable(field.default_factory) else field.default
-            inner = _shown(typing.cast(type[Any], inner), below)
+            inner = shown(typing.cast(type[Any], inner), below)
             default = dataclasses.field(default=_copied(inner, value))
         metavar = _metavar(inner, field.name if is_positional(annotations) else "")
         text = tyro.conf.arg(help=docs.get(field.name, ""), metavar=metavar, help_behavior_hint=_default_shown)
         # A field's own texts count more than these; other names that it has are former ones.
-        shown: Any = Annotated[(inner, text, *map(without_aliases, annotations))]
-        fields.append((field.name, shown if kept else tyro.conf.Suppress[shown], default))  # type: ignore[misc]  # it is one
+        listed: Any = Annotated[(inner, text, *map(without_aliases, annotations))]
+        fields.append((field.name, listed if kept else tyro.conf.Suppress[listed], default))  # type: ignore[misc]  # it is one
     return dataclasses.make_dataclass(kind.__name__, fields, frozen=True)
 
 

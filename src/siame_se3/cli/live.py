@@ -6,18 +6,23 @@ import contextlib
 import dataclasses
 import itertools
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from siame_se3.cli.options import LawName, check_writable, goal_depth_of
+from siame_se3.cli.options import LawName, check_writable, goal_depth_of, load_model
+from siame_se3.cli.page import Served_at, page_of_robot
 from siame_se3.cli.robot import Robot
+from siame_se3.cli.run_files import PAGES, check_recording, numbered, recording_to, run_of, write_live_report
 from siame_se3.errors import InputError, RobotError, require_numbers
-from siame_se3.files import BUNDLED_PHOTO, bundled, model_file
+from siame_se3.files import BUNDLED_PHOTO, bundled, doing
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import controller_for
+from siame_se3.page import server
+from siame_se3.page.config import PageConfig
 from siame_se3.plants.arm import ArmConfig
 from siame_se3.scenes.poses import Workspace
 from siame_se3.servo.config import ServoConfig
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from siame_se3.laws.types import Controller
     from siame_se3.plants.robots.bus import Bus
     from siame_se3.plants.robots.live import LivePlant
+    from siame_se3.servo.recordings.recorder import Recording
     from siame_se3.servo.trajectory import Trajectory
 
 
@@ -63,6 +69,15 @@ class Live:
     """Start at once, and leave when the run ends (for scripts); needs --target."""
     save: Path | None = None
     """Write each run's twists and poses to this .npz (a number is added from the second on)."""
+    report: Path | None = None
+    """Write a page on each run with paths, curves, pictures and settings (.html; a number is added from the second on)."""
+    record: Path | None = None
+    """Write images, twists, poses and events of all runs to this .mcap, for 'siame replay' and Foxglove (pip install
+    "siame-se3[record]")."""
+    page: bool = False
+    """Show it on a live page too. The page can always stop the robot; it can start it only after 'arm' is typed here (docs/page.md)."""
+    served: Served_at = field(default_factory=PageConfig)
+    """Where that page is served, and to whom."""
     robot: Annotated[Robot, arg(name="")] = field(default_factory=Robot)
     """Which robot, which camera."""
     safety: Safety = field(default_factory=Safety)
@@ -83,11 +98,17 @@ class Live:
         distance = depth if isinstance(depth, float) else float(np.nanmedian(depth))
         with contextlib.ExitStack() as closing:
             signals = closing.enter_context(StopSignals())
+            recording = closing.enter_context(self._recording())
             plant, bus = self.robot.open(closing, distance, self.dry_run)
             signals.stop = plant.ask_to_stop
-            session = self._session(plant, bus, controller, None if isinstance(depth, float) else depth)
+            session = self._session(
+                plant, bus, controller, None if isinstance(depth, float) else depth, run_of(recording)
+            )
+            take: Callable[[str], None] = session.command
+            if self.page:
+                take = closing.enter_context(page_of_robot(session, self.law, self.served, distance))
             if not self.start:
-                session.keyboard(alone=not (bus and self.robot.ros2.command))
+                session.keyboard(None, not (bus and self.robot.ros2.command), take)
                 session.run()
                 return
             try:
@@ -100,8 +121,6 @@ class Live:
 
     def _law(self) -> tuple[Controller, float | np.ndarray]:
         """The law, and the distance of the scene or the depth map of the goal [m]; what cannot be is refused before anything is opened."""
-        from siame_se3.networks import checkpoint
-
         if self.robot.robot == "none" and not self.dry_run:
             raise InputError("--robot none: nothing can move; add --dry-run")
         if self.start and self.target is None:
@@ -109,10 +128,15 @@ class Live:
         if self.law == "neural" and self.model is None:
             raise InputError("--law neural: give --model FILE, or --model any-scene")
         check_writable(self.save, "--save")
+        check_writable(self.report, "--report", PAGES)
+        check_recording(self.record)
+        if self.page:
+            server.check(self.served)
         depth = self._depth()
         _ = self.robot.checked  # before networks are built, which takes seconds
-        model = checkpoint.load(model_file(self.model)) if self.model else None
-        controller = controller_for(self.law, model, self.engine)
+        model = load_model(self.model) if self.model else None
+        with doing(f"preparing the law {self.law} (engine {self.engine})"):
+            controller = controller_for(self.law, model, self.engine)
         if {"pose"} & controller.needs:
             raise InputError(
                 f"--law {self.law}: needs the simulator's poses; take handoff, auto, neural, dvs or another"
@@ -136,13 +160,26 @@ class Live:
             raise InputError(f"--goal-depth {self.goal_depth}: give the picture that it belongs to too, --target FILE")
         return depth
 
+    def _recording(self) -> contextlib.AbstractContextManager[Recording | None]:
+        """The recording, opened before the robot and closed after it."""
+        from siame_se3.servo.recordings.laws import description
+
+        law = description(self.law, self.model, self.engine) if self.record else {}
+        return recording_to(self.record, law, wait=False)
+
     def _session(
-        self, plant: LivePlant, bus: Bus | None, controller: Controller, depth: np.ndarray | None = None
+        self,
+        plant: LivePlant,
+        bus: Bus | None,
+        controller: Controller,
+        depth: np.ndarray | None,
+        make_run: Callable[..., Trajectory],
     ) -> Session:
         """The session, which shows its lines here and on the status topic, and hears the command topic."""
         from siame_se3.commissioning.session import Session
         from siame_se3.commissioning.targets import target_from
         from siame_se3.plants.robots.bus import messages
+        from siame_se3.servo.recordings.pictures import Pictures
 
         topics, runs = self.robot.ros2, itertools.count()
         shown = bus.publisher(topics.status, messages().String) if bus and topics.status else None
@@ -152,10 +189,18 @@ class Live:
             if shown:
                 shown(messages().String(line))
 
+        pictures = Pictures(make_run)
+
         def done(trajectory: Trajectory) -> None:
             number = next(runs)
             if self.save:
-                trajectory.save(self.save.with_stem(f"{self.save.stem}-{number}") if number else self.save)
+                place = numbered(self.save, number)
+                trajectory.save(place)
+                say(f"written: {place}")
+            if self.report:
+                page = numbered(self.report, number)
+                write_live_report(page, trajectory, pictures, plant.camera)
+                say(f"written: {page}")
 
         settings = {
             "command": " ".join(["siame", *sys.argv[1:]]),
@@ -166,6 +211,7 @@ class Live:
         session = Session(
             *(plant, controller, self.servo, self.safety, target, say, done, settings),
             target_name=self.target.name if self.target else "",
+            make_run=pictures.servo if self.report else make_run,
         )
         if bus and topics.command:
             bus.subscribe(

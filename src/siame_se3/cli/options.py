@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from siame_se3.errors import InputError
+from siame_se3.files import doing, model_file
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from siame_se3.geometry.camera import Camera
+    from siame_se3.networks.checkpoint import Model
 
 LawName = Annotated[str, arg(metavar="LAW")]
 """One of `laws.registry.LAWS`, a name that another package declares, or 'package.module:Name'; `controller_for` checks it."""
@@ -36,6 +38,29 @@ def plant_name(name: str) -> str:
         f"siame: --plant {name} is called --plant {now} now; the old name goes with the next version", file=sys.stderr
     )
     return now
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed.
+
+    Raises:
+        InputError: a negative number, or one of more than 31 bits.
+    """
+    if not 0 <= seed < 2**31:
+        raise InputError(f"seed {seed}: give a number from 0 to {2**31 - 1}", "seed")
+
+
+def load_model(model: Path | None) -> Model:
+    """A model by its file or name, and while it takes long, that it is loaded.
+
+    Raises:
+        ModelError: no such model, or a file that is none.
+    """
+    from siame_se3.networks import checkpoint
+
+    path = model_file(model)
+    with doing(f"loading network {path.name}"):
+        return checkpoint.load(path)
 
 
 def fill_of(text: str) -> Any:

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from siame_se3.cli.options import FIGURES, check_writable, fill_of
 from siame_se3.errors import InputError
+from siame_se3.files import doing
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Plot:
     scene: Path | None = None
     """Photo of the scene, if it is no longer where the run found it."""
     run: int | None = None
-    """Number of the run that images and twists show; default: of the converged, the one that started farthest away."""
+    """Number of the run that images and twists show; default: of the converged, the one that started farthest away, and one that
+    did not converge."""
 
     def __call__(self) -> None:
         from siame_se3.analysis import plots
@@ -46,7 +48,6 @@ class Plot:
             raise InputError(f"{self.trajectory}: it has no runs; there is nothing to draw")
         if self.run is not None and not 0 <= self.run < count:
             raise InputError(f"run {self.run}: the trajectory has runs 0 to {count - 1}", "run")
-        side = min(1.0, 512 / max(camera.size))  # no panel has more pixels
-        drawn = camera.resized(max(2, round(side * camera.width)), max(2, round(side * camera.height)))
-        plots.save(plots.overview(trajectory, scene, drawn, run=self.run), self.out)
-        print(f"figure: {self.out}")
+        with doing(f"drawing {self.out}"):
+            plots.save(plots.overview(trajectory, scene, camera, run=self.run), self.out)
+        print(f"written: {self.out}")

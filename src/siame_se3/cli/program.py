@@ -13,7 +13,12 @@ from siame_se3.cli.help import HELP, HELP_ALL, overview, print_help
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError, SiameError
 
-_COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
+_COMPLETION = ("--print-completion", "--tyro-print-completion")
+_SHELLS = ("bash", "zsh", "fish", "tcsh")
+_NAMES_OF_FILES = {  # in bash's script: where nothing else fits, the name of a file may
+    "complete -F": "complete -o bashdefault -o default -F",
+    '  COMPREPLY=("${matches[@]}")': '  [[ -n "$completions" ]] || matches=()\n  COMPREPLY=("${matches[@]}")',
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -46,9 +51,10 @@ def _run(arguments: list[str]) -> int:
         return _wrong(os_error_line(error))
     except EOFError:
         return _wrong("the input ended before an answer came; run this in a terminal")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        where = f" at {stop}" if str(stop) else ""
         resumes = command is not None and COMMANDS[name].resumes
-        print("siame: stopped" + "; the same command goes on where it was" * resumes, file=sys.stderr)
+        print(f"siame: stopped{where}" + "; the same command goes on from what is saved" * resumes, file=sys.stderr)
         return Status.INTERRUPTED
 
 
@@ -69,17 +75,21 @@ def parse(arguments: list[str]) -> Any:
         print(f"siame {siame_se3.__version__}")
         return None
     if name in _COMPLETION:
-        return _all_commands(arguments)
+        return _print_completion(rest[0] if rest else "bash")
     if name not in COMMANDS:
         raise InputError(f"{name}: no such command; {_near(name)}")
     asked = set(rest)
     if asked & {*HELP, HELP_ALL}:
         print_help(name, whole=HELP_ALL in asked)
         return None
-    import tyro
+    from siame_se3.files import doing
 
+    with doing("loading PyTorch"):
+        import tyro
+
+        kind = COMMANDS[name].load()
     _find_modules_here(rest)
-    return tyro.cli(COMMANDS[name].load(), prog=f"siame {name}", args=rest)
+    return tyro.cli(kind, prog=f"siame {name}", args=rest)
 
 
 def _find_modules_here(arguments: list[str]) -> None:
@@ -89,12 +99,30 @@ def _find_modules_here(arguments: list[str]) -> None:
         sys.path.append(here)
 
 
-def _all_commands(arguments: list[str]) -> Any:
-    """The parser of all commands at once: what the shells' completion scripts are made from."""
+def _print_completion(shell: str) -> None:
+    """Print the completion script of a shell.
+
+    Raises:
+        InputError: a shell that has none.
+    """
+    import contextlib
+    import io
+
     import tyro
 
-    commands: dict[str, Callable[..., Any]] = {name: command.load() for name, command in COMMANDS.items()}
-    return tyro.extras.subcommand_cli_from_dict(commands, prog="siame", args=arguments)
+    from siame_se3.cli.help import shown
+
+    if shell not in _SHELLS:
+        raise InputError(f"{shell}: no completion for this shell; there is one for {', '.join(_SHELLS)}")
+    # help texts of several lines would be taken for completions
+    commands: dict[str, Callable[..., Any]] = {name: shown(command.load()) for name, command in COMMANDS.items()}
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):  # tyro's way to end after a script
+        tyro.extras.subcommand_cli_from_dict(commands, prog="siame", args=["--tyro-print-completion", shell])
+    script = text.getvalue()
+    for theirs, ours in _NAMES_OF_FILES.items():
+        script = script.replace(theirs, ours)
+    print(script, end="")
 
 
 def _near(name: str) -> str:

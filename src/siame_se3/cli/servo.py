@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,19 +13,33 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from siame_se3.cli.advice import Asked, advise
 from siame_se3.cli.options import (
     FIGURES,
     LawName,
     PlantName,
     camera_of,
+    check_seed,
     check_writable,
     fill_of,
     goal_depth_of,
+    load_model,
     plant_name,
 )
+from siame_se3.cli.output import Output
+from siame_se3.cli.page import Page, Served_at
+from siame_se3.cli.run_files import (
+    PAGES,
+    VIDEOS,
+    check_recording,
+    recording_to,
+    run_of,
+    write_run_report,
+    write_run_video,
+)
 from siame_se3.cli.status import Status
-from siame_se3.errors import InputError, LawError
-from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, hardware, model_file
+from siame_se3.errors import InputError, LawError, SceneError
+from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, doing, hardware, model_file
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.certainty import described
 from siame_se3.laws.light import LightDVS
@@ -32,6 +47,7 @@ from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.registry import REGISTRY as LAWS
 from siame_se3.laws.registry import controller_for
+from siame_se3.page.config import PageConfig
 from siame_se3.plants.arm import ArmConfig
 from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.registry import REGISTRY as PLANTS
@@ -51,6 +67,10 @@ if TYPE_CHECKING:
     from siame_se3.networks.checkpoint import Model
     from siame_se3.scenes.types import Scene
     from siame_se3.servo.trajectory import Trajectory
+
+
+# options that a live page has too
+_OF_PAGE = ("scene", "model", "width", "distance", "camera", "fov", "law", "fill", "plant", "arm", "engine", "servo")
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,15 @@ class Servo:
     """Write poses, twists and settings of all runs to this .npz."""
     figure: Path | None = None
     """Write a figure (.png, .pdf or .svg)."""
+    json: bool = False
+    """Print the result as JSON; what is for people goes to standard error."""
+    report: Path | None = None
+    """Write a page with table, paths, curves, pictures and settings, which opens without a network (.html)."""
+    video: Path | None = None
+    """Write a video of one run: current, goal and difference image, and the errors (.mp4 or .gif)."""
+    record: Path | None = None
+    """Write images, twists, poses and events of each run to this .mcap, for 'siame replay' and Foxglove (pip install
+    "siame-se3[record]"). The runs are made one after the other, 50 at most; laws see the images with 8 bits, as they are recorded."""
     fill: str = "0"
     """What lies beyond the print: grey level 0 to 1, r,g,b, 'mean' or 'edge'."""
     plant: PlantName = "flying"
@@ -130,6 +159,10 @@ class Servo:
     """Gain, limits and stop rules."""
     conditions: Augmentation = field(default_factory=lambda: Augmentation(occlusion_rate=1.0))
     """How far --perturb goes; '--conditions.occlusion 0' leaves the patch out."""
+    page: bool = False
+    """Instead, one camera on a live page, with this scene, model, law, plant, gain and limits: see 'siame page'."""
+    served: Served_at = field(default_factory=PageConfig)
+    """Where that page is served, and to whom."""
     dvs: DVS = field(default_factory=DVS)
     """Options of dvs and dct."""
     light: LightDVS = field(default_factory=LightDVS)
@@ -139,15 +172,18 @@ class Servo:
 
     def __call__(self) -> int:
         from siame_se3.analysis import metrics, plots
-        from siame_se3.networks import checkpoint
+        from siame_se3.analysis.failures import failures
         from siame_se3.scenes.planar import Scene
 
-        plant = plant_name(self.plant)
+        if self.page:
+            Page(**{name: getattr(self, name) for name in _OF_PAGE}, served=self.served)()
+            return Status.DONE
+        plant, output = plant_name(self.plant), Output(self.json)
         self._check(plant)
         learned = self.law == "neural" or (self.law == "handoff" and self.scene is None) or self.model is not None
-        model = checkpoint.load(model_file(self.model)) if learned else None
+        model = load_model(self.model) if learned else None
         if self.law == "handoff" and model is None:
-            print(
+            output.say(
                 f"no model of {self.scene}: the hand-off begins with the law auto, made for any scene; train one (siame train) for this photo"
             )
         width = self.width if self.width is not None else model.scene_width if model else 0.8
@@ -155,24 +191,41 @@ class Servo:
         camera = camera_of(self.camera, self.fov, model.camera if model else default_camera(224)).square()
         if self.figure and not isinstance(scene, Scene):
             raise InputError(f"scene {scene.name}: figures show a photo's print, and this is none", "figure")
-        trajectory, desired, last = self._simulate(plant, scene, camera, model)
+        (trajectory, desired, last), task = self._simulate(plant, scene, camera, model, output)
         table = metrics.rows(trajectory)
         summary = metrics.summary(table)
         took = trajectory.settings["seconds"]
         title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {took} s, {hardware()}"
-        print(metrics.format_summary(summary, title))
+        output.say(metrics.format_summary(summary, title))
         if known := described(trajectory.covariances):
-            print(f"  pose known to {known}")
+            output.say(f"  pose known to {known}")
+        found = failures(trajectory, table, desired, last)
+        hints = advise(self._asked(scene, camera, model), found, summary.converged_percent > 0)
+        for line in hints:
+            print(f"siame: {line}", file=sys.stderr)
         if self.out:
             metrics.write_csv(table, self.out)
         if self.save:
             trajectory.save(self.save)
         if self.figure and isinstance(scene, Scene):
-            plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
-        if summary.converged_percent == 0:
-            print("siame: no run converged: are scene, width, distance and camera those of the model?", file=sys.stderr)
-            return Status.NOT_CONVERGED
-        return Status.DONE
+            with doing(f"drawing {self.figure}"):
+                plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
+        if self.report:
+            with doing(f"drawing {self.report}"):
+                write_run_report(self.report, trajectory, task, table)
+        if self.video:
+            with doing(f"drawing {self.video}"):
+                write_run_video(self.video, trajectory, task, table)
+        output.wrote(self.out, self.save, self.figure, self.report, self.video, self.record)
+        output.end({"settings": trajectory.settings, "summary": summary, "hints": hints})
+        return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED
+
+    def _asked(self, scene: Scene, camera: Camera, model: Model | None) -> Asked:
+        """What advice goes by."""
+        return Asked(
+            *(scene.name, str(self.scene or bundled(BUNDLED_PHOTO)), scene.width, self._distance(model), camera),
+            *(self.law, self.servo.max_iterations, model, str(self.model or BUNDLED_MODEL)),
+        )
 
     def _distance(self, model: Model | None) -> float:
         """Of the desired camera [m]."""
@@ -205,11 +258,17 @@ class Servo:
         """
         if self.runs < 1:
             raise InputError(f"{self.runs} runs: give 1 or more", "runs")
-        if not 0 <= self.seed < 2**31:
-            raise InputError(f"seed {self.seed}: give a number from 0 to {2**31 - 1}", "seed")
+        check_seed(self.seed)
+        if self.width is not None and not 0 < self.width < math.inf:
+            raise SceneError(f"a scene width of {self.width:g} m; give metres above 0", "width")
+        if self.distance is not None and not 0 < self.distance < math.inf:
+            raise InputError(f"distance {self.distance:g} m: give metres above 0", "distance")
         check_writable(self.out, "--out")
         check_writable(self.save, "--save")
         check_writable(self.figure, "--figure", FIGURES)
+        check_writable(self.report, "--report", PAGES)
+        check_writable(self.video, "--video", VIDEOS)
+        check_recording(self.record, self.runs)
         LAWS.load(self.law)
         PLANTS.load(plant)
         if self.law == "neural" and self.scene is not None and self.model is None:
@@ -249,8 +308,21 @@ class Servo:
 
         return torch.as_tensor(goal_depth_of(self.goal_depth, self.goal_depth_scale)) if self.goal_depth else None
 
-    def _simulate(self, plant: str, scene: Scene, camera: Camera, model: Model | None) -> tuple[Trajectory, View, View]:
-        """The runs, the views at the desired poses, and those at the end."""
+    def _law(self, model: Model | None) -> dict[str, Any]:
+        """What makes the controller, for a recording; {} where there is none."""
+        from siame_se3.servo.recordings.laws import description
+
+        if self.record is None:
+            return {}
+        file = (self.model or Path("coffee")) if model else None
+        return description(self.law, file, self.engine, self.dvs, self.light, self.points)
+
+    def _simulate(
+        self, plant: str, scene: Scene, camera: Camera, model: Model | None, output: Output
+    ) -> tuple[tuple[Trajectory, View, View], Task]:
+        """The runs, the views at the desired poses and those at the end; and what the task was."""
+        from siame_se3.analysis import report
+
         conditions = self.conditions if self.perturb else None
         distance = self._distance(model)
         settings: dict[str, Any] = {
@@ -268,24 +340,28 @@ class Servo:
             "camera": dataclasses.asdict(camera),
             "conditions": dataclasses.asdict(conditions) if conditions else None,
         }
-        controller = controller_for(self.law, model, self.engine, self.dvs, self.light, self.points)
+        with doing(f"preparing the law {self.law} (engine {self.engine})"):
+            controller = controller_for(self.law, model, self.engine, self.dvs, self.light, self.points)
         task = Task(
             *(scene, camera, self.starts_from, self.runs, self.seed, distance, conditions),
             depth=self.depth,
             depth_camera=self.depth_camera,
             goal_depth=self._depth,
         )
-        if plant == "flying":
-            return simulate(controller, task, self.servo, settings)
-        settings["plant"] = plant
-        if plant != "arm":
-            return simulate(controller, task, self.servo, settings, plant=plant_for(plant, scene, camera))
-        settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
-        trajectory, desired, last = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings)
+        if plant != "flying":
+            settings["plant"] = plant
+        with recording_to(self.record, self._law(model), wait=True, say=output.say) as recording:
+            if plant != "arm":
+                own = None if plant == "flying" else plant_for(plant, scene, camera)
+                return simulate(controller, task, self.servo, settings, plant=own, run=run_of(recording, task)), task
+            settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
+            run = run_of(recording)
+            made = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings, run=run)
+        trajectory = made[0]
         if passed := trajectory.settings["out_of_reach"]:
-            print(f"{passed} starts were out of the arm's reach and passed over")
+            output.say(f"{report.counted(passed, 'start')} out of the arm's reach and passed over")
         most = (trajectory.twist.abs() / trajectory.twist.new_tensor(self.safety.max_twist)).max()
         ends = Counter(reason.split(":")[0] for reason in trajectory.reason)
-        print(f"runs ended: {', '.join(f'{reason} ({n})' for reason, n in ends.most_common())}; ", end="")
-        print(f"the largest twist was {100 * float(most):.0f} % of its limit")
-        return trajectory, desired, last
+        ended = ", ".join(f"{reason} ({n})" for reason, n in ends.most_common())
+        output.say(f"runs ended: {ended}; the largest twist was {100 * float(most):.0f} % of its limit")
+        return made, task

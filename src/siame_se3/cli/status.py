@@ -14,5 +14,7 @@ class Status(IntEnum):
     """It ran, but no run converged, safety stopped it, or a check found something wrong."""
     WRONG_INPUT = 2
     """An option, a file or a device could not be used; one line says which, and what to do."""
+    NOT_SURE = 3
+    """siame align: the pictures do not say well enough where the camera is."""
     INTERRUPTED = 130
     """Ctrl-C."""

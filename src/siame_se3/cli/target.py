@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """Take the goal image from a robot's camera; with --scan its depth too.
+    """Take the goal image from a robot's camera; with --scan or --ros2.depth its depth too.
 
     Put the camera where it is to come back to. The folder that is written (image, camera, depth) is the --target of 'siame live'. Without
     --scan nothing moves. With it the robot moves the camera around that place by --pattern.radius, after Enter (or --yes), and back; it has to
@@ -69,14 +69,16 @@ class Target:
             closing.callback(plant.stop)
             if self.scan:
                 return self._scan(plant)
-            view = plant.reset(None)
+            view = plant.with_depth(plant.reset(None))
         from siame_se3.commissioning.goal_folder import Goal, write_goal
+        from siame_se3.commissioning.targets import depths_of
 
         if view.fault:
             raise RobotError(view.fault)
         assert view.image is not None
-        write_goal(self.out, Goal(view.image[0], plant.camera, self.depth, notes=self._notes()))
-        print(f"written: {self.out}; siame live --target {self.out}")
+        depth = None if view.depth_map is None else view.depth_map[0]
+        write_goal(self.out, Goal(view.image[0], plant.camera, self.depth, depth, notes=self._notes()))
+        print(f"written: {self.out}{depths_of(view)}; siame live --target {self.out}")
         return None
 
     def _check(self) -> None:

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from siame_se3.cli.options import camera_of, check_writable, device_of, fill_of
+from siame_se3.cli.options import camera_of, check_seed, check_writable, device_of, fill_of, load_model
+from siame_se3.cli.output import Output
 from siame_se3.cli.threads import Cores, only_free
-from siame_se3.errors import InputError
-from siame_se3.files import model_file
+from siame_se3.errors import InputError, ModelError
+from siame_se3.files import doing, hardware
 from siame_se3.files.optional import needs
 from siame_se3.geometry.camera import default_camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training.batches import DataConfig
-from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig
+from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig, for_photos
 
 if TYPE_CHECKING:
     import torch
 
     from siame_se3.networks.siamese import SiameseNetwork
     from siame_se3.scenes.planar import Scene
+    from siame_se3.servo.simulation import Task
     from siame_se3.training.driver import Progress
+
+_EVALUATED, _REHEARSED = 60, 4  # iterations of an evaluation, and of a trial of it
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,14 @@ class Train:
     """Photo of the scene, square to it; several photos or folders give one network for several scenes."""
     out: Path = Path("model.safetensors")
     """Where to save the model; the training state stands beside it until the end."""
+    force: bool = False
+    """Replace what --out names, also a finished model of another photo, or a file that is no model."""
     width: float = 0.8
     """Width of the scene that the photo shows [m]."""
     distance: float = Workspace.distance
     """Distance of the camera from the scene at the desired pose [m]; a tenth is allowed for by itself."""
     minutes: float | None = None
-    """Train for about this long; the number of steps is measured at the start. 5 when --steps is not given. An interrupted
+    """Train for about this long, evaluations on the way included; the number of steps is measured at the start. 5 when --steps is not given. An interrupted
     training goes on with the number of steps that it began with, and refuses another --minutes."""
     steps: int | None = None
     """Train for this many steps instead."""
@@ -72,9 +80,11 @@ class Train:
     """Where to train."""
     eval_runs: int = 64
     """Closed-loop runs of each evaluation on the way."""
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    json: bool = False
+    """Print the result as JSON; what is for people goes to standard error."""
+    network: NetworkConfig = field(default_factory=lambda: for_photos().network)
     loss: LossConfig = field(default_factory=LossConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = field(default_factory=lambda: for_photos().data)
     train: Annotated[TrainConfig, arg(name="train")] = field(default_factory=TrainConfig)
     workspace: Workspace = field(default_factory=Workspace)
 
@@ -85,26 +95,59 @@ class Train:
         from siame_se3.training.driver import fit
         from siame_se3.training.processes import process_group, world
 
+        output = Output(self.json)
         recipe, given = self.recipe()
         device = self._device()
-        scenes = load_scenes(list(self.photos), self.width, fill_of(self.fill))
+        with doing(f"reading {', '.join(map(str, self.photos[:3]))}"):
+            scenes = load_scenes(list(self.photos), self.width, fill_of(self.fill))
+        self._check_replaced([scene.name for scene in scenes])
         recipe = dataclasses.replace(recipe, scenes=len(scenes))
         if device.type == "cpu":
             only_free(cores)
         with process_group(device):
             if device.type == "cuda" and world()[1] > 1:
                 device = type(device)("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-            log = _TrainLog(self, scenes, recipe)
-            fitted = fit(recipe, scenes, self.out, log.callbacks(), self._initial(recipe.network), device, given)
-            log.close()
+            log = _TrainLog(self, scenes, recipe, output)
+            log.say(_where(scenes, device))
+            with contextlib.closing(log):
+                fitted = fit(recipe, scenes, self.out, log.callbacks(), self._initial(recipe.network), device, given)
             if world()[0] > 0:
                 return
-        print(
-            f"saved {self.out} ({self.out.stat().st_size / 1e6:.1f} MB) after {fitted.steps} steps, {fitted.seconds:.0f} s"
+        size = self.out.stat().st_size / 1e6
+        output.say(f"saved {self.out} ({size:.1f} MB) after {fitted.steps} steps, {fitted.seconds:.0f} s")
+        output.wrote(self.out, self.tensorboard)
+        output.end(
+            {"steps": fitted.steps, "seconds": round(fitted.seconds, 1), "card": fitted.model.card},
+            quiet=self.tensorboard is None,
         )
-        print(
+        output.say(
             f"next: siame servo --model {self.out} --scene {self.photos[0]} --width {self.width} --distance {self.distance}"
         )
+
+    def _check_replaced(self, names: list[str]) -> None:
+        """Refuse to replace what cannot be made again by this command.
+
+        Raises:
+            ModelError: --out is a model of other photos, or no model.
+        """
+        if self.force or not self.out.is_file() or not self.out.stat().st_size:
+            return
+        from siame_se3.networks import checkpoint
+
+        try:
+            card = checkpoint.load(self.out).card
+        except ModelError:
+            raise ModelError(
+                f"{self.out}: there is a file that is no model; it would be replaced", "out", "force"
+            ) from None
+        theirs = card.get("photo", card.get("scenes"))
+        if theirs != names:
+            of = ", ".join(map(str, theirs)) if isinstance(theirs, list) else "other scenes"
+            raise ModelError(
+                f"{self.out}: there is a finished model of {of}, and this one is of {', '.join(names)}; give another place, or allow it "
+                "to be replaced",
+                *("out", "force"),
+            )
 
     def recipe(self) -> tuple[Recipe, bool]:
         """What is to be trained, and whether a budget was given.
@@ -130,6 +173,7 @@ class Train:
             raise InputError(
                 f"no photo given; siame train PHOTO --width 0.8 --distance {Workspace.distance} --out model.safetensors"
             )
+        check_seed(self.seed)
         check_writable(self.out, "--out")
         full = camera_of(self.camera, self.fov, default_camera())
         scale = self.distance / Workspace.distance  # the offsets belong to that: the same views at another distance
@@ -155,19 +199,30 @@ class Train:
         """Weights of --init."""
         if self.init is None:
             return None
-        from siame_se3.networks import checkpoint
-
-        theirs = checkpoint.load(model_file(self.init)).network
+        theirs = load_model(self.init).network
         mine, other = dataclasses.asdict(network), dataclasses.asdict(theirs.config)
         # backbone and pooling do not know these
         for name in ("fusion", "head", "output", "zero_at_goal", "pretrained", "output_scale", "rays", "half_width"):
             mine.pop(name), other.pop(name)
+        for name in ("log_scale", "fit"):  # constants around the weights
+            mine["homography"].pop(name), other["homography"].pop(name)
         if differing := [name for name in mine if mine[name] != other[name]]:
             name = differing[0]
             raise InputError(
                 f"--init {self.init}: its {name} is {other[name]}; give --network.{name.replace('_', '-')} {other[name]}, or leave --init out"
             )
         return theirs.weights_for(network)
+
+
+def _where(scenes: list[Scene], device: torch.device) -> str:
+    """What is trained, and on what: 'training on coffee, on the CPU (AMD EPYC, 2 cores, PyTorch 2.14; 1 thread)'."""
+    import torch
+
+    names = ", ".join(scene.name for scene in scenes[:3]) + (f" and {len(scenes) - 3} more" if len(scenes) > 3 else "")
+    if device.type == "cuda":
+        return f"training on {names}, on the GPU ({hardware()})"
+    threads = torch.get_num_threads()
+    return f"training on {names}, on the CPU ({hardware('cpu')}; {threads} thread{'s' * (threads > 1)})"
 
 
 def _reading(name: str, value: float, width: float) -> str:
@@ -182,9 +237,10 @@ def _reading(name: str, value: float, width: float) -> str:
 class _TrainLog:
     """Progress bar, TensorBoard, closed-loop evaluations of a training."""
 
-    def __init__(self, command: Train, scenes: list[Scene], recipe: Recipe) -> None:
-        self.command, self.scenes, self.recipe = command, scenes, recipe
+    def __init__(self, command: Train, scenes: list[Scene], recipe: Recipe, output: Output) -> None:
+        self.command, self.scenes, self.recipe, self.output = command, scenes, recipe, output
         self.results: list[dict[str, float]] = []
+        self.each, self.spent = 0.0, 0.0  # [s] of an evaluation, and of all so far
         self.bar: Any = None
         self.writer: Any = None
 
@@ -194,7 +250,25 @@ class _TrainLog:
 
         if self.command.tensorboard is not None and world()[0] == 0:
             self.writer = needs("torch.utils.tensorboard", "train").SummaryWriter(str(self.command.tensorboard))
-        return Callbacks(self.report, self.evaluate if self.command.eval_runs > 0 else None, card=self.card)
+        evaluated = self.command.eval_runs > 0
+        return Callbacks(
+            self.report,
+            self.evaluate if evaluated else None,
+            rehearse=self.rehearse if evaluated else None,
+            say=self.say,
+            card=self.card,
+        )
+
+    def say(self, line: str) -> None:
+        """A line for people, by the first process; above the bar where there is one."""
+        from siame_se3.training.processes import world
+
+        if world()[0] > 0:
+            return
+        if self.bar is not None and not self.bar.disable:
+            self.bar.write(line, file=sys.stderr)
+        else:
+            self.output.say(line)
 
     def card(self) -> dict[str, Any]:
         return {
@@ -218,9 +292,8 @@ class _TrainLog:
         every = self.recipe.train.log_every
         if not sys.stderr.isatty() and (p.step % max(1, p.steps // 20) < every or p.step == p.steps):
             left = p.seconds / p.step * (p.steps - p.step)
-            print(
-                f"step {p.step}/{p.steps}  loss {p.loss:.3f}  {errors}  {p.images / p.seconds:.0f} images/s  {left:.0f} s left",
-                flush=True,
+            self.say(
+                f"step {p.step}/{p.steps}  loss {p.loss:.3f}  {errors}  {p.images / p.seconds:.0f} images/s  {left:.0f} s left"
             )
         scalars = {"loss": p.loss, "lr": p.lr, "images_per_second": p.images / p.seconds}
         scalars |= {f"error/{name}": value for name, value in p.groups.items()}
@@ -230,13 +303,16 @@ class _TrainLog:
     def evaluate(self, network: SiameseNetwork, p: Progress) -> None:
         """Runs of the network as it would be kept, on each scene in turn."""
         from siame_se3.experiments.evaluation import closed_loop
-        from siame_se3.servo.simulation import Task
 
         self._open(p.steps)
-        scene = self.scenes[len(self.results) % len(self.scenes)]
-        runs, distance = self.command.eval_runs, self.recipe.workspace.distance
-        task = Task(scene, self.recipe.seen_by, runs=runs, seed=p.step, distance=distance)
-        s = closed_loop(network, task, iterations=60)
+        minutes = self.recipe.budget or math.inf
+        if p.step < p.steps and self.spent + 2 * self.each > 60 * minutes / 3:
+            return  # there would be no time for the last one
+        began = time.monotonic()
+        with doing("evaluating: runs in closed loop"):
+            s = closed_loop(network, self._task(p.step), iterations=_EVALUATED)
+        self.each = time.monotonic() - began
+        self.spent += self.each
         result = {
             "step": p.step,
             "seconds": round(p.seconds, 1),
@@ -245,11 +321,32 @@ class _TrainLog:
             "end_r_deg": s.end_r_deg[0],
         }
         self.results.append(result)
-        self.bar.write(
+        self.say(
             f"closed loop at step {p.step}: {s.converged_percent:.0f} % of {s.runs} converged, end error "
-            f"{100 * s.end_t_m[0]:.2f} cm {s.end_r_deg[0]:.2f} deg ({p.seconds:.0f} s of training)",
+            f"{100 * s.end_t_m[0]:.2f} cm {s.end_r_deg[0]:.2f} deg ({p.seconds:.0f} s of training)"
         )
         self._log({f"closed_loop/{name}": value for name, value in result.items()}, p.step)
+
+    def rehearse(self, network: SiameseNetwork) -> float:
+        """How long an evaluation takes [s], from the few first iterations of one."""
+        from siame_se3.experiments.evaluation import closed_loop
+
+        began = time.monotonic()
+        closed_loop(network, self._task(0), iterations=_REHEARSED)
+        first = time.monotonic()
+        closed_loop(network, self._task(0), iterations=2 * _REHEARSED)
+        preparing = max(0.0, 2 * (first - began) - (time.monotonic() - first))
+        each = max(0.0, first - began - preparing) / _REHEARSED
+        self.each = preparing + _EVALUATED * each
+        return self.each
+
+    def _task(self, seed: int) -> Task:
+        """The runs of an evaluation, on each scene in turn."""
+        from siame_se3.servo.simulation import Task
+
+        scene = self.scenes[len(self.results) % len(self.scenes)]
+        runs, distance = self.command.eval_runs, self.recipe.workspace.distance
+        return Task(scene, self.recipe.seen_by, runs=runs, seed=seed, distance=distance)
 
     def _log(self, scalars: dict[str, float], step: int) -> None:
         if self.writer is not None:

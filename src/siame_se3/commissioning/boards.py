@@ -69,6 +69,12 @@ class Board:
             raise InputError(f"board: {needed} markers, and {self.dictionary} has {known}", "board.dictionary")
 
     @property
+    def size(self) -> tuple[float, float]:
+        """Width and height over all its squares [m]."""
+        across, down = (n + (self.kind == "checkerboard") for n in (self.columns, self.rows))
+        return across * self.square, down * self.square
+
+    @property
     def turns(self) -> int:
         """How many quarter turns make it look the same: 4 none (seen one way only), 2 a half turn, 1 each."""
         if self.kind == "charuco" or (self.columns + self.rows) % 2:
@@ -115,9 +121,9 @@ class Board:
         else:
             squares = (np.add.outer(np.arange(self.rows + 1), np.arange(self.columns + 1)) % 2 * 255).astype(np.uint8)
             picture = np.pad(np.kron(squares, np.ones((pixels, pixels), np.uint8)), pixels, constant_values=255)
-        across, down = (n + (self.kind == "checkerboard") for n in (self.columns, self.rows))
-        mm = 1000 * self.square
-        text = f"{across} x {down} squares of {mm:g} mm: {across * mm:g} x {down * mm:g} mm, {self.name}"
+        mm, (width, height) = 1000 * self.square, self.size
+        extent = f"{round(width / self.square)} x {round(height / self.square)} squares of {mm:g} mm"
+        text = f"{extent}: {1000 * width:g} x {1000 * height:g} mm, {self.name}"
         scale, margin = pixels / 75, pixels // 3
         while scale > 0.1 and cv2.getTextSize(text, _FONT, scale, 1)[0][0] > picture.shape[1] - 2 * margin:
             scale *= 0.95

@@ -96,7 +96,7 @@ def write_goal(folder: str | Path, goal: Goal) -> None:
 
 def _save(path: Path, **arrays: np.ndarray) -> None:
     with path.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 def read_goal(folder: str | Path) -> Goal:

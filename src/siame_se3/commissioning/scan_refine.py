@@ -182,7 +182,7 @@ def plane_fit(
     """At each pixel the plane through the inverse depths d of its neighbours that are at its depth in `guide` (within about `same`), weighted by
     their information: its value, and that value's information."""
     h = len(d)
-    rows = np.linspace(0, h, 1 + max(1, min(os.cpu_count() or 1, h // 32))).astype(int)
+    rows = np.linspace(0, h, 1 + max(1, min(os.cpu_count() or 1, h // 32))).astype(int).tolist()
     parts = pool.map(lambda k: _plane_fit(d, information, guide, same, rows[k], rows[k + 1]), range(len(rows) - 1))
     values, known = zip(*parts, strict=True)
     return np.concatenate(values), np.concatenate(known)
@@ -194,10 +194,8 @@ def _plane_fit(
     """`plane_fit` of some rows."""
     r = _AROUND
     pad = ((r, r), (r, r))
-    d_, g_, i_ = (
-        np.pad(z, pad, mode)[top : bottom + 2 * r]
-        for z, mode in ((d, "edge"), (guide, "edge"), (information, "constant"))
-    )
+    d_, g_ = (np.pad(z, pad, "edge")[top : bottom + 2 * r] for z in (d, guide))
+    i_ = np.pad(information, pad)[top : bottom + 2 * r]
     h, w = bottom - top, d.shape[1]
     here, base = g_[r : r + h, r : r + w], d_[r : r + h, r : r + w]
     sums = np.zeros((9, h, w), np.float32)

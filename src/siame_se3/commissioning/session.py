@@ -34,6 +34,7 @@ COMMANDS = ("start", "stop", "target", "quit")
 LASTS = 2.0  # [s] for which a command counts
 MOST = 8  # commands that may wait
 _LINE = 4096  # bytes of a line that are read at once
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Session:
         settings: kept in the trajectories.
         target_name: of the desired view, for people.
         clock: [s], of the age of commands.
+        make_run: makes each run; another than `servo` records it.
     """
 
     def __init__(
@@ -67,24 +69,33 @@ class Session:
         config: ServoConfig,
         safety: Safety,
         target: View | None = None,
-        say: Callable[[str], None] = print,
+        say: Say = print,
         done: Callable[[Trajectory], None] = lambda trajectory: None,
         settings: dict[str, Any] | None = None,
         target_name: str = "as given",
         clock: Callable[[], float] = time.monotonic,
+        make_run: Callable[..., Trajectory] = servo,
     ) -> None:
+        self._make_run = make_run
         self.plant, self.controller, self.config, self.safety = plant, controller, config, safety
         self.target, self._target_name = target, target_name
         self._print, self._done, self._settings, self._clock = say, done, settings or {}, clock
         self._changed = threading.Condition()  # of what follows
         self._asked: deque[_Asked] = deque()
         self._voided = 0  # how often all that was asked before was voided
-        self._moving = False
-        self._confidence: float | None = None  # of the law at its last answer
+        self._moving = self._waiting = False
+        self.confidence: float | None = None  # of the law at its last answer
+        self.listeners: list[Say] = []  # to what is said, beside `say`
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until a command counts; whether it does."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._waiting and not self._asked, seconds)
 
     def say(self, line: str) -> None:
         """Show a line, without control characters."""
-        self._print(printable(line))
+        for listener in (self._print, *self.listeners):
+            listener(printable(line))
 
     def command(self, word: str) -> None:
         """One of COMMANDS, from any thread."""
@@ -175,10 +186,12 @@ class Session:
         """The next command that counts."""
         while True:
             with self._changed:
+                self._waiting = True
+                self._changed.notify_all()
                 self._changed.wait_for(lambda: self._asked)
+                self._waiting = False
                 asked = self._asked.popleft()
-            age = self._clock() - asked.at
-            if asked.word == "quit" or age <= LASTS:
+            if (age := self._clock() - asked.at) <= LASTS or asked.word == "quit":
                 return asked
             self.say(f"'{asked.word}' was said {age:.1f} s ago, and is void; say it again")
 
@@ -216,9 +229,9 @@ class Session:
                 raise RobotError("'stop' was said after 'start'")
             self._moving = True
             self.plant.ask_to_stop("")
-        self._confidence = None
+        self.confidence = None
         self.say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
-        trajectory = servo(
+        trajectory = self._make_run(
             *(self.plant, self.controller, self.target, None, self.config, self._settings),
             self._progress,
             self.safety,
@@ -233,20 +246,21 @@ class Session:
     def _progress(self, iteration: int, moving: int) -> None:
         if iteration % max(1, round(1 / self.plant.dt)) == 0:
             sent = " (not sent)" if self.plant.dry else ""
-            sure = "" if self._confidence is None else f"; confidence {self._confidence:.2f}"
+            sure = "" if self.confidence is None else f"; confidence {self.confidence:.2f}"
             self.say(f"iteration {iteration}: {format_twist(self.plant.asked)}{sent}{sure}")
 
     def _heard(self, output: Output) -> None:
         """What the law has just said of how sure it is."""
         confidence = math.nan if output.confidence is None else float(output.confidence[0])
-        self._confidence = None if math.isnan(confidence) else confidence
+        self.confidence = None if math.isnan(confidence) else confidence
 
-    def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False) -> None:
+    def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False, take: Say | None = None) -> None:
         """Take commands from the terminal, a line each, in a thread of its own.
 
         Args:
             stream: instead of standard input.
             alone: nobody else gives commands: the session ends with the stream.
+            take: given each line instead of `command`, and 'disarm' when the stream ends.
         """
         source: io.BufferedIOBase | None = stream
         if stream is None and sys.stdin is not None:
@@ -257,8 +271,10 @@ class Session:
             try:
                 while source is not None and (line := source.readline(_LINE)):
                     if text := line.decode("utf-8", errors="replace").strip():
-                        self.command(text)
+                        (take or self.command)(text)
             finally:  # also of a keyboard that fails, before the thread's fault is seen
+                if take is not None:
+                    take("disarm")
                 self.disconnected("the keyboard", alone)
 
         reader = Worker("keyboard", read, endless=False)

@@ -16,10 +16,11 @@ from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training.batches import DataConfig
 from siame_se3.training.driver import Callbacks, Progress, fit
-from siame_se3.training.recipe import Recipe, difference
+from siame_se3.training.recipe import Recipe, difference, for_photos
 
 RECIPES = {
     "siame-se(3)": Recipe(),
+    "photo": for_photos(),  # what the train command makes; the others are by the paper's disturbances, as the tables were made
     "siame-se(3)-two": Recipe(loss=LossConfig("two")),
     "siame-SE(3)": Recipe(NetworkConfig(output="pose"), LossConfig("eq5")),
     # Bateux et al.'s idea (the pose of one image, no siamese head, average pooling, Eq. 5) with the backbone of the other rows:

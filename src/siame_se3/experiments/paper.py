@@ -184,7 +184,7 @@ def _train(setup: Setup, row: Row, marks: list[Mark], measure: Callable[[Siamese
         return setup.deadline.left() < MARGIN + 1.5 * longest
 
     card = {"row": row.name, "what": STEPS[row.rung], "first weights": row.backbone.weights}
-    callbacks = Callbacks(report, evaluate, MARKS, pause, card=lambda: card | {"curve": [vars(m) for m in marks]})
+    callbacks = Callbacks(report, evaluate, MARKS, pause=pause, card=lambda: card | {"curve": [vars(m) for m in marks]})
     initial = (
         imagenet.start_from_lite0(row.recipe.network, row.recipe.seed) if row.backbone.start == "package" else None
     )

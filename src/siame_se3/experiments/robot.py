@@ -34,6 +34,7 @@ GAIN = 2.5  # the paper's lambda of 0.1 an iteration, at 25 frames a second
 ITERATIONS = 500
 FINE = {"flying": 100, "arm": 150}  # iterations of photometric servoing after the network
 GLOSS = 0.5
+SHOWN = 336  # least side of the pictures in the figure [px]
 LIMITS = Safety(max_twist=(0.25,) * 3 + (1.0,) * 3, max_change=(1.0,) * 3 + (4.0,) * 3, reach=1.0)  # of the arm
 
 
@@ -79,9 +80,10 @@ RUNS = {
 }
 
 
-def _plant(setup: Setup, run: RobotRun, kind: str) -> FlyingCameras | ArmPlant:
-    """What moves, over the run's print."""
+def _plant(setup: Setup, run: RobotRun, kind: str, least: int = 0) -> FlyingCameras | ArmPlant:
+    """What moves, over the run's print, with a camera of at least so many pixels."""
     camera, scene = obtain(setup, run.network).camera, scenes_of(setup, run.network)[0]
+    camera = camera.resized(max(least, camera.width))
     if kind == "arm":
         return ArmPlant(scene, camera, ArmConfig(base=run.base, gloss=GLOSS))
     return FlyingCameras(scene, camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
@@ -136,12 +138,11 @@ def drive(setup: Setup, run: RobotRun, kind: str = "flying") -> Driven:
 
     network, images = follow(controller_for("neural", model), T_wc, never)
     assert target.image is not None
-    pictures, runs = [images[0][0], target.image[0], images[-1][0]], [network]
+    runs = [network]
     if run.fine or kind == "arm":
         there = None if kind == "arm" else network.T_wc[-1]
-        trajectory, more = follow(LightDVS(), there, fine)
-        runs.append(trajectory)
-        pictures.append(more[-1][0])
+        runs.append(follow(LightDVS(), there, fine)[0])
+    pictures = _pictures(_plant(setup, run, kind, SHOWN), T_wd, runs)
     codes, ssd = [], []
     with torch.no_grad():
         goal = model.network.eval().embed(target.image)
@@ -151,6 +152,17 @@ def drive(setup: Setup, run: RobotRun, kind: str = "flying") -> Driven:
     runs.append(follow(PBVS(), T_wc, never)[0])
     plant.close()
     return Driven(runs, codes, ssd, pictures)
+
+
+def _pictures(plant: FlyingCameras | ArmPlant, T_wd: Tensor, runs: list[Trajectory]) -> list[Tensor]:
+    """At the start, the desired pose, and each run's end."""
+    pictures = []
+    for T_wc in (runs[0].T_wc[0], T_wd, *(run.T_wc[-1] for run in runs)):
+        image = plant.look(T_wc).image
+        assert image is not None
+        pictures.append(image[0].cpu())
+    plant.close()
+    return pictures
 
 
 def correlation(a: list[float], b: list[float]) -> float:

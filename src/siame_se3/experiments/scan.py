@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,7 @@ class Case:
     """
 
     camera: Camera
-    pattern: ScanPattern = ScanPattern()
+    pattern: ScanPattern = field(default_factory=ScanPattern)
     noise: float = 0.01
     exposure: float = 0.0
     pose_t: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from siame_se3.analysis import plots, report
@@ -17,7 +18,7 @@ NAME = "table1"
 ROWS = tuple(name for name in LAWS if not name.endswith(("-wide", "-robust")))
 QUICK = ("dvs", "dct20", "dvs-light", "pbvs-sift", "pbvs-orb", "siame-se(3)", "handoff")  # with --quick
 OTHERS: tuple[str, ...] = ()  # rows on demand
-BATCHES = 10  # of Fig. 2
+BATCHES = 10  # of Fig. 2, at most
 
 
 def cells(runs: int, seed: int, laws: Sequence[str]) -> list[Cell]:
@@ -38,7 +39,7 @@ def line(cell: Cell, rows: Sequence[Row]) -> dict[str, str]:
         **{name: f"{report.share(rows, c):.1f}" for name, c in report.CRITERIA.items()},
         "path t [cm]": report.spread([100 * r.path_t_m for r in good]),
         "path r [deg]": report.spread([r.path_r_deg for r in good]),
-        "iterations": f"{sorted(r.iterations for r in rows)[len(rows) // 2]}",
+        "iterations": f"{statistics.median(r.iterations for r in rows):g}",
         "step [ms]": report.number(rows[0].step_ms),
     }
     theirs = {
@@ -55,6 +56,19 @@ def overlaps(setup: Setup, runs: int, seed: int) -> list[float]:
     camera = default_camera()
     T_wd, T_wc = draw_starts("table1", runs, setup.scene, camera, Workspace(), seed)
     return [float(x) for x in overlap(camera, T_wd, T_wc, setup.scene)]
+
+
+def batches(order: Sequence[int]) -> list[list[int]]:
+    """Runs in order, in 5 to 10 batches of one size where there are such, else in 10 whose sizes differ by one."""
+    n = len(order)
+    count = max((k for k in range(BATCHES // 2, BATCHES + 1) if n % k == 0), default=min(BATCHES, n))
+    return [list(order[k * n // count : (k + 1) * n // count]) for k in range(count)]
+
+
+def in_batches(parts: Sequence[Sequence[int]]) -> str:
+    """'in 10 batches of 100 runs', 'in 10 batches of 2 or 3 runs'."""
+    sizes = sorted({len(part) for part in parts})
+    return f"in {report.counted(len(parts), 'batch', 'batches')} of {' or '.join(map(str, sizes))} run{'s' * (sizes != [1])}"
 
 
 def page(setup: Setup, wanted: list[Cell], command: str) -> str:
@@ -74,8 +88,7 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     plots.save(plots.success(thresholds, curves, note), folder / "success.png")
     by_overlap = overlaps(setup, first.runs, first.seed)
     order = sorted(range(first.runs), key=by_overlap.__getitem__)
-    count = min(BATCHES, len(order))
-    parts = [order[k * len(order) // count : (k + 1) * len(order) // count] for k in range(count)]
+    parts = batches(order)
     middles = [sum(by_overlap[i] for i in part) / len(part) for part in parts]
     rates = {
         LAWS[cell.law].title: [100 * sum(rows[i].converged for i in part) / len(part) for part in parts]
@@ -88,7 +101,10 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         ],
         folder / "fig2.csv",
     )
-    plots.save(plots.overlap(middles, rates, f"{note}, in {count} batches of equal size"), folder / "fig2.png")
+    plots.save(
+        plots.overlap(middles, rates, f"{note}, {in_batches(parts)}"),
+        folder / "fig2.png",
+    )
     notes = [
         "Converged: translation error under 10 % of its start or under 1 cm, and rotation error under 10 % of its start or under 1 deg. "
         "Path errors: mean distance from PBVS's path, converged runs. Errors are means ± standard deviations.",
@@ -96,7 +112,7 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         "Runs that end within a threshold, 1 deg for each cm.",
         "## Fig. 2: convergence against overlap",
         "![convergence against overlap](fig2.png)",
-        f"The same runs, in {len(parts)} batches of equal size by the overlap of start and desired view.",
+        f"The same runs, {in_batches(parts)} by the overlap of start and desired view.",
         "Why rows differ from the paper's on the bundled print, and what was tried: docs/benchmarks.md, by `python -m siame_se3.experiments.baselines`.",
         "Seconds a row: "
         + ", ".join(f"{LAWS[c.law].title} {facts_of(setup, NAME, c)['seconds']}" for c in found)

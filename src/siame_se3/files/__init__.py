@@ -1,10 +1,12 @@
-"""Files: the one atomic write and the lock of long jobs, bounded reading of what others wrote, dataclasses from JSON, what comes with the package.
+"""Files: the one atomic write and the lock of long jobs, bounded reading of what others wrote, dataclasses from JSON, what comes with the package,
+what a job says while it runs.
 
 Nothing here reads more than a limit that it knows beforehand, and nothing writes a file that could be seen half.
 """
 
 from siame_se3.files.arrays import read_npy, read_npz
 from siame_se3.files.bundled import BUNDLED_MODEL, BUNDLED_MODELS, BUNDLED_PHOTO, bundled, hardware, model_file
+from siame_se3.files.progress import Counter, doing
 from siame_se3.files.reading import (
     parse_json,
     read_bytes,
@@ -22,8 +24,10 @@ __all__ = [
     "BUNDLED_MODEL",
     "BUNDLED_MODELS",
     "BUNDLED_PHOTO",
+    "Counter",
     "atomically",
     "bundled",
+    "doing",
     "exclusive",
     "from_dict",
     "hardware",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,13 @@ from siame_se3.errors import InputError
 from siame_se3.files import atomically
 
 
-def write_picture(path: str | Path, pixels: np.ndarray) -> None:
+def write_picture(path: str | Path, pixels: np.ndarray, dpi: float | None = None) -> None:
     """Write a picture.
 
     Args:
         path: ends in .png, .jpg, .bmp or another format of OpenCV's.
         pixels: (h, w) grey or (h, w, 3) RGB, 8 bit.
+        dpi: the size at which a PNG is printed [pixels an inch]; None says nothing about it.
 
     Raises:
         InputError: the name's ending is no such format, or the file cannot be written.
@@ -28,4 +31,15 @@ def write_picture(path: str | Path, pixels: np.ndarray) -> None:
     done, data = cv2.imencode(path.suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels)
     if not done:
         raise InputError(f"{path}: OpenCV cannot make such a picture; give a name that ends in .png")
-    atomically(path, lambda partial: partial.write_bytes(data.tobytes()))
+    content = data.tobytes()
+    if dpi is not None and path.suffix.lower() == ".png":
+        content = _with_size(content, dpi)
+    atomically(path, lambda partial: partial.write_bytes(content))
+
+
+def _with_size(png: bytes, dpi: float) -> bytes:
+    """A PNG that says how large it is: with a pHYs chunk (pixels a metre along x and y) before its first IDAT."""
+    density = round(dpi / 0.0254)
+    body = b"pHYs" + struct.pack(">IIB", density, density, 1)
+    first = png.index(b"IDAT") - 4
+    return png[:first] + struct.pack(">I", 9) + body + struct.pack(">I", zlib.crc32(body)) + png[first:]

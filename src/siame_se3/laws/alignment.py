@@ -19,6 +19,7 @@ from siame_se3.laws.templates import (
     Pyramid,
     Template,
     box,
+    homography_design,
     local_contrast,
     moved,
     seen,
@@ -99,6 +100,29 @@ def refined(
     return T_cd
 
 
+def aligned(
+    template: Template, current: Pyramid, H: np.ndarray, levels: tuple[int, ...], rounds: int = 4
+) -> np.ndarray:
+    """As `refined`, of a plane that is not known: eight numbers, the homography from goal to current pixels."""
+    for level in levels:
+        own = template.pyramid.to_level[level]
+        for _ in range(rounds):
+            view = seen(template, current, H, level)
+            compared = None if view is None else _compared(template, level, *view)
+            if compared is None:
+                return H
+            gx, gy, e, trust, inner = compared
+            J, N = homography_design(gx, gy, inner)
+            p = _solved(*_normal(J, e, trust))
+            if p is None:
+                return H
+            to_units = N @ own
+            H = H @ np.linalg.inv(to_units) @ (np.eye(3) + np.append(p, 0.0).reshape(3, 3)) @ to_units
+            if float(np.abs(p).max()) < 1e-4:
+                break
+    return H
+
+
 def least_determined(template: Template, surface: Surface) -> float:
     """Standard deviation to be expected of the motion that the goal image determines least, as a share of the distance or in radians: that of an
     alignment with the usual residual between two photos. Straight edges between plain surfaces look the same along themselves: nothing says then
@@ -154,6 +178,20 @@ def _equations(
     template: Template, surface: Surface, level: int, T_cd: np.ndarray, image: np.ndarray, known: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Normal equations A xi = b of the motion (v / distance, omega) by which both local contrasts agree better. None where too little is known."""
+    compared = _compared(template, level, image, known)
+    if compared is None:
+        return None
+    gx, gy, e, trust, inner = compared
+    J, P = surface.design(template, level, T_cd, gx, gy, inner)
+    A, b = _normal(J, e, trust)
+    return P.T @ A @ P, P.T @ b
+
+
+def _compared(
+    template: Template, level: int, image: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """Of both local contrasts the mean gradient along x and y, in units of half the image's width, and the difference, of each inner pixel (p,); how far
+    each is trusted; and which pixels these are (h, w). None where too little is known."""
     mine = template.contrast[level]
     contrast, weight = local_contrast(image, known)
     mean = 0.5 * (mine + contrast)
@@ -162,14 +200,17 @@ def _equations(
     e = (mine - contrast)[inner]
     if len(e) < 64:
         return None
-    half = mine.shape[1] / 2
-    J, P = surface.design(template, level, T_cd, gx[inner] * half, gy[inner] * half, inner)
     texture = np.sqrt(template.weight[level] * weight)[inner]
     size = 1.5 * float(np.median(np.abs(e))) + 1e-3
     trust = np.maximum(1 - np.square(e / (4 * size)), 0.0) ** 2 * texture
+    half = mine.shape[1] / 2
+    return gx[inner] * half, gy[inner] * half, e, trust, inner
+
+
+def _normal(J: np.ndarray, e: np.ndarray, trust: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """J^T W J and J^T W e."""
     JW = J * trust[:, None]
-    A, b = (JW.T @ J).astype(np.float64), (JW.T @ e).astype(np.float64)
-    return P.T @ A @ P, P.T @ b
+    return (JW.T @ J).astype(np.float64), (JW.T @ e).astype(np.float64)
 
 
 def _solved(A: np.ndarray, b: np.ndarray) -> np.ndarray | None:

@@ -57,20 +57,32 @@ class Template:
         contrast: of each level (h, w).
         weight: of each level (h, w): how much texture there is, 1 for much.
         detail: of each level both, for smaller windows.
+        counts: of each level, 1 where the image counts, 0 where it is left out (h, w); empty where all of it does.
     """
 
     pyramid: Pyramid
     contrast: tuple[np.ndarray, ...]
     weight: tuple[np.ndarray, ...]
     detail: tuple[tuple[np.ndarray, np.ndarray], ...]
+    counts: tuple[np.ndarray, ...] = ()
 
     @staticmethod
-    def of(grey: np.ndarray) -> Template:
-        """Of a grey image (h, w)."""
+    def of(grey: np.ndarray, counts: np.ndarray | None = None) -> Template:
+        """Of a grey image (h, w); `counts` is 1 where it counts, 0 where it is left out (h, w)."""
         pyramid = Pyramid.of(grey)
-        made = [local_contrast(image) for image in pyramid.images]
-        detail = tuple(local_contrast(image, windows=VERIFYING) for image in pyramid.images)
-        return Template(pyramid, tuple(c for c, _ in made), tuple(w for _, w in made), detail)
+        kept: tuple[np.ndarray, ...] = ()
+        if counts is not None and not bool(counts.all()):
+            kept = tuple((z > 0.99).astype(np.float32) for z in Pyramid.of(counts).images)
+        pairs = list(zip(pyramid.images, kept or (None,) * len(pyramid.images), strict=True))
+        made = [_counting(image, mask, ALIGNING) for image, mask in pairs]
+        detail = tuple(_counting(image, mask, VERIFYING) for image, mask in pairs)
+        return Template(pyramid, tuple(c for c, _ in made), tuple(w for _, w in made), detail, kept)
+
+
+def _counting(image: np.ndarray, mask: np.ndarray | None, windows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Local contrast and the texture's weight, 0 where the mask is."""
+    contrast, weight = local_contrast(image, mask, windows)
+    return contrast, weight if mask is None else weight * mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +119,7 @@ class Plane:
     ) -> tuple[np.ndarray, np.ndarray]:
         """What the image at each inner pixel changes by with the eight numbers of a homography, from its gradients in units of half the image's width
         (p,): J (p, 8); and these by xi = (v / distance, omega), T_cd exp(xi) (8, 6)."""
-        h, w = inner.shape
-        half = w / 2
-        v, u = np.nonzero(inner)
-        x, y = ((u - w / 2 + 0.5) / half).astype(np.float32), ((v - h / 2 + 0.5) / half).astype(np.float32)
-        along = gx * x + gy * y
-        J = np.stack((gx * x, gx * y, gx, gy * x, gy * y, gy, -along * x, -along * y), 1)
-        N = np.array([[1 / half, 0, (0.5 - w / 2) / half], [0, 1 / half, (0.5 - h / 2) / half], [0, 0, 1]])
+        J, N = homography_design(gx, gy, inner)
         return J, self.derivative(T_cd, self.homography(T_cd), N @ template.pyramid.to_level[level])
 
     def derivative(self, T_cd: np.ndarray, H: np.ndarray, to_units: np.ndarray) -> np.ndarray:
@@ -126,6 +132,18 @@ class Plane:
             G = front @ (np.outer(axis, self.normal) if k < 3 else np.cross(np.eye(3), axis)) @ back
             columns.append([G[0, 0] - G[2, 2], G[0, 1], G[0, 2], G[1, 0], G[1, 1] - G[2, 2], G[1, 2], G[2, 0], G[2, 1]])
         return np.array(columns).T
+
+
+def homography_design(gx: np.ndarray, gy: np.ndarray, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the image at each inner pixel (h, w) changes by with the eight numbers of a homography, from its gradients in units of half the image's width
+    (p,): J (p, 8); and the matrix from pixels to these units, from the image's middle (3, 3)."""
+    h, w = inner.shape
+    half = w / 2
+    v, u = np.nonzero(inner)
+    x, y = ((u - w / 2 + 0.5) / half).astype(np.float32), ((v - h / 2 + 0.5) / half).astype(np.float32)
+    along = gx * x + gy * y
+    J = np.stack((gx * x, gx * y, gx, gy * x, gy * y, gy, -along * x, -along * y), 1)
+    return J, np.array([[1 / half, 0, (0.5 - w / 2) / half], [0, 1 / half, (0.5 - h / 2) / half], [0, 0, 1]])
 
 
 def moved(v: np.ndarray, omega: np.ndarray) -> np.ndarray:
@@ -190,7 +208,10 @@ def seen(template: Template, current: Pyramid, H: np.ndarray, level: int) -> tup
     # in front of the camera only
     third = M[2, 0] * np.arange(w)[None] + M[2, 1] * np.arange(h)[:, None] + M[2, 2]
     known = ((known > 0.99) & (third > 0)).astype(np.float32)
-    if float(known.mean()) < LEAST_KNOWN:
+    least = LEAST_KNOWN
+    if template.counts:
+        known, least = known * template.counts[level], least * float(template.counts[level].mean())
+    if float(known.mean()) < least:
         return None
     return image, known
 

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from siame_se3.errors import ModelError, SiameError
-from siame_se3.files import atomically, from_dict, shown
+from siame_se3.files import atomically, from_dict, model_file, shown
 from siame_se3.geometry.camera import Camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.migration import VERSION, migrated, version_of
@@ -106,7 +106,7 @@ def save(model: Model, path: str | Path, half: bool = False) -> None:
 
 
 def load(path: str | Path) -> Model:
-    """Read a model strictly: each weight must be there, fit, and be as it was written.
+    """Read a model, by its file or the name of a bundled one (coffee, any-scene), strictly: each weight must be there, fit, and be as it was written.
 
     Files of earlier versions are migrated. The network is in eval mode, float32, on the CPU; no random number is drawn from the
     caller's generators.
@@ -114,9 +114,7 @@ def load(path: str | Path) -> Model:
     Raises:
         ModelError: no such file, another kind of file, a newer version, missing, wrong or damaged weights.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; {WANTED}")
+    path = model_file(Path(path))
     try:
         _check_header(path)
         with safe_open(str(path), framework="pt") as file:

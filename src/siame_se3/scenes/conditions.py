@@ -11,14 +11,16 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from siame_se3.errors import require_number
 from siame_se3.files import require_types
 from siame_se3.images.blur import gaussian_blur
 from siame_se3.images.luma import LUMA
+from siame_se3.scenes.bending import bent, displacement, draw_bends
 from siame_se3.scenes.optics import jpeg, motion_blurred, toned, vignetted
+from siame_se3.scenes.surroundings import draw_surroundings, surrounded
 
 _LIGHT_GRID = 15  # lamps vary slowly: their gain is computed on 15 x 15 points and interpolated
 
@@ -48,6 +50,10 @@ class Augmentation:
         motion: length of the motion blur [px], at most, in any direction; a third of the views has one.
         gamma: standard deviation of the logarithm of the tone curve's power.
         jpeg: strength of JPEG's rounding, at most; 1 is about quality 50.
+        surroundings: share of the views that see other things beyond the photo than the scene's fill, and beyond a straight line anywhere:
+            random colours, as what is there is not known, and another picture of the place ends elsewhere.
+        bend: displacement of what a view shows against the view of a flat scene by a pinhole camera, standard deviation, at most [share of
+            the image]: smooth, as by a lens's distortion and a surface that is not quite flat.
     """
 
     lamps: int = 4
@@ -70,15 +76,17 @@ class Augmentation:
     motion: float = 0.0
     gamma: float = 0.0
     jpeg: float = 0.0
+    surroundings: float = 0.0
+    bend: float = 0.0
 
     def __post_init__(self) -> None:
         require_types(self)
         require_number(self, "lamps", 0, whole=True)
-        for name in ("occlusion", "occlusion_rate", "least"):
+        for name in ("occlusion", "occlusion_rate", "least", "surroundings"):
             require_number(self, name, 0, 1)
         for name in ("lamp_gain", "lamp_width", "lamp_width_spread", "gain", "bias", "colour", "noise", "blur"):
             require_number(self, name, 0)
-        for name in ("brightness", "contrast", "saturation", "motion", "gamma", "jpeg"):
+        for name in ("brightness", "contrast", "saturation", "motion", "gamma", "jpeg", "bend"):
             require_number(self, name, 0)
         require_number(self, "vignetting", 0, 1)
 
@@ -101,6 +109,8 @@ class Augmentation:
             motion=self.motion * s,
             gamma=self.gamma * s,
             jpeg=self.jpeg * s,
+            surroundings=min(1.0, self.surroundings * s),
+            bend=self.bend * s,
         )
 
 
@@ -122,6 +132,9 @@ class Conditions:
     blur: Float[Tensor, "n"]  # [px]
     jitter: Float[Tensor, "n 3"]  # factors of brightness, contrast and saturation
     optics: Float[Tensor, "n 5"]  # vignetting, length [px] and angle [rad] of the motion blur, gamma, strength of JPEG
+    around: Float[Tensor, "n 3 g g"]  # colours beyond the photo and a line; see `draw_surroundings`
+    line: Float[Tensor, "n 3"]
+    bend: Float[Tensor, "n 2 k k"]  # displacements in x and y [share of the image]; see `draw_bends`
 
     def __getitem__(self, index: Tensor) -> Conditions:
         return Conditions(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
@@ -146,7 +159,7 @@ def draw(n: int, augmentation: Augmentation, size: tuple[float, float], generato
     strengths = [a.brightness, a.contrast, a.saturation]
     on = (torch.arange(k) < (uniform(n, 1) * (k + 1)).floor()).float()
     patch = draw_patches(n, a, generator)
-    return Conditions(
+    drawn = Conditions(
         lamp_xy=(uniform(n, k, 2) - 0.5) * torch.tensor([width, height]),
         lamp_width=(a.lamp_width + a.lamp_width_spread * normal(n, k)).abs().clamp(min=0.05) * width,
         lamp_gain=a.lamp_gain * normal(n, k) * on,
@@ -158,7 +171,13 @@ def draw(n: int, augmentation: Augmentation, size: tuple[float, float], generato
         blur=a.blur * (a.least + (1 - a.least) * uniform(n)),
         jitter=1 + (2 * uniform(n, 3) - 1) * torch.tensor(strengths) if any(strengths) else torch.ones(n, 3),
         optics=_draw_optics(n, a, generator),
+        around=torch.zeros(n, 3, 0, 0),
+        line=torch.zeros(n, 3),
+        bend=torch.zeros(n, 2, 0, 0),
     )
+    # Last, so that seeds of before give what they gave.
+    around, line = draw_surroundings(n, a.surroundings, generator)
+    return replace(drawn, around=around, line=line, bend=draw_bends(n, a.bend, generator))
 
 
 _PLAIN = (0.0, 0.0, 0.0, 1.0, 0.0)  # optics that leave an image as it is
@@ -231,15 +250,21 @@ def apply(
     conditions: Conditions,
     plane_from_pixel: Float[Tensor, "n 3 3"],
     generators: torch.Generator | list[torch.Generator] | None,
+    mask: Bool[Tensor, "n h w"] | None = None,
 ) -> Float[Tensor, "n 3 h w"]:
-    """Images under the conditions: blur, lamps, gain and bias, jitter, patch, noise, then clamped to [0, 1] as a sensor does; the lens's
-    vignetting is before the patch, the camera's tone curve and JPEG after the noise.
+    """Images under the conditions: surroundings, bend, blur, lamps, gain and bias, jitter, patch, noise, then clamped to [0, 1] as a sensor
+    does; the lens's vignetting is before the patch, the camera's tone curve and JPEG after the noise.
 
     Args:
         generators: for the noise: one for the batch, or one an image (so that a run's noise does not depend on the
             batch that it is in), or None for no noise.
+        mask: pixels that see the photo; where the conditions have something else beyond it, the others show that. None: all do.
     """
     c, (h, w) = conditions, images.shape[-2:]
+    if c.around.shape[-1]:
+        images = surrounded(images, c.around, c.line, mask)
+    if c.bend.shape[-1]:
+        images = bent(images, displacement(c.bend, h, w))
     if bool((c.blur > 0.05).any()):
         images = gaussian_blur(images, c.blur)
     gain = c.gain[:, :, None, None]
@@ -264,5 +289,7 @@ def apply(
             noise = torch.stack([torch.randn(images.shape[1:], generator=g) for g in generators]).to(images.device)
         images = images + noise * c.noise[:, None, None, None]
     if optics:
-        images = jpeg(toned(images.clamp(0, 1), c.optics[:, 3]), c.optics[:, 4])
+        images = images.clamp(0, 1)
+        images = toned(images, c.optics[:, 3]) if bool((c.optics[:, 3] != 1).any()) else images
+        images = jpeg(images, c.optics[:, 4]) if bool((c.optics[:, 4] > 0).any()) else images
     return images.clamp_(0, 1)

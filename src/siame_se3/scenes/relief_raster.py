@@ -81,8 +81,11 @@ def raster(
     y = torch.arange(len(of), device=of.device) - (counts.cumsum(0) - counts - bottom).index_select(0, of)
     first, last, slope, level = _spans(weights, of, y - (h - 1) / 2, w)
     # one entry a pixel and triangle
-    fill = _fill_rows if squares is None else _fill_squares
-    at, x, pixel = fill(first, last, y, (kept // f).index_select(0, of), size, squares)
+    image = (kept // f).index_select(0, of)
+    if squares is None:
+        at, x, pixel = _fill_rows(first, last, y, image, size)
+    else:
+        at, x, pixel = _fill_squares(first, last, y, image, size, squares)
     q = (x - (w - 1) / 2).mul_(slope.index_select(0, at)).add_(level.index_select(0, at))
     # A positive float's bits grow with it: the largest key is the nearest triangle's.
     key = (q.float().clamp_(min=0).view(torch.int32).long() << _DEPTH_BITS).add_(of.index_select(0, at)).add_(1)
@@ -97,7 +100,7 @@ def _counted(lengths: Int[Tensor, "r"], starts: Int[Tensor, "r"]) -> tuple[Tenso
 
 
 def _fill_rows(
-    first: Tensor, last: Tensor, y: Tensor, image: Tensor, size: tuple[int, int], squares: None
+    first: Tensor, last: Tensor, y: Tensor, image: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of each pixel in rows `first` to `last`: the number of its row, x, and its number in the images."""
     h, w = size

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError, RobotError, SceneError, SiameError
-from siame_se3.files import hardware, require_types
+from siame_se3.errors import InputError, RobotError, SceneError
+from siame_se3.files import Counter, hardware, require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import Controller, View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
@@ -101,17 +102,17 @@ def simulate(
     settings: dict[str, Any] | None = None,
     quiet: bool = False,
     plant: Plant | None = None,
+    run: Callable[..., Trajectory] = servo,
 ) -> tuple[Trajectory, View, View]:
     """All runs of a task in one batch; the trajectory, the desired views, and the last ones.
 
     Args:
         plant: cameras of another kind than `FlyingCameras`; it is put at the desired poses too, to look from there.
+        run: makes the runs; another than `servo` records them.
 
     Raises:
         SceneError: a desired camera sees nothing of the scene.
     """
-    from tqdm import tqdm
-
     T_wd, T_wc = task.draw()
     if plant is None:
         plant = FlyingCameras(
@@ -130,14 +131,13 @@ def simulate(
             *("width", "distance"),
         )
     began = time.perf_counter()
-    with tqdm(total=len(T_wc), desc="settled runs", unit="run", disable=quiet or not sys.stderr.isatty()) as bar:
+    with Counter(len(T_wc), "settled", "runs", quiet) as counter:
 
         def report(iteration: int, moving: int) -> None:
-            bar.update(len(T_wc) - moving - bar.n)
-            bar.set_postfix(iteration=iteration)
+            counter.to(len(T_wc) - moving, iteration=iteration)
 
-        trajectory = servo(plant, controller, task.given(desired), T_wc, config, settings, report)
-        bar.update(len(T_wc) - bar.n)
+        trajectory = run(plant, controller, task.given(desired), T_wc, config, settings, report)
+        counter.to(len(T_wc))
     _note(trajectory, began)
     return trajectory, desired, look(trajectory.T_wc[-1])
 
@@ -150,18 +150,17 @@ def simulate_on_arm(
     safety: Safety | None = None,
     settings: dict[str, Any] | None = None,
     quiet: bool = False,
+    run: Callable[..., Trajectory] = servo,
 ) -> tuple[Trajectory, View, View]:
     """As `simulate`, with an arm in MuJoCo, one run after the other, within the limits of `safety`.
 
     Starts that the arm cannot reach are passed over, and counted in the trajectory's settings as 'out_of_reach'. A disturbance or model
-    error of the task is not for the arm, which has its own (`ArmConfig`).
+    error of the task is not for the arm, which has its own (`ArmConfig`). `run` makes each run; another than `servo` records it.
 
     Raises:
         InputError: MuJoCo is not installed.
         RobotError: it cannot render here, or nine of ten starts are out of reach.
     """
-    from tqdm import tqdm
-
     exact = bool(Path(task.starts).suffix)  # a file's starts are what they are
     T_wd, T_wc = task.draw(task.runs if exact else 10 * task.runs)
     plant = ArmPlant(task.scene, task.camera, arm, depth_camera=task.measures)
@@ -170,22 +169,20 @@ def simulate_on_arm(
     last: list[View] = []
     passed = 0
     began = time.perf_counter()
-    try:
-        pairs = zip(T_wd.split(1), T_wc.split(1), strict=True)
-        for goal, start in tqdm(pairs, desc="runs", total=task.runs, disable=quiet or not sys.stderr.isatty()):
+    with contextlib.closing(plant), Counter(task.runs, "ended", "runs", quiet) as counter:
+        for goal, start in zip(T_wd.split(1), T_wc.split(1), strict=True):
             if len(done) == min(task.runs, len(T_wc)):
                 break
             try:
                 target = plant.look(goal)
                 plant.reset(start)
-            except SiameError:  # out of reach
+            except RobotError:  # out of reach
                 passed += 1
                 continue
-            done.append(servo(plant, controller, task.given(target), start, config, settings, safety=safety))
+            done.append(run(plant, controller, task.given(target), start, config, settings, safety=safety))
             desired.append(target)
             last.append(plant.look(done[-1].T_wc[-1]))
-    finally:
-        plant.close()
+            counter.to(len(done))
     if not done or (len(done) < task.runs and not exact):
         raise RobotError(
             f"arm: {passed} of {passed + len(done)} starts are out of reach; give nearer ones, or move the arm's base",

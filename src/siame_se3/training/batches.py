@@ -49,6 +49,7 @@ class DataConfig:
             (`views.wide_views`), and the desired views are the others. For all pairs.
         teacher: law that gives the velocities: pbvs, ibvs or 2.5d.
         augmentation: at full strength.
+        denoise: the photos' noise is estimated and taken out of them before the training.
         curriculum: share of the training over which the augmentation's strength (and, with several scenes, their
             number) ramps up.
 
@@ -71,6 +72,7 @@ class DataConfig:
     starts: Literal["table1", "wide"] = "table1"
     teacher: Literal["pbvs", "ibvs", "2.5d"] = "pbvs"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    denoise: bool = False
     curriculum: float = 0.1
 
     def __post_init__(self) -> None:
@@ -127,6 +129,9 @@ class Batch:
     target: Float[Tensor, "p 6"]  # velocity at gain 1, or pose vector [m, rad]
     weight: Float[Tensor, "p"]  # of each pair in the loss
     homography: Float[Tensor, "n 3 3"]  # plane from pixel
+    bend: Float[
+        Tensor, "n 2 k k"
+    ]  # as `Conditions.bend`: a pixel shows what the homography has at the place displaced so
     scene: Scene  # one of the group's
     seconds: dict[str, float]
 
@@ -265,21 +270,22 @@ class BatchSource:
         poses = plan.T_wc.to(device)
         scenes = [self.scenes[k] for k in plan.scenes]
         if len(scenes) == 1:
-            images, _ = render(scenes[0], self.camera, poses)
+            images, mask = render(scenes[0], self.camera, poses)
         else:
-            images = render_prints(scenes, self.camera, poses)
+            images, mask = render_prints(scenes, self.camera, poses), None
         t1 = time.perf_counter()
         homography = plane_from_pixel(self.camera, poses)
         noise = plan.noise
         if isinstance(noise, int):
             noise = torch.Generator(device).manual_seed(noise)
-        images = apply(images, plan.conditions.to(device), homography, noise)
+        conditions = plan.conditions.to(device)
+        images = apply(images, conditions, homography, noise, mask)
         t2 = time.perf_counter()
         seconds = {**plan.seconds, "render": t1 - began, "augment": plan.seconds["augment"] + t2 - t1}
         current, desired, target, weight = (
             x.to(device) for x in (plan.current, plan.desired, plan.target, plan.weight)
         )
-        return Batch(images, current, desired, target, weight, homography, scenes[0], seconds)
+        return Batch(images, current, desired, target, weight, homography, conditions.bend, scenes[0], seconds)
 
     def batch(self, step: int, group: int, progress: float = 1.0) -> Batch:
         """One group of a step; see `plan`."""

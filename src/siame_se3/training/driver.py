@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,72 +18,17 @@ from siame_se3.errors import TrainingError
 from siame_se3.files import exclusive, hardware
 from siame_se3.networks import checkpoint
 from siame_se3.networks.checkpoint import Model
-from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.planar import Scene
 from siame_se3.training import state
 from siame_se3.training.batches import BatchSource
+from siame_se3.training.callbacks import Callbacks, Fitted, Paused, Progress
+from siame_se3.training.interrupt import Interrupted, Interrupts
+from siame_se3.training.photo_noise import all_cleaned
 from siame_se3.training.processes import first_process_says, world
 from siame_se3.training.recipe import Recipe
 from siame_se3.training.trainer import Trainer
 
 _TRIAL = 1000  # steps of the learning rate's cycle while the time of a step is measured; the time does not depend on it
-
-
-@dataclass
-class Progress:
-    """What the loop reports.
-
-    Attributes:
-        step, steps: made, and in all.
-        loss: of the step.
-        groups: mean error of each loss group [m or rad], and of 'where' [half scene widths] or 'match' [half images].
-        lr: share of the peak learning rate.
-        seconds: of training since the (first) start; pauses, evaluations and saving left out.
-        images: rendered so far.
-        shares: of the time: sample, render, augment, teacher.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    groups: dict[str, float]
-    lr: float
-    seconds: float
-    images: int
-    shares: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """What is called on the way, by the first process only.
-
-    Attributes:
-        report: every `train.log_every` steps.
-        evaluate: `train.evaluations` times, with a copy of the network as it would be kept (in eval mode, on the training's device, the
-            callback's own) and what `report` gets; True ends the training there. What it takes is not counted as training time.
-        at: when to evaluate, as shares of the steps; None: `train.evaluations` times, evenly.
-        pause: asked before each step; True saves the state and stops the training there, to go on another time (`Paused`).
-        card: more entries of the model's card, asked for at the end.
-    """
-
-    report: Callable[[Progress], None] = lambda progress: None
-    evaluate: Callable[[SiameseNetwork, Progress], bool | None] | None = None
-    at: tuple[float, ...] | None = None
-    pause: Callable[[], bool] = lambda: False
-    card: Callable[[], dict[str, Any]] = dict
-
-
-class Paused(Exception):
-    """A training stopped because `Callbacks.pause` said so; its state is saved, and the same call goes on from it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A training that ended: the model, the steps made, and the seconds that they took."""
-
-    model: Model
-    steps: int
-    seconds: float
 
 
 def fit(
@@ -110,6 +56,7 @@ def fit(
         InputError: another training is writing to `out`.
         TrainingError: the state beside `out` is damaged, of another training or another budget; the loss is not finite.
         Paused: a callback asked for it.
+        Interrupted: Ctrl-C; the state is saved first.
     """
     out = None if out is None else Path(out)
     with contextlib.ExitStack() as held:
@@ -129,13 +76,21 @@ def _fit(
 ) -> Fitted:
     """See `fit`."""
     place = None if out is None else state.path_of(out)
+    if world()[0] > 0:
+        callbacks = replace(callbacks, say=lambda line: None)
+    recipe = state.as_begun(recipe, place) if place is not None else recipe
+    noise: dict[str, Any] = {}
+    if recipe.data.denoise:
+        scenes, levels = all_cleaned(scenes, recipe.seen_by, recipe.workspace.distance, callbacks.say)
+        noise = {"noise": levels}
     source = BatchSource(
         scenes, recipe.seen_by, recipe.workspace, recipe.data, recipe.seed, recipe.network.output, device
     )
-    steps, minutes = _planned(recipe, source, place, given, initial)
+    steps, minutes = _planned(recipe, source, place, given, initial, callbacks)
     trainer = Trainer(recipe.network, recipe.loss, source, replace(recipe.train, steps=steps), initial)
     if place is not None and place.is_file():
         state.load(trainer, place)
+        callbacks.say(f"resumed at step {trainer.step} of {steps}, from {place}")
     elif place is not None and world()[0] == 0:
         state.save(
             trainer, place, minutes
@@ -150,6 +105,7 @@ def _fit(
         "seconds": round(trainer.seconds, 1),
         "hardware": hardware(source.device.type),
         "date": time.strftime("%Y-%m-%d"),
+        **noise,
         **callbacks.card(),
     }
     model = Model(trainer.result().float().cpu(), source.camera, recipe.workspace.distance, scenes[0].width, card)
@@ -160,13 +116,18 @@ def _fit(
 
 
 def _planned(
-    recipe: Recipe, source: BatchSource, place: Path | None, given: bool, initial: Mapping[str, Tensor] | None
+    recipe: Recipe,
+    source: BatchSource,
+    place: Path | None,
+    given: bool,
+    initial: Mapping[str, Tensor] | None,
+    callbacks: Callbacks,
 ) -> tuple[int, float | None]:
     """The number of steps, and the minutes that it was measured for: those of the interrupted training, else the recipe's."""
     begun = state.begun(place) if place is not None else None
     minutes, steps = recipe.budget, recipe.train.steps
     if begun is None:
-        return (steps, None) if steps is not None else (steps_in(recipe, source, initial), minutes)
+        return (steps, None) if steps is not None else (steps_in(recipe, source, initial, callbacks), minutes)
     if given and (begun.minutes != minutes or (steps is not None and steps != begun.steps)):
         was = f"{begun.steps} steps" + (f" ({begun.minutes:g} min)" if begun.minutes is not None else "")
         now = f"{steps} steps" if steps is not None else f"{minutes:g} min"
@@ -178,17 +139,48 @@ def _planned(
     return begun.steps, begun.minutes
 
 
-def steps_in(recipe: Recipe, source: BatchSource, initial: Mapping[str, Tensor] | None = None) -> int:
-    """How many steps fit into a recipe's minutes: the median of some steps of a throw-away trainer, rounded down to tens."""
+def steps_in(
+    recipe: Recipe,
+    source: BatchSource,
+    initial: Mapping[str, Tensor] | None = None,
+    callbacks: Callbacks | None = None,
+) -> int:
+    """How many steps fit into a recipe's minutes: the median of some steps of a throw-away trainer, rounded down to tens.
+
+    What measuring takes, and the evaluations where `Callbacks.rehearse` says how long one takes, is part of the minutes; see `affordable`.
+    """
+    callbacks, began = callbacks or Callbacks(), time.monotonic()
+    callbacks.say("measuring the speed of a step")
     trial = Trainer(recipe.network, recipe.loss, source, replace(recipe.train, steps=_TRIAL), initial)
     times = []
     for _ in range(12):
         before = trial.seconds
         trial.advance()
         times.append(trial.seconds - before)
-    typical = sorted(times[3:])[len(times[3:]) // 2]
-    steps = max(20, int(recipe.minutes * recipe.times * 60 / typical) // 10 * 10)
-    return first_process_says(steps, source.device)
+    typical = statistics.median(times[3:])
+    whole = recipe.minutes * recipe.times * 60
+    count, each = len(_shares(callbacks, recipe.train.evaluations)), 0.0
+    if callbacks.evaluate is not None and callbacks.rehearse is not None and count and world()[0] == 0:
+        each = callbacks.rehearse(trial.result())
+        count = affordable(count, each, whole)
+    left = whole if callbacks.rehearse is None else max(whole / 2, whole - count * each - (time.monotonic() - began))
+    steps = first_process_says(max(20, int(left / typical) // 10 * 10), source.device)
+    callbacks.say(
+        f"{steps} steps of {1e3 * typical:.0f} ms" + (f"; {count} x {each:.0f} s of evaluations" if each else "")
+    )
+    return steps
+
+
+def affordable(count: int, each: float, whole: float) -> int:
+    """How many of `count` evaluations of `each` [s] a third of the `whole` time [s] has room for; the last one is made in any case."""
+    return min(count, max(1, int(whole / 3 / each))) if each > 0 else count
+
+
+def _shares(callbacks: Callbacks, evaluations: int) -> tuple[float, ...]:
+    """When to evaluate, as shares of the steps."""
+    if callbacks.at is not None:
+        return callbacks.at
+    return tuple((k + 1) / evaluations for k in range(max(0, evaluations)))
 
 
 def run(
@@ -203,19 +195,28 @@ def run(
     Raises:
         TrainingError: the loss is not finite.
         Paused: a callback asked for it.
+        Interrupted: Ctrl-C; the state is saved first.
     """
-    callbacks, c, first = callbacks or Callbacks(), trainer.config, world()[0] == 0
-    shares = (
-        callbacks.at if callbacks.at is not None else [(k + 1) / c.evaluations for k in range(max(0, c.evaluations))]
-    )
-    marks = {round(trainer.steps * share) for share in shares}
+    with Interrupts() as interrupts:
+        _run(trainer, place, callbacks or Callbacks(), minutes, interrupts)
+
+
+def _run(
+    trainer: Trainer, place: Path | None, callbacks: Callbacks, minutes: float | None, interrupts: Interrupts
+) -> None:
+    """See `run`."""
+    c, first = trainer.config, world()[0] == 0
+    marks = {round(trainer.steps * share) for share in _shares(callbacks, c.evaluations)}
     saved = time.monotonic()
     enough = False
     while trainer.step < trainer.steps and not enough:
-        if first_process_says(int(first and callbacks.pause()), trainer.data.device):
+        if first_process_says(int(first and (interrupts.asked or callbacks.pause())), trainer.data.device):
             if first and place is not None:
                 state.save(trainer, place, minutes)
-            raise Paused
+            if not interrupts.asked:
+                raise Paused
+            kept = "nothing is saved" if place is None else f"saved in {place}"
+            raise Interrupted(f"step {trainer.step} of {trainer.steps}, {kept}")
         loss, errors = trainer.advance()
         if not math.isfinite(loss):
             raise TrainingError(

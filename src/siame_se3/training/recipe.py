@@ -12,6 +12,8 @@ from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
+from siame_se3.networks.part_configs import FitConfig, HomographyConfig
+from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training.batches import DataConfig
 
@@ -77,7 +79,8 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is made. Its budget is `train.steps`, or else `minutes`.
+    """How a network is made; by default by the paper's disturbances, which the tables of the docs are made with, see also `for_photos`. Its budget
+    is `train.steps`, or else `minutes`.
 
     Attributes:
         network, loss, data, workspace, train: what their classes say.
@@ -133,6 +136,17 @@ class Recipe:
         """As it is in a model's card: what JSON can hold."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
+
+
+def for_photos() -> Recipe:
+    """How a network is made that is to work on other pictures of the place than the photo it is trained on: what the train command does.
+
+    The disturbances are a real camera's, the photo's noise is not taught, and cells may be as sure as they can be of where they are (b down to
+    0.0025 half scene widths), as in other pictures a part of what they see has moved and only the sure ones tell.
+    """
+    homography = HomographyConfig(log_scale=(-6.0, 1.0), fit=FitConfig(kernel=2.0))
+    camera = Augmentation(colour=0.1, noise=0.04, blur=1.2, vignetting=0.4, surroundings=0.8, bend=0.02)
+    return Recipe(network=NetworkConfig(homography=homography), data=DataConfig(augmentation=camera, denoise=True))
 
 
 _BUDGET = {"minutes", "seed"}  # a kept network may have been trained for longer, and from another seed

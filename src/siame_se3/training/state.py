@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from siame_se3.errors import TrainingError
-from siame_se3.files import atomically
+from siame_se3.errors import InputError, TrainingError
+from siame_se3.files import atomically, from_dict
+from siame_se3.networks.part_configs import HomographyConfig
+from siame_se3.training.batches import DataConfig
+from siame_se3.training.recipe import Recipe, for_photos
 from siame_se3.training.trainer import Trainer
 
 FORMAT, VERSION = "siame-se3 training state", "2"
@@ -61,6 +64,37 @@ def begun(path: Path) -> Begun | None:
         raise _damaged(path) from None
 
 
+def as_begun(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe by which an interrupted training goes on: one from before photos were cleaned had other usual settings (`for_photos`), which it
+    keeps where no others are asked for.
+
+    Raises:
+        TrainingError: the file is no training state, or a damaged one.
+    """
+    if not path.is_file():
+        return recipe
+    metadata, _ = _read(path, tensors=False)
+    try:
+        began = json.loads(metadata["identity"])
+        if "denoise" in began["data"]:
+            return recipe
+        data = from_dict(DataConfig, began["data"], "data")
+        homography = from_dict(HomographyConfig, began["network"]["homography"], "network")
+    except (KeyError, ValueError, TypeError, RecursionError, InputError):
+        raise _damaged(path) from None
+    usual, mine = for_photos(), recipe.data
+    augmentation = _kept(mine.augmentation, data.augmentation, usual.data.augmentation)
+    denoise = data.denoise if mine.denoise == usual.data.denoise else mine.denoise
+    network = replace(recipe.network, homography=_kept(recipe.network.homography, homography, usual.network.homography))
+    return replace(recipe, network=network, data=replace(mine, augmentation=augmentation, denoise=denoise))
+
+
+def _kept(mine: Any, theirs: Any, usual: Any) -> Any:
+    """`mine`, of a dataclass, with `theirs` in each field that is as usual."""
+    names = [f.name for f in dataclasses.fields(mine)]
+    return replace(mine, **{n: getattr(theirs, n) for n in names if getattr(mine, n) == getattr(usual, n)})
+
+
 def save(trainer: Trainer, path: Path, minutes: float | None = None) -> None:
     """Write the state atomically: after a kill there is this one or the one before.
 
@@ -88,10 +122,10 @@ def load(trainer: Trainer, path: Path) -> None:
     """
     metadata, found = _read(path)
     try:
-        theirs = dict(json.loads(metadata["identity"]))
+        theirs = _of_now(dict(json.loads(metadata["identity"])))
         step, seconds = int(metadata["step"]), float(metadata["seconds"])
         shares = {str(k): float(v) for k, v in json.loads(metadata["shares"]).items()}
-    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, InputError):
         raise _damaged(path) from None
     mine = json.loads(json.dumps(identity(trainer)))
     if mine != theirs:
@@ -105,6 +139,12 @@ def load(trainer: Trainer, path: Path) -> None:
     except (RuntimeError, KeyError, ValueError):
         raise _damaged(path) from None
     trainer.step, trainer.seconds, trainer.shares = step, seconds, shares
+
+
+def _of_now(identity: dict[str, Any]) -> dict[str, Any]:
+    """A saved identity with the options of data that have come since, each as it was before."""
+    data = dataclasses.asdict(from_dict(DataConfig, identity["data"], "data"))
+    return {**identity, "data": json.loads(json.dumps(data))}
 
 
 def identity(trainer: Trainer) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def trained(setup: Setup) -> Callable[[str, Picture], Model]:
     def model_of(folder: str, goal: Picture) -> Model:
         scene = scene_of(goal, common(goal, goal))
         place = setup.folder / "real" / "trained" / folder / Path(goal.name).stem
-        return networks.obtain("siame-se(3)", [scene], place, setup.minutes, setup.seed, setup.say)
+        return networks.obtain("photo", [scene], place, setup.minutes, setup.seed, setup.say)
 
     return model_of
 

@@ -99,14 +99,15 @@ def _in_relief(goal: Picture, world: Picture, runs: int, seed: int) -> Drawn:
     there, T_rw = Relief.from_view(
         seen.image[0], seen.depth_map[0], seen.camera, world.name, fill=(colour[0], colour[1], colour[2])
     )
-    camera, depth = target.camera, target.depth_map[0]
+    camera, depth, image = target.camera, target.depth_map[0], target.image
+    assert image is not None
     T_wd = T_rw @ lie.inverse(world.T_wc) @ goal.T_wc  # in the relief's frame
     T_wc = T_wd @ offsets(_DRAWN * runs, Workspace(), torch.Generator().manual_seed(seed))
     in_view = torch.tensor([_share(camera, depth, T_wd, T) for T in T_wc]) >= Workspace.min_overlap
     shown = there.render(camera, T_wc, antialias=False)[1].flatten(1).float().mean(1) >= _SEEN
     kept = _kept(in_view & shown, runs, goal, world)
     one = torch.ones(runs, 1, 1, 1)
-    goals = View(one * target.image, None, one[:, 0] * depth, camera)
+    goals = View(one * image, None, one[:, 0] * depth, camera)
 
     def aligned(T: Tensor) -> Tensor:
         return torch.tensor([alignment_of_points(camera, depth, T_wd, T_k) for T_k in T], dtype=torch.float64)

@@ -81,6 +81,7 @@ class LivePlant:
         self._stop_reason = ""
         self._monitors: list[Callable[[], str]] = []
         self.asked = torch.zeros(6, dtype=torch.float64)  # the last twist, sent or not
+        self.seen: View | None = None  # the last view handed out
         known = self._gate.state().T_bt is not None
         self.provides = frozenset({"image", *(["depth"] if depth else []), *(["base_pose"] if known else [])})
 
@@ -136,7 +137,8 @@ class LivePlant:
         now = self._clock()
         fault = self._stop_reason or state.fault
         image = self._frame.image[None]
-        return View(image, None, depth, self.camera, now - self._frame.stamp, fault, T_bc, now)
+        self.seen = View(image, None, depth, self.camera, now - self._frame.stamp, fault, T_bc, now)
+        return self.seen
 
     def with_depth(self, view: View) -> View:
         """The last view with the depth of each pixel, where something gives it; else as it is. The robot should stand still.

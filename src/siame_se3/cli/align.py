@@ -1,0 +1,269 @@
+"""siame align: where the camera is beside a reference photo; one picture, or live."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from siame_se3.cli.status import Status
+from siame_se3.errors import InputError
+
+if TYPE_CHECKING:
+    from siame_se3.cli.align_screen import Display
+    from siame_se3.commissioning.align import Reference
+    from siame_se3.commissioning.align_picture import Optics, Picture
+    from siame_se3.commissioning.align_source import Frames
+    from siame_se3.commissioning.align_words import Judge
+
+_WITHIN, _SURE = ("2mm", "0.2deg"), ("5mm", "0.5deg")
+_SHARES = {_WITHIN: ("0.3%", "0.2deg"), _SURE: ("0.8%", "0.5deg")}  # without a distance: those at 0.6 m, about
+_SETTLE = 1.0  # seconds that a camera has to find its exposure before a reference is taken
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Topics of the camera, for --ros2.image."""
+
+    image: str = ""
+    """sensor_msgs/Image or CompressedImage of the camera, instead of --source."""
+    info: str = "/camera/camera_info"
+    """sensor_msgs/CameraInfo; not used with --camera."""
+    bus: Literal["auto", "rclpy", "dds"] = "auto"
+    """rclpy where ROS 2 is installed, else CycloneDDS (pip install 'siame-se3[ros2]')."""
+    domain: int | None = None
+    """Default: ROS_DOMAIN_ID, else 0."""
+    stamps: Literal["header", "receipt"] = "receipt"
+    """How old an image is: by its header (clocks must agree), or from when it came."""
+
+
+@dataclass(frozen=True)
+class Align:
+    """Say where the camera is beside a reference photo, and how to move it back there.
+
+    Needs no training, no robot and no calibration. With --now one picture is compared, in one line; else a camera or a film is followed,
+    until it ends or Ctrl-C. Directions are those in which the camera has to move, as the person behind it sees them; turns are made in the
+    order right or left, up or down, clockwise or not. Exit status: 0 right, within --within; 1 to be moved; 2 wrong input; 3 not sure. Live, that of the
+    last frame.
+    """
+
+    essential = ("now", "source", "goal_depth", "camera", "fov", "within", "roi", "ignore", "save_reference", "json")
+
+    reference: Positional[Path]
+    """The photo of the place to go back to."""
+    now: Path | None = None
+    """What the camera sees now, a picture: one comparison."""
+    source: str = ""
+    """What the camera sees, live: index of a camera, film, or URL. Default without --now: 0, the first camera."""
+    ros2: Topics = field(default_factory=Topics)
+    """Topics."""
+    goal_depth: float | None = None
+    """Distance from the camera to what is in the reference's middle [m]; without it motions are shares of that distance."""
+    camera: Path | None = None
+    """ROS camera_info YAML of the camera ('siame calibrate camera' writes one); without one, or --fov: by the pictures' EXIF, or else a usual lens."""
+    fov: float | None = None
+    """Field of view across the picture [deg], where there is no calibration."""
+    reference_camera: Path | None = None
+    """As --camera, of the reference, where another camera took it."""
+    reference_fov: float | None = None
+    """As --fov, of the reference, where another camera took it."""
+    within: tuple[str, str] = _WITHIN
+    """What counts as right: a length (mm, cm, m, or % of the distance) and an angle (deg, rad). Without a distance: 0.3% 0.2deg."""
+    sure: tuple[str, str] = _SURE
+    """A motion known worse than this (two standard deviations) is not sure. Without a distance: 0.8% 0.5deg."""
+    roi: tuple[str, ...] = ()
+    """Regions of the reference that count, each left,top,width,height in its pixels, or in % (10%,20%,50%,50%); default: all of it."""
+    ignore: tuple[str, ...] = ()
+    """Regions of the reference that are left out: what moves or changes there."""
+    save_reference: bool = False
+    """Take the reference from the source, write it, and end."""
+    force: bool = False
+    """Write it over one that is there."""
+    once: bool = False
+    """One picture of the source, and end."""
+    json: bool = False
+    """Plain data instead of words; live, a line a frame. See docs/align.md."""
+    tone: bool = True
+    """Live, in a terminal: ring its bell when it becomes right."""
+
+    def __call__(self) -> Status:
+        from siame_se3.commissioning.align import Reference
+        from siame_se3.commissioning.align_picture import Picture, Region, counting
+
+        now, reference = self._optics()
+        judge = self._judge()
+        regions = [tuple(Region.parse(text, name) for text in getattr(self, name)) for name in ("roi", "ignore")]
+        self._check()
+        if self.now is not None:
+            goal, seen = Picture.read(self.reference, reference), Picture.read(self.now, now)
+            found = Reference.of(goal, self.goal_depth, counting(goal, *regions)).locate(seen)
+            self._notes(goal, seen)
+            more = self._more(goal, seen)
+            print(json.dumps(judge.data(found) | more) if self.json else judge.sentence(found))
+            return _status(judge, found)
+        with contextlib.ExitStack() as closing:
+            frames, now, reference = self._frames(closing, now, reference)
+            if self.save_reference:
+                return self._save(frames)
+            goal = self._goal(frames, reference)
+            looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions))
+            if self.once:
+                return self._once(frames, looked_for, judge, now)
+            return self._live(frames, looked_for, judge, now)
+
+    def _check(self) -> None:
+        """Refuse what cannot be, before anything is opened."""
+        given = [name for name in ("now", "source") if getattr(self, name)] + ["ros2.image"] * bool(self.ros2.image)
+        if len(given) > 1:
+            raise InputError("give one of a picture, a source and a topic", *given)
+        if self.now is not None and (self.save_reference or self.once):
+            raise InputError("a picture is compared once, and is there already; leave that out", "now")
+        if self.save_reference and self.reference.exists() and not self.force:
+            raise InputError(
+                f"{self.reference}: is there already; give another name, or say that it may be written over", "force"
+            )
+        if not self.save_reference and not self.reference.is_file():
+            raise InputError(
+                f"{self.reference}: no such file; give a photo, or take it from the camera", "save_reference"
+            )
+
+    def _optics(self) -> tuple[Optics, Optics]:
+        """What is known of the camera, and of the reference's."""
+        now = _optics_of(self.camera, self.fov, "camera", "fov")
+        if self.reference_camera is None and self.reference_fov is None:
+            return now, now
+        return now, _optics_of(self.reference_camera, self.reference_fov, "reference_camera", "reference_fov")
+
+    def _judge(self) -> Judge:
+        from siame_se3.commissioning.align_words import Judge, Tolerance
+
+        if self.goal_depth is not None and not (math.isfinite(self.goal_depth) and self.goal_depth > 0):
+            raise InputError(f"distance {self.goal_depth:g} m: give metres above 0", "goal_depth")
+
+        def tolerance(words: tuple[str, str], name: str) -> Tolerance:
+            chosen = _SHARES.get(words, words) if self.goal_depth is None else words
+            return Tolerance.parse(chosen, name, self.goal_depth)
+
+        return Judge(tolerance(self.within, "within"), tolerance(self.sure, "sure"))
+
+    def _frames(self, closing: contextlib.ExitStack, now: Optics, reference: Optics) -> tuple[Frames, Optics, Optics]:
+        """The source, and what is known of its pictures."""
+        from siame_se3.commissioning.align_picture import Optics
+        from siame_se3.commissioning.align_source import OpenCVFrames, ros2_frames
+
+        if self.ros2.image:
+            from siame_se3.plants.robots.buses import bus_for
+
+            topics = self.ros2
+            bus = bus_for(topics.bus, topics.domain)
+            closing.callback(bus.close)
+            topic = ros2_frames(bus, topics.image, topics.info, now.camera, topics.stamps)
+            closing.callback(topic.close)
+            optics = Optics(topic.source.camera, rectified=True)
+            return topic, optics, optics if self.reference_camera is None else reference
+        frames = OpenCVFrames(self.source or "0", pace=sys.stdout.isatty() and not self.json)
+        closing.callback(frames.close)
+        return frames, now, reference
+
+    def _goal(self, frames: Frames, optics: Optics) -> Picture:
+        """The reference; one as a topic's camera gives them is made what that source makes of its pictures."""
+        from siame_se3.commissioning.align_picture import Picture
+        from siame_se3.commissioning.align_source import SourceFrames
+        from siame_se3.images.decode import as_pixels, read_picture, to_bytes
+
+        if isinstance(frames, SourceFrames) and self.reference_camera is None:
+            pixels = to_bytes(read_picture(self.reference))
+            if pixels.shape[:2] != frames.source.camera.size:
+                pixels = as_pixels(frames.source.prepared(pixels))
+            return Picture.of(pixels, optics, where=str(self.reference))
+        return Picture.read(self.reference, optics)
+
+    def _save(self, frames: Frames) -> Status:
+        from siame_se3.commissioning.align_source import one_frame
+        from siame_se3.images.encode import write_picture
+
+        pixels = one_frame(frames, _SETTLE)
+        write_picture(self.reference, pixels)
+        print(f"reference: {self.reference}, {pixels.shape[1]} x {pixels.shape[0]} px, from {frames.name}")
+        return Status.DONE
+
+    def _once(self, frames: Frames, reference: Reference, judge: Judge, optics: Optics) -> Status:
+        from siame_se3.commissioning.align_picture import Picture
+        from siame_se3.commissioning.align_source import one_frame
+
+        seen = Picture.of(one_frame(frames, _SETTLE), optics, where=frames.name)
+        found = reference.locate(seen)
+        self._notes(reference.picture, seen)
+        more = self._more(reference.picture, seen)
+        print(json.dumps(judge.data(found) | more) if self.json else judge.sentence(found))
+        return _status(judge, found)
+
+    def _live(self, frames: Frames, reference: Reference, judge: Judge, optics: Optics) -> Status:
+        """Until the source ends, or Ctrl-C."""
+        from siame_se3.commissioning.align_live import Summary, Tracker
+        from siame_se3.commissioning.align_picture import Picture
+
+        display: Display | None = None
+        summary, status = Summary(judge), Status.NOT_SURE
+        with contextlib.ExitStack() as ending, contextlib.suppress(KeyboardInterrupt):  # which is how a live one ends
+            tracker = ending.enter_context(Tracker(reference, waits=frames.film))
+            for frame in frames:
+                seen = Picture.of(frame, optics, where=frames.name)
+                if display is None:
+                    display = self._display(judge, reference.picture, seen, frames)
+                    ending.callback(display.end)
+                found = tracker.step(seen)
+                summary.add(found, time.monotonic())
+                display.show(found, summary.rate)
+                status = _status(judge, found)
+        print(summary.text(), file=sys.stderr if self.json else sys.stdout)
+        return status
+
+    def _display(self, judge: Judge, goal: Picture, seen: Picture, frames: Frames) -> Display:
+        from siame_se3.cli.align_screen import Lines, Screen
+
+        self._notes(goal, seen)
+        if self.json or not sys.stdout.isatty():
+            return Lines(judge, self.json, self._more(goal, seen))
+        return Screen(judge, f"siame align  {self.reference.name}  {frames.name}", self.tone)
+
+    def _notes(self, goal: Picture, seen: Picture) -> None:
+        """Say what was assumed."""
+        if self.json:
+            return
+        if goal.known != seen.known:
+            print(f"reference: {goal.known}; now: {seen.known}")
+        elif "calibrated" not in goal.known:
+            print(f"camera: {goal.known}")
+        if goal.guessed or seen.guessed:
+            print("  lengths and turns are as good as that guess: give --fov or --camera")
+        if self.goal_depth is None:
+            print("distance not known: motions are shares of it (--goal-depth gives metres)")
+
+    def _more(self, goal: Picture, seen: Picture) -> dict[str, Any]:
+        return {"reference_camera": goal.known, "camera": seen.known, "goal_depth": self.goal_depth}
+
+
+def _optics_of(path: Path | None, fov: float | None, camera: str, angle: str) -> Optics:
+    from siame_se3.commissioning.align_picture import Optics
+    from siame_se3.geometry.camera import Camera
+
+    if path is not None and fov is not None:
+        raise InputError("a camera's file has its field of view in it; give one of them", camera, angle)
+    if fov is not None and not 1 <= fov <= 170:
+        raise InputError(f"field of view {fov:g}: give degrees across the picture, from 1 to 170", angle)
+    return Optics(Camera.from_yaml(path) if path else None, math.radians(fov) if fov else None)
+
+
+def _status(judge: Judge, found: Any) -> Status:
+    from siame_se3.commissioning.align_words import Verdict
+
+    verdict = judge.verdict(found)[0]
+    return {Verdict.RIGHT: Status.DONE, Verdict.MOVE: Status.NOT_CONVERGED, Verdict.NOT_SURE: Status.NOT_SURE}[verdict]

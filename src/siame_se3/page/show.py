@@ -1,0 +1,54 @@
+"""What a page is given to show and to drive: the protocol of `Simulation` and of `LiveRobot`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from siame_se3.page.track import Track
+
+
+class Show(Protocol):
+    """Tracks, and words for all of them.
+
+    Attributes:
+        tracks: one or two; the first one is that of the page's large image.
+        title: in one line.
+        simulated: whether cameras can be put anywhere, and time can be held.
+    """
+
+    tracks: list[Track]
+    title: str
+    simulated: bool
+
+    @property
+    def paused(self) -> bool:
+        """Whether time stands still."""
+
+    def barred(self) -> str:
+        """Why the page cannot start anything now; '' where it can."""
+
+    def stop(self) -> None:
+        """Stop all, at once, from any thread, without waiting."""
+
+    def start(self) -> None:
+        """Start all from where they are.
+
+        Raises:
+            SiameError: why not.
+        """
+
+    def started_by(self, visitor: int) -> None:
+        """Who has just started."""
+
+    def left(self, visitor: int) -> None:
+        """A visitor has closed the page."""
+
+    def goal_here(self) -> None:
+        """The first track's present view becomes the goal of all.
+
+        Raises:
+            SiameError: why not.
+        """
+
+    def close(self) -> None:
+        """Stop, and let everything go."""

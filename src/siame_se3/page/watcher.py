@@ -1,0 +1,116 @@
+"""A visitor without a browser, which speaks viser's protocol: it counts what a browser would get, and presses buttons. For measurements and tests."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from siame_se3.errors import RobotError
+from siame_se3.plants.robots.threads import Worker
+
+_HEADER = 16  # [bytes] before a message's compressed part: its lengths before and after decompression
+_CAMERA = {
+    "type": "ViewerCameraMessage",
+    "wxyz": (1.0, 0.0, 0.0, 0.0),
+    "position": (0.0, 0.0, -1.0),
+    "fov": 1.0,
+    "near": 0.01,
+    "far": 100.0,
+    "image_height": 600,
+    "image_width": 800,
+    "look_at": (0.0, 0.0, 0.0),
+    "up_direction": (0.0, 0.0, -1.0),
+}
+
+
+class Watcher:
+    """One visitor.
+
+    Args:
+        url: of the page, with the token where one is asked for.
+        slow: seconds that it takes for each message, as a browser on a slow line.
+
+    Attributes:
+        images: updates of the page's images until now. bytes: of all messages.
+
+    Raises:
+        RobotError: the page does not let it in.
+    """
+
+    def __init__(self, url: str, slow: float = 0.0) -> None:
+        import viser
+        import zstandard
+        from websockets.exceptions import InvalidStatus
+        from websockets.sync.client import connect
+        from websockets.typing import Subprotocol
+
+        parts = urlsplit(url)
+        token = parse_qs(parts.query).get("token", [""])[0]
+        try:
+            self._socket = connect(
+                f"ws://{parts.netloc}/",
+                subprotocols=[Subprotocol(f"viser-v{viser.__version__}")],
+                additional_headers={"Cookie": f"siame_page_{parts.port}={token}"} if token else None,
+                max_size=None,
+                compression=None,
+            )
+        except InvalidStatus as refused:
+            raise RobotError(f"{url}: the page answers {refused.response.status_code}") from None
+        self._decompress = zstandard.ZstdDecompressor().decompress
+        self._closed, self._slow = threading.Event(), slow
+        self._images: set[str] = set()
+        self._buttons: dict[str, str] = {}
+        self.images = self.bytes = 0
+        self._send(_CAMERA)
+        self._worker = Worker("watcher", self._receive, endless=False)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        import msgspec
+
+        self._socket.send(msgspec.msgpack.encode(message))
+
+    def _receive(self) -> None:
+        import msgspec
+        from websockets.exceptions import ConnectionClosed
+
+        while not self._closed.wait(self._slow):
+            try:
+                data = self._socket.recv()
+            except ConnectionClosed:  # by us, or by the page's end
+                return
+            assert isinstance(data, bytes)
+            self.bytes += len(data)
+            size, packed = int.from_bytes(data[:8], "little"), int.from_bytes(data[8:_HEADER], "little")
+            window = self._decompress(data[_HEADER : _HEADER + packed], max_output_size=size)
+            for message in msgspec.msgpack.decode(window)["messages"]:
+                self._take(message)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        if kind == "GuiImageMessage":
+            self._images.add(message["uuid"])
+        elif kind == "GuiButtonMessage":
+            self._buttons[message["props"]["label"]] = message["uuid"]
+        elif kind == "GuiUpdateMessage" and message["uuid"] in self._images and "_data" in message["updates"]:
+            self.images += 1
+
+    @property
+    def buttons(self) -> tuple[str, ...]:
+        """Labels of the buttons that are there."""
+        return tuple(self._buttons)
+
+    def press(self, label: str) -> None:
+        """Press a button."""
+        self._send({"type": "GuiUpdateMessage", "uuid": self._buttons[label], "updates": {"value": True}})
+
+    @property
+    def alive(self) -> bool:
+        """Whether the page still sends."""
+        return self._worker.alive
+
+    def close(self) -> None:
+        """Close the tab."""
+        self._closed.set()
+        self._socket.close()
+        self._worker.join(5)

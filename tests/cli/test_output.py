@@ -1,0 +1,96 @@
+"""What commands say: files by their names, and --json where they print a table."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cli_helpers import Siame
+from siame_se3.cli.commands import COMMANDS
+from siame_se3.cli.flags import flags
+from siame_se3.cli.output import Output, plain
+
+TABLES = ("demo", "train", "servo", "check", "calibrate", "export", "bench", "doctor")  # commands that print one
+
+
+@dataclass(frozen=True)
+class Point:
+    x: float
+    place: Path
+
+
+def test_values_as_json_has_them() -> None:
+    value = {"a": Point(math.nan, Path("b")), "c": (1, True, None), "d": np.float64(0.5), 3: "text"}
+    assert plain(value) == {"a": {"x": None, "place": "b"}, "c": [1, True, None], "d": 0.5, "3": "text"}
+
+
+def test_people_read_standard_output_unless_json_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        output = Output(as_json)
+        output.say("a line")
+        output.wrote(Path("a.csv"), None, "b.png")
+        output.end({"x": math.inf})
+        out, err = capsys.readouterr()
+        people, other = (err, out) if as_json else (out, err)
+        assert people == "a line\nwritten: a.csv, b.png\n"
+        assert other == "" or json.loads(other) == {"x": None, "written": ["a.csv", "b.png"]}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_command_with_a_table_has_json(name: str) -> None:
+    assert flags(COMMANDS[name].load())["json"] == "--json"
+
+
+def document(ran: tuple[int, str, str]) -> tuple[Any, str]:
+    """The JSON on standard output of a command that did what was asked, and its words."""
+    status, out, err = ran
+    assert status == 0, err
+    return json.loads(out), err
+
+
+def test_servo_as_json_names_all_that_it_wrote(siame: Siame, photo: Path) -> None:
+    arguments = ("servo", "--law", "pbvs", "--scene", photo, "--runs", 2, "--out", "r.csv", "--save", "r.npz")
+    result, err = document(siame(*arguments, "--json"))
+    assert result["written"] == ["r.csv", "r.npz"]
+    assert (result["summary"]["runs"], result["summary"]["converged_percent"], result["hints"]) == (2, 100.0, [])
+    assert result["settings"]["law"] == "pbvs"
+    assert "converged    100.0 %" in err
+    _, out, _ = siame(*arguments)
+    assert out.endswith("\nwritten: r.csv, r.npz\n")
+
+
+def test_export_names_all_that_it_wrote(siame: Siame, model: Path) -> None:
+    result, err = document(siame("export", model, "--format", "openvino", "--out", "m", "--json"))
+    files = ["m-embed.xml", "m-embed.bin", "m-step.xml", "m-step.bin"]
+    assert result["written"] == files
+    assert all(Path(name).is_file() for name in files)
+    assert set(result["differences"]) == {"m-embed.xml", "m-step.xml"}
+    assert f"written: {', '.join(files)}" in err
+
+
+def test_a_board_says_its_size_and_the_next_command(siame: Siame) -> None:
+    result, err = document(siame("calibrate", "board", "--board.square", 0.02, "--board.columns", 8, "--json"))
+    assert result["size_m"] == pytest.approx([0.18, 0.14])
+    assert "180 x 140 mm" in err
+    assert "siame calibrate camera --pictures FOLDER --board.columns 8 --board.square 0.02" in err
+
+
+def test_bench_as_json_has_its_table(siame: Siame) -> None:
+    result, err = document(siame("bench", "table1", "--quick", "--runs", 2, "--laws", "dct20", "--json"))
+    assert [row["law"] for row in result["tables"]["table1"]] == ["DCT-VS, k = 20"]
+    assert "siame-bench/table1/report.md" in result["written"]
+    assert "siame-bench/table1/fig2.png" in result["written"]
+    assert "table1 dct20: " in err
+
+
+def test_bench_refuses_a_seed_that_is_none(siame: Siame) -> None:
+    for name in ("table1", "real", "paper"):
+        status, _, err = siame("bench", name, "--seed", -1)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "--seed" in err

@@ -1,0 +1,116 @@
+"""siame servo --record, siame live --record, and siame replay."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli_helpers import Siame
+from siame_se3.cli.run_files import MOST_RUNS
+from siame_se3.servo.recordings.reading import read
+
+
+@pytest.fixture
+def recording(siame: Siame, tmp_path: Path) -> Path:
+    """Two runs of PBVS."""
+    status, out, err = siame(
+        *("servo", "--law", "pbvs", "--runs", 2, "--record", "run.mcap", "--fov", 40, "--max-iterations", 9)
+    )
+    assert status == 1, err  # of nine iterations
+    assert "recording: run.mcap (" in out
+    return tmp_path / "run.mcap"
+
+
+def test_a_recording_of_simulated_runs(siame: Siame, recording: Path) -> None:
+    runs = read(recording)
+    assert [run.count for run in runs] == [10, 10]
+    assert runs[0].settings["starts_from"] == "table1"
+    assert runs[0].law["name"] == "pbvs"
+    status, out, _ = siame("replay", "run.mcap")
+    assert status == 0
+    assert out.splitlines()[0] == "run 0: law pbvs, 10 views; iterations (run 0, 9 iterations)"
+    assert out.splitlines()[1].startswith("  pbvs gives what was recorded: 9 velocities, equal to the last bit")
+    assert len(out.splitlines()) == 4
+
+
+def test_another_law_and_json(siame: Siame, recording: Path) -> None:
+    status, out, _ = siame("replay", "run.mcap", "--run", 1, "--law", "ibvs", "pbvs")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["run", "law", "pbvs", "ibvs", "pbvs"]
+    status, out, _ = siame("replay", "run.mcap", "--law", "ibvs", "--json")
+    found = json.loads(out)
+    assert [run["reproduced"] for run in found["runs"]] == [True, True]
+    assert [law["law"] for law in found["runs"][0]["laws"]] == ["pbvs", "ibvs"]
+    assert len(found["runs"][0]["laws"][1]["velocities"]) == len(found["runs"][0]["recorded"]) == 9
+    assert found["runs"][0]["events"][-1]["kind"] == "stop"
+
+
+def test_a_law_that_gives_something_else_is_status_1(
+    siame: Siame, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siame_se3.laws import pose
+
+    velocity = pose.pbvs_velocity
+    monkeypatch.setattr(pose, "pbvs_velocity", lambda T: 1.01 * velocity(T))
+    status, _, err = siame("replay", "run.mcap", "--run", 0)
+    assert status == 1
+    assert err.startswith("siame: run.mcap: pbvs does not give what was recorded: largest difference ")
+    assert "recorded on " in err
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--run", 2), "run 2: run.mcap has runs 0 to 1 (--run)"),
+        (("--run", -1), "run -1: run.mcap has runs 0 to 1 (--run)"),
+        (("--law", "nonsense"), "nonsense"),
+        (("--topic", "/image"), "run.mcap: a recording of siame-se3 has that in it; it is for bags (--topic)"),
+    ],
+)
+def test_wrong_options_are_one_line(siame: Siame, recording: Path, words: tuple[object, ...], line: str) -> None:
+    status, _, err = siame("replay", "run.mcap", *words)
+    assert status == 2
+    assert line in err
+    assert len(err.splitlines()) == 1
+
+
+def test_what_cannot_be_recorded_is_refused_before_the_work(
+    siame: Siame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siame_se3.networks import checkpoint
+
+    monkeypatch.setattr(checkpoint, "load", lambda path: pytest.fail("it began"))
+    (tmp_path / "there.mcap").touch()
+    for words, line in (
+        (("--record", "run.bag"), "give a name that ends in .mcap (--record)"),
+        (("--record", "there.mcap", "--runs", 1), "a recording replaces none; give another name (--record)"),
+        (("--record", "run.mcap"), f"give {MOST_RUNS} or fewer (--runs, --record)"),
+        (("--record", "there.mcap/run.mcap", "--runs", 1), "give a place that can be written (--record)"),
+    ):
+        status, _, err = siame("servo", *words)
+        assert (status, len(err.splitlines())) == (2, 1)
+        assert err.strip().endswith(line)
+    monkeypatch.setitem(sys.modules, "mcap.writer", None)
+    status, _, err = siame("servo", "--record", "run.mcap", "--runs", 1)
+    assert (status, err) == (2, 'siame: mcap is not installed; pip install "siame-se3[record]"\n')
+    assert not (tmp_path / "run.mcap").exists()
+
+
+def test_ctrl_c_leaves_a_recording(siame: Siame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from siame_se3.plants.flying import FlyingCameras
+
+    step, calls = FlyingCameras.step, iter(range(1000))
+
+    def interrupted(self: FlyingCameras, v: object) -> object:
+        if next(calls) == 12:
+            raise KeyboardInterrupt
+        return step(self, v)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FlyingCameras, "step", interrupted)
+    status, _, _ = siame("servo", "--law", "pbvs", "--runs", 1, "--record", "run.mcap")
+    assert status == 130
+    (run,) = read(tmp_path / "run.mcap")
+    assert (run.count, run.end) == (13, "KeyboardInterrupt")

@@ -1,0 +1,96 @@
+"""What the tests of the page share: a quick simulation, a page of it at a free port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws.types import Law, Output, State, View
+from siame_se3.networks.checkpoint import Model
+from siame_se3.page.simulation import Setup
+from siame_se3.plants.robots.interfaces import Frame, RobotState
+from siame_se3.scenes.planar import Scene
+from siame_se3.servo.config import ServoConfig
+
+
+class Homing:
+    """A law that knows where the camera is by its world, and goes home: no image is looked at, so it takes no time."""
+
+    needs = frozenset({"image"})
+
+    def aim(self, target: View) -> tuple[Law, State]:
+        assert target.T_bc is not None
+        return HomingLaw(target.T_bc[0]), State()
+
+
+class HomingLaw:
+    def __init__(self, T_bd: Tensor) -> None:
+        self._T_bd = T_bd
+
+    def __call__(self, view: View, state: State) -> tuple[Output, State]:
+        T_bc = self._T_bd if view.T_bc is None else view.T_bc[0]
+        return Output.of(-lie.log(lie.inverse(self._T_bd) @ T_bc)[None]), state
+
+
+class Endless(Homing):
+    """A law that moves along x for ever."""
+
+    def aim(self, target: View) -> tuple[Law, State]:
+        def law(view: View, state: State) -> tuple[Output, State]:
+            v = torch.zeros(*view.batch, 6, dtype=torch.float64)
+            v[:, 0] = 0.01
+            return Output.of(v), state
+
+        return law, State()
+
+
+LAWS: dict[str, Any] = {"handoff": Homing, "dvs": Homing, "auto": Endless}
+
+
+def controllers(law: str, model: Model | None) -> Any:
+    return LAWS[law]()
+
+
+def setup(scene: Scene, camera: Camera, **changed: Any) -> Setup:
+    """Of a simulation that goes as fast as it can."""
+    options: dict[str, Any] = {
+        "servo": ServoConfig(gain=4.0, max_iterations=100_000),
+        "paced": False,
+        "controllers": controllers,
+    }
+    return Setup(scene, camera, **options | changed)
+
+
+class Still:
+    """Camera source and velocity driver of a robot that stands, and counts what it is sent."""
+
+    frame = "camera"
+
+    def __init__(self, camera: Camera) -> None:
+        self.camera = camera
+        self.moves = self.stops = 0
+        self._clock = 0.0
+        self.now: Any = None
+
+    def latest(self, after: float, wait: float) -> Frame | None:
+        return Frame(torch.full((3, self.camera.height, self.camera.width), 0.5), self.now())
+
+    def prepared(self, pixels: np.ndarray) -> Tensor:
+        raise AssertionError("no picture is prepared here")
+
+    def state(self) -> RobotState:
+        return RobotState()
+
+    def move(self, twist: Tensor) -> None:
+        self.moves += 1
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def close(self) -> None:
+        pass
