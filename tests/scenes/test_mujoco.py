@@ -42,10 +42,10 @@ def views(n: int = 3, tilt: float = 0.2) -> Tensor:
     return T @ lie.pose_from_vector(p * torch.tensor([0.05, 0.05, 0.05, tilt, tilt, 0.6]))
 
 
-def skip_unless_rendered(scene: MujocoScene) -> MujocoScene:
+def skip_unless_rendered(scene: MujocoScene, camera: Camera = CAMERA) -> MujocoScene:
     try:
-        scene.depth(CAMERA, views(1))
-        scene.render(CAMERA, views(1))
+        scene.depth(camera, views(1))
+        scene.render(camera, views(1))
     except SceneError as error:
         pytest.skip(str(error))
     return scene
@@ -100,11 +100,21 @@ def test_depths_and_edges_are_where_the_camera_has_them(box: MujocoScene, camera
     assert not bool(red[beside].any())
 
 
-def test_a_mesh_of_ours_looks_the_same_in_mujoco(photo: Print) -> None:
-    """Colours and depths of the same triangles with the same texture, by an independent renderer."""
-    camera = Camera.from_focal(150, 112)
+TWIN_CAMERA = Camera.from_focal(150, 112)
+
+
+@pytest.fixture(scope="module")
+def twins(photo: Print) -> Iterator[tuple[Relief, MujocoScene]]:
+    """One mesh, by our renderer and by MuJoCo's, which has rendered once."""
     relief = Relief.drawn(photo, 0.12, 2, ("box", "cylinder"))
-    theirs = skip_unless_rendered(as_mujoco(relief))
+    theirs = skip_unless_rendered(as_mujoco(relief), TWIN_CAMERA)
+    yield relief, theirs
+    theirs.close()
+
+
+def test_a_mesh_of_ours_looks_the_same_in_mujoco(twins: tuple[Relief, MujocoScene]) -> None:
+    """Colours and depths of the same triangles with the same texture, by an independent renderer."""
+    camera, (relief, theirs) = TWIN_CAMERA, twins
     T_wc = views(2, tilt=0.25)
     Z, expected = relief.depth(camera, T_wc), theirs.depth(camera, T_wc)
     same = (Z / expected - 1).abs() < 1e-4
@@ -116,7 +126,6 @@ def test_a_mesh_of_ours_looks_the_same_in_mujoco(photo: Print) -> None:
     difference = (image - seen).abs().mean(1)[on_print]
     assert float(difference.mean()) < 0.02
     assert float(difference.quantile(0.95)) < 0.06
-    theirs.close()
 
 
 def as_mujoco(relief: Relief) -> MujocoScene:
@@ -172,7 +181,7 @@ def write_mesh(folder: Path, name: str, size: float = 0.1) -> None:
     (folder / f"{name}.obj").write_text("\n".join(lines) + "\n")
 
 
-def test_folders_of_meshes(tmp_path: Path) -> None:
+def write_folder(tmp_path: Path) -> None:
     """One folder an object, or meshes beside their pictures; with a material, and without any picture."""
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8))
     write_mesh(tmp_path / "can", "textured")
@@ -185,9 +194,18 @@ def test_folders_of_meshes(tmp_path: Path) -> None:
     picture.save(tmp_path / "mug.png")
     write_mesh(tmp_path, "plain")
     (tmp_path / "README.md").write_text("objects")
+
+
+def test_folders_of_meshes(tmp_path: Path) -> None:
+    write_folder(tmp_path)
     things = things_of(tmp_path)
     assert [thing.name for thing in things] == ["can", "drill", "mug", "plain"]
     assert [any(name.endswith(".png") for name in thing.files) for thing in things] == [True, True, True, False]
+
+
+@pytest.mark.slow
+def test_a_folder_is_a_scene(tmp_path: Path) -> None:
+    write_folder(tmp_path)
     scene = skip_unless_rendered(scene_for(tmp_path, 0.4))  # type: ignore[arg-type]
     assert isinstance(scene, MujocoScene)
     assert scene.width == 0.4

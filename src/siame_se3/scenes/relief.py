@@ -174,7 +174,8 @@ class Relief:
 
     def depth(self, camera: Camera, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B h w"]:
         """Along z of the surface at each pixel's centre [m]; NaN where there is none."""
-        parts = [self._all(camera, some) for some in self._chunks(camera, T_wc)]
+        vertices = self._mesh_on(T_wc.device).vertices
+        parts = [self._all(camera, homogeneous_pixels(vertices, some, camera)) for some in self._chunks(camera, T_wc)]
         Z = [torch.where(part.hit, part.q.reciprocal(), torch.nan) for part in parts]
         return (torch.cat(Z) if Z else torch.zeros(0)).reshape(*T_wc.shape[:-2], *camera.size)
 
@@ -189,27 +190,33 @@ class Relief:
         return self.meshes[device]
 
     def _render(self, camera: Camera, T_wc: Tensor, antialias: bool) -> tuple[Tensor, Tensor]:
-        sight = self._all(camera, T_wc)
+        pixels = homogeneous_pixels(self._mesh_on(T_wc.device).vertices, T_wc, camera)
+        sight = self._all(camera, pixels)
         if not antialias:
             return shade([self.print], sight.u, sight.v, sight.hit, None)
         spacing = self._texels_per_pixel(camera, T_wc)
         images, mask = shade([self.print], sight.u, sight.v, sight.hit, spacing)
         edges = _edges(sight)
         if bool(edges.any()):
-            images.permute(0, 2, 3, 1)[edges] = self._quarters(camera, T_wc, spacing, edges)
+            images.permute(0, 2, 3, 1)[edges] = self._quarters(camera, pixels, spacing, edges)
         return images, mask
 
     def _quarters(
-        self, camera: Camera, T_wc: Tensor, spacing: Tensor, some: Bool[Tensor, "n h w"]
+        self, camera: Camera, pixels: Float[Tensor, "3 n v"], spacing: Float[Tensor, "n"], some: Bool[Tensor, "n h w"]
     ) -> Float[Tensor, "k 3"]:
-        """Mean colours of the four quarters of some pixels, in their order."""
+        """Mean colours of the four quarters of some pixels, in their order: pixels of an image twice as large."""
         view, y, x = some.nonzero().unbind(1)
-        h, w = camera.size
-        v, u = torch.meshgrid(torch.arange(2, device=T_wc.device), torch.arange(2, device=T_wc.device), indexing="ij")
+        (h, w), device = camera.size, pixels.device
+        v, u = torch.meshgrid(torch.arange(2, device=device), torch.arange(2, device=device), indexing="ij")
         u = u + (2 * x - (w - 0.5))[:, None, None]
         v = v + (2 * y - (h - 0.5))[:, None, None]
-        fine = self._sight(camera.resized(2 * w, 2 * h), T_wc, u, v, some)
-        return shade([self.print], fine.u, fine.v, fine.hit, spacing[view])[0].mean((2, 3))
+        if len(some) == 1:  # as rows of one view, which is faster than many small ones
+            u, v, view = u.reshape(1, -1, 2), v.reshape(1, -1, 2), view[:1]
+        twice = torch.cat((2 * pixels[:2], pixels[2:]))
+        fine = self._sight(twice, (2 * h, 2 * w), u, v, some)
+        return (
+            shade([self.print], fine.u, fine.v, fine.hit, spacing[view])[0].transpose(0, 1).reshape(3, -1, 4).mean(2).T
+        )
 
     def _texels_per_pixel(self, camera: Camera, T_wc: Tensor) -> Float[Tensor, "n"]:
         """Of the plane z = 0 in the image's middle, as a print has it."""
@@ -218,31 +225,39 @@ class Relief:
         H = H / (H[:, 2] @ middle).abs().clamp(min=1e-12)[:, None, None]
         return torch.linalg.det(H).abs().sqrt().float()
 
-    def _all(self, camera: Camera, T_wc: Tensor) -> _Sight:
-        """What all pixels see."""
-        u = torch.arange(camera.width, device=T_wc.device) - (camera.width - 1) / 2
-        v = torch.arange(camera.height, device=T_wc.device) - (camera.height - 1) / 2
-        return self._sight(camera, T_wc, u.expand(len(T_wc), camera.height, -1), v[:, None], None)
+    def _all(self, camera: Camera, pixels: Float[Tensor, "3 n v"]) -> _Sight:
+        """What all pixels of views with the vertices at these homogeneous pixels see."""
+        u = torch.arange(camera.width, device=pixels.device) - (camera.width - 1) / 2
+        v = torch.arange(camera.height, device=pixels.device) - (camera.height - 1) / 2
+        return self._sight(pixels, camera.size, u.expand(pixels.shape[1], camera.height, -1), v[:, None], None)
 
-    def _sight(self, camera: Camera, T_wc: Tensor, u: Tensor, v: Tensor, squares: Tensor | None) -> _Sight:
-        """What pixels (u, v), counted from the image's middle, see; `squares` as for `raster`."""
-        mesh = self._mesh_on(T_wc.device)
-        seen = raster(homogeneous_pixels(mesh.vertices, T_wc, camera), mesh.faces, camera.size, squares)
-        at = _planes(seen, mesh).index_select(1, seen.row + 1).reshape(-1, 3, *u.shape)
-        *texels, q, inverse = (plane[2].addcmul_(plane[0], u).addcmul_(plane[1], v) for plane in at)
-        share = q.reciprocal()
-        return _Sight(texels[0] * share, texels[1] * share, inverse, inverse > 0)
+    def _sight(
+        self, pixels: Float[Tensor, "3 n v"], size: tuple[int, int], u: Tensor, v: Tensor, squares: Tensor | None
+    ) -> _Sight:
+        """What pixels (u, v), counted from the image's middle, see; `size` and `squares` as for `raster`."""
+        mesh = self._mesh_on(pixels.device)
+        seen = raster(pixels, mesh.faces, size, squares)
+        at = _planes(seen, mesh).index_select(1, seen.row + 1)
+        at = at.reshape(3, len(at) // 3, *u.shape)
+        *texels, inverse = (level.addcmul_(across, u).addcmul_(down, v) for across, down, level in at.unbind(1))
+        share = (texels.pop() if mesh.projective else inverse).reciprocal()
+        hit = inverse > 0
+        return _Sight(texels[0] * share, texels[1] * share, inverse.clamp_(min=0), hit)
 
 
-def _planes(seen: Seen, mesh: Mesh) -> Float[Tensor, "12 t+1"]:
-    """Of each triangle the coefficients (u, v, 1) of u q, v q, q and 1, over depth; the first ones are those of nothing: 0, 0, 1 and 0."""
+def _planes(seen: Seen, mesh: Mesh) -> Float[Tensor, "c t+1"]:
+    """Of each triangle the coefficients of u, then those of v and of 1, of: u q, v q, q (of a projective mesh) and 1, all over depth. The first entry is
+    of nothing: 0, 0, 1 and -1."""
     corners = mesh.texels.index_select(0, mesh.faces.index_select(0, seen.triangle).reshape(-1)).reshape(-1, 9).T
     weights = seen.weights.reshape(3, 3, -1)
-    nothing = weights.new_tensor([0.0] * 8 + [1.0] + [0.0] * 3)[:, None]
+    kinds = 3 if mesh.projective else 2
     parts = [
-        weights[:, 0] * corners[k] + weights[:, 1] * corners[3 + k] + weights[:, 2] * corners[6 + k] for k in range(3)
+        weights[:, 0] * corners[k] + weights[:, 1] * corners[3 + k] + weights[:, 2] * corners[6 + k]
+        for k in range(kinds)
     ]
-    planes = torch.cat((*parts, weights[:, 0] + weights[:, 1] + weights[:, 2]))
+    planes = torch.stack((*parts, weights[:, 0] + weights[:, 1] + weights[:, 2]), 1).reshape(3 * (kinds + 1), -1)
+    level = [0.0, 0.0, 1.0, -1.0] if mesh.projective else [0.0, 0.0, -1.0]
+    nothing = planes.new_tensor([0.0] * (2 * kinds + 2) + level)[:, None]
     return torch.cat((nothing, planes), 1).float()
 
 

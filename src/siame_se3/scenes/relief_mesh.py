@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +43,11 @@ class Mesh:
     vertices: Float[Tensor, "v 3"]
     faces: Int[Tensor, "f 3"]
     texels: Float[Tensor, "v 3"]
+
+    @cached_property
+    def projective(self) -> bool:
+        """Whether q varies: the picture is a view, and not laid over the mesh in parallel."""
+        return bool((self.texels[:, 2] != 1).any())
 
     @staticmethod
     def joined(parts: Sequence[Mesh]) -> Mesh:

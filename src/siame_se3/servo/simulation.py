@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError, RobotError, SceneError, SiameError
+from siame_se3.errors import InputError, RobotError, SceneError
 from siame_se3.files import Counter, hardware, require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import Controller, View
@@ -177,7 +177,7 @@ def simulate_on_arm(
             try:
                 target = plant.look(goal)
                 plant.reset(start)
-            except SiameError:  # out of reach
+            except RobotError:  # out of reach
                 passed += 1
                 continue
             ended = run(plant, controller, task.given(target), start, config, settings, safety=safety)
