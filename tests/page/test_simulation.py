@@ -175,7 +175,6 @@ def test_disturbances_change_while_it_moves_and_hold_for_a_second_law(endless: S
 
 
 def test_another_scene_begins_anew_with_the_same_law(simulation: Simulation, photo: Scene) -> None:
-    run(simulation)
     simulation.show(photo)
     assert simulation.title.startswith("coffee")
     assert error(simulation) > 0.1

