@@ -25,7 +25,7 @@ def test_a_photo_is_a_scene_of_its_name_and_width() -> None:
 
 
 def test_a_large_photo_is_kept_small() -> None:
-    scene = scene_of("large.jpg", png(cv2.resize(NOISE, (3200, 2400))), 0.8)
+    scene = scene_of("large.jpg", png(cv2.resize(NOISE, (2000, 1500))), 0.8)
     assert tuple(scene.texture.shape) == (3, 1200, 1600)
     assert scene.height == pytest.approx(0.6)
 

@@ -18,7 +18,6 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.page.setup import NO_LAW, page_laws
 from siame_se3.page.simulation import Simulation
-from siame_se3.page.world import limits_of
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig
 
@@ -134,9 +133,9 @@ def test_gain_and_limits_change_while_it_moves(endless: Simulation) -> None:
 
     endless.start()
     wait_for(lambda: speed() == pytest.approx(0.04), 10)
-    endless.set_servo(ServoConfig(gain=8.0, max_iterations=10_000), limits_of(0.5, 1.0))
+    endless.set_servo(ServoConfig(gain=8.0, max_iterations=10_000))
     wait_for(lambda: speed() == pytest.approx(0.08), 10)
-    endless.set_servo(ServoConfig(gain=8.0, max_iterations=10_000), limits_of(0.03, 1.0))
+    endless.set_servo(ServoConfig(gain=8.0, max_v=0.03, max_iterations=10_000))
     wait_for(lambda: speed() == pytest.approx(0.03), 10)
     assert endless.tracks[0].moving
 
@@ -175,7 +174,6 @@ def test_disturbances_change_while_it_moves_and_hold_for_a_second_law(endless: S
 
 
 def test_another_scene_begins_anew_with_the_same_law(simulation: Simulation, photo: Scene) -> None:
-    run(simulation)
     simulation.show(photo)
     assert simulation.title.startswith("coffee")
     assert error(simulation) > 0.1

@@ -12,14 +12,17 @@ from siame_se3.networks.config import NetworkConfig
 from siame_se3.page.training import Training, recipe_for
 from siame_se3.scenes.planar import Scene
 from siame_se3.training.batches import DataConfig
+from siame_se3.training.driver import fit
 from siame_se3.training.recipe import Recipe, TrainConfig
 
 
-@pytest.fixture
-def recipe(tiny: NetworkConfig, few_views: DataConfig, camera: Camera) -> Recipe:
-    return Recipe(
-        network=tiny, data=few_views, camera=camera, scenes=1, train=TrainConfig(steps=3, log_every=1, evaluations=0)
-    )
+@pytest.fixture(scope="module")
+def recipe(tiny: NetworkConfig, few_views: DataConfig, camera: Camera, scene: Scene) -> Recipe:
+    """Of two steps; the first training of a process, which imports for seconds, is made here."""
+    train = TrainConfig(steps=2, log_every=1, evaluations=0)
+    recipe = Recipe(network=tiny, data=few_views, camera=camera, scenes=1, train=train)
+    fit(recipe, [scene])
+    return recipe
 
 
 def test_a_training_ends_with_a_model_and_its_file(recipe: Recipe, scene: Scene, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from siame_se3.page import style
 from siame_se3.page.calls import Call
@@ -11,6 +11,7 @@ from siame_se3.page.show import Show
 from siame_se3.page.track import Now
 
 
+@runtime_checkable
 class Ask(Protocol):
     """Asks for a call on behalf of a visitor, who is told what goes wrong with it."""
 

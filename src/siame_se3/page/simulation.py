@@ -23,7 +23,6 @@ from siame_se3.plants.types import Plant
 from siame_se3.scenes.poses import Workspace, draw_starts, reference_pose
 from siame_se3.scenes.types import Scene
 from siame_se3.servo.config import ServoConfig
-from siame_se3.servo.safety import Safety
 
 _FIRST_START = (0.12, -0.09, -0.06, 0.12, 0.14, 0.35)  # c*Tc [m, rad] at 0.6 m
 
@@ -47,7 +46,6 @@ class Simulation:
         self.goal_pose = reference_pose(setup.distance)
         self.start_pose = self.goal_pose @ self._scaled(_FIRST_START, setup.distance)
         self._controllers: dict[str, Controller] = {}
-        self.limits = FREE
         self.tracks: list[Track] = []
         self.tracks.append(self._track(setup.law))
         if setup.second != NO_LAW:
@@ -72,7 +70,7 @@ class Simulation:
             world.close()
             raise
         distance = self.setup.distance if target.depth is None else float(target.depth[0])
-        session = Session(world.robot(distance), controller, self.config, self.limits, target, _unheard)
+        session = Session(world.robot(distance), controller, self.config, FREE, target, _unheard)
         track = Track(session, law, world)
         if self.tracks and self.tracks[0].world:
             world.disturbances.on = self.tracks[0].world.disturbances.on
@@ -219,13 +217,13 @@ class Simulation:
         self.tracks.append(new)
         self.reset()
 
-    def set_servo(self, config: ServoConfig, limits: Safety) -> None:
+    def set_servo(self, config: ServoConfig) -> None:
         """Other gain, stop rules and limits."""
 
         def change() -> None:
-            self.config, self.limits = config, limits
+            self.config = config
             for track in self.tracks:
-                track.session.config, track.session.safety = config, limits
+                track.session.config = config
 
         self._while_at_rest(change)
 

@@ -26,7 +26,7 @@ from siame_se3.page.simulation import Simulation
 from siame_se3.page.watcher import Watcher
 
 _REST, _STAY = 2.0, 60.0  # [s] between starts at least, and until the tab is closed
-_SLOW = 0.5  # [s] that the slow visitor takes for a message
+_SLOW = 0.1  # [s] that the slow visitor takes for a message
 
 
 def soaked(minutes: float, clients: int) -> dict[str, Any]:
