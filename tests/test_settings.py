@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from imports_helpers import FILES, room_of, syntax_of
+from siame_se3.commissioning.align_picture import Optics
 from siame_se3.commissioning.boards import Board
 from siame_se3.commissioning.check import Motions
 from siame_se3.errors import InputError, LawError, SiameError
@@ -53,7 +54,7 @@ GOOD: dict[str, Callable[[], Any]] = {
     **{
         kind.__name__: kind
         for kind in (
-            *(Auto, LightDVS, MatchedPoints, DVS, PointIBVS, HardLimits, Recipe, Motions),
+            *(Auto, LightDVS, MatchedPoints, DVS, PointIBVS, HardLimits, Recipe, Motions, Optics),
             *(AttentionConfig, FitConfig, HomographyConfig, InputConfig, MatchingConfig),
         )
     },

@@ -201,7 +201,7 @@ def agreement(found: Solution, blocks: Blocks) -> float:
 
 def _solutions(views: TwoViews, blocks: Blocks, H: np.ndarray) -> list[Solution]:
     """Poses that the blocks agree on, the best first: a homography has two of a plane's normal, as often as not."""
-    begin = [(np.eye(3), np.zeros(3), np.zeros(6))]
+    begin: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [(np.eye(3), np.zeros(3), np.zeros(6))]
     ray = np.append(views.middle, 1.0)
     moved = np.linalg.inv(views.now.K) @ H @ views.goal.K
     count, turns, moves, normals = cv2.decomposeHomographyMat(moved, np.eye(3))
@@ -211,7 +211,7 @@ def _solutions(views: TwoViews, blocks: Blocks, H: np.ndarray) -> list[Solution]
         if depth < 0:
             n, t, depth = -n, -t, -depth
         if depth > 0.2:
-            begin.append((turns[k], t * depth, np.r_[n[:2] / depth, np.zeros(4)]))
+            begin.append((np.asarray(turns[k]), t * depth, np.r_[n[:2] / depth, np.zeros(4)]))
     found = [fitted(views, *blocks.mapped(H), guess) for guess in begin]
     found = [s for s in found if np.isfinite(s.cost) and (s.weight > USED).sum() >= 4]
     return sorted(found, key=lambda s: s.cost)

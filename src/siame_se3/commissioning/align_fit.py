@@ -138,9 +138,9 @@ def _kinds(places: np.ndarray, whiten: np.ndarray, relief: np.ndarray) -> np.nda
     n = len(places)
     apart = np.square(places[:, None] - places).sum(2)
     smooth = [np.exp(-apart / (2 * length**2)) for length in _SMOOTH]
-    W = np.zeros((n, 2, n, 2))
-    W[np.arange(n), :, np.arange(n), :] = whiten
-    W = W.reshape(2 * n, 2 * n)
+    blocks = np.zeros((n, 2, n, 2))
+    blocks[np.arange(n), :, np.arange(n), :] = whiten
+    W = blocks.reshape(2 * n, 2 * n)
     along = relief.reshape(-1, 1) * relief.reshape(-1)
     pairs = np.ones((2, 2))
     kinds = [np.eye(2 * n), W @ W.T, np.kron(np.eye(n), pairs) * along]

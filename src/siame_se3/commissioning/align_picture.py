@@ -16,6 +16,7 @@ import numpy as np
 
 from siame_se3.commissioning.align_views import Lens
 from siame_se3.errors import CameraError, InputError
+from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import read_picture, to_bytes
 
@@ -46,6 +47,11 @@ class Optics:
     camera: Camera | None = None
     fov: float | None = None
     rectified: bool = False
+
+    def __post_init__(self) -> None:
+        require_types(self, "optics", CameraError)
+        if self.fov is not None and not 0 < self.fov < math.pi:
+            raise CameraError(f"field of view {math.degrees(self.fov):g} deg: give one between 0 and 180", "fov")
 
 
 @dataclass(frozen=True, eq=False)
