@@ -383,7 +383,7 @@ def test_servo_on_the_arm_keeps_what_was_done_before_ctrl_c(
     from siame_se3.cli import servo
     from siame_se3.servo.simulation import simulate
 
-    def stopped(controller: Any, task: Any, config: Any, *rest: Any) -> Any:
+    def stopped(controller: Any, task: Any, config: Any, *rest: Any, **recording: Any) -> Any:
         done = simulate(controller, replace(task, runs=2), config, rest[-1])
         done[0].settings.update(out_of_reach=0, stopped=True)
         return done

@@ -211,7 +211,7 @@ def _solutions(views: TwoViews, blocks: Blocks, H: np.ndarray) -> list[Solution]
         if depth < 0:
             n, t, depth = -n, -t, -depth
         if depth > 0.2:
-            begin.append((turns[k], t * depth, np.r_[n[:2] / depth, np.zeros(4)]))
+            begin.append((np.asarray(turns[k]), t * depth, np.r_[n[:2] / depth, np.zeros(4)]))
     found = [fitted(views, *blocks.mapped(H), guess) for guess in begin]
     found = [s for s in found if np.isfinite(s.cost) and (s.weight > USED).sum() >= 4]
     return sorted(found, key=lambda s: s.cost)

@@ -71,7 +71,7 @@ class Template:
         """Of a grey image (h, w); `counts` is 1 where it counts, 0 where it is left out (h, w)."""
         pyramid = Pyramid.of(grey)
         kept: tuple[np.ndarray, ...] = ()
-        if counts is not None and not bool(counts.all()):
+        if counts is not None and not counts.all():
             kept = tuple((z > 0.99).astype(np.float32) for z in Pyramid.of(counts).images)
         pairs = list(zip(pyramid.images, kept or (None,) * len(pyramid.images), strict=True))
         made = [_counting(image, mask, ALIGNING) for image, mask in pairs]
