@@ -74,7 +74,9 @@ def real(path: Path) -> str:
     Raises:
         InputError: it is none.
     """
-    rows = read_csv_table(path, ("folder", "law", "goal", "world", "end_align"), "give the two_photos.csv of 'bench real'")
+    rows = read_csv_table(
+        path, ("folder", "law", "goal", "world", "end_align"), "give the two_photos.csv of 'bench real'"
+    )
     found = []
     for law, own in _by(rows, "law"):
         ends = [float(row["end_align"]) for row in own]
@@ -109,8 +111,12 @@ def relief(path: Path) -> str:
                 "law": LAWS.get(law, law),
                 "depth of the goal": DEPTH_TITLES[depth],  # type: ignore[index]  # a name that is none raises
                 "scenes": str(len(own)),
-                f"within {100 * CNS_T:g} % and {CNS_R:g} deg (CNS)": _share(t < CNS_T * Z and r < CNS_R for t, r, Z in ends),
-                f"within {1e3 * STRICT_T:g} mm and {STRICT_R:g} deg": _share(t < STRICT_T and r < STRICT_R for t, r, _ in ends),
+                f"within {100 * CNS_T:g} % and {CNS_R:g} deg (CNS)": _share(
+                    t < CNS_T * Z and r < CNS_R for t, r, Z in ends
+                ),
+                f"within {1e3 * STRICT_T:g} mm and {STRICT_R:g} deg": _share(
+                    t < STRICT_T and r < STRICT_R for t, r, _ in ends
+                ),
                 "median": f"{_metres(statistics.median(t for t, _, _ in ends))}",
             }
         )

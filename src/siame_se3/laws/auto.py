@@ -178,8 +178,8 @@ class _AutoLaw:
             return best_of(state.goals[k], now[k], {"network": asked.get(k, []), "search": [np.eye(3)]})
 
         def likely(k: int) -> Estimate:
-            found = hypotheses.matches(state.goals[k].views, hypotheses.Keypoints.of(_grey(images[k : k + 1])[0]))
-            guesses = {"points": state.goals[k].from_matches(found), "network": asked.get(k, []), "search": [np.eye(3)]}
+            points = state.goals[k].from_image(_grey(images[k : k + 1])[0])
+            guesses = {"points": points, "network": asked.get(k, []), "search": [np.eye(3)]}
             return best_of(state.goals[k], now[k], guesses)
 
         best = dict(zip(runs, parallel(quick, runs), strict=True))
@@ -195,7 +195,8 @@ class _AutoLaw:
 
             for k, found in zip(poor, parallel(others, poor), strict=True):
                 best[k] = max(best[k], found, key=lambda guess: guess.score)
-        return best
+        fine = parallel(lambda k: state.goals[k].finely(_grey(images[k : k + 1])[0], best[k]), runs)
+        return dict(zip(runs, fine, strict=True))
 
     def _asked_of_network(
         self, runs: list[int], images: Tensor, state: AutoState, turned: tuple[int, ...]
