@@ -13,7 +13,7 @@ from siame_se3.page.track import Now
 
 @runtime_checkable
 class Ask(Protocol):
-    """Asks for a call on behalf of a visitor, who is told what goes wrong with it."""
+    """Asks for a call on behalf of a visitor, who is shown what goes wrong with it."""
 
     def __call__(self, name: str, call: Call, visitor: int | None) -> None:
         """`name` replaces what still waits under it; `visitor` is None for nobody in particular."""
