@@ -103,7 +103,7 @@ def test_a_slow_visitor_makes_no_queue_grow(page: Page, show: Simulation, watche
     slow.close()
 
 
-def test_what_fails_is_told_to_the_one_who_asked(page: Page, show: Simulation, watcher: Watcher) -> None:
+def test_what_fails_is_shown_to_the_one_who_asked(page: Page, show: Simulation, watcher: Watcher) -> None:
     away = show.goal_pose.clone()
     away[0, 3] = 50.0
     show.place(away)

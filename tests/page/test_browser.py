@@ -107,12 +107,16 @@ def test_dragging_the_camera_away_brings_it_home(browser: Browser, page: Page, s
     assert float((show.worlds[0].T_wc - start).abs().max()) > 0.03, "it has not moved by itself"
 
 
-def test_stop_stands_still_and_start_goes_on(browser: Browser, page: Page, show: Simulation) -> None:
+@pytest.mark.parametrize("way", ["button", "key"])
+def test_stop_stands_still_and_says_so(browser: Browser, page: Page, show: Simulation, way: str) -> None:
     browser.click("Another start")
     wait_for(lambda: page.idle and error_mm(show) > 5, PATIENCE)
     browser.click("Start")
     wait_for(lambda: bool(show.tracks[0].plant.asked.any()) and show.moving, PATIENCE)
-    browser.click("STOP")
+    if way == "button":
+        browser.click("STOP")
+    else:
+        browser.key("Escape", 27)
     wait_for(lambda: not show.moving, 10)
     T = show.worlds[0].T_wc
     time.sleep(0.3)

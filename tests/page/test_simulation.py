@@ -13,12 +13,16 @@ from torch import Tensor
 from browser import wait_for
 from page_helpers import LAWS, Endless, Homing, setup
 from siame_se3.errors import LawError, SiameError
+from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry import lie
-from siame_se3.geometry.camera import Camera
+from siame_se3.geometry.camera import Camera, default_camera
+from siame_se3.laws.registry import controller_for
 from siame_se3.laws.types import Law, Output, State, View
+from siame_se3.networks import checkpoint
 from siame_se3.page.setup import NO_LAW, page_laws
 from siame_se3.page.simulation import Simulation
 from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.registry import coffee
 from siame_se3.servo.config import ServoConfig
 
 SLOWER = ServoConfig(gain=4.0, max_iterations=10_000)
@@ -259,3 +263,18 @@ def test_homing_is_a_law(scene: Scene, camera: Camera, simulation: Simulation) -
     assert target is not None
     law, state = Homing().aim(target)
     assert float(law(target, state)[0].v.abs().max()) == 0
+
+
+@pytest.mark.slow  # engines of two networks are built
+def test_a_network_that_has_learned_the_scene_is_taken() -> None:
+    model = checkpoint.load(bundled(BUNDLED_MODEL))
+    show = Simulation(setup(coffee(), default_camera(224), law="dvs", controllers=controller_for, servo=SLOWER))
+    with pytest.raises(LawError, match="no network of this scene"):
+        show.set_law("neural")
+    show.take(model)
+    show.set_law("neural")
+    run(show)
+    assert error(show) < 0.02
+    show.take(None)
+    assert show.tracks[0].law == "handoff", "the law of a network that is gone"
+    show.close()
