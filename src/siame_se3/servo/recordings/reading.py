@@ -232,7 +232,7 @@ def _said(topic: str, content: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _twist(content: dict[str, Any]) -> Float[Tensor, "6"]:
+def _twist(content: Any) -> Float[Tensor, "6"]:
     values = [content[part][axis] for part in ("v", "omega") for axis in "xyz"]
     return torch.tensor([float("nan") if x is None else float(x) for x in values], dtype=torch.float64)
 
