@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,12 +153,11 @@ class Replay:
         return bag.last() if self.target is None else bag.prepared(self.target)
 
 
-def _counted(views: Iterator[RecordedView], count: int, what: str) -> Iterable[RecordedView]:
+def _counted(views: Iterator[RecordedView], count: int, what: str) -> Iterator[RecordedView]:
     """The views, with a bar that shows how far it is, in a terminal."""
     from tqdm import tqdm
 
-    bar: Iterable[RecordedView] = tqdm(views, what, count, unit="view", leave=False, disable=not sys.stderr.isatty())
-    return bar
+    yield from tqdm(views, what, count, unit="view", leave=False, disable=not sys.stderr.isatty())
 
 
 def _result(

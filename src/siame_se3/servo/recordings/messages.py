@@ -93,6 +93,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     VIEW: _group(
         "siame.View",
         **{"timestamp": _TIME, "index": _INTEGER, "image": {"type": "boolean"}, "depth": _maybe(_NUMBER), "age": _NUMBER},
+        **{"depth_type": _maybe(_TEXT)},
         **{"time": _maybe(_NUMBER), "fault": _TEXT, "T_wc": _maybe(_numbers(16)), "T_bc": _maybe(_numbers(16))},
     ),
     LAW: _group(
