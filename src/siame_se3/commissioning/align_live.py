@@ -24,7 +24,8 @@ SIDE = 320  # of pictures that are tracked [px]
 _BLOCK = 27  # [px]
 _LEVELS, _ROUNDS, _STEPS = (1, 1, 0), 1, 4
 _RATED = 30  # frames of which the rate is that shown
-_EVERY = 30  # frames from one whole look to the next, at least
+_REST = 10  # frames between two whole looks, at least
+_EVERY = 45  # frames from one whole look to the next, at least
 
 
 @dataclass
@@ -107,13 +108,19 @@ class Tracker:
             found = self._tracked(small, views)
             if found is not None:
                 break
-        if found is None or self._frame >= self._due:
+        if found is None or self._frame >= self._due or self._nearer(found):
             self._look(now, small, views)
             self._hear(wait=False)
         self._frame += 1
         if found is not None:
             return replace(found, covariance=self._looked.covariance, doubt=self._looked.doubt)
         return self._looked if self._looked.doubt else Alignment.unknown("looking for it", self.reference.unit)
+
+    def _nearer(self, found: Alignment) -> bool:
+        """Whether the motion that is left is half of what it was at the last whole look, which says too little of it now."""
+        then, now = self._looked.motion, found.motion
+        rested = self._frame >= self._due - self._every + _REST
+        return rested and now[0] + now[1] < 0.5 * (then[0] + then[1])
 
     def _hear(self, wait: bool) -> None:
         """What the whole look under way has found, if it is done; where the reference is lost, it goes on from there."""
