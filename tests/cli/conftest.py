@@ -13,6 +13,7 @@ from PIL import Image
 from cli_helpers import Siame
 from siame_se3 import cli
 from siame_se3.analysis import plots  # noqa: F401  # what commands import late is imported once, beside no test's clock
+from siame_se3.files import progress
 from siame_se3.geometry.camera import Camera
 from siame_se3.networks import checkpoint
 from siame_se3.networks.config import NetworkConfig
@@ -24,6 +25,8 @@ def siame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
     """Run a command line in a folder of its own: exit status, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
+    for name in ("PATIENCE", "FIRST"):  # what is said of long work would depend on how busy this machine is
+        monkeypatch.setattr(progress, name, 1e6)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         words = [str(a) for a in arguments]

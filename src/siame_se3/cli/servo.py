@@ -195,7 +195,8 @@ class Servo:
         table = metrics.rows(trajectory)
         summary = metrics.summary(table)
         took = trajectory.settings["seconds"]
-        title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {took} s, {hardware()}"
+        machine = hardware("cuda" if self.engine in ("auto", "cuda") else "cpu")
+        title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {took} s, {machine}"
         output.say(metrics.format_summary(summary, title))
         if known := described(trajectory.covariances):
             output.say(f"  pose known to {known}")
