@@ -35,7 +35,7 @@ COMMANDS = {
     "demo": Command("demo:Demo", "Move 256 simulated cameras to where a bundled photo was taken."),
     "train": Command("train:Train", "Train a network on a photo of your scene.", resumes=True),
     "servo": Command("servo:Servo", "Run a law from many start poses in simulation; print how well it ends."),
-    "align": Command("align:Align", "Say where the camera is beside a reference photo, and how to move it back there."),
+    "align": Command("align:Align", "Say where a camera is beside a reference photo, and how to move it back there."),
     "live": Command("live:Live", "Move a real robot's camera to where a picture was taken."),
     "check": Command("calibrate:Check", "Find wrong axes, colours and calibrations of a robot by small motions."),
     "calibrate": Command("calibrate:Calibrate", "Calibrate a camera, and its mounting on the robot, from pictures."),
