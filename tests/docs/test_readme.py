@@ -22,7 +22,11 @@ def test_table_is_that_of_its_csv(name: str, place: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "column", "other"),
-    [("table1.csv", "converged [%]", "12.3"), ("two_photos.csv", "end_align", "98.7"), ("relief.csv", "end_t_m", "0.987")],
+    [
+        ("table1.csv", "converged [%]", "12.3"),
+        ("two_photos.csv", "end_align", "98.7"),
+        ("relief.csv", "end_t_m", "0.987"),
+    ],
 )
 def test_other_numbers_are_another_table(name: str, column: str, other: str, tmp_path: Path) -> None:
     made, _ = published.TABLES[name]

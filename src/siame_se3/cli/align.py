@@ -47,7 +47,7 @@ class Topics:
 
 @dataclass(frozen=True)
 class Align:
-    """Say where the camera is beside a reference photo, and how to move it back.
+    """Say where a camera is beside a reference photo, and how to move it back.
 
     Needs no training, no robot and no calibration. With --now one picture is compared, in one line; else a camera or a film is followed,
     until it ends or Ctrl-C. Directions are those in which the camera has to move, as the person behind it sees them; turns are made in the

@@ -11,6 +11,7 @@ import shutil
 import statistics
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from siame_se3.analysis.report import markdown
@@ -87,7 +88,7 @@ def real(path: Path) -> str:
                 "runs": str(len(ends)),
                 "pairs of photos": str(len(pairs)),
                 f"aligned within {ALIGNED:g} % of the image": _share(end < ALIGNED for end in ends),
-                "worst pair": _share(min(pairs, key=lambda pair: sum(pair) / len(pair))),
+                "worst pair": _share(min(pairs, key=lambda each: sum(each) / len(each))),
                 "median": f"{statistics.median(ends):.2f} %",
             }
         )
@@ -132,8 +133,8 @@ def _by(rows: list[dict[str, str]], *columns: str) -> list[tuple[str, list[dict[
 
 
 def _share(good: Iterable[bool]) -> str:
-    good = list(good)
-    return f"{100 * sum(good) / len(good):.1f} %"
+    each = list(good)
+    return f"{100 * sum(each) / len(each):.1f} %"
 
 
 def _metres(t: float) -> str:
@@ -185,7 +186,7 @@ def main() -> None:
             page = ROOT / place
             pages[page] = filled(pages.get(page) or page.read_text(encoding="utf-8"), name, text)
     for name, source in given.items():
-        atomically(ROOT / "docs" / name, lambda partial, source=source: shutil.copyfile(source, partial))
+        atomically(ROOT / "docs" / name, partial(shutil.copyfile, source))
     for page, text in pages.items():
         write_text(page, text)
 
