@@ -88,7 +88,7 @@ def real(path: Path) -> str:
                 "runs": str(len(ends)),
                 "pairs of photos": str(len(pairs)),
                 f"aligned within {ALIGNED:g} % of the image": _share(end < ALIGNED for end in ends),
-                "worst pair": _share(min(pairs, key=lambda each: sum(each) / len(each))),
+                "worst pair": f"{100 * min(sum(pair) / len(pair) for pair in pairs):.1f} %",
                 "median": f"{statistics.median(ends):.2f} %",
             }
         )
