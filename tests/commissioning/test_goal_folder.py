@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from siame_se3.commissioning.goal_folder import Goal, read_goal, view_for, write_goal
-from siame_se3.commissioning.session import target_from
+from siame_se3.commissioning.targets import target_from
 from siame_se3.errors import CameraError, InputError
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import read_picture
