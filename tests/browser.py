@@ -99,6 +99,11 @@ class Browser:
         assert node, selector
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
+    def key(self, name: str, code: int) -> None:
+        """Press a key."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
+
     def drag(self, start: tuple[float, float], end: tuple[float, float], steps: int = 8) -> None:
         """Press the mouse's button at a place [px], and let go at another."""
         points = [tuple(a + (b - a) * k / steps for a, b in zip(start, end, strict=True)) for k in range(steps + 1)]

@@ -12,7 +12,7 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.networks.checkpoint import Model
-from siame_se3.page.simulation import Setup
+from siame_se3.page.setup import Setup
 from siame_se3.plants.robots.interfaces import Frame, RobotState
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig
@@ -59,7 +59,7 @@ def controllers(law: str, model: Model | None) -> Any:
 def setup(scene: Scene, camera: Camera, **changed: Any) -> Setup:
     """Of a simulation that goes as fast as it can."""
     options: dict[str, Any] = {
-        "servo": ServoConfig(gain=4.0, max_iterations=100_000),
+        "servo": ServoConfig(gain=12.0, max_iterations=100_000, settle_steps=4),
         "paced": False,
         "controllers": controllers,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -11,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from loop_helpers import SpyPlant
 from recordings_helpers import poses
-from siame_se3.analysis import frames, html, html_bench, html_run, metrics
+from siame_se3.analysis import frames, html, html_bench, html_data, html_run, metrics
 from siame_se3.analysis.report import write_report
 from siame_se3.files import bundled
 from siame_se3.geometry import lie
@@ -168,10 +171,10 @@ def test_large_batches_make_small_pages(task: Task) -> None:
 
 
 def test_runs_that_failed_have_curves(task: Task, runs: Trajectory) -> None:
-    chosen = html_run._chosen([True] * 500 + [False] * 3 + [True] * 500, 7, 60)
+    chosen = html_data._chosen([True] * 500 + [False] * 3 + [True] * 500, 7, 60)
     assert {7, 500, 501, 502} <= set(chosen)
     assert len(chosen) <= 60
-    assert html_run._chosen([False] * 200, 3, 60)[:31] == [*range(30), 30]
+    assert html_data._chosen([False] * 200, 3, 60)[:31] == [*range(30), 30]
 
 
 def test_a_robot_without_poses_has_the_path_of_its_twists(camera: Camera) -> None:
@@ -290,7 +293,7 @@ def test_a_page_of_experiments(tmp_path: Path) -> None:
         *(tmp_path, "table1", "`siame bench table1`; a [link](other.md).", table, "![the figure](fig.png)"),
         *("## Second", "- one\n- two <b>", "![gone](gone.png)"),
     )
-    write_picture(first / "fig.png", np.zeros((8, 8, 3), np.uint8))
+    write_picture(first / "fig.png", np.zeros((6, 8, 3), np.uint8))
     second = bench_folder(tmp_path, "wide", ATTACK.replace("\ud800", ""))
     parsed = stands_alone(html_bench.bench_page([first, second], f"siame bench {ATTACK}"))
     assert parsed.words[0] == "Experiments: table1, wide"
@@ -302,7 +305,32 @@ def test_a_page_of_experiments(tmp_path: Path) -> None:
     assert len(parsed.all("table")) == 1
     assert [word for word in parsed.words if word in ("1.5", "2", "a<b>", "3", "4")] == ["1.5", "2", "a<b>", "3", "4"]
     assert len(parsed.all("img")) == 1
-    assert (parsed.all("img")[0]["src"] or "").startswith("data:image/png;base64,")
+    kind, _, content = (parsed.all("img")[0]["src"] or "").partition(";base64,")
+    assert kind in ("data:image/png", "data:image/webp")
+    with Image.open(io.BytesIO(base64.b64decode(content))) as found:
+        assert found.size == (8, 6)
     assert {"one", "two <b>"} <= set(parsed.words)
     assert not parsed.all("a")
     assert "siame bench table1" in parsed.words
+
+
+def test_robot_runs_of_experiments_are_drawn(tmp_path: Path, scene: Scene, camera: Camera) -> None:
+    """From the CSV that fig4 and fig5 write: both stages, in the desired camera's frame."""
+    from siame_se3.experiments import robot
+
+    plant, (T_wd, T_wc) = FlyingCameras(scene, camera), poses()
+    first = servo(plant, PBVS(), plant.look(T_wd), T_wc, ServoConfig(gain=4.0, max_iterations=9))
+    second = servo(plant, PBVS(), plant.look(T_wd), first.T_wc[-1], ServoConfig(gain=8.0, max_iterations=5))
+    folder = bench_folder(tmp_path, "fig5-arm", "- a line")
+    stages = [robot._errors(run) for run in (first, second)]
+    robot._write(stages, [run.twist[:, 0] for run in (first, second)], folder / "fig5.csv")
+    parsed = stands_alone(html_bench.bench_page([bench_folder(tmp_path, "wide", "x"), folder], "siame bench all"))
+    (run,) = json.loads(parsed.data)["runs"]
+    whole = torch.cat((first.T_wc, second.T_wc[1:]))[:, 0]
+    relative = lie.inverse(T_wd[0]) @ whole
+    assert np.asarray(run["path"]) == pytest.approx(relative[:, :3, 3].numpy(), rel=2e-3, abs=1e-6)
+    assert run["t"] == pytest.approx((1000 * lie.error_norms(relative)[0]).tolist(), rel=2e-3)
+    assert run["handoff"] == 9
+    assert len(run["v"]) == 15
+    assert "fig5-arm" in parsed.words
+    assert [attributes["id"] for attributes in parsed.all("canvas") if "id" in attributes] == ["paths"]

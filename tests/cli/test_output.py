@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,3 +97,30 @@ def test_bench_refuses_a_seed_that_is_none(siame: Siame) -> None:
         status, _, err = siame("bench", name, "--seed", -1)
         assert (status, err.count("\n")) == (2, 1)
         assert "--seed" in err
+
+
+def test_a_full_disk_loses_no_run(siame: Siame, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is named, nothing is left half, the others are written, and what did not fit is kept elsewhere."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    full = tmp_path / "full"
+    full.mkdir()
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(full)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    arguments = ("--scene", photo, "--runs", 2, "--out", "full/r.csv", "--save", "r.npz")
+    status, out, err = siame("servo", "--law", "pbvs", *arguments)
+    (kept,) = (tmp_path / "elsewhere").glob("siame-*/r.csv")
+    assert status == 2
+    assert err == (
+        "siame: full/r.csv: cannot be written (no space left on device); free some space, or give another place; "
+        f"it is kept in {kept}\n"
+    )
+    assert out.endswith("written: r.npz\n")
+    assert len(kept.read_text().splitlines()) == 3
+    assert list(full.iterdir()) == []

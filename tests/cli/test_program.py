@@ -281,7 +281,13 @@ def test_nobody_reads_the_output() -> None:
 
 
 def test_statuses() -> None:
-    assert {s.name: int(s) for s in Status} == {"DONE": 0, "NOT_CONVERGED": 1, "WRONG_INPUT": 2, "INTERRUPTED": 130}
+    assert {s.name: int(s) for s in Status} == {
+        "DONE": 0,
+        "NOT_CONVERGED": 1,
+        "WRONG_INPUT": 2,
+        "NOT_SURE": 3,
+        "INTERRUPTED": 130,
+    }
 
 
 # -- parsing ----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -24,8 +25,7 @@ def test_servo_writes_a_report_and_a_video(siame: Siame, tmp_path: Path) -> None
     words = ("--law", "pbvs", "--runs", 3, "--max-iterations", 6, "--report", "out.html", "--video", "out.gif")
     status, out, _ = siame("servo", *words)
     assert status == 1  # of six iterations
-    assert "report: out.html" in out.splitlines()
-    assert re.search(r"^video: out.gif \(45 pictures, 0\.\d MB\)$", out, re.MULTILINE)
+    assert "written: out.html, out.gif" in out.splitlines()
     page = (tmp_path / "out.html").read_text(encoding="utf-8")
     assert "siame servo --law pbvs --runs 3 --max-iterations 6 --report out.html --video out.gif" in page
     assert "pbvs on coffee" in page
@@ -60,15 +60,16 @@ def test_what_cannot_be_written_is_refused_before_the_work(
 def test_bench_writes_a_report_of_its_pages(siame: Siame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from siame_se3.analysis.report import write_report
     from siame_se3.cli.bench import Bench
+    from siame_se3.cli.output import Output
 
-    def experiments(self: Bench) -> list[str]:
+    def experiments(self: Bench, output: Output) -> dict[str, Any]:
         write_report(self.out / "table1" / "report.md", "Table I", ["| law | t |\n|---|---|\n| dvs | 1.5 |"])
-        return ["table1", "wide"]
+        return {"tables": {"table1": [], "wide": []}}
 
-    monkeypatch.setattr(Bench, "_experiments", experiments)
+    monkeypatch.setattr(Bench, "_named", experiments)
     status, out, _ = siame("bench", "table1", "--report", "out.html", "--out", "folder")
     assert status == 0
-    assert out == "report: out.html\n"
+    assert out == "written: out.html\n"
     page = (tmp_path / "out.html").read_text(encoding="utf-8")
     assert "<h2>Table I</h2>" in page
     assert "siame bench table1 --report out.html --out folder" in page

@@ -71,7 +71,7 @@ def test_the_command_trains_for_other_pictures_of_the_place() -> None:
 
 def test_what_is_done_about_a_photos_noise_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     replace(TINY, out=tmp_path / "m.safetensors", steps=1, data=few_views(denoise=True))()
-    assert capsys.readouterr().out.splitlines()[1].startswith("coffee: noise ")
+    assert capsys.readouterr().out.splitlines()[1].startswith("photo coffee: noise ")
 
 
 def test_views_scale_with_the_distance() -> None:

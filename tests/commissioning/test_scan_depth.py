@@ -130,7 +130,7 @@ def test_what_has_no_texture_has_no_depth() -> None:
     scene = Boxes()
     texture = scene._textures[0]
     h, w, _ = texture.shape
-    texture[h // 2 - 600 : h // 2 - 250, w // 2 - 350 : w // 2 + 350] = 0.5
+    texture[h // 2 - 400 : h // 2 - 170, w // 2 - 230 : w // 2 + 230] = 0.5
     views = seen(scene)
     plain = (views.goal - 0.5).abs().amax(0) < 1e-3
     inside = -torch.nn.functional.max_pool2d(-plain[None, None].float(), 9, 1, 4)[0, 0] > 0
@@ -139,13 +139,27 @@ def test_what_has_no_texture_has_no_depth() -> None:
     assert float(found.depth.isfinite()[inside].float().mean()) < 0.05
 
 
+def test_a_bare_table_does_not_get_the_depth_of_the_boxes_on_it() -> None:
+    scene = Boxes()
+    scene._textures[0][:] = 0.5
+    views = seen(scene)
+    found = views.camera().found()
+    table = views.depth > scene.depth(CAMERA, GOAL[None])[0].max() - 0.12
+    boxes = torch.nn.functional.max_pool2d((views.goal - 0.5).abs().amax(0)[None, None], 7, 1, 3)[0, 0] > 0.02
+    known = found.depth.isfinite()
+    assert float(known[table & ~boxes].float().mean()) < 0.01, "more than three pixels from all boxes"
+    wrong = (1 / found.depth - 1 / views.depth).abs() * PARALLAX > 1
+    assert float(wrong[known].float().mean()) < 0.1
+    assert float(known[~table].float().mean()) > 0.6
+
+
 def test_a_large_image_is_reduced(boxes: Views) -> None:
     found = boxes.camera().found(side=96)
     assert found.depth.shape == found.std.shape == CAMERA.size
     assert bool((found.depth.isfinite() == found.std.isfinite()).all())
     relative, sigmas = errors(found, boxes)
     assert float(relative.median()) < 0.006
-    assert float((sigmas < 3).float().mean()) > 0.95
+    assert float((sigmas < 3).float().mean()) > 0.93
 
 
 def test_two_views_are_enough(boxes: Views) -> None:

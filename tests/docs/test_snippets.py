@@ -123,7 +123,7 @@ def test_modules_files_and_links_are_there(page: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, tiny: NetworkConfig, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What README's snippet reads: a model (a small one with random weights) and a photo; networks run in PyTorch, not compiled."""
+    """What the first page's snippet reads: a model (a small one with random weights) and a photo; networks run in PyTorch, not compiled."""
     torch.manual_seed(0)
     model = checkpoint.Model(SiameseNetwork(tiny).eval(), Camera.from_focal(300, 224).resized(32), 0.6, 0.8, {})
     checkpoint.save(model, tmp_path / "mine.safetensors")
@@ -135,28 +135,28 @@ def folder(tmp_path: Path, tiny: NetworkConfig, monkeypatch: pytest.MonkeyPatch)
     return tmp_path
 
 
-def test_readme_python(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """README's Python, with four starts in place of a hundred and twenty iterations."""
-    (snippet,) = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+def test_the_first_pages_python(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first page's Python, with four starts in place of a hundred and twenty iterations."""
+    (snippet,) = blocks((ROOT / "docs" / "start.md").read_text(encoding="utf-8"), "python")
     for whole, small in (("100, scene", "4, scene"), ("T_wc)\nprint", "T_wc, ServoConfig(max_iterations=20))\nprint")):
         assert whole in snippet
         snippet = snippet.replace(whole, small)
     names: dict[str, object] = {"ServoConfig": siame_se3.ServoConfig}
-    exec(compile(snippet, "README.md", "exec"), names)
+    exec(compile(snippet, "start.md", "exec"), names)
     trajectory = names["trajectory"]
     assert isinstance(trajectory, siame_se3.Trajectory)
     assert trajectory.T_wc.shape == (21, 4, 4, 4)
     assert capsys.readouterr().out.startswith("tensor([")
 
 
-def test_readme_runs_a_pose_model_as_one(folder: Path, tiny: NetworkConfig) -> None:
-    """Siame-SE(3) gives a pose: README's way to a law makes it a velocity."""
+def test_the_first_page_runs_a_pose_model_as_one(folder: Path, tiny: NetworkConfig) -> None:
+    """Siame-SE(3) gives a pose: its way to a law makes it a velocity."""
     from dataclasses import replace
 
     network = SiameseNetwork(replace(tiny, output="pose")).eval()
     model = checkpoint.Model(network, Camera.from_focal(300, 224).resized(32), 0.6, 0.8, {})
     checkpoint.save(model, folder / "mine.safetensors")
-    (snippet,) = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    (snippet,) = blocks((ROOT / "docs" / "start.md").read_text(encoding="utf-8"), "python")
     way = re.search(r"Neural[^,]*\)(?=,)", snippet)
     assert way is not None
     controller = eval(way[0], {"Neural": siame_se3.Neural, "model": checkpoint.load(folder / "mine.safetensors")})

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from siame_se3.errors import InputError, SceneError
-from siame_se3.experiments import basins, readme_table, visp_outcomes
+from siame_se3.experiments import basins, published, visp_outcomes
 from siame_se3.geometry.camera import default_camera
 from siame_se3.geometry.lie import error_norms, inverse
 from siame_se3.scenes.overlap import visible
@@ -52,38 +52,46 @@ def test_other_tables_are_no_outcomes(tmp_path: Path, lines: tuple[str, ...], wo
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "docs").mkdir()
-    shutil.copy(ROOT / "README.md", tmp_path)
-    shutil.copy(ROOT / "docs" / "table1.csv", tmp_path / "docs")
-    monkeypatch.setattr(readme_table, "ROOT", tmp_path)
+    for place in {*published.TABLES, "README.md", *(page for _, pages in published.TABLES.values() for page in pages)}:
+        source = ROOT / "docs" / place if place in published.TABLES else ROOT / place
+        target = tmp_path / source.relative_to(ROOT)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(source, target)
+    monkeypatch.setattr(published, "ROOT", tmp_path)
     return tmp_path
 
 
 def test_a_table_without_a_column_changes_nothing(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, readme = checkout / "docs" / "table1.csv", checkout / "README.md"
-    before = kept.read_bytes(), readme.read_bytes()
-    bad = checkout / "bad.csv"
+    kept, page = checkout / "docs" / "table1.csv", checkout / "docs" / "results.md"
+    before = kept.read_bytes(), page.read_bytes()
+    bad = checkout / "table1.csv"
     bad.write_bytes(before[0].replace(b"step [ms]", b"step [s]"))
-    monkeypatch.setattr(sys, "argv", ["readme_table", str(bad)])
-    with pytest.raises(InputError, match=r"bad\.csv: no column 'step \[ms\]'; give the CSV of a whole Table I"):
-        readme_table.main()
-    assert (kept.read_bytes(), readme.read_bytes()) == before
+    monkeypatch.setattr(sys, "argv", ["published", str(bad)])
+    with pytest.raises(InputError, match=r"table1\.csv: no column 'step \[ms\]'; give the CSV of a whole Table I"):
+        published.main()
+    assert (kept.read_bytes(), page.read_bytes()) == before
+
+
+def test_a_file_of_another_name_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["published", str(checkout / "mine.csv")])
+    with pytest.raises(InputError, match=r"mine\.csv: no page has its table; give files named table1\.csv"):
+        published.main()
 
 
 def test_a_new_table_is_kept_and_shown(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = checkout / "docs" / "table1.csv"
-    new = checkout / "new.csv"
+    new = checkout / "table1.csv"
     new.write_bytes(kept.read_bytes().replace(b"35.3", b"12.3"))
-    monkeypatch.setattr(sys, "argv", ["readme_table", str(new)])
-    readme_table.main()
+    monkeypatch.setattr(sys, "argv", ["published", str(new)])
+    published.main()
     assert kept.read_bytes() == new.read_bytes()
-    assert "12.3 %" in (checkout / "README.md").read_text(encoding="utf-8")
+    assert "12.3 %" in (checkout / "docs" / "results.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("text", ["", readme_table.BEGIN, readme_table.END + readme_table.BEGIN])
-def test_a_readme_without_the_marks_is_said(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "".join(published.marks("a.csv")[:1]), "".join(published.marks("a.csv")[::-1])])
+def test_a_page_without_the_marks_is_said(text: str) -> None:
     with pytest.raises(InputError, match="no place for the table"):
-        readme_table.filled(text, "a table")
+        published.filled(text, "a.csv", "a table")
 
 
 def test_starts_are_as_many_as_asked_for(scene: Scene) -> None:

@@ -384,4 +384,4 @@ def test_the_quick_version_is_small(
     monkeypatch.setattr(ladder, "QUICK_IMAGES", 16)
     bench(tmp_path, quick=True, only=("ours-resnet10t",))()
     assert {(task.camera.width, task.runs) for task in loop.asked} == {(64, 24)}
-    assert f"report: {tmp_path / 'paper' / 'report.md'}" in capsys.readouterr().out
+    assert f"written: {tmp_path / 'paper' / 'report.md'}" in capsys.readouterr().out

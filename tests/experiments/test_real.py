@@ -611,6 +611,14 @@ def test_laws_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pa
     }
 
 
+def test_other_laws_are_there_by_their_names(tmp_path: Path, pair: tuple[Picture, Picture]) -> None:
+    """Each answers, or says why not."""
+    for law in rows.OTHERS:
+        found = columns(one_step.step(rows.controller(law, settings_of(tmp_path), "desk", pair[0]), *pair))
+        assert found["answered"] == 1, law
+        assert math.isfinite(found["error_align"]), law
+
+
 # reports
 
 

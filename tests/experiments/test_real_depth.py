@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from boxes_helpers import Room, poses, save, write_seven_scenes, write_tum
-from siame_se3.errors import InputError, SceneError
+from siame_se3.errors import InputError, LawError, SceneError
 from siame_se3.experiments.real import one_step, report, rgbd, two_photos, worlds, worst
 from siame_se3.experiments.real.folders import read_folder
 from siame_se3.experiments.real.pictures import Folder, Picture, between
@@ -467,6 +467,22 @@ def test_a_goal_without_a_map_has_no_rows_with_it(
     assert law.goals[0].T_wc is not None
 
 
+def test_a_law_that_refuses_a_goal_is_left_out(
+    tmp_path: Path, pair: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(Knowing):
+        def aim(self, target: View) -> tuple[Law, Any]:
+            raise LawError("trained for another lens")
+
+    laws = {"no": Refusing(pair[0].T_wc, pair[1].T_wc), "yes": Knowing(pair[0].T_wc, pair[1].T_wc)}
+    monkeypatch.setattr(one_step, "controller", lambda law, *args: laws[law])
+    said: list[str] = []
+    settings = Settings(tmp_path, 2, 5, ("no", "yes"), say=said.append)
+    rows = one_step.run(Folder("office", pair, True, ((0, 1),)), settings).rows
+    assert {row["law"] for row in rows} == {"yes"}
+    assert "one step, no: office, a left out: trained for another lens" in said
+
+
 # two photos
 
 
@@ -550,7 +566,7 @@ def test_pairs_that_show_too_little_in_common_are_passed_over(
     settings = Settings(tmp_path, 2, 5, ("some",), say=said.append)
     rows = two_photos.run(Folder("office", (a, away), True, (), ((0, 1),)), settings).rows
     assert rows == []
-    assert "passed over, a and b show too little in common" in said[0]
+    assert "office, passed over: a and b show too little in common" in said[0]
     with pytest.raises(SceneError, match="one of them has no depth"):
         worlds.drawn(a, replace(b, depth=None), 2, 5)
 

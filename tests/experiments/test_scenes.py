@@ -15,8 +15,9 @@ from conftest import smooth_scene
 from experiments_helpers import TINY_RECIPE
 from siame_se3.analysis import metrics
 from siame_se3.cli.bench import Bench
+from siame_se3.cli.output import Output
 from siame_se3.errors import SiameError
-from siame_se3.experiments import fig3, networks, photos, robot, runner, training
+from siame_se3.experiments import fig3, networks, perturb, photos, quick, robot, runner, training
 from siame_se3.experiments.runner import Cell, Setup
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.scenes.planar import Scene
@@ -184,7 +185,7 @@ def test_fig3_of_some_rows_says_what_is_missing(setup: Setup) -> None:
 
 @pytest.mark.parametrize("name", ["fig4", "fig5"])
 def test_robot_runs_are_driven_and_reported(setup: Setup, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(robot, "ITERATIONS", 5)
+    monkeypatch.setitem(robot.RUNS, name, replace(robot.RUNS[name], iterations=5))
     monkeypatch.setitem(robot.FINE, "flying", 10)
     many = [photos.scenes("train", 3, setup.photos)[0]] * 10
     monkeypatch.setattr(photos, "scenes", lambda split, count, folder, root: many[:count])
@@ -247,3 +248,39 @@ def test_names_of_networks_say_what_they_are(name: str, scenes: int) -> None:
     assert recipe.scenes == scenes
     assert recipe.network.colour == (not name.endswith("grey"))
     assert (recipe.data.groups > 1) == (scenes > 0)
+
+
+def test_quick_needs_no_download_and_no_training(tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fig3 showed 0 % and all lines at zero, fig5 asked for a package of Debian's, perturb took minutes."""
+    monkeypatch.setattr(networks, "fit", lambda *arguments: pytest.fail("trained"))
+    cells: list[runner.Cell] = []
+    monkeypatch.setattr(runner, "run", lambda setup, name, wanted, shard: cells.extend(wanted))
+    for name in ("fig3", "perturb"):
+        Bench(name, out=tmp_path, quick=True, photos_root=tmp_path)()  # type: ignore[arg-type]  # one of its names
+    assert {cell.network for cell in cells} == {"", "any-scene"}
+    assert len([cell for cell in cells if cell.condition in perturb.CONDITIONS]) == 12
+    assert [cell.runs for cell in cells] == [12] * 16
+    shown = quick.pictures(tmp_path / "quick-pictures")
+    assert len(photos.names("train", shown)) == 8
+    assert len(photos.names("unseen", shown)) == 2
+    setup = Bench("fig5", out=tmp_path, quick=True)._setup(Output())
+    spec = robot.RUNS["fig5"].quick
+    assert runner.obtain(setup, spec.network).network.config.pooling == "context"
+    scene = robot._print_of(setup, spec)
+    assert (scene.name, scene.width) == ("coffee", 0.42)
+    assert scene.height == pytest.approx(0.42 * setup.scene.height / setup.scene.width)
+    for path in shown.iterdir():
+        assert float(Scene.from_photo(path).texture.std()) > 0.02
+
+
+def test_any_scene_is_a_row_of_fig3_on_demand(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = fig3.cells(2, 5, ("any-scene",), (2, 3), 2)
+    assert [cell.name for cell in wanted] == [f"siame-se3.any-scene-{k}" for k in ("2-train", "unseen", "3-train")]
+    assert all(runner._what(cell, setup)["recipe"] is None for cell in wanted)
+    row = metrics.Row(0, 0.1, 10, 1e-7, 1e-7, 0.01, 1, 20, 1, 1.0)
+    for cell in wanted:
+        metrics.write_csv([row, row], place := runner.csv_of(setup, "fig3", cell))
+        place.with_suffix(".json").write_text(json.dumps({"what": runner._what(cell, setup), "seconds": 1.0}))
+    text = fig3.page(setup, wanted, "x")
+    assert "any-scene, unseen scenes" in text.splitlines()[0]
+    assert text.count("100.0 (< 0.0001/< 0.0001)") == 4

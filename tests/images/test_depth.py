@@ -70,6 +70,12 @@ def test_what_floating_point_maps_say_for_unknown(tmp_path: Path) -> None:
     assert found[1, 2] == 0.5
 
 
+def test_what_is_too_small_for_a_number_is_unknown(tmp_path: Path) -> None:
+    """A positive number that becomes 0 in metres."""
+    found = read_depth(npy(tmp_path / "d.npy", np.array([[1e-300, 0.5], [1e-46, 0.6]])))
+    np.testing.assert_allclose(found, [[np.nan, 0.5], [np.nan, 0.6]], rtol=1e-6)
+
+
 def test_negative_whole_numbers_are_unknown(tmp_path: Path) -> None:
     found = read_depth(npy(tmp_path / "d.npy", np.array([[-1, 500], [32767, 600]], np.int16)))
     np.testing.assert_allclose(found, [[np.nan, 0.5], [np.nan, 0.6]], rtol=1e-6)

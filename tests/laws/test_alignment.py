@@ -14,6 +14,7 @@ from poses_helpers import AWAY
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
+from siame_se3.laws import alignment
 from siame_se3.laws.alignment import least_determined, refined, verified
 from siame_se3.laws.templates import Plane, Pyramid, Template
 from siame_se3.plants.flying import FlyingCameras
@@ -206,3 +207,35 @@ def test_edges_between_plain_surfaces_do_not_determine_a_pose() -> None:
     assert least_determined(Template.of(edge), plane) > 0.3
     assert least_determined(Template.of(texture), plane) < 0.05
     assert least_determined(Template.of(np.full((224, 224), 0.5, np.float32)), plane) > 1
+
+
+@each_view
+def test_a_homography_some_pixels_off_becomes_the_true_one(pair: Pair) -> None:
+    """Of a plane that nobody has described: eight numbers."""
+    begun = pair.plane.homography(guess(pair, 0, 0.7))
+    found = alignment.aligned(pair.template, pair.now(), begun, (1, 0))
+    true = pair.plane.homography(pair.T_cd)
+    grid = CAMERA.pixel_grid()[::16, ::16].reshape(-1, 2).numpy()
+    places = []
+    for H in (begun, found, true):
+        mapped = np.c_[grid, np.ones(len(grid))] @ H.T
+        places.append(mapped[:, :2] / mapped[:, 2:])
+    shown = ((places[2] > 20) & (places[2] < 203)).all(1)
+    before, after = (float(np.linalg.norm(p - places[2], axis=1)[shown].mean()) for p in places[:2])
+    assert after < min(1.0, before / 2)
+
+
+def test_a_part_that_is_left_out_changes_nothing(coffee: Scene) -> None:
+    """What covers it in the image lowers the score of the whole, and not of the rest."""
+    goal = grey_of(coffee, T_WD)
+    counts = np.ones_like(goal)
+    counts[:, 112:] = 0
+    image = goal.copy()
+    image[:, 112:] = np.random.default_rng(0).uniform(0, 1, (224, 112))
+    whole, part = (verified(Template.of(goal, c), Pyramid.of(image), np.eye(3)) for c in (None, counts))
+    assert whole.score < 0.7
+    assert part.score > 0.95
+    assert part.known > 0.99, "of what counts"
+    untouched = Template.of(goal, np.ones_like(goal))
+    assert untouched.counts == ()
+    np.testing.assert_array_equal(untouched.contrast[0], Template.of(goal).contrast[0])

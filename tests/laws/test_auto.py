@@ -12,6 +12,7 @@ from torch import Tensor
 
 from poses_helpers import ask
 from siame_se3.errors import InputError, LawError
+from siame_se3.files import BUNDLED_MODELS, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
@@ -24,6 +25,7 @@ from siame_se3.laws.pose import pbvs_velocity
 from siame_se3.laws.registry import controller_for
 from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import View, check_law
+from siame_se3.networks.checkpoint import load
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
@@ -379,3 +381,16 @@ def test_a_blurred_image_is_compared_with_a_goal_as_blurred(plant: FlyingCameras
     assert blurred.confidence is not None
     assert float(blurred.confidence[0]) > 0.9 * float(clear.confidence[0])
     torch.testing.assert_close(blurred.v, clear.v, atol=1e-2, rtol=0)
+
+
+def test_a_network_for_another_field_of_view_gives_no_guesses(plant: FlyingCameras) -> None:
+    """The other guesses lead, as without any network."""
+    network = Neural.from_model(load(bundled(BUNDLED_MODELS["any-scene"])), "torch")
+    tele = FlyingCameras(plant.scene, Camera.from_focal(480, 224))  # type: ignore[arg-type]  # a print
+    T_wd, T_wc = square_on(1), square_on(1) @ offset(0.03, -0.02, 0.04, 0.02, -0.03, 0.2)
+    target, view = tele.look(T_wd), tele.reset(T_wc)
+    with pytest.raises(LawError, match="the model was trained for"):
+        network.aim(target)
+    with_it, without = (ask(Auto(x), target, replace(view, T_wc=None)) for x in (network, None))
+    assert with_it.faults == ("",)
+    torch.testing.assert_close(with_it.v, without.v, rtol=0, atol=0)

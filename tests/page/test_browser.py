@@ -19,7 +19,8 @@ from siame_se3.geometry.camera import default_camera
 from siame_se3.images.encode import write_picture
 from siame_se3.page.app import Page
 from siame_se3.page.config import PageConfig
-from siame_se3.page.simulation import Setup, Simulation
+from siame_se3.page.setup import Setup
+from siame_se3.page.simulation import Simulation
 from siame_se3.page.space import pose_of
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig
@@ -106,12 +107,16 @@ def test_dragging_the_camera_away_brings_it_home(browser: Browser, page: Page, s
     assert float((show.worlds[0].T_wc - start).abs().max()) > 0.03, "it has not moved by itself"
 
 
-def test_stop_stands_still_and_start_goes_on(browser: Browser, page: Page, show: Simulation) -> None:
+@pytest.mark.parametrize("way", ["button", "key"])
+def test_stop_stands_still_and_says_so(browser: Browser, page: Page, show: Simulation, way: str) -> None:
     browser.click("Another start")
     wait_for(lambda: page.idle and error_mm(show) > 5, PATIENCE)
     browser.click("Start")
     wait_for(lambda: bool(show.tracks[0].plant.asked.any()) and show.moving, PATIENCE)
-    browser.click("STOP")
+    if way == "button":
+        browser.click("STOP")
+    else:
+        browser.key("Escape", 27)
     wait_for(lambda: not show.moving, 10)
     T = show.worlds[0].T_wc
     time.sleep(0.3)

@@ -19,8 +19,10 @@ from siame_se3.plants.mismatch import Mismatch
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
+from siame_se3.servo import simulation
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
+from siame_se3.servo.safety import Safety
 from siame_se3.servo.simulation import Task, simulate
 
 CONFIG = ServoConfig(gain=8.0, max_iterations=6)
@@ -95,3 +97,36 @@ def test_laws_are_given_the_goals_depth_of_the_task(task: Task, depth: Tensor) -
 def test_a_depth_map_of_another_size_than_the_images_is_refused(task: Task) -> None:
     with pytest.raises(InputError, match="depth map of 8 x 9 px; the goal images have 32 x 32"):
         simulate(PBVS(), replace(task, goal_depth=torch.ones(9, 8)), CONFIG, quiet=True)
+
+
+def test_ctrl_c_keeps_the_runs_of_an_arm_that_have_ended(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All were lost, or it had to be pressed once for each run that was left."""
+
+    class Arm(FlyingCameras):
+        def __init__(self, scene: Scene, camera: Camera, config: object, depth_camera: object = None) -> None:
+            super().__init__(scene, camera)
+            self.starts = 0
+
+        def reset(self, start: torch.Tensor | None) -> View:
+            self.starts += 1
+            return super().reset(start)
+
+        def step(self, v: torch.Tensor) -> tuple[View, torch.Tensor]:
+            if self.starts > pressed_in:  # each run is preceded by a look whether its start is reached
+                raise KeyboardInterrupt
+            return super().step(v)
+
+    monkeypatch.setattr(simulation, "ArmPlant", Arm)
+    safety = Safety(jump=1.0, drift=0.0)
+    pressed_in = 4
+    trajectory, desired, last = simulation.simulate_on_arm(PBVS(), task, CONFIG, safety=safety, quiet=True)
+    assert trajectory.settings["stopped"]
+    assert trajectory.T_wd.shape[0] == 2
+    assert desired.image is not None
+    assert last.image is not None
+    assert len(desired.image) == len(last.image) == 2
+    pressed_in = 0
+    with pytest.raises(KeyboardInterrupt):
+        simulation.simulate_on_arm(PBVS(), task, CONFIG, safety=safety, quiet=True)
+    pressed_in = 100
+    assert not simulation.simulate_on_arm(PBVS(), task, CONFIG, safety=safety, quiet=True)[0].settings["stopped"]

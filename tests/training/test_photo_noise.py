@@ -60,8 +60,8 @@ def test_it_is_said_of_each_photo() -> None:
     found, levels = all_cleaned([noisy(), plain], CAMERA, 0.6, lines.append)
     assert found[1] is plain
     assert len(levels) == 2
-    assert lines[0].startswith("noisy: noise of ")
-    assert abs(float(lines[0].split()[3].rstrip(",")) - 0.03 * 255) < 1.5
+    assert lines[0].startswith("photo noisy: noise of ")
+    assert abs(float(lines[0].split()[4].rstrip(",")) - 0.03 * 255) < 1.5
     assert "taught as it is" in lines[1]
 
 

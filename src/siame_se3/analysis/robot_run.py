@@ -87,7 +87,7 @@ def _stages(axes: Any, stages: Sequence[Trajectory]) -> None:
                 )
     for a, label in zip(axes.flat, _LABELS, strict=True):
         a.set_ylabel(label)
-        a.set_xlabel("time [s]" + (f" of {began:.0f}; nothing moves later" if last < 0.8 * began else ""))
+        a.set_xlabel("time [s]" + (f" of {began:.0f}; little moves later" if last < 0.8 * began else ""))
         a.set_xlim(0, last if last < 0.8 * began else began)
         a.axhline(0, color=GREY, linewidth=0.6)
         tidy(a)

@@ -206,7 +206,12 @@
       const value = (y) => (spec.log ? (y > 0 ? Math.log10(y) : NaN) : y);
       const band = spec.band && data.bands[spec.band];
       const all = lines.flatMap((l) => l.y).concat(band ? band.low.concat(band.high) : []).map(value).filter(Number.isFinite);
-      if (!run || !all.length) return;
+      if (!run) return;
+      if (!all.length) {
+        c.font = "12px system-ui, sans-serif"; c.fillStyle = colour("ink"); c.fillText(spec.title, left, 13);
+        c.fillStyle = colour("soft"); c.fillText("zero throughout, or not known", left, h / 2);
+        return;
+      }
       let low = Math.min(...all), high = Math.max(...all);
       if (spec.zero) { low = Math.min(low, 0); high = Math.max(high, 0); }
       if (high - low < 1e-9) { low -= 0.5; high += 0.5; }

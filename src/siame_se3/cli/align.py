@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _WITHIN, _SURE = ("2mm", "0.2deg"), ("5mm", "0.5deg")
 _SHARES = {_WITHIN: ("0.3%", "0.2deg"), _SURE: ("0.8%", "0.5deg")}  # without a distance: those at 0.6 m, about
+_SQUARE = 0.05  # tangent of what is square, one standard deviation
 _SETTLE = 1.0  # seconds that a camera has to find its exposure before a reference is taken
 
 
@@ -46,7 +47,7 @@ class Topics:
 
 @dataclass(frozen=True)
 class Align:
-    """Say where the camera is beside a reference photo, and how to move it back there.
+    """Say where the camera is beside a reference photo, and how to move it back.
 
     Needs no training, no robot and no calibration. With --now one picture is compared, in one line; else a camera or a film is followed,
     until it ends or Ctrl-C. Directions are those in which the camera has to move, as the person behind it sees them; turns are made in the
@@ -78,6 +79,8 @@ class Align:
     """What counts as right: a length (mm, cm, m, or % of the distance) and an angle (deg, rad). Without a distance: 0.3% 0.2deg."""
     sure: tuple[str, str] = _SURE
     """A motion known worse than this (two standard deviations) is not sure. Without a distance: 0.8% 0.5deg."""
+    square_on: bool = False
+    """The reference was taken square to a flat scene: then a shift and a turn are told apart better."""
     roi: tuple[str, ...] = ()
     """Regions of the reference that count, each left,top,width,height in its pixels, or in % (10%,20%,50%,50%); default: all of it."""
     ignore: tuple[str, ...] = ()
@@ -96,26 +99,25 @@ class Align:
     def __call__(self) -> Status:
         from siame_se3.commissioning.align import Reference
         from siame_se3.commissioning.align_picture import Picture, Region, counting
+        from siame_se3.commissioning.align_source import one_frame
+        from siame_se3.commissioning.align_views import SLOPE
 
         now, reference = self._optics()
         judge = self._judge()
         regions = [tuple(Region.parse(text, name) for text in getattr(self, name)) for name in ("roi", "ignore")]
+        slope = _SQUARE if self.square_on else SLOPE
         self._check()
         if self.now is not None:
             goal, seen = Picture.read(self.reference, reference), Picture.read(self.now, now)
-            found = Reference.of(goal, self.goal_depth, counting(goal, *regions)).locate(seen)
-            self._notes(goal, seen)
-            more = self._more(goal, seen)
-            print(json.dumps(judge.data(found) | more) if self.json else judge.sentence(found))
-            return _status(judge, found)
+            return self._compare(Reference.of(goal, self.goal_depth, counting(goal, *regions), slope), seen, judge)
         with contextlib.ExitStack() as closing:
             frames, now, reference = self._frames(closing, now, reference)
             if self.save_reference:
                 return self._save(frames)
             goal = self._goal(frames, reference)
-            looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions))
+            looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope)
             if self.once:
-                return self._once(frames, looked_for, judge, now)
+                return self._compare(looked_for, Picture.of(one_frame(frames, _SETTLE), now, where=frames.name), judge)
             return self._live(frames, looked_for, judge, now)
 
     def _check(self) -> None:
@@ -134,10 +136,15 @@ class Align:
                 f"{self.reference}: no such file; give a photo, or take it from the camera", "save_reference"
             )
 
+    @property
+    def _one_camera(self) -> bool:
+        """The reference is from the same camera, or says its own."""
+        return self.reference_camera is None and self.reference_fov is None
+
     def _optics(self) -> tuple[Optics, Optics]:
         """What is known of the camera, and of the reference's."""
         now = _optics_of(self.camera, self.fov, "camera", "fov")
-        if self.reference_camera is None and self.reference_fov is None:
+        if self._one_camera:
             return now, now
         return now, _optics_of(self.reference_camera, self.reference_fov, "reference_camera", "reference_fov")
 
@@ -167,7 +174,7 @@ class Align:
             topic = ros2_frames(bus, topics.image, topics.info, now.camera, topics.stamps)
             closing.callback(topic.close)
             optics = Optics(topic.source.camera, rectified=True)
-            return topic, optics, optics if self.reference_camera is None else reference
+            return topic, optics, optics if self._one_camera else reference
         frames = OpenCVFrames(self.source or "0", pace=sys.stdout.isatty() and not self.json)
         closing.callback(frames.close)
         return frames, now, reference
@@ -178,7 +185,7 @@ class Align:
         from siame_se3.commissioning.align_source import SourceFrames
         from siame_se3.images.decode import as_pixels, read_picture, to_bytes
 
-        if isinstance(frames, SourceFrames) and self.reference_camera is None:
+        if isinstance(frames, SourceFrames) and self._one_camera:
             pixels = to_bytes(read_picture(self.reference))
             if pixels.shape[:2] != frames.source.camera.size:
                 pixels = as_pixels(frames.source.prepared(pixels))
@@ -194,11 +201,8 @@ class Align:
         print(f"reference: {self.reference}, {pixels.shape[1]} x {pixels.shape[0]} px, from {frames.name}")
         return Status.DONE
 
-    def _once(self, frames: Frames, reference: Reference, judge: Judge, optics: Optics) -> Status:
-        from siame_se3.commissioning.align_picture import Picture
-        from siame_se3.commissioning.align_source import one_frame
-
-        seen = Picture.of(one_frame(frames, _SETTLE), optics, where=frames.name)
+    def _compare(self, reference: Reference, seen: Picture, judge: Judge) -> Status:
+        """One picture, in one line."""
         found = reference.locate(seen)
         self._notes(reference.picture, seen)
         more = self._more(reference.picture, seen)

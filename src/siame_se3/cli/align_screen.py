@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class Screen:
         self._judge, self._title, self._tone = judge, title, tone
         self._out: TextIO = out or sys.stdout
         self._clock, self._due, self._lines = clock, -math.inf, 0
-        self._right, self._rung = 0, False
+        self._right = 0
         self._colour = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         self._glyphs = "utf" in (getattr(self._out, "encoding", None) or "utf-8").lower()
 
@@ -100,9 +101,8 @@ class Screen:
         """See `Display`."""
         verdict = self._judge.verdict(found)[0]
         self._right = self._right + 1 if verdict is Verdict.RIGHT else 0
-        if self._right == _HELD and self._tone and not self._rung:
+        if self._right == _HELD and self._tone:
             self._out.write("\a")
-        self._rung = self._right > 0 if self._right < _HELD else True
         if self._clock() < self._due:
             return
         self._due = self._clock() + _REDRAWN
@@ -117,12 +117,8 @@ class Screen:
         """What is drawn for an alignment."""
         verdict = self._judge.verdict(found)[0]
         head = f"{self._title}   {rate:.0f} frames/s   Ctrl-C ends"[:width]
-        return [
-            head,
-            self._painted(self._judge.sentence(found)[:width], _COLOURS[verdict]),
-            "",
-            *self._bars(found, width),
-        ]
+        said = [*textwrap.wrap(self._judge.sentence(found), width), "", ""][:2]
+        return [head, *(self._painted(line, _COLOURS[verdict]) for line in said), "", *self._bars(found, width)]
 
     def _bars(self, found: Alignment, width: int) -> list[str]:
         """A row for each direction: both names, a bar about its middle, an arrow and the value."""

@@ -31,6 +31,7 @@ RUNS = {
     "perturb": 200,
     "fig3": 200,
 }  # starts a row of the experiments that are made of cells
+QUICK_RUNS = {"table1": 24, "wide": 24, "perturb": 12, "fig3": 12}
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Bench:
     fig4, fig5: the paper's two robot runs, in simulation. training: images per second, time to the paper's accuracy. fig2 is table1.
     paper: the paper's own networks and trainings, and ours, step by step; hours on a CPU, so not part of all (docs/benchmarks.md).
     relief: scenes of objects and reliefs, with goals that know their depth and goals that do not (docs/relief.md); not part of all.
-    real FOLDER...: photos that a real camera took, with known views (docs/real.md): one step from each to each, and the goal from one
-    photo, the world from another.
+    real FOLDER...: photos that a real camera took, with known views, of a plane or with depth (docs/real.md): one step from each to each,
+    and the goal from one photo, the world from another.
     What is there already is not run again, so a stopped benchmark goes on; networks that are missing are trained first.
     """
 
@@ -58,9 +59,11 @@ class Bench:
     report: Path | None = None
     """Write a page of all that was run, with its figures, which opens without a network (.html)."""
     quick: bool = False
-    """A version of about a minute: few runs, few rows, the bundled model as 'siame-se(3)', half a minute of training for others."""
+    """A version of about a minute: few runs, few rows, the bundled models, the bundled photo and textures made by a program in place of
+    photos; half a minute of training for rows that ask for one."""
     runs: int | None = None
-    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb, fig3 and paper (24 with --quick); of relief scenes of objects, 150."""
+    """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb, fig3 and paper (24 with --quick, of
+    perturb and fig3 12); of relief scenes of objects, 150."""
     seed: int = 42
     """Of starts, conditions and trainings."""
     minutes: float = MINUTES
@@ -159,7 +162,7 @@ class Bench:
             raise InputError(
                 "bench real: give one or more folders of pictures, such as one with camera.yaml and poses.csv"
             )
-        known = (*rows.LAWS, *rows.TRAINED)
+        known = (*rows.LAWS, *rows.OTHERS, *rows.TRAINED)
         if unknown := [law for law in self.laws if law not in known]:
             raise InputError(f"--laws {unknown[0]}: no such row of real; use some of {', '.join(known)}")
         self._check(())
@@ -260,7 +263,15 @@ class Bench:
         from siame_se3.experiments.script import bundled_print
 
         minutes = min(self.minutes, 0.5) if self.quick else self.minutes
-        return Setup(self.out, bundled_print(), minutes, self.seed, output.say, self.scenes, self.photos_root)
+        return Setup(self.out, bundled_print(), minutes, self.seed, output.say, self._photos(), self.photos_root)
+
+    def _photos(self) -> Path | None:
+        """The folder of photos; None for those of the list. With --quick, pictures that need no download."""
+        if self.scenes is not None or not self.quick:
+            return self.scenes
+        from siame_se3.experiments import quick
+
+        return quick.pictures(self.out / "quick-pictures")
 
     def _place_model(self) -> None:
         """Put the bundled model where the network of the row 'siame-se(3)' is sought, if that is asked for."""
@@ -281,7 +292,9 @@ class Bench:
         if self.laws and not rows:
             return None
         rows = rows or (room.QUICK if self.quick else room.ROWS)
-        wanted = room.cells(self.runs or (24 if self.quick else RUNS[name]), self.seed, rows, *scenes)
+        if self.quick and name == "perturb":
+            scenes = (room.QUICK_CONDITIONS,)
+        wanted = room.cells(self.runs or (QUICK_RUNS if self.quick else RUNS)[name], self.seed, rows, *scenes)
         runner.run(setup, name, wanted, shard)
         text: str = room.page(setup, wanted, command)
         return text
@@ -291,23 +304,23 @@ class Bench:
         from siame_se3.experiments import robot, training
 
         if name in robot.RUNS:
-            return robot.run(setup, name, command, plant)
+            return robot.run(setup, name, command, plant, self.quick)
         return training.run(setup, self.runs or (24 if self.quick else 192), 2 if self.quick else 10, command)
 
     def _scenes(self) -> tuple[tuple[int, ...], int]:
         """Of fig3: the numbers of scenes, and how many unseen ones there are. What is missing is said now, not after hours of training."""
         from siame_se3.experiments import photos
 
-        counts = (2,) if self.quick else self.counts
-        known = len(photos.names("train", self.scenes))
+        counts, folder = (2,) if self.quick else self.counts, self._photos()
+        known = len(photos.names("train", folder))
         if max(counts) > known:
-            whose = "the list" if self.scenes is None else f"--scenes {self.scenes}"
+            whose = "the list" if folder is None else f"--scenes {folder}"
             advice = "add photos" if self.quick else "add photos, or give smaller --counts"
             raise InputError(f"a network for {max(counts)} scenes: {whose} has {known} photos to train on; {advice}")
-        if self.scenes is None:
+        if folder is None:
             for photo in (*photos.listed("train")[: max(counts)], *photos.listed("unseen")):
                 photo.file(self.photos_root)
-        return counts, len(photos.names("unseen", self.scenes))
+        return counts, len(photos.names("unseen", folder))
 
     def _shard(self) -> tuple[int, int]:
         from siame_se3.experiments.runner import shard_of

@@ -36,7 +36,7 @@ COMMANDS = {
     "page": Command("page:Page", "See laws at work in a browser: drag the camera away, and it comes home."),
     "train": Command("train:Train", "Train a network on a photo of your scene.", resumes=True),
     "servo": Command("servo:Servo", "Run a law from many start poses in simulation; print how well it ends."),
-    "align": Command("align:Align", "Say where the camera is beside a reference photo, and how to move it back there."),
+    "align": Command("align:Align", "Say where the camera is beside a reference photo, and how to move it back."),
     "live": Command("live:Live", "Move a real robot's camera to where a picture was taken."),
     "target": Command("target:Target", "Take the goal image from a robot's camera; with --scan its depth too."),
     "check": Command("calibrate:Check", "Find wrong axes, colours and calibrations of a robot by small motions."),

@@ -70,14 +70,13 @@ class Demo:
         summary = metrics.summary(table)
         title = f"{scene.name}, {trajectory.settings['seconds']} s, {hardware()}"
         output.say(metrics.format_summary(summary, title))
-        csv, figure = self.out / "runs.csv", self.out / "demo.png"
-        metrics.write_csv(table, csv)
-        with doing(f"drawing {figure}"):
-            plots.save(plots.overview(trajectory, scene, model.camera, desired, last), figure)
+        output.write(self.out / "runs.csv", lambda path: metrics.write_csv(table, path))
+        with doing(f"drawing {self.out / 'demo.png'}"):
+            page = plots.overview(trajectory, scene, model.camera, desired, last)
+            output.write(self.out / "demo.png", lambda path: plots.save(page, path))
         if self.video:
             with doing(f"drawing {self.video}"):
-                write_run_video(self.video, trajectory, task, table)
-        output.wrote(figure, csv, self.video)
+                output.write(self.video, lambda path: write_run_video(path, trajectory, task, table))
         output.end({"settings": trajectory.settings, "summary": summary})
         output.say("next: siame train YOUR_PHOTO.jpg --width 0.8 --distance 0.6 --minutes 5 --out mine.safetensors")
         return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED

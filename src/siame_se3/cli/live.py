@@ -57,7 +57,7 @@ class Live:
     law: LawName = "handoff"
     """As in 'siame servo'; those that need the simulator's poses are of no use here."""
     target: Path | None = None
-    """The desired picture, taken by this camera; without one, say 'target' at the desired place."""
+    """The desired picture, taken by this camera, or the folder of 'siame target'; without one, say 'target' at the desired place."""
     goal_depth: Annotated[str, arg(aliases=["--depth"], metavar="M|FILE")] = ""
     """Distance from camera to scene at the desired place [m], or the depth map of --target: a PNG of 16 bits (mm), a TIFF or .npy (m), in the
     camera's raster. Default: what the model was trained for, else 0.6. Where 'target' is said, --ros2.depth gives the map."""

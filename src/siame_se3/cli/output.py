@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from siame_se3.errors import InputError
 
 
 class Output:
@@ -21,6 +25,7 @@ class Output:
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
         self.written: list[str] = []
+        self.failed: list[str] = []
 
     def say(self, line: str) -> None:
         """A line for people, at once."""
@@ -30,12 +35,34 @@ class Output:
         """Files that were written; None is passed over. `end` names them."""
         self.written += [str(path) for path in paths if path is not None]
 
+    def write(self, path: Path | None, write: Callable[[Path], object]) -> None:
+        """Write a result; None is passed over. Where that fails (a full disk) it is written to the temporary folder, so that no run is lost;
+        `end` says so, after all others are written."""
+        if path is None:
+            return
+        try:
+            write(path)
+        except InputError as error:
+            self.failed.append(str(error))
+            refuge = Path(tempfile.mkdtemp(prefix="siame-")) / path.name
+            with contextlib.suppress(InputError):  # full too: then the first error says it
+                write(refuge)
+                self.failed[-1] += f"; it is kept in {refuge}"
+        else:
+            self.wrote(path)
+
     def end(self, result: Mapping[str, Any], quiet: bool = False) -> None:
-        """Name the files that were written, and print the result where JSON is asked for."""
+        """Name the files that were written, and print the result where JSON is asked for.
+
+        Raises:
+            InputError: one of them could not be written.
+        """
         if self.written and not quiet:
             self.say(f"written: {', '.join(self.written)}")
         if self.as_json:
             print(json.dumps(plain({**result, "written": self.written}), indent=1, ensure_ascii=False), flush=True)
+        if self.failed:
+            raise InputError("; ".join(self.failed))
 
 
 def plain(value: Any) -> Any:

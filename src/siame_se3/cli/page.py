@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from siame_se3.commissioning.session import Session
     from siame_se3.networks.checkpoint import Model
     from siame_se3.page.app import Page as Served
-    from siame_se3.page.simulation import Setup
+    from siame_se3.page.setup import Setup
     from siame_se3.plants.types import Plant
     from siame_se3.scenes.types import Scene
 
@@ -116,18 +117,27 @@ class Page:
             LAWS.load(law)
         PLANTS.load(plant_name(self.plant))
         fill_of(self.fill)
+        if self.width is not None and not 0 < self.width < math.inf:
+            raise InputError(f"width {self.width:g} m: give metres above 0", "width")
+        if self.distance is not None:
+            Workspace(distance=self.distance)  # which refuses what is none
+        self._seen_by()
         server.check(self.served)
+
+    def _seen_by(self) -> Camera:
+        """The camera of the page's images."""
+        return camera_of(self.camera, self.fov, default_camera(224)).square(224)
 
     def _setup(self) -> Setup:
         from siame_se3.networks import checkpoint
-        from siame_se3.page.simulation import Setup
+        from siame_se3.page.setup import Setup
 
         model: Model | None = None
         if self.scene is None or self.model is not None:
             model = checkpoint.load(model_file(self.model))
         width = self.width if self.width is not None else model.scene_width if model else 0.8
         distance = self.distance if self.distance is not None else model.distance if model else Workspace.distance
-        camera = camera_of(self.camera, self.fov, default_camera(224)).square(224)
+        camera = self._seen_by()
         return Setup(
             scene_for(self.scene, width, fill_of(self.fill)),
             camera,
@@ -135,7 +145,7 @@ class Page:
             self.law,
             self.beside,
             self.servo,
-            Workspace(distance=distance).distance,  # which refuses what is none
+            distance,
             partial(self._plant, camera),
             controllers=lambda law, model: controller_for(law, model, self.engine),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from siame_se3.files import model_file
 if TYPE_CHECKING:
     from siame_se3.laws.types import Controller, View
     from siame_se3.servo.recordings.bags import Bag
-    from siame_se3.servo.recordings.reading import RecordedRun
+    from siame_se3.servo.recordings.reading import RecordedRun, RecordedView
     from siame_se3.servo.recordings.replay import Answers, Comparison
 
 
@@ -79,7 +80,8 @@ class Replay:
         results, same = [], True
         for run in chosen:
             controllers, notes = self._controllers(run)
-            recorded, found = replay(run.views(), run.goal, controllers)
+            views = _counted(run.views(), run.count, f"run {run.number}")
+            recorded, found = replay(views, run.goal, controllers)
             comparisons = self._compared(found, recorded)
             same &= comparisons[0].reproduced or not comparisons[0].views
             results.append(_result(run, comparisons, notes, found, recorded))
@@ -129,7 +131,8 @@ class Replay:
         if not self.law:
             raise InputError(f"{self.recording}: a bag of {bag.count} images has no law in it; name one or more", "law")
         goal = self._goal(bag)
-        _, found = replay(bag.views(), goal, {law: self._controller(law) for law in self.law}, asked_only=False)
+        controllers = {law: self._controller(law) for law in self.law}
+        _, found = replay(_counted(bag.views(), bag.count, "images"), goal, controllers, asked_only=False)
         reference = found[self.law[0]]
         comparisons = self._compared(found, reference)
         if self.json:
@@ -148,6 +151,13 @@ class Replay:
     def _goal(self, bag: Bag) -> View:
         """The desired view: the picture that was given, or the last image."""
         return bag.last() if self.target is None else bag.prepared(self.target)
+
+
+def _counted(views: Iterator[RecordedView], count: int, what: str) -> Iterator[RecordedView]:
+    """The views, with a bar that shows how far it is, in a terminal."""
+    from tqdm import tqdm
+
+    yield from tqdm(views, what, count, unit="view", leave=False, disable=not sys.stderr.isatty())
 
 
 def _result(

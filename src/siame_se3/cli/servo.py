@@ -203,21 +203,23 @@ class Servo:
         hints = advise(self._asked(scene, camera, model), found, summary.converged_percent > 0)
         for line in hints:
             print(f"siame: {line}", file=sys.stderr)
-        if self.out:
-            metrics.write_csv(table, self.out)
-        if self.save:
-            trajectory.save(self.save)
+        output.write(self.out, lambda path: metrics.write_csv(table, path))
+        output.write(self.save, trajectory.save)
         if self.figure and isinstance(scene, Scene):
             with doing(f"drawing {self.figure}"):
-                plots.save(plots.overview(trajectory, scene, camera, desired, last), self.figure)
+                figure = plots.overview(trajectory, scene, camera, desired, last)
+                output.write(self.figure, lambda path: plots.save(figure, path))
         if self.report:
             with doing(f"drawing {self.report}"):
-                write_run_report(self.report, trajectory, task, table)
+                output.write(self.report, lambda path: write_run_report(path, trajectory, task, table))
         if self.video:
             with doing(f"drawing {self.video}"):
-                write_run_video(self.video, trajectory, task, table)
-        output.wrote(self.out, self.save, self.figure, self.report, self.video, self.record)
+                output.write(self.video, lambda path: write_run_video(path, trajectory, task, table))
+        output.wrote(self.record)
         output.end({"settings": trajectory.settings, "summary": summary, "hints": hints})
+        if trajectory.settings.get("stopped"):
+            print(f"siame: stopped after {len(table)} of {self.runs} runs, which are kept", file=sys.stderr)
+            return Status.INTERRUPTED
         return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED
 
     def _asked(self, scene: Scene, camera: Camera, model: Model | None) -> Asked:

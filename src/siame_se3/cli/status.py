@@ -1,4 +1,4 @@
-"""The exit statuses of `siame`: the one place that knows them. README.md documents them."""
+"""The exit statuses of `siame`: the one place that knows them. docs/start.md documents them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """Take the goal image from a robot's camera; with --scan or --ros2.depth its depth too.
+    """Take the goal image from a robot's camera; with --scan its depth too.
 
     Put the camera where it is to come back to. The folder that is written (image, camera, depth) is the --target of 'siame live'. Without
     --scan nothing moves. With it the robot moves the camera around that place by --pattern.radius, after Enter (or --yes), and back; it has to

@@ -19,7 +19,7 @@ from siame_se3.commissioning.align_blocks import LEVELS, SIDE, Blocks, found_blo
 from siame_se3.commissioning.align_fit import USED, Solution, certain, fitted
 from siame_se3.commissioning.align_picture import Picture
 from siame_se3.commissioning.align_place import Sought
-from siame_se3.commissioning.align_views import TwoViews
+from siame_se3.commissioning.align_views import SLOPE, TwoViews
 from siame_se3.errors import InputError
 from siame_se3.laws.alignment import Found, verified
 from siame_se3.laws.templates import Pyramid
@@ -28,7 +28,7 @@ LEAST = 0.4  # confidence below which the current picture may show another place
 _FLAT = 0.004  # standard deviation of grey levels below which a picture shows nothing
 _REFINED = (LEVELS, (1, 0), (0,))  # rounds of blocks and pose, and the copies that they are found on
 _FEWEST = 6  # blocks that a pose is looked for with
-AGREE = 0.35  # share of the reference's blocks that have to agree on a pose
+AGREE = 0.35  # share of the blocks that are in both pictures which have to agree on a pose
 _GRID = 24  # points a side that the overlap is measured at
 
 
@@ -84,14 +84,23 @@ class Reference:
     Attributes:
         sought: the picture, prepared.
         depth: distance along the optical axis at its middle [m]; None where it is not known.
+        slope: standard deviation of the tangents by which its plane is turned: small where it is known to be square to the view.
     """
 
     sought: Sought
     depth: float | None
+    slope: float = SLOPE
 
     @staticmethod
-    def of(picture: Picture, depth: float | None = None, counts: np.ndarray | None = None) -> Reference:
-        """Of a picture; `counts` as `align_picture.counting` gives it, None where all of it does.
+    def of(
+        picture: Picture, depth: float | None = None, counts: np.ndarray | None = None, slope: float = SLOPE
+    ) -> Reference:
+        """Of a picture.
+
+        Args:
+            picture: itself.
+            depth, slope: see the class.
+            counts: as `align_picture.counting` gives it; None where all of it counts.
 
         Raises:
             InputError: a picture without contrast, or a distance that is none.
@@ -101,11 +110,11 @@ class Reference:
         counts = np.ones(picture.grey.shape, np.float32) if counts is None else counts
         if float(picture.grey[counts > 0].std()) < _FLAT:
             raise InputError("reference: it shows one plain surface; give a photo of the scene")
-        return Reference(Sought.of(picture, counts), depth)
+        return Reference(Sought.of(picture, counts), depth, slope)
 
     def reduced(self, side: int) -> Reference:
         """The same with a longer side of `side` px at most, for tracking (see `Sought.reduced`)."""
-        return Reference(self.sought.reduced(side), self.depth)
+        return Reference(self.sought.reduced(side), self.depth, self.slope)
 
     @property
     def picture(self) -> Picture:
@@ -117,6 +126,10 @@ class Reference:
         """Of lengths."""
         return "distance" if self.depth is None else "m"
 
+    def beside(self, now: Picture) -> TwoViews:
+        """The reference's camera and that of another picture."""
+        return TwoViews(self.picture.lens, now.lens, now.lens.like(self.picture.lens), self.slope)
+
     def locate(self, now: Picture, last: np.ndarray | None = None) -> Alignment:
         """Where the reference's camera is beside that of the current picture.
 
@@ -126,7 +139,7 @@ class Reference:
         """
         if float(now.grey.std()) < _FLAT:
             return Alignment.unknown("the current picture shows one plain surface", self.unit)
-        views = TwoViews(self.picture.lens, now.lens, now.lens.like(self.picture.lens))
+        views = self.beside(now)
         found, rival = self.sought.place(now, views.now.K @ np.linalg.inv(views.goal.K), last)
         if found is None:
             return Alignment.unknown("the current picture shows nothing of the reference", self.unit)
@@ -182,8 +195,8 @@ class Reference:
 
 
 def agreement(found: Solution, blocks: Blocks) -> float:
-    """Share of the blocks with a texture, of which the current picture shows enough, that agree on a pose."""
-    return float((found.weight > USED).sum()) / max(1, blocks.asked)
+    """Share of the blocks that the current picture shows, alike, which agree on a pose."""
+    return float((found.weight > USED).sum()) / max(1, len(blocks.pixels))
 
 
 def _solutions(views: TwoViews, blocks: Blocks, H: np.ndarray) -> list[Solution]:
@@ -198,7 +211,7 @@ def _solutions(views: TwoViews, blocks: Blocks, H: np.ndarray) -> list[Solution]
         if depth < 0:
             n, t, depth = -n, -t, -depth
         if depth > 0.2:
-            begin.append((turns[k], t * depth, np.r_[n[:2] / depth, np.zeros(4)]))
+            begin.append((np.asarray(turns[k]), t * depth, np.r_[n[:2] / depth, np.zeros(4)]))
     found = [fitted(views, *blocks.mapped(H), guess) for guess in begin]
     found = [s for s in found if np.isfinite(s.cost) and (s.weight > USED).sum() >= 4]
     return sorted(found, key=lambda s: s.cost)

@@ -30,16 +30,14 @@ class Blocks:
     Attributes:
         pixels: where they are in the reference (n, 2).
         shift: displacements in the reference's pixels, of the current picture seen through the homography (n, 2).
-        covariance: of these (n, 2, 2) [px^2].
+        covariance: of these (n, 2, 2) [px^2], up to a factor that is the same for all: noise is taken for independent from pixel to pixel.
         alike: correlation of each with the current picture (n,).
-        asked: blocks with a texture, of which the current picture shows enough: as many as were found, or more.
     """
 
     pixels: np.ndarray
     shift: np.ndarray
     covariance: np.ndarray
     alike: np.ndarray
-    asked: int
 
     def mapped(self, H: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of those in front of the current camera: where they are in the reference and in the current picture (n, 2), and the covariances there
@@ -96,7 +94,7 @@ def found_blocks(
     covariance = step.covariance / (factor[:, None] * factor)
     middle = (step.middle + 0.5) / factor - 0.5
     keep = step.usable
-    return Blocks(middle[keep], shift[keep], covariance[keep], step.alike[keep], step.asked)
+    return Blocks(middle[keep], shift[keep], covariance[keep], step.alike[keep])
 
 
 def resizing(old: tuple[int, ...], new: tuple[int, ...]) -> np.ndarray:
@@ -153,14 +151,13 @@ def _contrast(image: np.ndarray, known: np.ndarray, side: int) -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class _Step:
     """Of the blocks of a grid: what is left to be moved, its covariance, their correlation, which can be used, the middles of their textures
-    (rows, columns, ...) in pixels of the level; and how many could have been."""
+    (rows, columns, ...) in pixels of the level."""
 
     shift: np.ndarray
     covariance: np.ndarray
     alike: np.ndarray
     usable: np.ndarray
     middle: np.ndarray
-    asked: int
 
 
 def _step(mine: np.ndarray, image: np.ndarray, known: np.ndarray, grid: tuple[int, int]) -> _Step:
@@ -190,4 +187,4 @@ def _step(mine: np.ndarray, image: np.ndarray, known: np.ndarray, grid: tuple[in
     alike = ab / np.sqrt(aa * bb + 1e-9)
     enough = (count > _SEEN * h * w / (grid[0] * grid[1])) & clear[..., 1]
     middle = np.stack((at_x, at_y), -1) / np.maximum(xx + yy, 1e-9)[..., None]
-    return _Step(shift, covariance, alike, enough & (alike > _ALIKE), middle, int(enough.sum()))
+    return _Step(shift, covariance, alike, enough & (alike > _ALIKE), middle)

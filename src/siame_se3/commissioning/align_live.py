@@ -6,7 +6,7 @@ What the tracking says is where the camera is now. How sure that is, and whether
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,7 +24,8 @@ SIDE = 320  # of pictures that are tracked [px]
 _BLOCK = 27  # [px]
 _LEVELS, _ROUNDS, _STEPS = (1, 1, 0), 1, 4
 _RATED = 30  # frames of which the rate is that shown
-_EVERY = 30  # frames from one whole look to the next, at least
+_REST = 10  # frames between two whole looks, at least
+_EVERY = 45  # frames from one whole look to the next, at least
 
 
 @dataclass
@@ -70,14 +71,16 @@ class Tracker:
         reference: what is looked for.
         waits: where the reference is lost, the next whole look is waited for: for a film, whose frames do not run away. Else frames pass meanwhile.
         every: frames from one whole look to the next.
-        beside: whole looks at what is tracked are made in a thread, beside the tracking; else before the next frame.
+        pool: where whole looks are made, beside the tracking; default: a thread.
     """
 
-    def __init__(self, reference: Reference, waits: bool = False, every: int = _EVERY, beside: bool = True) -> None:
+    def __init__(
+        self, reference: Reference, waits: bool = False, every: int = _EVERY, pool: Executor | None = None
+    ) -> None:
         self.reference = reference
         self._small = reference.reduced(SIDE)
-        self._pool = ThreadPoolExecutor(1, "siame align")
-        self._waits, self._every, self._beside = waits, every, beside
+        self._pool = pool or ThreadPoolExecutor(1, "siame align")
+        self._waits, self._every = waits, every
         self._looking: Future[Alignment] | None = None
         self._looked = Alignment.unknown("not looked yet", reference.unit)
         self._last: Solution | None = None
@@ -96,7 +99,7 @@ class Tracker:
     def step(self, now: Picture) -> Alignment:
         """Where the reference's camera is beside this frame's."""
         small = now.reduced(SIDE)
-        views = TwoViews(self._small.picture.lens, small.lens, small.lens.like(self._small.picture.lens))
+        views = self._small.beside(small)
         self._hear(wait=False)
         found = self._tracked(small, views)
         for _ in range(2 if self._waits and found is None else 0):  # a look that is under way was at an earlier frame
@@ -105,13 +108,19 @@ class Tracker:
             found = self._tracked(small, views)
             if found is not None:
                 break
-        if found is None or self._frame >= self._due:
+        if found is None or self._frame >= self._due or self._nearer(found):
             self._look(now, small, views)
-            self._hear(wait=not self._beside)
+            self._hear(wait=False)
         self._frame += 1
         if found is not None:
             return replace(found, covariance=self._looked.covariance, doubt=self._looked.doubt)
         return self._looked if self._looked.doubt else Alignment.unknown("looking for it", self.reference.unit)
+
+    def _nearer(self, found: Alignment) -> bool:
+        """Whether the motion that is left is half of what it was at the last whole look, which says too little of it now."""
+        then, now = self._looked.motion, found.motion
+        rested = self._frame >= self._due - self._every + _REST
+        return rested and now[0] + now[1] < 0.5 * (then[0] + then[1])
 
     def _hear(self, wait: bool) -> None:
         """What the whole look under way has found, if it is done; where the reference is lost, it goes on from there."""

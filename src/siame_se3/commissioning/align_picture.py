@@ -50,6 +50,8 @@ class Optics:
 
     def __post_init__(self) -> None:
         require_types(self, "optics", CameraError)
+        if self.fov is not None and not 0 < self.fov < math.pi:
+            raise CameraError(f"field of view {math.degrees(self.fov):g} deg: give one between 0 and 180", "fov")
 
 
 @dataclass(frozen=True, eq=False)

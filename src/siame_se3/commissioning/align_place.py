@@ -69,7 +69,7 @@ class Sought:
         pyramid = Pyramid.of(now.grey)
         size = self.picture.grey.shape
         stages: tuple[tuple[Callable[[], list[np.ndarray]], float], ...] = (
-            (lambda: [still, *([] if last is None else [last])], SURE),
+            (lambda: [still] if last is None else [last, still], SURE if last is None else GOOD),
             (lambda: _matched(self.views, hypotheses.Keypoints.of(now.grey), size), GOOD),
             (lambda: self._matched_back(now), GOOD),
             (lambda: hypotheses.by_search(self.template, pyramid), GOOD),

@@ -89,21 +89,22 @@ class OpenCVFrames:
 
     def _live(self, reader: Worker) -> Iterator[np.ndarray]:
         seen: np.ndarray | None = None
-        while True:
-            old = seen
-            with self._new:
-                arrived = self._new.wait_for(lambda: self._newest is not old or not reader.alive, _PATIENCE)  # noqa: B023  # waited for here
-                frame = self._newest
-            if reader.fault:
-                raise RobotError(reader.fault)
-            if not arrived:
-                raise RobotError(
-                    f"{self.name}: no frame for {_PATIENCE:g} s; check its cable, and that no other program has it"
-                )
-            if frame is None or frame is seen:
-                return
+        while (frame := self._after(seen, reader)) is not None:
             seen = frame
             yield frame[..., ::-1]
+
+    def _after(self, seen: np.ndarray | None, reader: Worker) -> np.ndarray | None:
+        """The newest frame, once it is another one than that; None where the camera has ended."""
+        with self._new:
+            arrived = self._new.wait_for(lambda: self._newest is not seen or not reader.alive, _PATIENCE)
+            frame = self._newest
+        if reader.fault:
+            raise RobotError(reader.fault)
+        if not arrived:
+            raise RobotError(
+                f"{self.name}: no frame for {_PATIENCE:g} s; check its cable, and that no other program has it"
+            )
+        return None if frame is seen else frame
 
     def close(self) -> None:
         """Let the device go.

@@ -75,11 +75,13 @@ class TwoViews:
     Attributes:
         goal, now: the cameras.
         shared: they are one camera: what is not known of it is the same in both.
+        slope: standard deviation of a and b.
     """
 
     goal: Lens
     now: Lens
     shared: bool
+    slope: float = SLOPE
 
     @property
     def middle(self) -> np.ndarray:
@@ -151,7 +153,7 @@ class TwoViews:
     def prior(self) -> np.ndarray:
         """Standard deviations of the free numbers of the rest."""
         g, n = self.goal, self.now
-        return np.array([SLOPE, SLOPE, g.focal_sd, n.focal_sd, g.bend_sd, n.bend_sd])[self.own]
+        return np.array([self.slope, self.slope, g.focal_sd, n.focal_sd, g.bend_sd, n.bend_sd])[self.own]
 
     def moved(
         self, R: np.ndarray, t: np.ndarray, rest: np.ndarray, step: np.ndarray

@@ -26,6 +26,7 @@ _LEAST_TURN = math.radians(0.005)
 _LENGTHS = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "%": 0.01}
 _ANGLES = {"deg": math.pi / 180, "rad": 1.0, "mrad": 1e-3}
 _MOVES = (("right", "left"), ("down", "up"), ("forward", "back"))
+_WAYS = ("right", "down", "forward", "turn_right_deg", "turn_up_deg", "turn_clockwise_deg")
 _TURNS = (("right", "left"), ("up", "down"), ("clockwise", "counterclockwise"))
 
 
@@ -132,27 +133,25 @@ class Judge:
     def data(self, found: Alignment) -> dict[str, Any]:
         """The same as plain data: lengths in `unit`, None for what is not known."""
         verdict, why = self.verdict(found)
-        T_cd = found.T_cd
-        known = T_cd is not None
         t, r = found.motion
         sigma_t, sigma_r = found.sigmas
-        turns = [math.degrees(x) for x in pan_tilt_roll(found)] if known else [None] * 3
+        T = found.T_cd
+        ways: list[float | None] = [None] * 6
+        if T is not None:
+            ways = [*T[:3, 3].tolist(), *(math.degrees(x) for x in pan_tilt_roll(found))]
         return {
             "verdict": verdict.value,
             "reason": why,
             "text": self.sentence(found),
             "unit": found.unit,
-            **dict(
-                zip(("right", "down", "forward"), T_cd[:3, 3].tolist() if T_cd is not None else [None] * 3, strict=True)
-            ),
-            **dict(zip(("turn_right_deg", "turn_up_deg", "turn_clockwise_deg"), turns, strict=True)),
+            **dict(zip(_WAYS, ways, strict=True)),
             "distance": _finite(t),
             "angle_deg": _finite(math.degrees(r)),
             "sigma_distance": _finite(sigma_t),
             "sigma_angle_deg": _finite(math.degrees(sigma_r)),
             "confidence": _finite(found.confidence),
             "overlap": _finite(found.overlap),
-            "T_cd": T_cd.tolist() if T_cd is not None else None,
+            "T_cd": None if T is None else T.tolist(),
             "covariance": found.covariance.tolist() if np.isfinite(found.covariance).all() else None,
             "within": {"distance": self.within.distance, "angle_deg": math.degrees(self.within.angle)},
             "sure": {"distance": self.sure.distance, "angle_deg": math.degrees(self.sure.angle)},
@@ -220,4 +219,4 @@ def _short(value: float) -> str:
     if value < 0.005:
         return "under 0.01"
     text = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
-    return text.removesuffix(".0")
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -122,8 +122,8 @@ class Board:
             squares = (np.add.outer(np.arange(self.rows + 1), np.arange(self.columns + 1)) % 2 * 255).astype(np.uint8)
             picture = np.pad(np.kron(squares, np.ones((pixels, pixels), np.uint8)), pixels, constant_values=255)
         mm, (width, height) = 1000 * self.square, self.size
-        extent = f"{round(width / self.square)} x {round(height / self.square)} squares of {mm:g} mm"
-        text = f"{extent}: {1000 * width:g} x {1000 * height:g} mm, {self.name}"
+        counted = f"{round(width / self.square)} x {round(height / self.square)} squares of {mm:g} mm"
+        text = f"{counted}: {1000 * width:g} x {1000 * height:g} mm, {self.name}"
         scale, margin = pixels / 75, pixels // 3
         while scale > 0.1 and cv2.getTextSize(text, _FONT, scale, 1)[0][0] > picture.shape[1] - 2 * margin:
             scale *= 0.95

@@ -78,7 +78,7 @@ def write_goal(folder: str | Path, goal: Goal) -> None:
     if goal.depth is not None:
         depth = goal.depth.float().cpu().numpy()
         std = np.full_like(depth, np.nan) if goal.std is None else goal.std.float().cpu().numpy()
-        atomically(folder / "depth.npz", lambda partial: _save(partial, depth=depth, std=std))
+        atomically(folder / "depth.npz", lambda partial: _save(partial, depth, std))
         millimetres = np.nan_to_num(1000 * depth, nan=0).round().clip(0, 65535).astype(np.uint16)
         write_picture(folder / "depth.png", millimetres)
     else:
@@ -94,9 +94,9 @@ def write_goal(folder: str | Path, goal: Goal) -> None:
     write_text(folder / "goal.json", json.dumps(kept, indent=1) + "\n")
 
 
-def _save(path: Path, **arrays: np.ndarray) -> None:
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+def _save(path: Path, depth: np.ndarray, std: np.ndarray) -> None:
+    with path.open("wb") as stream:  # a file's name would get an ending of its own
+        np.savez_compressed(stream, depth=depth, std=std)
 
 
 def read_goal(folder: str | Path) -> Goal:

@@ -28,6 +28,7 @@ from siame_se3.servo.safety import Safety
 
 _THERE_T, _THERE_R = 5e-4, math.radians(0.05)  # from a place that counts as reached: where it is is measured [m, rad]
 _BACK_T, _BACK_R = 2e-4, math.radians(0.02)  # and from the goal, at the end
+_FROZEN = 0.6  # [s] of motion without a new image that end a scan, at least: a leg begins with the camera's whole delay
 _LEG = 20.0  # [s] that the way to a place may take
 
 
@@ -118,9 +119,8 @@ def scan(
     places = pattern.places(distance)
     T_goal = pose_of(plant.reset(start))
     check_box(T_goal, places, safety)
-    safety = replace(
-        safety, no_progress=0.0, drift=0.0
-    )  # the distance, from which the guard predicts the image, is what is looked for
+    # The distance, from which the guard predicts images, is what is looked for; and each leg is short, begins at rest, and ends where it should.
+    safety = replace(safety, no_progress=0.0, drift=0.0, frozen=max(safety.frozen, _FROZEN))
     views: list[View] = []
     for T in (torch.eye(4, dtype=torch.float64)[None], *places.split(1), None):
         say("back to the goal" if T is None else f"view {len(views)} of {pattern.views}" if views else "the goal")

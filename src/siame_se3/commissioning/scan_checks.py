@@ -15,7 +15,7 @@ from siame_se3.geometry.camera import Camera
 _LEAST_MOTION = 1e-4  # of a view's camera [m]; less is a rotation
 _LEAST_PARALLAX = 3.0  # of the view that moves most, at the given distance [px]
 _SAME = 1.0 / 255  # mean difference of images that are one image
-_LEAST_TEXTURED, _LEAST_KNOWN = 0.02, 0.35  # share of the image; share of the textured pixels with a depth
+_LEAST_TEXTURED, _LEAST_KNOWN = 0.02, 0.2  # share of the image; share of the textured pixels with a depth
 _MOST_NOISE = 0.65  # of the differences of views from the goal, as a share of the texture's contrast
 _MOST_MOVED = 2.2  # standard deviations by which the images move the poses, over all views
 

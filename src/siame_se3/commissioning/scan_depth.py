@@ -19,7 +19,7 @@ from torch import Tensor
 
 from siame_se3.commissioning.scan_checks import check_fit, check_motion, check_texture, check_views
 from siame_se3.commissioning.scan_poses import adjusted
-from siame_se3.commissioning.scan_refine import _AROUND, Fit, Photometry, parallax_scale, step
+from siame_se3.commissioning.scan_refine import _AROUND, Fit, Photometry, own_texture, parallax_scale, step
 from siame_se3.commissioning.scan_sweep import Lines, Swept, levels, sweep
 from siame_se3.errors import require_number
 from siame_se3.files import require_types
@@ -29,8 +29,9 @@ from siame_se3.images.luma import luma
 
 _TEXTURE = 0.02  # contrast of a textured pixel's surroundings, of the range
 _COARSE = 320  # side above which the range of depths is looked for in a smaller image [px]
+_OWN = 8.0  # pixels of a pixel's colour around it that have texture
 _FINE, _FINE_CONTRAST = 9, 0.004  # side of the texture that counts [px], and its contrast, of the range
-_UNIQUE = 0.01  # by which a depth's cost is below that of all others
+_UNIQUE = 0.04  # by which a depth's cost is below that of all others
 _SHOWN = 0.45  # share of the views that show a pixel
 _EDGE = 1.0  # parallax between neighbouring pixels at different depths [px]
 _SPECK = 40  # pixels at one depth that are too few to be trusted
@@ -134,7 +135,7 @@ def depth_from_views(
     low, high = 1 / (settings.farthest * distance), 1 / (settings.nearest * distance)
     swept = _swept(grey, others, lines, low, high, 1 / distance)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        found = _refined(grey, others, lines, swept, settings, pool)
+        found = _refined(grey, _colours(goal, small), others, lines, swept, settings, pool)
     share = float(np.isfinite(found.depth.numpy())[textured].mean())
     rest = found.noise / float(np.median(np.sqrt(_variance(grey)[textured])))
     check_fit(share, rest, (found.moved, found.moved_t, found.moved_r), low, high)
@@ -147,6 +148,14 @@ def _grey(image: Tensor, camera: Camera) -> np.ndarray:
     if grey.shape == camera.size:
         return np.ascontiguousarray(grey)
     return cv2.resize(grey, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+
+
+def _colours(image: Tensor, camera: Camera) -> np.ndarray:
+    """RGB (h, w, 3), at the camera's size."""
+    colours = np.ascontiguousarray(image.detach().cpu().float().permute(1, 2, 0).numpy())
+    if colours.shape[:2] == camera.size:
+        return colours
+    return cv2.resize(colours, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
 
 
 def _variance(grey: np.ndarray) -> np.ndarray:
@@ -164,7 +173,7 @@ def _swept(goal: np.ndarray, views: list[np.ndarray], lines: Lines, low: float, 
         reduced = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (goal, *views)]
         small = Lines.of(half, lines.T_gk)
         coarse = sweep(reduced[0], reduced[1:], small, levels(small, low, high, d))
-        sure = (coarse.second - coarse.cost > 10 * _UNIQUE) & (coarse.cost < 0.5)
+        sure = (coarse.second - coarse.cost > 3 * _UNIQUE) & (coarse.cost < 0.5)
         if sure.mean() > 0.01:
             least, most = np.percentile(coarse.d[sure], (0.3, 99.7))
             low, high = max(low, 0.95 * least - 2 * coarse.step), min(high, 1.05 * most + 2 * coarse.step)
@@ -173,6 +182,7 @@ def _swept(goal: np.ndarray, views: list[np.ndarray], lines: Lines, low: float, 
 
 def _refined(
     goal: np.ndarray,
+    colours: np.ndarray,
     views: list[np.ndarray],
     lines: Lines,
     swept: Swept,
@@ -193,7 +203,7 @@ def _refined(
     scale = parallax_scale(lines, d)
     std_d = np.sqrt(_EXTRA**2 / np.maximum(fit.information, 1e-12) + poses.std**2)
     known = valid & (std_d < settings.worst * d) & (fit.agreeing >= max(1.5, _SHOWN * len(views))) & (d > 0)
-    known &= _fine(fit)
+    known &= _fine(fit) & (own_texture(fit, colours) > _OWN)
     beside = _edges(d, known, scale, 4).astype(np.float32)
     std_d = np.hypot(std_d, beside * (_NEAR_EDGE / scale))
     known &= ~_edges(d, known, scale, 1)

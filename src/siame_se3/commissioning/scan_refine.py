@@ -19,11 +19,13 @@ from siame_se3.commissioning.scan_sweep import Lines
 
 _AROUND = 3  # radius of the windows whose depths are fitted [px]
 _SAME = 0.7  # neighbours whose parallax differs by this are at another depth [px]
+_OF_NOISE = 0.2  # share of the differences' variance that noise makes in squared gradients, and some more
+_ALONE = 0.04  # share of a depth
+_COLOUR = 0.05  # standard deviation of the difference of neighbours of one colour, of the range
 _LIGHT = 13  # side of the windows in which a view's light is fitted to the goal's [px]
 _FLAT = 0.01  # of the range: contrasts below it say nothing about light
 _FLOOR = 0.006  # of the range: differences that light and lens make, whatever the noise
 _OUTLIER = 2.5  # standard deviations, of differences that count by half
-_ALIASED = 0.15  # [px] between images of one texture
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +38,8 @@ class Seen:
         ju, jv: gradient of the view there [1/px].
         weight: from 1 to 0, for pixels that it shows, to those that are hidden from it or outside.
         gain: of the goal's light over the view's, which r, g, ju and jv have.
+        rate: of the pixel by the inverse depth, squared [px^2 m^2].
         noise: standard deviation of the differences.
-        agrees: as `weight`, and a strong texture may differ by more.
     """
 
     r: np.ndarray
@@ -46,8 +48,8 @@ class Seen:
     jv: np.ndarray
     weight: np.ndarray
     gain: np.ndarray
+    rate: np.ndarray
     noise: float
-    agrees: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,7 @@ class Fit:
     Attributes:
         d: inverse depth (h, w) [1/m].
         information: what the views say of each pixel with its neighbours: 1 / variance [m^2].
+        single: the same of each pixel alone, less what noise would say; below 0 where it is nothing else.
         agreeing: how many views show it.
         mean: of the goal image and what the views show of it: the noise is less.
         noise: standard deviation of the differences.
@@ -64,6 +67,7 @@ class Fit:
 
     d: np.ndarray
     information: np.ndarray
+    single: np.ndarray
     agreeing: np.ndarray
     mean: np.ndarray
     noise: float
@@ -95,9 +99,9 @@ class Photometry:
         seen = list(pool.map(lambda k: self._seen(k, d, valid), range(len(self._layers))))
         return seen, float(np.median([s.noise for s in seen]))
 
-    def shown(self, k: int, d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """What view k shows of the goal's pixels at the inverse depths d: grey levels, their derivatives by the view's pixel and by d, and
-        which pixels are in it, all (h, w)."""
+    def shown(self, k: int, d: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What view k shows of the goal's pixels at the inverse depths d: grey levels, their derivatives by the view's pixel, that pixel's by d,
+        and which pixels are in it, all (h, w)."""
         b = self.lines.b[k].astype(np.float32)
         x, y, z = (start + c * d for start, c in zip(self._starts[k], b, strict=True))
         inside = z > 1e-6
@@ -107,20 +111,18 @@ class Photometry:
         h, w = d.shape
         inside &= (x >= 1) & (x <= w - 2) & (y >= 1) & (y <= h - 2)
         J, ju, jv = cv2.split(cv2.remap(self._layers[k], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-        return J, ju, jv, (ju * (b[0] - x * b[2]) + jv * (b[1] - y * b[2])) / z, inside
+        return J, ju, jv, (b[0] - x * b[2]) / z, (b[1] - y * b[2]) / z, inside
 
     def _seen(self, k: int, d: np.ndarray, valid: np.ndarray) -> Seen:
-        J, ju, jv, g, inside = self.shown(k, d)
+        J, ju, jv, du, dv, inside = self.shown(k, d)
         weight = (valid & inside).astype(np.float32)
         for _ in range(2):  # the second time, the light is fitted without what is hidden
             gain, r = _relit(self.goal, J, weight)
             noise = _noise(r[weight > 0.5])
             size = cv2.blur(r * r, (3, 3)) / (_OUTLIER * noise) ** 2
-            there, weight = weight > 0, np.where(weight > 0, 1 / (1 + size * size), 0).astype(np.float32)
-        # A texture near the pixels' limit differs between two images by what a shift of a part of a pixel makes of it.
-        alike = 1 + (_ALIASED / noise * gain) ** 2 * cv2.blur(ju * ju + jv * jv, (3, 3))
-        agrees = np.where(there, 1 / (1 + (size / alike) ** 2), 0).astype(np.float32)
-        return Seen(r, gain * g, gain * ju, gain * jv, weight, gain, noise, agrees)
+            weight = np.where(weight > 0, 1 / (1 + size * size), 0).astype(np.float32)
+        ju, jv = gain * ju, gain * jv
+        return Seen(r, ju * du + jv * dv, ju, jv, weight, gain, du * du + dv * dv, noise)
 
 
 def _gradient(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,26 +156,48 @@ def _noise(r: np.ndarray) -> float:
 def step(photometry: Photometry, d: np.ndarray, valid: np.ndarray, pool: ThreadPoolExecutor, most: float) -> Fit:
     """One Gauss-Newton step of all depths, by at most `most` [1/m], fitted by planes within the edges of d."""
     seen, noise = photometry.look(d, valid, pool)
-    D, n = np.zeros_like(d), np.zeros_like(d)
-    agreeing, shown, total = np.zeros_like(d), np.zeros_like(d), np.zeros_like(d)
+    D, n = np.zeros_like(d), np.zeros_like(d)  # the sums of g^2 and -g r: moved by n / D
+    agreeing, total, nothing = np.zeros_like(d), np.zeros_like(d), np.zeros_like(d)
     for s in seen:
         wg = s.weight * s.g
         D += wg * s.g
         n -= wg * s.r
-        agreeing += s.agrees
-        shown += s.weight
+        agreeing += s.weight
         total += s.weight * s.r
+        nothing += s.weight * s.rate
     moved = d + np.clip(n / np.maximum(D, 1e-12), -most, most)
     same = _SAME / parallax_scale(photometry.lines, d)
-    fitted, information = plane_fit(moved, D / max(noise, _FLOOR) ** 2, d, same, pool)
-    mean = photometry.goal + total / (1 + shown)
-    return Fit(np.where(valid, fitted, d), information, agreeing, mean, noise)
+    D /= max(noise, _FLOOR) ** 2
+    single = D - (_OF_NOISE * noise**2 / max(noise, _FLOOR) ** 2) * nothing
+    fitted, information = plane_fit(moved, D, d, same, pool)
+    mean = photometry.goal + total / (1 + agreeing)
+    return Fit(np.where(valid, fitted, d), information, single, agreeing, mean, noise)
 
 
 def parallax_scale(lines: Lines, d: np.ndarray) -> float:
     """Pixels that the view with the most parallax moves by where the inverse depth changes by 1 [px m]."""
     middle = float(np.median(d))
     return float(np.linalg.norm(lines.parallax(middle), axis=-1).mean(1).max()) / middle
+
+
+def own_texture(fit: Fit, colours: np.ndarray) -> np.ndarray:
+    """How many of the pixels around each have its colour, in `colours` (h, w, 3), and texture enough to know a depth to `_ALONE` of it; infinite
+    where the pixel itself has.
+
+    A smooth table beside a box has none, though the box's edge is in its windows and says how far the box is.
+    """
+    width = 2 * max(_COLOUR, 3 * fit.noise) ** 2
+    known = np.minimum(fit.single * (_ALONE * fit.d) ** 2, 1)
+    total, r = np.where(known < 1, 0, np.inf).astype(np.float32), _AROUND
+    padded = cv2.copyMakeBorder(colours, r, r, r, r, cv2.BORDER_REPLICATE)
+    known = np.pad(known, r)
+    h, w = total.shape
+    for y in range(2 * r + 1):
+        for x in range(2 * r + 1):
+            apart = padded[y : y + h, x : x + w] - colours
+            alike = cv2.exp(np.einsum("hwc,hwc->hw", apart, apart) * np.float32(-1 / width))
+            total += known[y : y + h, x : x + w] * alike
+    return total
 
 
 def plane_fit(
@@ -193,9 +217,8 @@ def _plane_fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`plane_fit` of some rows."""
     r = _AROUND
-    pad = ((r, r), (r, r))
-    d_, g_ = (np.pad(z, pad, "edge")[top : bottom + 2 * r] for z in (d, guide))
-    i_ = np.pad(information, pad)[top : bottom + 2 * r]
+    rows = slice(top, bottom + 2 * r)
+    d_, g_, i_ = np.pad(d, r, "edge")[rows], np.pad(guide, r, "edge")[rows], np.pad(information, r)[rows]
     h, w = bottom - top, d.shape[1]
     here, base = g_[r : r + h, r : r + w], d_[r : r + h, r : r + w]
     sums = np.zeros((9, h, w), np.float32)

@@ -28,6 +28,7 @@ _WINDOW, _SUPPORT = (
 )  # side of the correlation's windows, and radius over which costs are averaged within edges [px]
 _EDGE = 0.03  # contrast that counts as an edge there
 _MOST_LEVELS = 400
+_BESIDE = 8  # levels on each side that count as the same depth, at most: costs of smooth textures rise slowly
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +191,7 @@ def _best(costs: np.ndarray, at: np.ndarray) -> Swept:
     offset = np.where(curve > 1e-6, (before - after) / (2 * np.maximum(curve, 1e-6)), 0).clip(-0.5, 0.5)
     offset[best != inner[0]] = 0
     cost = np.take_along_axis(costs, best[None], 0)[0]
-    far = np.abs(np.arange(n)[:, None, None] - best) > 2
+    far = np.abs(np.arange(n)[:, None, None] - best) > int(np.clip(n // 5, 2, _BESIDE))
     second = np.where(far, costs, np.inf).min(0)
     d = at[0] + step * (best + offset)
     return Swept(d.astype(np.float32), cost, second, best == inner[0], step)

@@ -14,24 +14,27 @@ from siame_se3.experiments.runner import Cell, Setup, csv_of, results, scene_run
 NAME = "fig3"
 COUNTS = (2, 5, 10, 50, 100)
 ROWS = ("colour", "grey", "handoff", "dvs")
-QUICK = ("colour", "dvs")  # with --quick
-OTHERS: tuple[str, ...] = ()  # rows on demand
+QUICK = ("any-scene", "dvs")  # with --quick
+OTHERS = ("any-scene",)  # rows on demand: the bundled network for any scene, trained on none of these
+_ALIKE = ("dvs", "any-scene")  # rows that do not depend on the number of scenes
 
 
 def cells(
     runs: int, seed: int, rows: Sequence[str], counts: Sequence[int] = COUNTS, unseen: int = UNSEEN
 ) -> list[Cell]:
-    """Of each number of scenes: both networks, the hand-off from that in colour, and DVS on those, and on the unseen ones (DVS once)."""
+    """Of each number of scenes: both networks, the hand-off from that in colour, and DVS on those, and on the unseen ones (once where the number does
+    not matter)."""
     wanted = []
     for count in counts:
         for row in rows:
             law, network = {
                 "dvs": ("dvs", ""),
                 "handoff": ("handoff", f"many-{count}-colour"),
+                "any-scene": ("siame-se(3)", "any-scene"),
             }.get(row, ("siame-se(3)", f"many-{count}-{row}"))
             for split, scenes in (("train", count), ("unseen", unseen)):
-                if scenes and (row != "dvs" or split == "train" or count == counts[0]):
-                    name = f"{row} unseen" if row == "dvs" and split == "unseen" else f"{row} {count} {split}"
+                if scenes and (row not in _ALIKE or split == "train" or count == counts[0]):
+                    name = f"{row} unseen" if row in _ALIKE and split == "unseen" else f"{row} {count} {split}"
                     wanted.append(Cell(law, name, "table1", runs, seed, split=split, scenes=scenes, network=network))
     return wanted
 
@@ -42,8 +45,14 @@ def _reading(rows: Sequence[Row]) -> str:
     if not good:
         return f"{report.share(rows, None):.1f}"
     t, r = (sum(x) / len(good) for x in zip(*((100 * g.end_t_m, g.end_r_deg) for g in good), strict=True))
-    digits = 2 if min(t, r) >= 0.01 else 4  # of the hand-off, which would be 0.00
-    return f"{report.share(rows, None):.1f} ({t:.{digits}f}/{r:.{digits}f})"
+    return f"{report.share(rows, None):.1f} ({_digits(t)}/{_digits(r)})"
+
+
+def _digits(value: float) -> str:
+    """With four digits where two would be zero, as of the hand-off."""
+    if value >= 0.01:
+        return f"{value:.2f}"
+    return f"{value:.4f}" if value >= 5e-5 else "< 0.0001"
 
 
 def page(setup: Setup, wanted: list[Cell], command: str) -> str:
@@ -53,10 +62,11 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     counts = sorted({int(name.split()[1]) for name in by_name if name.split()[1].isdecimal()})
     if not counts:
         return report.markdown([])
-    kinds = [(row, split) for row in ROWS for split in ("train", "unseen")]
+    others = [row for row in OTHERS if any(name.startswith(row) for name in by_name)]
+    kinds = [(row, split) for row in (*ROWS, *others) for split in ("train", "unseen")]
 
     def rows_of(row: str, count: int, split: str) -> list[Row]:
-        return by_name.get("dvs unseen" if (row, split) == ("dvs", "unseen") else f"{row} {count} {split}", [])
+        return by_name.get(f"{row} unseen" if row in _ALIKE and split == "unseen" else f"{row} {count} {split}", [])
 
     titles = {
         ("colour", "train"): "colour",
@@ -67,6 +77,8 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         ("grey", "unseen"): "grey, unseen scenes",
         ("handoff", "unseen"): "hand-off, unseen scenes",
         ("dvs", "unseen"): "DVS, unseen scenes",
+        ("any-scene", "train"): "any-scene (trained on none of them)",
+        ("any-scene", "unseen"): "any-scene, unseen scenes",
     }
     table = [
         {
@@ -80,7 +92,9 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     }
     curves = {title: shares for title, shares in curves.items() if any(x == x for x in shares)}
     first = next(iter(found))
-    note = f"{first.runs} Table I starts a point, shared out to the scenes, seed {first.seed}; {setup.minutes:g} min of training each"
+    trained = any(cell.network.startswith("many-") for cell in found)
+    note = f"{first.runs} Table I starts a point, shared out to the scenes, seed {first.seed}"
+    note += f"; {setup.minutes:g} min of training each" * trained
     plots.save(plots.scenes(counts, curves, note), csv_of(setup, NAME, wanted[0]).parent / "fig3.png")
     notes = [
         "Converged [%], and in brackets the mean end error of the converged [cm/deg]. Runs are shared out to the scenes. All networks have the "

@@ -56,6 +56,8 @@ RECIPES = {
     ),
 }
 
+BUNDLED = ("any-scene",)  # names of networks that come with the package, and are not trained here
+
 
 def recipe_of(name: str) -> Recipe:
     """Of a name in RECIPES, or of 'many-N-colour' and 'many-N-grey', one network for N scenes."""
@@ -87,6 +89,8 @@ def obtain(
     Raises:
         InputError: the one that is there was trained by another recipe, or on other scenes.
     """
+    if name in BUNDLED:
+        return checkpoint.load(name)
     path, recipe = path_of(folder, name), recipe_of(name)
     if path.is_file():
         return _kept(path, recipe, scenes)
@@ -99,7 +103,7 @@ def obtain(
         if p.step % max(1, p.steps // 5) < recipe.train.log_every or p.step == p.steps:
             say(f"  training {name}: step {p.step} of {p.steps}, loss {p.loss:.3f}, {p.seconds:.0f} s")
 
-    return fit(recipe, scenes, path, Callbacks(report), initial).model
+    return fit(recipe, scenes, path, Callbacks(report, say=lambda line: say(f"  {line}")), initial).model
 
 
 def _kept(path: Path, recipe: Recipe, scenes: Sequence[Scene]) -> Model:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from siame_se3.analysis import plots, report
+from siame_se3.experiments.networks import BUNDLED
 from siame_se3.experiments.pages import training_note
 from siame_se3.experiments.runner import Setup, obtain, scenes_of
-from siame_se3.files import hardware, write_csv_rows
+from siame_se3.files import Counter, hardware, write_csv_rows
 from siame_se3.geometry import lie
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.pose import PBVS
@@ -24,6 +25,7 @@ from siame_se3.plants.arm import ArmConfig, ArmPlant
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.mismatch import Mismatch
 from siame_se3.plants.types import Plant, WrappedPlant
+from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import reference_pose
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
@@ -31,7 +33,6 @@ from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 GAIN = 2.5  # the paper's lambda of 0.1 an iteration, at 25 frames a second
-ITERATIONS = 500
 FINE = {"flying": 100, "arm": 150}  # iterations of photometric servoing after the network
 GLOSS = 0.5
 SHOWN = 336  # least side of the pictures in the figure [px]
@@ -50,6 +51,8 @@ class RobotRun:
         theirs: the paper's end [cm, deg], in words.
         fine: photometric servoing after the network.
         base: of the arm, from which it reaches the whole path (see `ArmConfig`).
+        width: of the print [m].
+        iterations: of the network.
     """
 
     title: str
@@ -59,6 +62,13 @@ class RobotRun:
     theirs: str
     fine: bool
     base: tuple[float, float, float]
+    width: float = 0.8
+    iterations: int = 500
+
+    @property
+    def quick(self) -> RobotRun:
+        """The same with the bundled network for any scene, and fewer iterations."""
+        return replace(self, network="any-scene", iterations=100)
 
 
 RUNS = {
@@ -76,17 +86,24 @@ RUNS = {
         ),
         fine=True,
         base=(-0.45, 0.0, 0.0),
+        width=0.42,
     ),
 }
 
 
 def _plant(setup: Setup, run: RobotRun, kind: str, least: int = 0) -> FlyingCameras | ArmPlant:
     """What moves, over the run's print, with a camera of at least so many pixels."""
-    camera, scene = obtain(setup, run.network).camera, scenes_of(setup, run.network)[0]
+    camera, scene = obtain(setup, run.network).camera, _print_of(setup, run)
     camera = camera.resized(max(least, camera.width))
     if kind == "arm":
         return ArmPlant(scene, camera, ArmConfig(base=run.base, gloss=GLOSS))
     return FlyingCameras(scene, camera, mismatch=Mismatch(gloss=GLOSS), seed=setup.seed)
+
+
+def _print_of(setup: Setup, run: RobotRun) -> Scene:
+    """The first of the scenes that the network is for, at the run's width."""
+    scene = scenes_of(setup, run.network)[0]
+    return replace(scene, width=run.width, height=scene.height * run.width / scene.width)
 
 
 class _Recorded(WrappedPlant):
@@ -128,13 +145,19 @@ def drive(setup: Setup, run: RobotRun, kind: str = "flying") -> Driven:
     T_wc = T_wd @ lie.pose_from_vector(torch.cat((start[:3] / 100, torch.deg2rad(start[3:]))))[None]
     plant = _plant(setup, run, kind)
     target = plant.look(T_wd)
-    never = ServoConfig(gain=GAIN, max_iterations=ITERATIONS, settle_v=1e-12, settle_w=1e-12)
+    never = ServoConfig(gain=GAIN, max_iterations=run.iterations, settle_v=1e-12, settle_w=1e-12)
     fine = replace(never, gain=5.0 if kind == "arm" else 10.0, max_iterations=FINE[kind])
     safety = LIMITS if kind == "arm" else None
 
     def follow(controller: Controller, T: Tensor | None, config: ServoConfig) -> tuple[Trajectory, list[Tensor]]:
         recorded = _Recorded(plant)
-        return servo(recorded, controller, target, T, config, safety=safety), recorded.images
+        with Counter(config.max_iterations, "made", "iterations") as counter:
+            done = servo(
+                *(recorded, controller, target, T, config),
+                report=lambda iteration, moving: counter.to(iteration),
+                safety=safety,
+            )
+        return done, recorded.images
 
     network, images = follow(controller_for("neural", model), T_wc, never)
     assert target.image is not None
@@ -177,10 +200,14 @@ def _errors(trajectory: Trajectory) -> Tensor:
     return torch.cat((100 * p[:, :3], torch.rad2deg(p[:, 3:])), 1)
 
 
-def run(setup: Setup, name: str, command: str, kind: str = "flying") -> str:
-    """Drive, and write NAME.csv, the figure and the report page (in NAME-arm for the arm); the page's text."""
-    spec, folder = RUNS[name], setup.folder / (name if kind == "flying" else f"{name}-{kind}")
+def run(setup: Setup, name: str, command: str, kind: str = "flying", quick: bool = False) -> str:
+    """Drive (with --quick, the shorter run), and write NAME.csv, the figure and the report page (in NAME-arm for the arm); the page's text."""
+    spec, folder = (
+        RUNS[name].quick if quick else RUNS[name],
+        setup.folder / (name if kind == "flying" else f"{name}-{kind}"),
+    )
     obtain(setup, spec.network)
+    setup.say(f"{name}: the network {spec.network}, {spec.iterations} iterations, then PBVS for comparison")
     began = time.perf_counter()
     driven = drive(setup, spec, kind)
     trajectories, codes, ssd = driven.trajectories, driven.codes, driven.ssd
@@ -209,13 +236,20 @@ def run(setup: Setup, name: str, command: str, kind: str = "flying") -> str:
         f"correlation of ||S(I) - S(I*)|| with the SSD: {together:.3f}",
     ]
     origin = (
-        f"`{command}`; {hardware()}; seed {setup.seed}; {seconds:.0f} s, the network not counted {training_note(setup)}; "
+        f"`{command}`; {hardware()}; seed {setup.seed}; {seconds:.0f} s, {_origin(setup, spec)}; "
         f"{time.strftime('%Y-%m-%d')}. {'Free-flying cameras' if kind == 'flying' else 'Arm in MuJoCo'}, two lamps' highlights of "
         f"{100 * GLOSS:g} % of the range on the print, lambda {GAIN * 0.04:g} an iteration."
     )
     text = "\n".join(f"- {line}" for line in lines)
     report.write_report(folder / "report.md", spec.title, [origin, text, f"![the run]({name}.png)"])
     return text
+
+
+def _origin(setup: Setup, run: RobotRun) -> str:
+    """Where the network comes from."""
+    if run.network in BUNDLED:
+        return f"by the bundled network {run.network}, which has seen no picture of this scene"
+    return f"the network not counted {training_note(setup)}"
 
 
 def _write(stages: list[Tensor], twists: list[Tensor], path: Path) -> None:

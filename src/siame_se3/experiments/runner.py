@@ -17,6 +17,7 @@ from siame_se3.errors import InputError
 from siame_se3.experiments import networks, photos
 from siame_se3.experiments.laws import LAWS
 from siame_se3.files import hardware, read_json, write_text
+from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.laws.types import Controller
 from siame_se3.networks.checkpoint import Model
 from siame_se3.plants.mismatch import Mismatch
@@ -129,7 +130,10 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
             continue
         model = obtain(setup, cell.needs) if cell.needs else None
         began = time.perf_counter()
-        table = _rows(setup, cell, LAWS[cell.law].make(model))
+        camera = default_camera(
+            max(LAWS[cell.law].size, model.network.config.image_size if cell.network and model else 0)
+        )
+        table = _rows(setup, cell, LAWS[cell.law].make(model), camera)
         facts = {
             "what": _what(cell, setup),
             "seconds": round(time.perf_counter() - began, 1),
@@ -157,6 +161,8 @@ def obtain(setup: Setup, name: str) -> Model:
 
 def scenes_of(setup: Setup, network: str) -> list[Scene]:
     """What a network is for: the setup's print, or photos of the list as prints of the recipe's width."""
+    if network in networks.BUNDLED:
+        return [setup.scene]
     recipe = networks.recipe_of(network)
     if not recipe.scenes:
         return [setup.scene]
@@ -177,13 +183,13 @@ def shared_out(controller: Controller, tasks: Iterable[Task], config: ServoConfi
     return table
 
 
-def _rows(setup: Setup, cell: Cell, controller: Controller) -> list[Row]:
+def _rows(setup: Setup, cell: Cell, controller: Controller, camera: Camera) -> list[Row]:
     """All runs of a cell, scene by scene, each with a seed of its own."""
     law = LAWS[cell.law]
     scenes = setup.photos_of(cell.split, cell.scenes) if cell.split else [setup.scene]
     tasks = [
         Task(
-            *(scene, law.camera, cell.starts, len(part), cell.seed + k),
+            *(scene, camera, cell.starts, len(part), cell.seed + k),
             disturbance=cell.disturbance,
             mismatch=cell.mismatch,
         )
@@ -208,7 +214,9 @@ def _what(cell: Cell, setup: Setup) -> dict[str, object]:
         "mismatch": None if cell.mismatch is None else vars(cell.mismatch),
         "scenes": [cell.split, *photos.names(cell.split, setup.photos)[: cell.scenes]] if cell.split else [],
         "network": cell.needs,
-        "recipe": networks.recipe_of(cell.needs).in_card() if cell.needs else None,
+        "recipe": networks.recipe_of(cell.needs).in_card()
+        if cell.needs and cell.needs not in networks.BUNDLED
+        else None,
     }
 
 

@@ -1,17 +1,20 @@
 """How well a scan knows the depths of a goal: over reliefs whose depth is known, with noise, errors of the poses and of the hand-eye transform.
 
-    python -m siame_se3.experiments.scan
+    python -m siame_se3.experiments.scan --objects meshes
 
-Each row is the same scenes: the bundled photo on drawn solids, up to 15 cm high, 0.6 m away. Errors are shares of the depth, over all pixels of all
-scenes that have one.
+Each row is the same scenes: the bundled photo on drawn solids, up to 15 cm high, 0.6 m away; with --objects also piles of a folder's objects in
+MuJoCo. Errors are shares of the depth, over all pixels of all scenes that have one; seconds are those of the depths, without the images.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +22,11 @@ from torch import Tensor
 
 from siame_se3.commissioning.scan import ScanPattern
 from siame_se3.commissioning.scan_depth import DepthMap, depth_from_views
+from siame_se3.errors import SceneError
 from siame_se3.experiments.script import bundled_print, parser, run_script, table
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
+from siame_se3.scenes.mujoco_objects import dropped
 from siame_se3.scenes.relief import Relief
 from siame_se3.scenes.types import Scene
 
@@ -72,8 +77,8 @@ CASES = {
 }
 
 
-def scanned(scene: Scene, case: Case, seed: int) -> tuple[DepthMap, Tensor]:
-    """The depths of a goal as a scan finds them, and the true ones."""
+def scanned(scene: Scene, case: Case, seed: int) -> tuple[DepthMap, Tensor, float]:
+    """The depths of a goal as a scan finds them, the true ones, and how long it took [s]."""
     generator = torch.Generator().manual_seed(seed)
     goal = lie.pose_from_vector(torch.tensor([0, 0, -DISTANCE, 0.05, 0.1, 0.3], dtype=torch.float64))
     places = case.pattern.places(DISTANCE)
@@ -85,18 +90,36 @@ def scanned(scene: Scene, case: Case, seed: int) -> tuple[DepthMap, Tensor]:
     sizes = torch.tensor([case.pose_t] * 3 + [case.pose_r] * 3, dtype=torch.float64) / math.sqrt(3)
     errors = lie.exp(torch.randn(len(places), 6, generator=generator, dtype=torch.float64) * sizes)
     T_gk = lie.inverse(E) @ places @ errors @ E
+    began = time.perf_counter()
     found = depth_from_views(images[0], images[1:], T_gk, case.camera, DISTANCE)
-    return found, scene.depth(case.camera, goal[None])[0]
+    return found, scene.depth(case.camera, goal[None])[0], time.perf_counter() - began
 
 
-def row(name: str, case: Case, scenes: int) -> dict[str, Any]:
+def scenes_of(case: Case, count: int, objects: Path | None) -> Iterator[Scene]:
+    """Reliefs, a plane, or piles of a folder's objects (those that stay on the table)."""
+    if objects is None:
+        for seed in range(count):
+            yield Relief.drawn(bundled_print(), case.tallest, seed) if case.tallest else bundled_print()
+        return
+    seeds = itertools.count()
+    while count:
+        try:
+            scene = dropped(next(seeds), objects)
+        except SceneError as error:
+            if "fell off" not in str(error):
+                raise
+            continue  # the next pile
+        yield scene
+        scene.close()
+        count -= 1
+
+
+def row(name: str, case: Case, scenes: int, objects: Path | None = None) -> dict[str, Any]:
     """All scenes under a case."""
     errors, sigmas, said, filled, seconds = [], [], [], [], []
-    for seed in range(scenes):
-        scene: Scene = Relief.drawn(bundled_print(), case.tallest, seed) if case.tallest else bundled_print()
-        began = time.perf_counter()
-        found, true = scanned(scene, case, seed)
-        seconds.append(time.perf_counter() - began)
+    for seed, scene in enumerate(scenes_of(case, scenes, objects)):
+        found, true, spent = scanned(scene, case, seed)
+        seconds.append(spent)
         known = found.depth.isfinite() & true.isfinite()
         apart = (found.depth - true)[known].abs()
         errors.append(apart / true[known])
@@ -120,8 +143,14 @@ def main() -> None:
     """All cases."""
     options = parser(__doc__)
     options.add_argument("--scenes", type=int, default=10, help="of each row")
+    options.add_argument("--objects", type=Path, help="folder of meshes, for rows of piles in MuJoCo")
     given = options.parse_args()
-    table(given, {name: partial(row, name, case, given.scenes) for name, case in CASES.items()})
+    rows = {name: partial(row, name, case, given.scenes) for name, case in CASES.items()}
+    if given.objects is not None:
+        for size, case in (("224 px", _USUAL), ("640 x 480 px", replace(_USUAL, camera=CNS))):
+            name = f"objects, {size}"
+            rows[name] = partial(row, name, case, given.scenes, given.objects)
+    table(given, rows, ("objects",))
 
 
 if __name__ == "__main__":

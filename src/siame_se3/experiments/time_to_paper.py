@@ -2,7 +2,7 @@
 
     python -m siame_se3.experiments.time_to_paper [PHOTO ...] [--minutes 5 10] [--runs 192] [--seed 0]
 
-For each photo, `siame train`'s defaults for 5 minutes, checked in closed loop on starts that no other part of the
+For each photo, the network of `siame train` under the paper's disturbances (`Recipe()`) for 5 minutes, checked in closed loop on starts that no other part of the
 benchmark uses, from 70 % of the training on; when that does not reach it, again from random weights with a longer budget.
 Training seconds count, checks do not.
 """

@@ -7,6 +7,7 @@ folders have 1/5000 m). To bring a map into another camera's raster, or to anoth
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,12 @@ def metres(samples: np.ndarray, where: str, scale: float | None = None) -> np.nd
     if scale is not None and not 1e-7 <= scale <= 1e3:
         raise InputError(f"{where}: a depth scale of {scale:g}; give metres a unit, such as 0.001 for millimetres")
     whole = samples.dtype.kind in "iu"
-    unknown = samples <= 0
-    if whole:
-        unknown |= samples == np.iinfo(samples.dtype).max
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         depth = samples.astype(np.float32) * np.float32((MILLIMETRE if whole else 1.0) if scale is None else scale)
-        unknown |= ~np.isfinite(depth)
-    depth[unknown] = np.nan
+        known = (samples > 0) & (depth > 0) & (depth < np.inf)
+    if whole:
+        known &= samples != np.iinfo(samples.dtype).max
+    depth[~known] = np.nan
     return depth
 
 
@@ -113,7 +113,9 @@ def _of_archive(path: Path) -> np.ndarray:
 
 def _of_picture(data: bytes, where: str) -> np.ndarray:
     """Samples (h, w) of a PNG or TIFF, as they are stored."""
-    import cv2
+    import warnings
+
+    from PIL import Image
 
     header = header_of(data, where)
     if header.samples != 1 or (header.bits < 16 and not header.floating):
@@ -121,11 +123,11 @@ def _of_picture(data: bytes, where: str) -> np.ndarray:
             f"{where}: a picture of {header.samples} x {header.bits} bits a pixel, no depth map; give a {_WRITTEN} of one channel"
         )
     try:
-        samples = cv2.imdecode(np.frombuffer(without_orientation(data, header), np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        samples = None
-    if samples is None:
-        raise InputError(f"{where}: not a depth map that can be read; give a {_WRITTEN}")
+        stream = io.BytesIO(without_orientation(data, header))
+        with warnings.catch_warnings(action="ignore"), Image.open(stream, formats=("PNG", "TIFF")) as picture:
+            samples = np.asarray(picture)
+    except Exception:  # Pillow's decoders raise what they like: RuntimeError, NotImplementedError, struct.error
+        raise InputError(f"{where}: not a depth map that can be read; give a {_WRITTEN}") from None
     return samples
 
 

@@ -78,7 +78,8 @@ class Auto:
         T_wd, depth = poses_over_plane(target, n, self.Z), GoalDepth.of(target, "auto")
         depths = [None if depth is None else depth[k : k + 1] for k in range(n)]
         goals = tuple(parallel(lambda *parts: Goal.of(camera, *parts), _grey(images), T_wd, depths))
-        known = self.network.aim(target)[1] if self.network else None
+        # a network for other fields of view gives no guesses; the others do
+        known = self.network.aim(target)[1] if self.network and self.network.fits(camera) else None
         nothing = (None,) * n
         scale = BlurScale.of(torch.from_numpy(_grey(images)), _BORDER, MOST_BLUR)
         return _AutoLaw(self, camera), AutoState(goals, contrast(images), scale, known, nothing, nothing, (0,) * n)
@@ -177,8 +178,8 @@ class _AutoLaw:
             return best_of(state.goals[k], now[k], {"network": asked.get(k, []), "search": [np.eye(3)]})
 
         def likely(k: int) -> Estimate:
-            found = hypotheses.matches(state.goals[k].views, hypotheses.Keypoints.of(_grey(images[k : k + 1])[0]))
-            guesses = {"points": state.goals[k].from_matches(found), "network": asked.get(k, []), "search": [np.eye(3)]}
+            points = state.goals[k].from_image(_grey(images[k : k + 1])[0])
+            guesses = {"points": points, "network": asked.get(k, []), "search": [np.eye(3)]}
             return best_of(state.goals[k], now[k], guesses)
 
         best = dict(zip(runs, parallel(quick, runs), strict=True))
@@ -194,7 +195,8 @@ class _AutoLaw:
 
             for k, found in zip(poor, parallel(others, poor), strict=True):
                 best[k] = max(best[k], found, key=lambda guess: guess.score)
-        return best
+        fine = parallel(lambda k: state.goals[k].finely(_grey(images[k : k + 1])[0], best[k]), runs)
+        return dict(zip(runs, fine, strict=True))
 
     def _asked_of_network(
         self, runs: list[int], images: Tensor, state: AutoState, turned: tuple[int, ...]

@@ -19,6 +19,7 @@ NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligne
 GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
 _AGREED = 0.1  # what a guess's confidence gains when another one, begun elsewhere, has come to the same place
+_FINE = 224  # side of the larger copy [px]
 _PROMISING = 6  # guesses that are aligned
 MOST_BLUR = 4  # of a current image beside the goal's [px]
 SOURCES = ("tracked", "points", "network", "search")
@@ -38,6 +39,7 @@ class Goal:
         least_determined: see `alignment.least_determined`.
         blurred: templates of the image under a blur of 1, 2, ... pixels.
         depth: of its pixels, where it has a map.
+        fine: template and relief of a larger copy, for the last of an alignment, where it has a map.
     """
 
     camera: Camera
@@ -49,24 +51,30 @@ class Goal:
     least_determined: float
     blurred: tuple[Template, ...] = ()
     depth: GoalDepth | None = None
+    fine: tuple[Template, Relief] | None = None
 
     @staticmethod
     def of(camera: Camera, grey: np.ndarray, T_wd: np.ndarray, depth: GoalDepth | None = None) -> Goal:
         """Of a grey image (h, w), with the depth of its pixels (of one run), else with the plane z = 0 of the world."""
         x, y = np.meshgrid(np.linspace(0, camera.width - 1, _GRID), np.linspace(0, camera.height - 1, _GRID))
         pixels = np.stack((x.ravel(), y.ravel()), 1)
-        template, views = Template.of(grey), hypotheses.tilted(grey)
+        template = Template.of(grey)
         surface: Plane | Relief
+        fine = None
         if depth is None:
             points = on_plane(camera, T_wd, pixels)
             surface = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
         else:
             points = depth.points(camera, 0, pixels)
-            surface = Relief.of(camera, template, depth.inverse[0].numpy(), depth.trust[0].numpy())
+            maps = depth.inverse[0].numpy(), depth.trust[0].numpy()
+            surface = Relief.of(camera, template, *maps)
+            large = Template.of(grey, side=_FINE, levels=1)
+            fine = large, Relief.of(camera, large, *maps)
+        views = hypotheses.tilted(grey, side=hypotheses.SIDE if depth is None else hypotheses.FINE_SIDE)
         front = points[:, 2] > 0
         blurred = tuple(Template.of(cv2.GaussianBlur(grey, (0, 0), k + 1)) for k in range(MOST_BLUR))
         least = least_determined(template, surface)
-        return Goal(camera, template, views, pixels[front], points[front], surface, least, blurred, depth)
+        return Goal(camera, template, views, pixels[front], points[front], surface, least, blurred, depth, fine)
 
     def explained(self, now: Pyramid, T_cd: np.ndarray, level: int = 0) -> float:
         """How well a pose of the desired camera in the current one's frame explains the image (see `alignment.explained`)."""
@@ -86,8 +94,24 @@ class Goal:
             return _mapped(self.surface.homography(T_cd), self.pixels)
         return _mapped(self.camera.K.numpy() @ T_cd[:3], self.points)
 
-    def from_matches(self, found: hypotheses.Matches) -> list[np.ndarray]:
-        """Guesses that matches agree on."""
+    def finely(self, grey: np.ndarray, guess: Estimate) -> Estimate:
+        """A guess, aligned on a larger copy of the images too, where there is one and that explains the image (h, w) better: the error of an
+        alignment goes with the pixels' size."""
+        if self.fine is None or guess.T_cd is None:
+            return guess
+        template, relief = self.fine
+        now = Pyramid.of(grey, _FINE, 2)
+
+        def score(T_cd: np.ndarray) -> float:
+            return explained(template, relief.seen(template, now, T_cd, 0), 0, relief.known(0))[0]
+
+        T_cd = refined(template, now, relief, guess.T_cd, (0,))
+        return replace(guess, T_cd=max(guess.T_cd, T_cd, key=score))
+
+    def from_image(self, grey: np.ndarray) -> list[np.ndarray]:
+        """Guesses that matches of keypoints with those of an image (h, w) agree on."""
+        side = hypotheses.SIDE if self.depth is None else hypotheses.FINE_SIDE
+        found = hypotheses.matches(self.views, hypotheses.Keypoints.of(grey, side=side))
         if self.depth is None:
             distinct = found.distinct()
             return [

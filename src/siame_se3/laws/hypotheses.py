@@ -23,7 +23,10 @@ _SINGLE, _VOTERS, _NEAR = (
 )  # matches that are guesses, those that vote, and how near [share of the image's side]
 _MODELS = 3  # homographies of one set of matches: what repeats itself has several
 _TILT = math.radians(50)  # of the goal's simulated views
-_SIDE = 240  # of the image that keypoints are looked for in, at most [px]
+SIDE, FINE_SIDE = (
+    240,
+    480,
+)  # of the image that keypoints are looked for in, at most, also where their own depths make a pose of them [px]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +46,9 @@ class Keypoints:
     from_image: np.ndarray
 
     @staticmethod
-    def of(grey: np.ndarray, features: int = _FEATURES) -> Keypoints:
-        """Of a grey image (h, w) in [0, 1]."""
-        scale = min(1.0, _SIDE / min(grey.shape))
+    def of(grey: np.ndarray, features: int = _FEATURES, side: int = SIDE) -> Keypoints:
+        """Of a grey image (h, w) in [0, 1], made smaller where its shorter side has more than `side` pixels."""
+        scale = min(1.0, side / min(grey.shape))
         small = grey if scale == 1 else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         levels = np.clip(small * 255 + 0.5, 0, 255).astype(np.uint8)
         levels = cv2.createCLAHE(2.0, (8, 8)).apply(levels)
@@ -71,9 +74,9 @@ class Keypoints:
         return mapped[:, :2]
 
 
-def tilted(grey: np.ndarray, tilt: float = _TILT) -> list[Keypoints]:
+def tilted(grey: np.ndarray, tilt: float = _TILT, side: int = SIDE) -> list[Keypoints]:
     """Keypoints of the goal image, as it is and as it would look from four sides (Morel and Yu 2009, ASIFT), in its own pixels."""
-    found = [Keypoints.of(grey)]
+    found = [Keypoints.of(grey, side=side)]
     h, w = grey.shape
     middle = np.array([[1, 0, -(w - 1) / 2], [0, 1, -(h - 1) / 2], [0, 0, 1.0]])
     for k in range(4):
@@ -83,7 +86,7 @@ def tilted(grey: np.ndarray, tilt: float = _TILT) -> list[Keypoints]:
         A = np.linalg.inv(middle) @ turn.T @ narrow @ turn @ middle
         blurred = _blurred_along(grey, (c, s), 0.4 / math.cos(tilt))
         view = cv2.warpPerspective(blurred, A, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        seen = Keypoints.of(view, _FEATURES // 2)
+        seen = Keypoints.of(view, _FEATURES // 2, side)
         seen = replace(seen, from_image=A)
         back = seen.of_image()
         inside = ((back > 4) & (back < np.array([w - 5, h - 5]))).all(1)

@@ -68,6 +68,10 @@ class Neural:
             model.distance if model.scales_with_distance else 0.0,
         )
 
+    def fits(self, camera: Camera) -> bool:
+        """Whether a camera's field of view is about that of the training."""
+        return not self.focal_ratio or 0.8 < _focal_ratio(camera) / self.focal_ratio < 1.25
+
     def aim(self, target: View) -> tuple[Law, NeuralState]:
         """Compute and keep S(I*).
 
@@ -76,14 +80,12 @@ class Neural:
         """
         images = images_of(target, "neural")
         camera = target.camera
-        if camera is not None and self.focal_ratio:
-            ratio = camera.fx / min(camera.width, camera.height)
-            if not 0.8 < ratio / self.focal_ratio < 1.25:
-                raise LawError(
-                    f"camera: focal length / image side is {ratio:.2f}, the model was trained for {self.focal_ratio:.2f}; "
-                    "train one for this camera",
-                    *("camera", "fov"),
-                )
+        if camera is not None and not self.fits(camera):
+            raise LawError(
+                f"camera: focal length / image side is {_focal_ratio(camera):.2f}, the model was trained for {self.focal_ratio:.2f}; "
+                "train one for this camera",
+                *("camera", "fov"),
+            )
         images = network_images(images, self.engine.image_size)
         scale = torch.ones(len(images), dtype=torch.float64)
         if self.unit_distance and target.distance is not None:
@@ -192,3 +194,8 @@ class NeuralState(State):
     scale: Float[Tensor, "n"]
     relief: GoalDepth | None = None
     FIXED: ClassVar[frozenset[str]] = frozenset({"s_desired", "contrast", "scale", "relief"})
+
+
+def _focal_ratio(camera: Camera) -> float:
+    """Focal length over the image's shorter side."""
+    return camera.fx / min(camera.width, camera.height)

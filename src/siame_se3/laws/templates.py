@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_SIDE = 112  # of the finest copy [px]
-_LEVELS = 3
+SIDE = 112  # of the finest copy [px]
+LEVELS = 3
 ALIGNING, VERIFYING = 7, 14  # windows to the image's side
 _FLOOR = 0.02  # of the range: contrast below this is the sensor's noise
 _TEXTURE = 0.05  # of the range: standard deviation of a window that counts half
@@ -33,7 +33,7 @@ class Pyramid:
     to_level: tuple[np.ndarray, ...]
 
     @staticmethod
-    def of(grey: np.ndarray, side: int = _SIDE, levels: int = _LEVELS) -> Pyramid:
+    def of(grey: np.ndarray, side: int = SIDE, levels: int = LEVELS) -> Pyramid:
         """Of a grey image (h, w): the finest copy's shorter side has `side` pixels at most."""
         h, w = grey.shape
         scale = min(1.0, side / min(h, w))
@@ -67,12 +67,12 @@ class Template:
     counts: tuple[np.ndarray, ...] = ()
 
     @staticmethod
-    def of(grey: np.ndarray, counts: np.ndarray | None = None) -> Template:
-        """Of a grey image (h, w); `counts` is 1 where it counts, 0 where it is left out (h, w)."""
-        pyramid = Pyramid.of(grey)
+    def of(grey: np.ndarray, counts: np.ndarray | None = None, side: int = SIDE, levels: int = LEVELS) -> Template:
+        """Of a grey image (h, w); `counts` is 1 where it counts, 0 where it is left out (h, w). `side` and `levels` as `Pyramid.of`."""
+        pyramid = Pyramid.of(grey, side, levels)
         kept: tuple[np.ndarray, ...] = ()
-        if counts is not None and not bool(counts.all()):
-            kept = tuple((z > 0.99).astype(np.float32) for z in Pyramid.of(counts).images)
+        if counts is not None and not counts.all():
+            kept = tuple((z > 0.99).astype(np.float32) for z in Pyramid.of(counts, side, levels).images)
         pairs = list(zip(pyramid.images, kept or (None,) * len(pyramid.images), strict=True))
         made = [_counting(image, mask, ALIGNING) for image, mask in pairs]
         detail = tuple(_counting(image, mask, VERIFYING) for image, mask in pairs)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import http
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from http.cookies import CookieError, SimpleCookie
@@ -18,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _LARGEST = 4 * 2**20  # [bytes] of a message from a browser; files come in parts of half a megabyte
+_UNSENT = 2**18  # [bytes] that the system keeps for a slow browser: more would only be older when it comes
 _installing = threading.Lock()
 
 _FORM = """<!doctype html><meta name="viewport" content="width=device-width"><title>siame</title>
@@ -105,6 +107,7 @@ def guarding(access: Access) -> Iterator[None]:
                 body = text.encode()
                 kind = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
                 return Response(status, status.phrase, Headers(**kind | headers), body)
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT)
             return process_request(connection, request) if process_request else None
 
         return serve(*arguments, process_request=judged, **options | {"max_size": _LARGEST})

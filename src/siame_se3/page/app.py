@@ -17,6 +17,7 @@ from siame_se3.page.config import PageConfig
 from siame_se3.page.controls import Controls
 from siame_se3.page.curves import CurveView
 from siame_se3.page.images import ImageView
+from siame_se3.page.memory import give_back
 from siame_se3.page.photo_controls import PhotoControls
 from siame_se3.page.server import end, reached_at, served
 from siame_se3.page.show import Show
@@ -30,6 +31,7 @@ from siame_se3.plants.robots.threads import Worker
 log = logging.getLogger(__name__)
 
 _SLOW = 0.2  # [s] between updates of curves, paths and the frusta's images
+_TRIM = 30.0  # [s] between times that free memory is given back
 _WIDE, _CURVES = 390, 310  # of the panels of controls and of curves [px]
 
 
@@ -144,13 +146,16 @@ class Page:
 
     def _look(self) -> None:
         """The thread that looks and sends: never more often than asked for, and only what is new."""
-        due = slow = 0.0
+        due = slow = trimmed = 0.0
         while not self._closed.is_set():
             now = time.monotonic()
             due = max(due + 1 / self.config.rate, now)
             self._send(full := now >= slow)
             if full:
                 slow = now + _SLOW
+            if now - trimmed > _TRIM:
+                trimmed = now
+                self._calls.post("memory", give_back)
             self._closed.wait(max(0.0, due - time.monotonic()))
 
     def _send(self, full: bool) -> None:

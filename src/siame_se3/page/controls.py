@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from siame_se3.page import style
 from siame_se3.page.calls import Call
@@ -11,8 +11,9 @@ from siame_se3.page.show import Show
 from siame_se3.page.track import Now
 
 
+@runtime_checkable
 class Ask(Protocol):
-    """Asks for a call on behalf of a visitor, who is told what goes wrong with it."""
+    """Asks for a call on behalf of a visitor, who is shown what goes wrong with it."""
 
     def __call__(self, name: str, call: Call, visitor: int | None) -> None:
         """`name` replaces what still waits under it; `visitor` is None for nobody in particular."""
@@ -34,17 +35,27 @@ class Controls:
         self._sheet = gui.add_html(style.SHEET)
         self._title = gui.add_html(style.heading(show.title))
         self._large = gui.add_html('<i class="siame-large"></i>')
-        self._stop = gui.add_button("STOP", color="red", icon="hand-stop", hint="At once, whatever is being computed")
+        self._stop = gui.add_button(
+            "STOP", color="red", icon="hand-stop", hint="At once, whatever is being computed; also the key Esc"
+        )
         self._start = gui.add_button("Start", color="green", icon="player-play")
         self._goal = gui.add_button("This view is the goal", icon="target")
         self.note = gui.add_html("", visible=False)
         self._shown: dict[str, Any] = {}
+        if not show.simulated:
+            session = show.tracks[0].session
+            gui.add_html(style.settings_of(session.config, session.safety))
+        self._key = gui.add_command("Stop", description="all that moves", hotkey="escape", icon="hand-stop")
         self._react()
 
     def _react(self) -> None:
         """What the buttons do. These callbacks run on viser's event loop, and do not wait: stop is called there and then."""
 
         @self._stop.on_click
+        async def _(event: Any) -> None:
+            self.stop()
+
+        @self._key.on_trigger
         async def _(event: Any) -> None:
             self.stop()
 

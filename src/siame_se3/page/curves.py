@@ -42,7 +42,8 @@ class CurveView:
         if versions == self._versions or min(map(len, traces)) < 2:
             return
         self._versions = versions
-        lines = {name: found for name in _ERRORS if (found := _joined(traces, name)) is not None}
+        ends = [float(track.trace.seconds[-1]) for track in tracks if track.moving]
+        lines = {name: found for name in _ERRORS if (found := _joined(traces, name, ends)) is not None}
         lines |= {name: _of(traces[0], columns) for name, (_, columns) in _TWISTS.items()}
         built = tuple(track.law for track in tracks), frozenset(lines)
         if built != self._built:
@@ -103,9 +104,14 @@ def _of(trace: Trace, columns: tuple[str, ...]) -> Lines:
     return (trace.seconds[rows], *(trace.column(column)[rows] for column in columns))
 
 
-def _joined(traces: list[Trace], name: str) -> Lines | None:
-    """The values of all traces at one row of times, those of one that has ended as they were then; None where they are not known."""
+def _joined(traces: list[Trace], name: str, ends: list[float]) -> Lines | None:
+    """The values of all traces at one row of times, those of one that has ended as they were then; None where they are not known.
+
+    Args:
+        ends: the last times of those that go on [s]: no farther, or the slower one would seem to stand still.
+    """
     longest = max(traces, key=lambda trace: float(trace.seconds[-1]))
     x = longest.seconds[_thinned(longest)]
+    x = x[: max(2, int((x <= min(ends, default=np.inf)).sum()))]
     values = [np.interp(x, trace.seconds, trace.column(name)) for trace in traces]
     return (x, *(np.maximum(y, _LEAST) for y in values)) if np.isfinite(values).all() else None

@@ -20,7 +20,7 @@ _EMPTY = (138, 143, 152)  # where there is no goal yet
 
 
 def strip(
-    goal: Float[Tensor, "3 h w"] | None, image: Float[Tensor, "3 h w"], colour: str
+    goal: Float[Tensor, "3 _ _"] | None, image: Float[Tensor, "3 h w"], colour: str
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Goal, current and difference side by side, each in a frame of its colour."""
     last = difference(image, goal) if goal is not None and goal.shape == image.shape else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -32,8 +31,8 @@ class LiveRobot:
         self.tracks = [Track(session, law)]
         self.title = "robot, DRY RUN: nothing is sent" if session.plant.dry else "robot"
         self._armed_until = -1.0
-        self._lock = threading.Lock()
         self._starter: int | None = None  # the visitor that started the present run
+        session.listeners.append(self._heard)
 
     @property
     def paused(self) -> bool:
@@ -82,15 +81,19 @@ class LiveRobot:
         self._require_armed()
         self.session.command("target")
 
+    def _heard(self, line: str) -> None:
+        """The session has said something: where it is ready for commands, no run goes on."""
+        if line.startswith("ready"):
+            self._starter = None
+
     def started_by(self, visitor: int) -> None:
         """Who started the present run."""
         self._starter = visitor
 
     def left(self, visitor: int) -> None:
         """A visitor has closed the page: a run that this one started ends, for nobody who asked for it watches it."""
-        with self._lock:
-            mine, self._starter = self._starter == visitor, None if self._starter == visitor else self._starter
-        if mine and self.tracks[0].moving:
+        if self._starter == visitor and self.tracks[0].moving:
+            self._starter = None
             self.session.disconnected("the page's visitor who started it")
 
     def close(self) -> None:

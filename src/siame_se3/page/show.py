@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from siame_se3.page.track import Track
 
 
+@runtime_checkable
 class Show(Protocol):
     """Tracks, and words for all of them.
 

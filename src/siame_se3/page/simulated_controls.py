@@ -9,8 +9,8 @@ from typing import Any
 from siame_se3.errors import InputError
 from siame_se3.page.controls import Ask
 from siame_se3.page.disturb import KINDS
-from siame_se3.page.simulation import NO_LAW, Simulation, page_laws
-from siame_se3.page.world import limits_of
+from siame_se3.page.setup import NO_LAW, page_laws
+from siame_se3.page.simulation import Simulation
 
 _GAINS = (0.5, 20.0, 0.5)  # from, to, step [1/s]
 _SPEEDS, _ROTATIONS = (0.02, 1.0, 0.02), (5.0, 170.0, 5.0)  # [m/s], [deg/s]
@@ -50,15 +50,15 @@ class SimulatedControls:
             self._ask("place", self._show.another_start, event.client_id)
 
     def _build_laws(self, gui: Any) -> None:
-        setup, limits = self._show.setup, self._show.limits
+        setup, servo = self._show.setup, self._show.config
         laws = tuple(dict.fromkeys((*page_laws(), setup.law, *([setup.second] if setup.second != NO_LAW else []))))
         with gui.add_folder("Law"):
             self._law = gui.add_dropdown("law", laws, initial_value=setup.law)
             self._second = gui.add_dropdown("beside it", (NO_LAW, *laws), initial_value=setup.second)
-            gain = gui.add_slider("gain [1/s]", *_GAINS, initial_value=_within(setup.servo.gain, _GAINS))
-            v = gui.add_slider("limit [m/s]", *_SPEEDS, initial_value=_within(limits.max_twist[0], _SPEEDS))
+            gain = gui.add_slider("gain [1/s]", *_GAINS, initial_value=_within(servo.gain, _GAINS))
+            v = gui.add_slider("limit [m/s]", *_SPEEDS, initial_value=_within(servo.max_v, _SPEEDS))
             w = gui.add_slider(
-                "limit [deg/s]", *_ROTATIONS, initial_value=_within(math.degrees(limits.max_twist[3]), _ROTATIONS)
+                "limit [deg/s]", *_ROTATIONS, initial_value=_within(math.degrees(servo.max_w), _ROTATIONS)
             )
 
         def chosen(law: str) -> str:
@@ -78,10 +78,9 @@ class SimulatedControls:
                 self._ask("second law", lambda: self._show.set_second(chosen(self._second.value)), event.client_id)
 
         def follow() -> None:
-            config = replace(self._show.config, gain=_within(gain.value, _GAINS))
-            self._show.set_servo(
-                config, limits_of(_within(v.value, _SPEEDS), math.radians(_within(w.value, _ROTATIONS)))
-            )
+            speed, rotation = _within(v.value, _SPEEDS), math.radians(_within(w.value, _ROTATIONS))
+            gain_now = _within(gain.value, _GAINS)
+            self._show.set_servo(replace(self._show.config, gain=gain_now, max_v=speed, max_w=rotation))
 
         for slider in (gain, v, w):
 

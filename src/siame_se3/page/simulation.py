@@ -3,66 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.commissioning.session import Session
-from siame_se3.errors import LawError, SiameError
+from siame_se3.errors import InputError, LawError, SiameError
 from siame_se3.geometry import lie
-from siame_se3.geometry.camera import Camera, default_camera
-from siame_se3.laws.registry import LAWS, controller_for
 from siame_se3.laws.types import Controller, View
 from siame_se3.networks.checkpoint import Model
 from siame_se3.page.disturb import KINDS
+from siame_se3.page.setup import NO_LAW, Setup
 from siame_se3.page.track import Track
-from siame_se3.page.world import FREE, MakePlant, World
+from siame_se3.page.world import FREE, World
 from siame_se3.plants.flying import FlyingCameras
+from siame_se3.plants.robots.checks import pose_fault
 from siame_se3.plants.types import Plant
 from siame_se3.scenes.poses import Workspace, draw_starts, reference_pose
 from siame_se3.scenes.types import Scene
 from siame_se3.servo.config import ServoConfig
-from siame_se3.servo.safety import Safety
 
-NO_LAW = "none"
 _FIRST_START = (0.12, -0.09, -0.06, 0.12, 0.14, 0.35)  # c*Tc [m, rad] at 0.6 m
-
-
-def page_laws() -> tuple[str, ...]:
-    """Laws that look at images: the others need what no page can show them, the simulator's poses."""
-    from siame_se3.laws.pose import TEACHERS
-
-    return tuple(law for law in LAWS if law not in TEACHERS)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a simulation begins with.
-
-    Attributes:
-        scene: what there is to see.
-        camera: intrinsics of the images.
-        model: of the scene, for the laws neural and handoff; None where there is none.
-        law: name of the first law. second: of the second one, or 'none'.
-        servo: gain, limits and stop rules.
-        distance: of the goal camera to the scene [m].
-        plant: what flies over a scene; None for `FlyingCameras`.
-        paced: in real time; False as fast as it goes, for tests.
-        controllers: a law by its name and the model.
-    """
-
-    scene: Scene
-    camera: Camera = field(default_factory=lambda: default_camera(224))
-    model: Model | None = None
-    law: str = "handoff"
-    second: str = NO_LAW
-    servo: ServoConfig = field(default_factory=lambda: ServoConfig(gain=3.0, max_iterations=1500))
-    distance: float = Workspace.distance
-    plant: MakePlant | None = None
-    paced: bool = True
-    controllers: Callable[[str, Model | None], Controller] = controller_for
 
 
 class Simulation:
@@ -84,7 +46,6 @@ class Simulation:
         self.goal_pose = reference_pose(setup.distance)
         self.start_pose = self.goal_pose @ self._scaled(_FIRST_START, setup.distance)
         self._controllers: dict[str, Controller] = {}
-        self.limits = FREE
         self.tracks: list[Track] = []
         self.tracks.append(self._track(setup.law))
         if setup.second != NO_LAW:
@@ -109,7 +70,7 @@ class Simulation:
             world.close()
             raise
         distance = self.setup.distance if target.depth is None else float(target.depth[0])
-        session = Session(world.robot(distance), controller, self.config, self.limits, target, _unheard)
+        session = Session(world.robot(distance), controller, self.config, FREE, target, _unheard)
         track = Track(session, law, world)
         if self.tracks and self.tracks[0].world:
             world.disturbances.on = self.tracks[0].world.disturbances.on
@@ -182,7 +143,13 @@ class Simulation:
         return any(world.clock.held for world in self.worlds)
 
     def place(self, T_wc: Float[Tensor, "4 4"]) -> None:
-        """Put all cameras somewhere, at rest; that is where they start from."""
+        """Put all cameras somewhere, at rest; that is where they start from.
+
+        Raises:
+            SiameError: no pose, or one that the plant cannot get to.
+        """
+        if fault := pose_fault(T_wc):
+            raise InputError(f"that place is no pose: it {fault}")
         self._rest()
         for world in self.worlds:
             world.place(T_wc)
@@ -250,13 +217,13 @@ class Simulation:
         self.tracks.append(new)
         self.reset()
 
-    def set_servo(self, config: ServoConfig, limits: Safety) -> None:
+    def set_servo(self, config: ServoConfig) -> None:
         """Other gain, stop rules and limits."""
 
         def change() -> None:
-            self.config, self.limits = config, limits
+            self.config = config
             for track in self.tracks:
-                track.session.config, track.session.safety = config, limits
+                track.session.config = config
 
         self._while_at_rest(change)
 

@@ -21,11 +21,12 @@ from siame_se3.networks import checkpoint
 from siame_se3.page.app import Page
 from siame_se3.page.config import PageConfig
 from siame_se3.page.disturb import KINDS
-from siame_se3.page.simulation import Setup, Simulation
+from siame_se3.page.setup import Setup
+from siame_se3.page.simulation import Simulation
 from siame_se3.page.watcher import Watcher
 
 _REST, _STAY = 2.0, 60.0  # [s] between starts at least, and until the tab is closed
-_SLOW = 0.5  # [s] that the slow visitor takes for a message
+_SLOW = 0.1  # [s] that the slow visitor takes for a message
 
 
 def soaked(minutes: float, clients: int) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import math
 
 from siame_se3.analysis.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 from siame_se3.page.track import Now, Track
+from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.safety import Safety
 
 GOAL = GREEN  # as in the figures
 TRACKS = (BLUE, ORANGE)
@@ -75,6 +77,14 @@ def names_of(track: Track, colour: str) -> str:
         f'<div class="names"><span>{dot(GOAL)}goal</span><span>{dot(colour)}{html.escape(track.law)}</span>'
         f"<span>{dot(GREY)}difference</span></div>"
     )
+
+
+def settings_of(config: ServoConfig, safety: Safety) -> str:
+    """Gain and limits of a robot, which its terminal was given."""
+    v, w = safety.max_twist[:3], [math.degrees(x) for x in safety.max_twist[3:]]
+    limits = f"at most {max(v):g} m/s and {max(w):.3g} deg/s about each axis"
+    reach = f", within {safety.reach:g} m of the start" if safety.reach else ""
+    return block(f'<span class="note">gain {config.gain:g} /s; {limits}{reach}</span>')
 
 
 def lines_of(lines: list[str]) -> str:

@@ -21,7 +21,7 @@ class Visitors:
 
     Args:
         server: viser's.
-        show: that is told who has left.
+        show: that learns who has left.
     """
 
     def __init__(self, server: Any, show: Show) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -33,6 +34,7 @@ class Watcher:
 
     Attributes:
         images: updates of the page's images until now. bytes: of all messages.
+        notices: that it was shown, the last few.
 
     Raises:
         RobotError: the page does not let it in.
@@ -61,6 +63,9 @@ class Watcher:
         self._closed, self._slow = threading.Event(), slow
         self._images: set[str] = set()
         self._buttons: dict[str, str] = {}
+        self._lists: dict[str, str] = {}
+        self._values: dict[str, Any] = {}
+        self.notices: deque[str] = deque(maxlen=8)
         self.images = self.bytes = 0
         self._send(_CAMERA)
         self._worker = Worker("watcher", self._receive, endless=False)
@@ -92,8 +97,15 @@ class Watcher:
             self._images.add(message["uuid"])
         elif kind == "GuiButtonMessage":
             self._buttons[message["props"]["label"]] = message["uuid"]
-        elif kind == "GuiUpdateMessage" and message["uuid"] in self._images and "_data" in message["updates"]:
-            self.images += 1
+        elif kind == "GuiDropdownMessage":
+            self._lists[message["props"]["label"]] = message["uuid"]
+            self._values[message["uuid"]] = message["value"]
+        elif kind == "NotificationShowMessage":
+            self.notices.append(message["props"]["body"])
+        elif kind == "GuiUpdateMessage":
+            self.images += message["uuid"] in self._images and "_data" in message["updates"]
+            if message["uuid"] in self._values and "value" in message["updates"]:
+                self._values[message["uuid"]] = message["updates"]["value"]
 
     @property
     def buttons(self) -> tuple[str, ...]:
@@ -103,6 +115,14 @@ class Watcher:
     def press(self, label: str) -> None:
         """Press a button."""
         self._send({"type": "GuiUpdateMessage", "uuid": self._buttons[label], "updates": {"value": True}})
+
+    def choose(self, label: str, value: str) -> None:
+        """Choose from a list, also what is not in it."""
+        self._send({"type": "GuiUpdateMessage", "uuid": self._lists[label], "updates": {"value": value}})
+
+    def chosen(self, label: str) -> Any:
+        """What a list shows, as the page says."""
+        return self._values[self._lists[label]]
 
     @property
     def alive(self) -> bool:

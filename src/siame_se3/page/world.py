@@ -5,10 +5,8 @@ So the page drives a simulation by what drives a robot: `LivePlant` with its gat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -35,9 +33,9 @@ MakePlant = Callable[[Scene], Plant]
 
 _ANSWER = 20.0  # [s] for a call of the driver: the machine may be busy, and nothing here is in danger
 _LEAST_CONTRAST = 1e-3  # of a goal image that shows something, of the range
-# Of a simulation, whose images may jump and grow old without harm: only the speeds count.
+# Of a simulation, whose images may jump and grow old without harm: its limits are those of `ServoConfig`.
 FREE = Safety(
-    max_twist=(0.5, 0.5, 0.5, *(math.radians(90),) * 3),
+    max_twist=(5.0,) * 3 + (6.0,) * 3,
     max_change=(50.0,) * 6,
     reach=0.0,
     max_age=1e6,
@@ -189,8 +187,3 @@ class World:
         clock = self.clock
         limits = HardLimits(10.0, 10.0)
         return LivePlant(self, self, None, self.dt, depth, False, limits, 60.0, clock, clock.sleep, answer=_ANSWER)
-
-
-def limits_of(v: float, w: float) -> Safety:
-    """Limits of the speed along each axis [m/s] and of the rotation about it [rad/s], of a simulation."""
-    return replace(FREE, max_twist=(v, v, v, w, w, w))

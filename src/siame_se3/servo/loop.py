@@ -32,6 +32,7 @@ from siame_se3.servo.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
 
+CTRL_C = "Ctrl-C"  # the reason of a run that it ended
 _STOPS = 5  # how often a stop that Ctrl-C interrupts is tried again
 
 
@@ -253,7 +254,7 @@ class _Stop:
     def _known(self, error: BaseException | None) -> bool:
         """Whether the error is one that ends a guarded run in order."""
         if isinstance(error, KeyboardInterrupt):
-            self.halt = Halt(str(error) or "Ctrl-C", False)
+            self.halt = Halt(str(error) or CTRL_C, False)
         elif isinstance(error, OSError):
             self.halt = Halt(f"plant lost: {error}", True)
         elif isinstance(error, SiameError):

@@ -26,7 +26,7 @@ from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.scenes.types import Scene
 from siame_se3.servo.config import ServoConfig
-from siame_se3.servo.loop import servo
+from siame_se3.servo.loop import CTRL_C, servo
 from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
@@ -154,8 +154,9 @@ def simulate_on_arm(
 ) -> tuple[Trajectory, View, View]:
     """As `simulate`, with an arm in MuJoCo, one run after the other, within the limits of `safety`.
 
-    Starts that the arm cannot reach are passed over, and counted in the trajectory's settings as 'out_of_reach'. A disturbance or model
-    error of the task is not for the arm, which has its own (`ArmConfig`). `run` makes each run; another than `servo` records it.
+    Starts that the arm cannot reach are passed over, and counted in the trajectory's settings as 'out_of_reach'. Ctrl-C keeps the runs that
+    have ended, and is noted there as 'stopped'. A disturbance or model error of the task is not for the arm, which has its own
+    (`ArmConfig`). `run` makes each run; another than `servo` records it.
 
     Raises:
         InputError: MuJoCo is not installed.
@@ -167,7 +168,7 @@ def simulate_on_arm(
     done: list[Trajectory] = []
     desired: list[View] = []
     last: list[View] = []
-    passed = 0
+    passed, stopped = 0, False
     began = time.perf_counter()
     with contextlib.closing(plant), Counter(task.runs, "ended", "runs", quiet) as counter:
         for goal, start in zip(T_wd.split(1), T_wc.split(1), strict=True):
@@ -179,18 +180,23 @@ def simulate_on_arm(
             except RobotError:  # out of reach
                 passed += 1
                 continue
-            done.append(run(plant, controller, task.given(target), start, config, settings, safety=safety))
+            ended = run(plant, controller, task.given(target), start, config, settings, safety=safety)
+            if stopped := ended.reason[0] == CTRL_C:
+                break
+            done.append(ended)
             desired.append(target)
             last.append(plant.look(done[-1].T_wc[-1]))
             counter.to(len(done))
-    if not done or (len(done) < task.runs and not exact):
+    if stopped and not done:
+        raise KeyboardInterrupt
+    if not stopped and (not done or (len(done) < task.runs and not exact)):
         raise RobotError(
             f"arm: {passed} of {passed + len(done)} starts are out of reach; give nearer ones, or move the arm's base",
             *("starts_from", "arm.base"),
         )
     trajectory = Trajectory.joined(done)
     _note(trajectory, began)
-    trajectory.settings["out_of_reach"] = passed
+    trajectory.settings.update(out_of_reach=passed, stopped=stopped)
     return trajectory, _batch(desired, task.camera), _batch(last, task.camera)
 
 

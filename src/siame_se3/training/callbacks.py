@@ -43,20 +43,20 @@ class Callbacks:
         evaluate: `train.evaluations` times, with a copy of the network as it would be kept (in eval mode, on the training's device, the
             callback's own) and what `report` gets; True ends the training there. What it takes is not counted as training time.
         at: when to evaluate, as shares of the steps; None: `train.evaluations` times, evenly.
+        pause: asked before each step; True saves the state and stops the training there, to go on another time (`Paused`).
+        card: more entries of the model's card, asked for at the end.
         rehearse: how long an evaluation of this (untrained) network takes, estimated [s]; where it is given, the evaluations count as part
             of a budget in minutes.
         say: what is done now, a line at a time.
-        pause: asked before each step; True saves the state and stops the training there, to go on another time (`Paused`).
-        card: more entries of the model's card, asked for at the end.
     """
 
     report: Callable[[Progress], None] = lambda progress: None
     evaluate: Callable[[SiameseNetwork, Progress], bool | None] | None = None
     at: tuple[float, ...] | None = None
-    rehearse: Callable[[SiameseNetwork], float] | None = None
-    say: Callable[[str], None] = lambda line: None
     pause: Callable[[], bool] = lambda: False
     card: Callable[[], dict[str, Any]] = dict
+    rehearse: Callable[[SiameseNetwork], float] | None = None
+    say: Callable[[str], None] = lambda line: None
 
 
 class Paused(Exception):

@@ -52,10 +52,10 @@ def all_cleaned(
         levels.append([round(sigma, 5) for sigma in noise.tolist()])
         red, green, blue = (255 * noise).tolist()
         if clean is scene:
-            say(f"{scene.name}: noise below one grey level; the photo is taught as it is")
+            say(f"photo {scene.name}: noise below one grey level; the photo is taught as it is")
         else:
             say(
-                f"{scene.name}: noise of {red:.1f}, {green:.1f} and {blue:.1f} grey levels (red, green, blue; standard deviation) is taken out of "
+                f"photo {scene.name}: noise of {red:.1f}, {green:.1f} and {blue:.1f} grey levels (red, green, blue; standard deviation) is taken out of "
                 "the photo: another picture of the place does not have it"
             )
     return found, levels

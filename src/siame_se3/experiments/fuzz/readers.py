@@ -15,6 +15,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from siame_se3.experiments.fuzz import archives, mutations, samples
@@ -85,6 +86,41 @@ def _camera_info(path: Path) -> None:
 def _square(camera: Camera) -> None:
     square = camera.square(112)
     _finite(square.fx, square.fy, square.cx, square.cy, square.K)
+
+
+# Depth
+
+
+def _known(depth: np.ndarray) -> None:
+    known = depth[~np.isnan(depth)]
+    assert np.isfinite(known).all(), "accepted, and not finite"
+    assert (known > 0).all(), "accepted, and not in front of the camera"
+
+
+def _depth_map(path: Path) -> None:
+    from siame_se3.images.depth import read_depth
+
+    kinds = {b"\x93N": ".npy", b"PK": ".npz"}
+    place = path.with_name(f"{path.name}{kinds.get(path.read_bytes()[:2], '.png')}")
+    place.write_bytes(path.read_bytes())
+    try:
+        _known(read_depth(place))
+    finally:
+        place.unlink()
+
+
+def _depth_message(path: Path) -> None:
+    from siame_se3.images.depth import depth_of
+
+    _known(depth_of(_message(path)))
+
+
+def _trajectory_text(path: Path) -> None:
+    from siame_se3.experiments.real.sequences import trajectory
+
+    T = trajectory(path)(2.0)
+    if T is not None:
+        _finite(T)
 
 
 # Configurations and tables
@@ -170,12 +206,20 @@ def _floats(value: Any) -> list[float]:
     return [value] if isinstance(value, float) else []
 
 
+_TUM = "0.1 0.2 0.3 0.5 -0.5 0.5 0.5"
 _START = "0.1,0.2,0.03,0.1,-0.2,0.3"
 READERS = {
     "photo": Reader(samples.pictures, mutations.picture, _photo),
     "calibration picture": Reader(samples.pictures, mutations.picture, _calibration_picture),
     "Image": Reader(samples.images, mutations.message, _image_message),
     "CompressedImage": Reader(samples.compressed_images, mutations.message, _image_message),
+    "depth map": Reader(samples.depth_maps, mutations.picture, _depth_map),
+    "depth Image": Reader(samples.depth_images, mutations.message, _depth_message),
+    "TUM trajectory": Reader(
+        samples.texts("# time tx ty tz qx qy qz qw", f"1.99 {_TUM}", f"2.0 {_TUM}", f"2.01 {_TUM}"),
+        mutations.text,
+        _trajectory_text,
+    ),
     "CameraInfo": Reader(samples.camera_infos, mutations.message, _camera_info),
     "camera YAML": Reader(samples.camera_yamls, mutations.yaml, _camera_yaml),
     "hand-eye YAML": Reader(samples.hand_eye_yamls, mutations.yaml, _hand_eye),

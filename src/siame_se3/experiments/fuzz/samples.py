@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import io
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,35 @@ def compressed_images(folder: Path) -> list[bytes]:
     return [
         json.dumps({"format": name}).encode() + b"\n" + data for name in formats for data in pictures(folder)[:14:3]
     ]
+
+
+def depth_maps(folder: Path) -> list[bytes]:
+    """PNG and TIFF of 16 bits and of floating-point numbers, .npy and .npz; their kinds are known by their first bytes."""
+    import cv2
+
+    metres = np.random.default_rng(0).uniform(0.3, 2, (40, 56)).astype(np.float32)
+    whole = (1000 * metres).astype(np.uint16)
+    whole[:5], metres[:5] = 0, np.nan
+    made = [cv2.imencode(kind, x)[1].tobytes() for kind, x in ((".png", whole), (".tiff", whole), (".tiff", metres))]
+    for x in (whole, metres, metres.astype(np.float64)[None]):
+        stream = io.BytesIO()
+        np.save(stream, x)
+        made.append(stream.getvalue())
+    return [*made, archives.packed({"depth": metres, "std": metres})]
+
+
+def depth_images(folder: Path) -> list[bytes]:
+    """sensor_msgs/Image and CompressedImage of depth, a line of JSON with the fields and then the data."""
+    whole, *_, metres, _, _ = depth_maps(folder)
+    sizes = {"height": 40, "width": 56, "is_bigendian": 0}
+    pixels = np.random.default_rng(0).integers(300, 2000, (40, 56)).astype(np.uint16).tobytes()
+    heads: list[tuple[dict[str, Any], bytes]] = [
+        ({**sizes, "encoding": "16UC1", "step": 112}, pixels),
+        ({**sizes, "encoding": "32FC1", "step": 224}, metres[-40 * 56 * 4 :]),
+        ({"format": "16UC1; compressedDepth png"}, bytes(12) + whole),
+        ({"format": "32FC1; compressedDepth"}, struct.pack("<iff", 0, 10100.0, -1000.0) + whole),
+    ]
+    return [json.dumps(head).encode() + b"\n" + data for head, data in heads]
 
 
 def camera_infos(folder: Path) -> list[bytes]:

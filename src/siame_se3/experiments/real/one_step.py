@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.errors import InputError
 from siame_se3.experiments.real.pictures import LEAST_WITH_DEPTH, NEAR, NEAR_WITH_DEPTH, Folder, Picture, apart, between
 from siame_se3.experiments.real.planes import alignment
 from siame_se3.experiments.real.rows import Settings, Table, controller
@@ -52,7 +53,11 @@ def run(folder: Folder, settings: Settings) -> Table:
             for depth in DEPTHS if goal.depth is not None else DEPTHS[1:]:
                 todo = [other for other in near if not rows.has(folder.name, law, goal.name, other.name, depth)]
                 if todo:
-                    made = _aimed(controller(law, settings, folder.name, goal), goal, depth)
+                    try:
+                        made = _aimed(controller(law, settings, folder.name, goal), goal, depth)
+                    except InputError as error:  # a network that was trained for another field of view, say
+                        settings.say(f"one step, {law}: {folder.name}, {goal.name} left out: {error}")
+                        continue
                     rows.add((folder.name, law, goal.name, other.name, *_looked(made, other)) for other in todo)
                     settings.say(f"one step, {law}, depth {depth}: {folder.name}, {goal.name} from {len(todo)} others")
     return rows

@@ -23,6 +23,7 @@ from siame_se3.networks.checkpoint import Model
 
 LAWS = ("auto", "auto+light", "any-scene", "any-scene+light", "pbvs-sift", "pbvs-sift+light", "pbvs-orb")
 QUICK = ("auto+light", "any-scene+light")
+OTHERS = ("ibvs-sift", "ibvs-orb", "dvs", "dvs-light", "dct")  # by their names only
 TRAINED = ("trained", "trained+light")  # a network for each goal picture, trained on it
 
 
@@ -33,7 +34,7 @@ class Settings:
     Attributes:
         out: where real/ is.
         runs: starts a pair. seed: of them.
-        laws: of LAWS and TRAINED.
+        laws: of LAWS, OTHERS and TRAINED.
         engine: that runs networks.
         model_of: a network trained on a goal picture; None where no law asks for one.
         say: progress, a line at a time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def tum(path: Path) -> Folder:
         rig = Rig(_FREIBURG[found], scale=_TUM_SCALE)
     times, names = _stamped(path / "rgb.txt")
     depth_times, depth_names = _stamped(path / "depth.txt")
-    poses = _trajectory(path / "groundtruth.txt")
+    poses = trajectory(path / "groundtruth.txt")
     frames = []
     for at, name in zip(times, names, strict=True):
         near = _nearest(depth_times, at)
@@ -109,7 +110,7 @@ def _nearest(times: np.ndarray, at: float) -> int | None:
     return best if abs(times[best] - at) <= ASSOCIATED else None
 
 
-def _trajectory(path: Path) -> Callable[[float], Tensor | None]:
+def trajectory(path: Path) -> Callable[[float], Tensor | None]:
     """Poses by their time: between two that are near enough they are interpolated; None where none is within `ASSOCIATED`."""
     rows = []
     for number, words in _lines(path):
@@ -121,10 +122,9 @@ def _trajectory(path: Path) -> Callable[[float], Tensor | None]:
             raise InputError(
                 f"{path}, line {number}: {shown(' '.join(words))} is not a pose: time tx ty tz qx qy qz qw"
             )
-        if not 0.99 < float(np.linalg.norm(row[4:])) < 1.01:
-            raise InputError(
-                f"{path}, line {number}: a quaternion of length {np.linalg.norm(row[4:]):.3f}; it is 1 of a pose"
-            )
+        length = math.hypot(*row[4:])
+        if not 0.99 < length < 1.01:
+            raise InputError(f"{path}, line {number}: a quaternion of length {length:.4g}; it is 1 of a pose")
         rows.append(row)
     table = np.array(sorted(rows))
     times, T = table[:, 0], _poses(torch.from_numpy(table[:, 1:]))

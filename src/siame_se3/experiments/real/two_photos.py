@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from siame_se3.analysis.metrics import certainties
-from siame_se3.errors import SceneError
+from siame_se3.errors import InputError
 from siame_se3.experiments.real.pictures import Folder, Picture
 from siame_se3.experiments.real.rows import Settings, Table, controller
 from siame_se3.experiments.real.worlds import drawn
@@ -47,12 +47,11 @@ def run(folder: Folder, settings: Settings) -> Table:
                 made = made or controller(law, settings, folder.name, goal)
                 try:
                     found = runs(made, goal, world, settings, folder.metric)
-                except SceneError as error:
+                except InputError as error:
                     if goal.from_plane is not None:
                         raise
-                    settings.say(
-                        f"two photos: passed over, {error}"
-                    )  # a pair that was chosen here, and not by who gave the folder
+                    # a pair that was chosen here, not by who gave the folder; or a lens that the law is not made for
+                    settings.say(f"two photos, {law}: {folder.name}, passed over: {error}")
                     continue
                 rows.add((folder.name, law, goal.name, world.name, *row) for row in found)
                 aligned = sum(row[6] for row in found)

@@ -93,6 +93,7 @@ def _in_relief(goal: Picture, world: Picture, runs: int, seed: int) -> Drawn:
     if target.depth_map is None or seen.depth_map is None:
         raise SceneError(f"{goal.name} and {world.name}: one of them has no depth; give pictures with depth")
     assert target.camera is not None
+    assert target.image is not None
     assert seen.camera is not None
     assert seen.image is not None
     colour = seen.image[0].mean((1, 2)).tolist()

@@ -51,7 +51,7 @@ def controller_of(
 
     Args:
         law: what `description` gave.
-        where: it came from, for errors.
+        where: path of the recording, for errors; a model that is not in its place any more is sought beside it.
         model, engine: instead of those that were recorded.
 
     Raises:
@@ -62,8 +62,10 @@ def controller_of(
         raise InputError(f"{where}: it does not say which law was recorded; name one", "law")
     note = ""
     if given is not None and model is None:
+        beside = Path(where).parent / Path(given).name
         try:
-            model = model_file(Path(given))
+            model = beside if beside.is_file() and not Path(given).is_file() else Path(given)
+            model_file(model)
         except ModelError:
             raise ModelError(f"{where}: its model {given} is not there; give the model's file", "model") from None
     if model is not None and law.get("model_sha256") not in (None, _digest(model_file(model))):

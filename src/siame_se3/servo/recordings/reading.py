@@ -26,7 +26,15 @@ from siame_se3.servo.recordings.file import LIBRARY, MAGIC
 
 log = logging.getLogger(__name__)
 HINT = "give a recording that siame-se3 made, or a bag of ROS 2"
+_TYPES = {"float64": torch.float64, "float32": torch.float32}
 _MOST_RECORD = 1 << 28  # [bytes] of a chunk
+_OF_DAMAGE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+)  # what lengths and numbers that were changed lead to
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,7 @@ class RecordedRun:
         return View(
             image=as_image(pixels[m.IMAGE])[None] if m.IMAGE in pixels else None,
             T_wc=_pose(content["T_wc"]),
-            depth=_depth(content["depth"], pixels.get(m.DEPTH)),
+            depth=_depth(content, pixels.get(m.DEPTH)),
             camera=self.goal.camera,
             age=float(content["age"]),
             fault=str(content["fault"]),
@@ -202,7 +210,7 @@ def _run(path: Path, number: int, content: dict[str, Any], pixels: dict[str, np.
     target = View(
         image=as_image(pixels[m.GOAL_IMAGE])[None] if m.GOAL_IMAGE in pixels else None,
         T_wc=_pose(goal["T_wc"]),
-        depth=_depth(goal["depth"], pixels.get(m.GOAL_DEPTH)),
+        depth=_depth(goal, pixels.get(m.GOAL_DEPTH)),
         camera=camera,
         T_bc=_pose(goal["T_bc"]),
     )
@@ -224,7 +232,7 @@ def _said(topic: str, content: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _twist(content: dict[str, Any]) -> Float[Tensor, "6"]:
+def _twist(content: Any) -> Float[Tensor, "6"]:
     values = [content[part][axis] for part in ("v", "omega") for axis in "xyz"]
     return torch.tensor([float("nan") if x is None else float(x) for x in values], dtype=torch.float64)
 
@@ -235,10 +243,16 @@ def _pose(values: Any) -> Float[Tensor, "1 4 4"] | None:
     return torch.tensor([float("nan") if x is None else float(x) for x in values], dtype=torch.float64).reshape(1, 4, 4)
 
 
-def _depth(value: Any, pixels: np.ndarray | None) -> Tensor | None:
-    if pixels is not None:
-        return torch.from_numpy(pixels.astype(np.float64))[None]
-    return None if value is None else torch.tensor([float(value)], dtype=torch.float64)
+def _depth(content: dict[str, Any], pixels: np.ndarray | None) -> Tensor | None:
+    """A number or a map, of the type that it had."""
+    value, kind = content["depth"], content["depth_type"]
+    if kind is None:
+        return None
+    if kind not in _TYPES:
+        raise ValueError(f"depth of type {str(kind)[:20]!r}")
+    if value is not None:
+        return torch.tensor([float(value)], dtype=_TYPES[kind])
+    return None if pixels is None else torch.from_numpy(pixels).to(_TYPES[kind])[None]
 
 
 def _pixels(topic: str, content: dict[str, Any], path: Path) -> np.ndarray:
@@ -270,7 +284,7 @@ def _messages(path: Path, topics: frozenset[str], cut: list[str] | None = None) 
                     if not isinstance(content, dict):
                         raise InputError(f"{path}: a message of {channel.topic} has no fields; {HINT}")
                     yield channel.topic, content
-        except (exceptions.McapError, zstd.ZstdError, struct.error, ValueError, KeyError) as error:
+        except (exceptions.McapError, zstd.ZstdError, struct.error, *_OF_DAMAGE) as error:
             if isinstance(error, exceptions.EndOfFile | struct.error) and not stream.read(1):
                 if cut is not None:
                     cut.append(", as it is cut off")

@@ -173,6 +173,7 @@ class _Run:
         goal = {
             "camera": m.camera_fields(target.camera),
             "depth": depth,
+            "depth_type": _type(target),
             "T_wc": m.rows(target.T_wc),
             "T_bc": m.rows(target.T_bc),
         }
@@ -196,13 +197,20 @@ class _Run:
         elapsed = self._index * self._dt if view.time is None or self._clock is None else view.time - self._clock
         self._recording.at(elapsed, self._began)
         view, pixels = as_recorded(view)
-        taken = pixels is not None and self._recording.put(m.IMAGE, {"frame_id": m.CAMERA_FRAME}, pixels)
-        self._recording.lost += pixels is not None and not taken
         depth, depth_map = _depth(view)
-        if depth_map is not None:
-            self._recording.put(m.DEPTH, {"frame_id": m.CAMERA_FRAME}, depth_map)
+        frame = {"frame_id": m.CAMERA_FRAME}
+        whole = depth_map is None or self._recording.put(m.DEPTH, frame, depth_map)
+        taken = pixels is not None and whole and self._recording.put(m.IMAGE, frame, pixels)  # both, or none
+        self._recording.lost += pixels is not None and not taken
         self._pose(view, m.POSE, m.CAMERA_FRAME)
-        fields = {"index": self._index, "image": taken, "depth": depth, "age": view.age, "time": view.time}
+        fields: dict[str, Any] = {
+            "index": self._index,
+            "image": taken,
+            "depth": depth,
+            "age": view.age,
+            "time": view.time,
+        }
+        fields["depth_type"] = _type(view)
         poses = {"T_wc": m.rows(view.T_wc), "T_bc": m.rows(view.T_bc)}
         self._recording.put(m.VIEW, fields | poses | {"fault": view.fault})
         return view
@@ -244,6 +252,11 @@ def as_recorded(view: View) -> tuple[View, np.ndarray | None]:
         return view, None
     pixels = as_pixels(view.image[0])
     return replace(view, image=as_image(pixels)[None]), pixels
+
+
+def _type(view: View) -> str | None:
+    """Of the numbers of a view's depth: 'float64', 'float32'."""
+    return None if view.depth is None else str(view.depth.dtype).removeprefix("torch.")
 
 
 def _depth(view: View) -> tuple[float | None, np.ndarray | None]:

@@ -65,10 +65,11 @@ class _Asked:
         self._law: Law = law
 
     def ask(self, view: View) -> None:
-        if view.image is None and "image" in self.needs:
+        missing = self.needs - view.provides
+        if missing and missing <= {"image", "depth"}:  # which the goal has: they were lost while it was recorded
             self.answers.add(None, LOST, math.nan)
             return
-        if missing := self.needs - view.provides:
+        if missing:
             raise LawError(
                 f"law {self.name}: it needs {', '.join(sorted(missing))}, and the recorded views have none", "law"
             )

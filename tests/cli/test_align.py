@@ -1,0 +1,230 @@
+"""siame align, as a user types it."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from align_helpers import CAMERA, PIXEL, blobs, motion, noisy, seen
+from cli_helpers import Siame
+from siame_se3.cli.align_screen import Lines, Screen
+from siame_se3.commissioning.align import Alignment
+from siame_se3.commissioning.align_words import Judge, Tolerance
+from siame_se3.images.encode import write_picture
+
+FOV = ("--fov", math.degrees(2 * math.atan(CAMERA.width / 2 / CAMERA.fx)))
+DRIFT = motion(11 * PIXEL, 0, 0, 0, 0, 0.05)
+JUDGE = Judge(Tolerance(2e-3, math.radians(0.2)), Tolerance(5e-3, math.radians(0.5)))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """ref.png, same.png, moved.png, other.png, and film.avi, which goes home."""
+    for name, pixels in {
+        "ref": seen(),
+        "same": noisy(seen(), 0.01),
+        "moved": noisy(seen(DRIFT), 0.01, 0.8),
+        "other": seen(of=blobs(1)),
+    }.items():
+        write_picture(tmp_path / f"{name}.png", pixels)
+    writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 30, (320, 240))
+    for s in (0.3, 0.15, 0, 0, 0):
+        writer.write(np.ascontiguousarray(seen(motion(11 * PIXEL * s, 0, 0, 0, 0, 0))[..., ::-1]))
+    writer.release()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("now", "status", "words"),
+    [
+        ("same", 0, ("right: within 2 mm and 0.2 deg (", "confidence 0.9", "overlap 100 %")),
+        ("moved", 1, ("move 2", " mm left", "turn 2.9 deg counterclockwise; confidence 0.9", "overlap 91 %")),
+        ("other", 3, ("not sure: ", "confidence 0.")),
+    ],
+)
+def test_one_line_and_its_status(siame: Siame, pictures: Path, now: str, status: int, words: tuple[str, ...]) -> None:
+    code, out, err = siame("align", "ref.png", "--now", f"{now}.png", "--goal-depth", 0.6, *FOV)
+    assert (code, err) == (status, "")
+    line = out.splitlines()[-1]
+    assert line.startswith(words[0])
+    for word in words[1:]:
+        assert word in line
+
+
+def test_what_was_assumed_is_said(siame: Siame, pictures: Path) -> None:
+    status, out, _ = siame("align", "ref.png", "--now", "same.png")
+    assert status == 0
+    assert "field of view not known" in out
+    assert "distance not known" in out
+    assert "right: within 0.3 % of the distance and 0.2 deg" in out
+
+
+def test_json(siame: Siame, pictures: Path) -> None:
+    status, out, _ = siame("align", "ref.png", "--now", "moved.png", "--goal-depth", 0.6, *FOV, "--json")
+    assert status == 1
+    data = json.loads(out)
+    assert data["verdict"] == "move"
+    assert data["right"] == pytest.approx(-11 * PIXEL, abs=2e-3)
+    assert data["turn_clockwise_deg"] == pytest.approx(-math.degrees(0.05), abs=0.1)
+    assert data["unit"] == "m"
+    assert data["goal_depth"] == 0.6
+    assert "as given" in data["camera"]
+
+
+def test_a_tolerance_of_ones_own(siame: Siame, pictures: Path) -> None:
+    arguments = ("align", "ref.png", "--now", "moved.png", "--goal-depth", 0.6, *FOV)
+    assert siame(*arguments, "--within", "30mm", "5deg")[0] == 0
+    assert siame(*arguments, "--sure", "0.001mm", "5deg")[0] == 3
+
+
+def test_phone_photos_by_their_exif(siame: Siame, tmp_path: Path) -> None:
+    """Large, turned by 90 degrees, and nothing but EXIF to say what lens."""
+    camera = CAMERA.from_focal(26 / math.hypot(36, 24) * math.hypot(1600, 1200), 1200, 1600)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769).update({0xA405: 26, 0xA002: 1600, 0xA003: 1200})
+    for name, T_dc in (("ref", None), ("now", motion(0.02, 0, 0, 0, 0, -0.05))):
+        raster = np.ascontiguousarray(np.rot90(seen(T_dc, camera=camera)))
+        Image.fromarray(raster).save(tmp_path / f"{name}.jpg", quality=90, exif=exif)
+    status, out, _ = siame("align", "ref.jpg", "--now", "now.jpg", "--goal-depth", 0.6)
+    assert status == 1
+    assert "by EXIF" in out
+    assert "move 20 mm left" in out
+    assert "turn 2.9 deg clockwise" in out
+
+
+def test_a_film_is_followed_in_plain_lines(siame: Siame, pictures: Path) -> None:
+    status, out, _ = siame("align", "ref.png", "--source", "film.avi", "--goal-depth", 0.6, *FOV)
+    assert status == 0, "at the end it is right"
+    lines = out.splitlines()
+    assert "\x1b" not in out
+    assert "\a" not in out
+    assert any("left" in line for line in lines[:2])
+    assert lines[-2].startswith("5 frames in ")
+    assert lines[-1].startswith("at the end: right")
+
+
+def test_a_film_as_json_is_a_line_a_frame(siame: Siame, pictures: Path) -> None:
+    _, out, err = siame("align", "ref.png", "--source", "film.avi", "--goal-depth", 0.6, *FOV, "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert len(found) == 5
+    assert found[-1]["verdict"] == "right"
+    assert "5 frames" in err
+
+
+def test_ctrl_c_ends_with_a_summary(siame: Siame, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+
+    def show(self: Lines, found: Alignment, rate: float) -> None:
+        shown.append(found)
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lines, "show", show)
+    status, out, err = siame("align", "ref.png", "--source", "film.avi", "--goal-depth", 0.6, *FOV)
+    assert (status, err) == (1, "")
+    assert out.splitlines()[-2].startswith("2 frames")
+
+
+def test_the_reference_is_taken_from_the_source(siame: Siame, pictures: Path) -> None:
+    status, out, _ = siame("align", "new.png", "--source", "film.avi", "--save-reference")
+    assert (status, out) == (0, "reference: new.png, 320 x 240 px, from film.avi\n")
+    assert siame("align", "new.png", "--source", "film.avi", "--once")[0] == 0
+    status, _, err = siame("align", "new.png", "--source", "film.avi", "--save-reference")
+    assert status == 2
+    assert "--force" in err
+    assert siame("align", "new.png", "--source", "film.avi", "--save-reference", "--force")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("no.png", "--now", "ref.png"), ("no.png", "--save-reference")),
+        (("ref.png", "--now", "no.png"), ("no.png", "no such file")),
+        (("ref.png", "--now", "film.avi"), ("film.avi", "not an image")),
+        (("ref.png", "--now", "ref.png", "--source", "0"), ("--now", "--source")),
+        (("ref.png", "--now", "ref.png", "--once"), ("--now",)),
+        (("ref.png", "--source", "no.avi"), ("no.avi", "--source")),
+        (("ref.png", "--now", "ref.png", "--within", "2mm", "1deg"), ("--goal-depth", "--within")),
+        (("ref.png", "--now", "ref.png", "--within", "2", "1"), ("2mm 0.2deg", "--within")),
+        (("ref.png", "--now", "ref.png", "--goal-depth", "nan"), ("nan", "--goal-depth")),
+        (("ref.png", "--now", "ref.png", "--fov", "0"), ("--fov",)),
+        (("ref.png", "--now", "ref.png", "--reference-fov", "400"), ("--reference-fov",)),
+        (("ref.png", "--now", "ref.png", "--camera", "ref.png"), ("ref.png", "YAML")),
+        (("ref.png", "--now", "ref.png", "--camera", "c.yaml", "--fov", "50"), ("--camera", "--fov")),
+        (("ref.png", "--now", "ref.png", "--camera", "square.yaml"), ("calibrated for 100 x 100", "--camera")),
+        (("ref.png", "--now", "ref.png", "--roi", "1,2,3"), ("--roi",)),
+        (("ref.png", "--now", "ref.png", "--ignore", "0,0,100%,100%"), ("--ignore",)),
+    ],
+)
+def test_bad_input_is_one_line(
+    siame: Siame, pictures: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    CAMERA.from_focal(100, 100).to_yaml(pictures / "square.yaml")
+    status, _, err = siame("align", *arguments)
+    assert (status, err.count("\n")) == (2, 1), err
+    for word in words:
+        assert word in err
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+
+def home(k: float = 0.0) -> Alignment:
+    T = np.eye(4)
+    T[:3, 3] = (-0.03 * k, 0.0, 0.0)
+    return Alignment(T, 1e-9 * np.eye(6), 0.97, 0.81, "m")
+
+
+def test_the_screen_has_arrows_and_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen(JUDGE, "siame align", out=Terminal())
+    lines = screen.lines(home(1), 25, 80)
+    assert lines[0] == "siame align   25 frames/s   Ctrl-C ends"
+    assert "move 30 mm left" in lines[1]
+    row = next(line for line in lines if "← 30 mm" in line)
+    assert row.index("━") < row.index("┃"), "the bar is on the side to move to"
+    assert "\x1b[33m" in row
+    assert "\x1b[32m" in next(line for line in lines if " up " in line), "what is right is green"
+    lost = screen.lines(Alignment.unknown("nothing", "m"), 25, 80)
+    assert len(lost) == len(lines)
+    assert "━" not in "".join(lost)
+
+
+def test_the_screen_without_colours_and_glyphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    text = "\n".join(Screen(JUDGE, "siame align", out=out).lines(home(1), 25, 60))
+    assert text.isascii()
+    assert "\x1b" not in text
+    assert "< 30 mm" in text
+
+
+@pytest.mark.parametrize("tone", [True, False])
+def test_the_bell_rings_once_when_it_has_become_right(tone: bool) -> None:
+    out = Terminal()
+    times = iter(np.arange(0, 100, 0.01))
+    screen = Screen(JUDGE, "siame align", tone, out, clock=lambda: float(next(times)))
+    for k in (1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0):  # two frames are not held yet
+        screen.show(home(k), 25)
+    screen.end()
+    assert out.getvalue().count("\a") == 2 * tone
+    assert out.getvalue().count("\x1b[?25l") == out.getvalue().count("\x1b[?25h") == 1, "the cursor comes back"
+
+
+def test_plain_lines_come_once_a_second_and_when_the_verdict_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    times = iter([0.0, 0.3, 0.6, 0.9, 1.2, 1.7])
+    lines = Lines(JUDGE, clock=lambda: next(times))
+    for k in (1, 1, 0, 0, 0, 0):
+        lines.show(home(k), 25)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == ["move", "right:", "right:"]
