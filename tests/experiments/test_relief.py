@@ -19,6 +19,7 @@ from siame_se3.experiments import relief, relief_page, relief_runs
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.relief import Relief
 
@@ -157,6 +158,12 @@ def test_a_sweep_goes_on_and_its_shares_make_one_table(
     assert "siame bench relief" in (tmp_path / "relief" / "report.md").read_text()
     with pytest.raises(InputError, match="made with other options"):
         relief_runs.run_sweep(replace(settings(), seed=42, photo=replace(settings().photo, name="other")))
+
+
+def test_one_step_of_a_law_that_knows_the_pose_leaves_nothing(photo: Scene) -> None:
+    scene, T_wd, T_wc = relief_runs.sweep_scene(photo, 10, 3)
+    plant = FlyingCameras(scene, CAMERA)
+    assert max(relief_runs.one_step(PBVS(), plant.look(T_wd), plant.reset(T_wc))) < 1e-9
 
 
 def test_rows_of_laws_that_are_none_are_refused(settings: Callable[..., relief_runs.Settings]) -> None:

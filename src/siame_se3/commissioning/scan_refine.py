@@ -26,6 +26,7 @@ _LIGHT = 13  # side of the windows in which a view's light is fitted to the goal
 _FLAT = 0.01  # of the range: contrasts below it say nothing about light
 _FLOOR = 0.006  # of the range: differences that light and lens make, whatever the noise
 _OUTLIER = 2.5  # standard deviations, of differences that count by half
+_ALIASED = 0.15  # [px] between images of one texture
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class Seen:
         gain: of the goal's light over the view's, which r, g, ju and jv have.
         rate: of the pixel by the inverse depth, squared [px^2 m^2].
         noise: standard deviation of the differences.
+        agrees: as `weight`, and a strong texture may differ by more.
     """
 
     r: np.ndarray
@@ -50,6 +52,7 @@ class Seen:
     gain: np.ndarray
     rate: np.ndarray
     noise: float
+    agrees: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +123,12 @@ class Photometry:
             gain, r = _relit(self.goal, J, weight)
             noise = _noise(r[weight > 0.5])
             size = cv2.blur(r * r, (3, 3)) / (_OUTLIER * noise) ** 2
-            weight = np.where(weight > 0, 1 / (1 + size * size), 0).astype(np.float32)
+            there, weight = weight > 0, np.where(weight > 0, 1 / (1 + size * size), 0).astype(np.float32)
         ju, jv = gain * ju, gain * jv
-        return Seen(r, ju * du + jv * dv, ju, jv, weight, gain, du * du + dv * dv, noise)
+        # A texture near the pixels' limit differs between two images by what a shift of a part of a pixel makes of it.
+        alike = 1 + (_ALIASED / noise) ** 2 * cv2.blur(ju * ju + jv * jv, (3, 3))
+        agrees = np.where(there, 1 / (1 + (size / alike) ** 2), 0).astype(np.float32)
+        return Seen(r, ju * du + jv * dv, ju, jv, weight, gain, du * du + dv * dv, noise, agrees)
 
 
 def _gradient(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -157,12 +163,13 @@ def step(photometry: Photometry, d: np.ndarray, valid: np.ndarray, pool: ThreadP
     """One Gauss-Newton step of all depths, by at most `most` [1/m], fitted by planes within the edges of d."""
     seen, noise = photometry.look(d, valid, pool)
     D, n = np.zeros_like(d), np.zeros_like(d)  # the sums of g^2 and -g r: moved by n / D
-    agreeing, total, nothing = np.zeros_like(d), np.zeros_like(d), np.zeros_like(d)
+    agreeing, shown, total, nothing = (np.zeros_like(d) for _ in range(4))
     for s in seen:
         wg = s.weight * s.g
         D += wg * s.g
         n -= wg * s.r
-        agreeing += s.weight
+        agreeing += s.agrees
+        shown += s.weight
         total += s.weight * s.r
         nothing += s.weight * s.rate
     moved = d + np.clip(n / np.maximum(D, 1e-12), -most, most)
@@ -170,7 +177,7 @@ def step(photometry: Photometry, d: np.ndarray, valid: np.ndarray, pool: ThreadP
     D /= max(noise, _FLOOR) ** 2
     single = D - (_OF_NOISE * noise**2 / max(noise, _FLOOR) ** 2) * nothing
     fitted, information = plane_fit(moved, D, d, same, pool)
-    mean = photometry.goal + total / (1 + agreeing)
+    mean = photometry.goal + total / (1 + shown)
     return Fit(np.where(valid, fitted, d), information, single, agreeing, mean, noise)
 
 

@@ -56,14 +56,15 @@ def objects_table(rows: Sequence[_Row]) -> list[dict[str, str]]:
 
 
 def sweep_table(rows: Sequence[_Row]) -> list[dict[str, str]]:
-    """A line a law and depth; converged and median end error at each height."""
+    """A line a law and depth; at each height converged, median end error, and what one step leaves of the way."""
     lines = []
     for law, depth in dict.fromkeys((row["law"], row["depth"]) for row in rows):
         line = {"law": law, "goal's depth": DEPTH_TITLES[depth]}
         for percent in PERCENT:
             mine = _of(rows, law, depth, percent)
             share = number(100 * sum(row["converged"] == "1" for row in mine) / len(mine), 0) if mine else "-"
-            line[f"{percent} %"] = f"{share} %, {_median(mine, 'end_t_m', 1e3)} mm"
+            left = _median(mine, "one_step", 100, 0)
+            line[f"{percent} %"] = f"{share} %, {_median(mine, 'end_t_m', 1e3)} mm, {left} %"
         lines.append(line)
     return lines
 
@@ -72,8 +73,8 @@ def _of(rows: Sequence[_Row], law: str, depth: str, percent: int) -> list[_Row]:
     return [row for row in rows if (row["law"], row["depth"], row["relief_percent"]) == (law, depth, str(percent))]
 
 
-def sweep_curves(rows: Sequence[_Row]) -> dict[tuple[str, str], list[tuple[float, float, float]]]:
-    """Of each law and depth: (relief [%], converged [%], median end error [mm])."""
+def sweep_curves(rows: Sequence[_Row]) -> dict[tuple[str, str], list[tuple[float, float, float, float]]]:
+    """Of each law and depth: (relief [%], converged [%], median end error [mm], what one step leaves of the way, median [%])."""
     curves = {}
     for law, depth in dict.fromkeys((row["law"], row["depth"]) for row in rows):
         curves[law, depth] = [
@@ -81,11 +82,17 @@ def sweep_curves(rows: Sequence[_Row]) -> dict[tuple[str, str], list[tuple[float
                 float(percent),
                 100 * statistics.fmean(row["converged"] == "1" for row in mine),
                 1e3 * statistics.median(float(row["end_t_m"]) for row in mine),
+                100 * statistics.median(_steps(mine) or [math.nan]),
             )
             for percent in PERCENT
             if (mine := _of(rows, law, depth, percent))
         ]
     return curves
+
+
+def _steps(rows: Sequence[_Row]) -> list[float]:
+    """What one step leaves of the way, of the runs whose law gave one."""
+    return [x for row in rows if not math.isnan(x := float(row["one_step"]))]
 
 
 def starts_note(rows: Sequence[_Row]) -> str:
@@ -112,7 +119,11 @@ def page(settings: Settings, command: str) -> str:
         count = len({(row["scene"], row["run"]) for row in sweep})
         note = f"Boxes, cylinders, steps and hills under '{settings.photo.name}', {count} Table I starts at each height (share of the goal's distance)"
         save(against_relief(sweep_curves(sweep), DEPTH_TITLES, note), folder / "sweep.png")
-        pieces += [f"{note}; converged, and median end error of all:", markdown(sweep_table(sweep)), "![](sweep.png)"]
+        pieces += [
+            f"{note}; converged, median end error of all, and what one step at gain 1 leaves of the way (median):",
+            markdown(sweep_table(sweep)),
+            "![](sweep.png)",
+        ]
     text = "\n\n".join(pieces) or "(nothing has been run)"
     origin = (
         f"`{command}`; {hardware()}; seed {settings.seed}; {time.strftime('%Y-%m-%d')}. Depths: {', '.join(DEPTHS)}."
