@@ -351,6 +351,15 @@ def test_matches_of_bent_views_show_the_same(scene: Scene, camera: Camera) -> No
     assert float(apart(batch)) < 0.5 * float(apart(unbent))
 
 
+def test_all_views_of_a_group_are_bent_alike(scene: Scene, camera: Camera) -> None:
+    """They are by one camera, and what is between two of them is their motion; those of another step are by another."""
+    source = source_of([scene], camera, augmentation=replace(NONE, bend=0.02), curriculum=0.0)
+    first, second = source.batch(0, 0).bend, source.batch(1, 0).bend
+    assert float(first.abs().max()) > 1e-3
+    assert torch.equal(first, first[:1].expand_as(first))
+    assert float((first - second).abs().max()) > 1e-3
+
+
 def test_what_lies_beyond_the_photo_is_another_thing_in_each_view(scene: Scene, camera: Camera) -> None:
     small = Scene(scene.texture, 0.3, 0.225)
     plain, other = (

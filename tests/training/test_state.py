@@ -137,13 +137,14 @@ def of_the_version_before(path: Path, out: Path) -> None:
 def test_a_training_of_the_version_before_goes_on_with_its_own_settings(tmp_path: Path) -> None:
     """The command has other usual ones now; what was asked for is asked for."""
     place = tmp_path / "model.state"
-    begun = Recipe(network_of(), data=DataConfig(views=8)).of_steps(4)
+    begun = Recipe(NetworkConfig("test_resnet", 32, stride=16, head=(8,)), data=DataConfig(views=8)).of_steps(4)
     source = BatchSource([print_of_colours()], begun.seen_by, begun.workspace, begun.data, 0)
     state.save(advanced(Trainer(begun.network, begun.loss, source, begun.train), 2), tmp_path / "now.state")
     of_the_version_before(tmp_path / "now.state", place)
+    usual = for_photos().network
     now = replace(
         begun,
-        network=replace(begun.network, homography=for_photos().network.homography),
+        network=replace(begun.network, homography=usual.homography, fusion=usual.fusion),
         data=replace(for_photos().data, views=8),
     )
     assert state.as_begun(now, place) == begun

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -254,6 +254,8 @@ class BatchSource:
         t1 = time.perf_counter()
         conditions = draw(len(T_wc), c.augmentation.scaled(ramp), (scene.width, scene.height), generator)
         conditions = conditions[self._alike(generator)]
+        # By one lens, and of one surface: what is between two views is their motion.
+        conditions = replace(conditions, bend=conditions.bend[:1].expand_as(conditions.bend))
         on_gpu = self.device.type == "cuda"  # random numbers where they are used
         noise = int(torch.randint(2**62, (1,), generator=generator)) if on_gpu else generator
         t2 = time.perf_counter()

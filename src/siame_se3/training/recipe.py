@@ -141,12 +141,14 @@ class Recipe:
 def for_photos() -> Recipe:
     """How a network is made that is to work on other pictures of the place than the photo it is trained on: what the train command does.
 
-    The disturbances are a real camera's, the photo's noise is not taught, and cells may be as sure as they can be of where they are (b down to
-    0.0025 half scene widths), as in other pictures a part of what they see has moved and only the sure ones tell.
+    The disturbances are a real camera's, and the photo's noise is not taught. Cells may be as sure as they can be of where they are (b down to
+    0.0025 half scene widths): in another picture a part of what they see has moved, and only the sure ones tell. The velocity is that between
+    the poses that S(I) and S(I*) are; a head learns to answer less than it should, as S(I) is disturbed while it learns.
     """
     homography = HomographyConfig(log_scale=(-6.0, 1.0), fit=FitConfig(kernel=2.0))
     camera = Augmentation(colour=0.1, noise=0.04, blur=1.2, vignetting=0.4, surroundings=0.8, bend=0.02)
-    return Recipe(network=NetworkConfig(homography=homography), data=DataConfig(augmentation=camera, denoise=True))
+    network = NetworkConfig(fusion="geometric", homography=homography)
+    return Recipe(network=network, data=DataConfig(augmentation=camera, denoise=True))
 
 
 _BUDGET = {"minutes", "seed"}  # a kept network may have been trained for longer, and from another seed

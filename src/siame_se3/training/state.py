@@ -80,12 +80,17 @@ def as_begun(recipe: Recipe, path: Path) -> Recipe:
             return recipe
         data = from_dict(DataConfig, began["data"], "data")
         homography = from_dict(HomographyConfig, began["network"]["homography"], "network")
+        fusion = began["network"]["fusion"]
     except (KeyError, ValueError, TypeError, RecursionError, InputError):
         raise _damaged(path) from None
     usual, mine = for_photos(), recipe.data
     augmentation = _kept(mine.augmentation, data.augmentation, usual.data.augmentation)
     denoise = data.denoise if mine.denoise == usual.data.denoise else mine.denoise
-    network = replace(recipe.network, homography=_kept(recipe.network.homography, homography, usual.network.homography))
+    network = replace(
+        recipe.network,
+        homography=_kept(recipe.network.homography, homography, usual.network.homography),
+        fusion=fusion if recipe.network.fusion == usual.network.fusion else recipe.network.fusion,
+    )
     return replace(recipe, network=network, data=replace(mine, augmentation=augmentation, denoise=denoise))
 
 
