@@ -71,7 +71,7 @@ def goal_of(scene: Relief | Scene | Boxes, T_wd: Tensor, camera: Camera = LENS) 
 
 @each_law
 def test_laws_keep_the_houses_promises(name: str, relief: Relief) -> None:
-    T_wd = near(3, seed=5)
+    T_wd = near(2, seed=5)
     goal = goal_of(relief, T_wd)
     view = View(relief.render(LENS, T_wd @ moved(0.004, 0.01))[0], camera=LENS)
     check_law(LAWS[name], goal, view, zero_at_goal=None if name == "auto" else 1e-6)
