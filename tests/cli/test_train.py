@@ -37,7 +37,7 @@ TINY = Train((PHOTO,), network=network_of(), data=few_views(), eval_runs=0)
 @pytest.mark.parametrize("steps", [1000, 7])
 def test_train_steps_are_steps_and_say_so(steps: int, capsys: pytest.CaptureFixture[str]) -> None:
     """1000 was taken for the default, and so for five minutes."""
-    recipe, given = Train((PHOTO,), train=TrainConfig(steps=steps)).recipe()
+    recipe, given = Train((PHOTO,), train=replace(for_photos().train, steps=steps)).recipe()
     assert given
     assert recipe.train.steps == steps
     assert recipe.budget is None
@@ -67,6 +67,7 @@ def test_the_command_trains_for_other_pictures_of_the_place() -> None:
     recipe, _ = Train((PHOTO,)).recipe()
     assert recipe.data == for_photos().data
     assert recipe.network == for_photos().network
+    assert recipe.train == for_photos().train
 
 
 def test_what_is_done_about_a_photos_noise_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,7 +130,7 @@ def of_the_version_before(path: Path, out: Path) -> None:
     metadata = metadata_of(path)
     identity = json.loads(metadata["identity"])
     del identity["data"]["denoise"], identity["data"]["augmentation"]["bend"]
-    del identity["data"]["augmentation"]["surroundings"]
+    del identity["data"]["augmentation"]["surroundings"], identity["train"]["kept"]
     save_file(load_file(path), out, {**metadata, "identity": json.dumps(identity)})
 
 
@@ -144,8 +144,9 @@ def test_a_training_of_the_version_before_goes_on_with_its_own_settings(tmp_path
     usual = for_photos().network
     now = replace(
         begun,
-        network=replace(begun.network, homography=usual.homography, fusion=usual.fusion),
+        network=replace(begun.network, homography=usual.homography),
         data=replace(for_photos().data, views=8),
+        train=replace(begun.train, kept=for_photos().train.kept),
     )
     assert state.as_begun(now, place) == begun
     assert state.as_begun(now, tmp_path / "now.state") is now

@@ -194,3 +194,27 @@ def test_training_starts_from_given_weights(head: bool) -> None:
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(ModelError, match="another network"):
         started_from(trainer_of(pooling="homography").network.state_dict())
+
+
+def test_a_network_kept_without_its_head_has_the_same_poses() -> None:
+    network = NetworkConfig("test_resnet", 32, stride=16, head=(8,))
+    kept = [
+        Trainer(network, LossConfig(), problem(), TrainConfig(steps=4, kept=kind, average=0.0))
+        for kind in ("trained", "geometric")
+    ]
+    with_head, without = (advanced(trainer, 2).result() for trainer in kept)
+    assert (with_head.config.fusion, without.config.fusion) == ("relative", "geometric")
+    assert not without.training
+    assert not [name for name in without.state_dict() if name.startswith("head.")]
+    images = problem().batch(0, 0).images
+    s = with_head.embed(images)
+    assert torch.equal(without.embed(images), s)
+    R, t = without.poses(s)
+    assert float((R @ R.mT - torch.eye(3)).abs().max()) < 1e-4
+    assert t.shape == (8, 3)
+
+
+@pytest.mark.parametrize("pooling", ["spatial", "descriptors"])
+def test_networks_without_poses_are_kept_as_they_were_trained(pooling: str) -> None:
+    trainer = trainer_of(kept="geometric", pooling=pooling)
+    assert trainer.result().config == trainer.network.config

@@ -85,7 +85,7 @@ class Train:
     network: NetworkConfig = field(default_factory=lambda: for_photos().network)
     loss: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=lambda: for_photos().data)
-    train: Annotated[TrainConfig, arg(name="train")] = field(default_factory=TrainConfig)
+    train: Annotated[TrainConfig, arg(name="train")] = field(default_factory=lambda: for_photos().train)
     workspace: Workspace = field(default_factory=Workspace)
 
     def __call__(self) -> None:

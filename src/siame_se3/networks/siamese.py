@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -53,6 +55,14 @@ class SiameseNetwork(nn.Module):
         """What a network of another config takes over: all, or all but the head's where that is another."""
         same = all(getattr(self.config, name) == getattr(config, name) for name in ("fusion", "head", "output"))
         return {name: w for name, w in self.state_dict().items() if same or not name.startswith("head.")}
+
+    def without_head(self) -> SiameseNetwork:
+        """One with the same S(I) and fusion 'geometric'; with pooling 'homography'."""
+        config = replace(self.config, fusion="geometric", pretrained=False)
+        with torch.random.fork_rng(devices=[]):
+            network = SiameseNetwork(config).to(self.scale.device)
+        network.load_state_dict({name: w for name, w in self.state_dict().items() if not name.startswith("head.")})
+        return network.to(memory_format=torch.channels_last)
 
     def features(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c y x"] | Float[Tensor, "n c"]:
         """The backbone's feature map, or with average pooling its pooled vector; float32."""

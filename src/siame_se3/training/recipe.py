@@ -41,6 +41,9 @@ class TrainConfig:
         evaluations: closed-loop evaluations on the way.
         log_every: steps between log lines.
         workers: processes that plan batches ahead, for a GPU; 0 for none.
+        kept: fusion of the network that is kept: with 'geometric' the head, through which S(I) learns, is thrown away as the loss's weights are,
+            and the poses that S(I) and S(I*) are say the velocity (of pooling homography with fusion 'relative'; others have none to throw away);
+            'trained': as it was trained.
 
     Raises:
         InputError: a value that trains nothing.
@@ -61,6 +64,7 @@ class TrainConfig:
     evaluations: int = 4
     log_every: int = 10
     workers: int = 0
+    kept: Literal["trained", "geometric"] = "trained"
 
     def __post_init__(self) -> None:
         require_types(self, "training")
@@ -142,13 +146,16 @@ def for_photos() -> Recipe:
     """How a network is made that is to work on other pictures of the place than the photo it is trained on: what the train command does.
 
     The disturbances are a real camera's, and the photo's noise is not taught. Cells may be as sure as they can be of where they are (b down to
-    0.0025 half scene widths): in another picture a part of what they see has moved, and only the sure ones tell. The velocity is that between
-    the poses that S(I) and S(I*) are; a head learns to answer less than it should, as S(I) is disturbed while it learns.
+    0.0025 half scene widths): in another picture a part of what they see has moved, and only the sure ones tell. S(I) learns through a head, which
+    under these disturbances learns to answer less than it should, and is not kept.
     """
     homography = HomographyConfig(log_scale=(-6.0, 1.0), fit=FitConfig(kernel=2.0))
     camera = Augmentation(colour=0.1, noise=0.04, blur=1.2, vignetting=0.4, surroundings=0.8, bend=0.02)
-    network = NetworkConfig(fusion="geometric", homography=homography)
-    return Recipe(network=network, data=DataConfig(augmentation=camera, denoise=True))
+    return Recipe(
+        network=NetworkConfig(homography=homography),
+        data=DataConfig(augmentation=camera, denoise=True),
+        train=TrainConfig(kept="geometric"),
+    )
 
 
 _BUDGET = {"minutes", "seed"}  # a kept network may have been trained for longer, and from another seed

@@ -21,7 +21,7 @@ from siame_se3.errors import InputError, TrainingError
 from siame_se3.files import atomically, from_dict
 from siame_se3.networks.part_configs import HomographyConfig
 from siame_se3.training.batches import DataConfig
-from siame_se3.training.recipe import Recipe, for_photos
+from siame_se3.training.recipe import Recipe, TrainConfig, for_photos
 from siame_se3.training.trainer import Trainer
 
 FORMAT, VERSION = "siame-se3 training state", "2"
@@ -80,18 +80,20 @@ def as_begun(recipe: Recipe, path: Path) -> Recipe:
             return recipe
         data = from_dict(DataConfig, began["data"], "data")
         homography = from_dict(HomographyConfig, began["network"]["homography"], "network")
-        fusion = began["network"]["fusion"]
     except (KeyError, ValueError, TypeError, RecursionError, InputError):
         raise _damaged(path) from None
     usual, mine = for_photos(), recipe.data
     augmentation = _kept(mine.augmentation, data.augmentation, usual.data.augmentation)
     denoise = data.denoise if mine.denoise == usual.data.denoise else mine.denoise
-    network = replace(
-        recipe.network,
-        homography=_kept(recipe.network.homography, homography, usual.network.homography),
-        fusion=fusion if recipe.network.fusion == usual.network.fusion else recipe.network.fusion,
+    kept = "trained" if recipe.train.kept == usual.train.kept else recipe.train.kept
+    return replace(
+        recipe,
+        network=replace(
+            recipe.network, homography=_kept(recipe.network.homography, homography, usual.network.homography)
+        ),
+        data=replace(mine, augmentation=augmentation, denoise=denoise),
+        train=replace(recipe.train, kept=kept),
     )
-    return replace(recipe, network=network, data=replace(mine, augmentation=augmentation, denoise=denoise))
 
 
 def _kept(mine: Any, theirs: Any, usual: Any) -> Any:
@@ -147,9 +149,11 @@ def load(trainer: Trainer, path: Path) -> None:
 
 
 def _of_now(identity: dict[str, Any]) -> dict[str, Any]:
-    """A saved identity with the options of data that have come since, each as it was before."""
-    data = dataclasses.asdict(from_dict(DataConfig, identity["data"], "data"))
-    return {**identity, "data": json.loads(json.dumps(data))}
+    """A saved identity with the options that have come since, each as it was before."""
+    found = {
+        name: from_dict(kind, identity[name], name) for name, kind in (("data", DataConfig), ("train", TrainConfig))
+    }
+    return identity | {name: json.loads(json.dumps(dataclasses.asdict(options))) for name, options in found.items()}
 
 
 def identity(trainer: Trainer) -> dict[str, Any]:

@@ -274,7 +274,14 @@ class Trainer:
 
         A copy, so that whoever moves it to another device, or evaluates it, leaves the training as it is.
         """
-        return copy.deepcopy(self.average if self.config.average > 0 else self.network).requires_grad_(False).eval()
+        network = copy.deepcopy(self.average if self.config.average > 0 else self.network)
+        if (
+            self.config.kept == "geometric"
+            and network.config.fusion == "relative"
+            and network.config.pooling == "homography"
+        ):
+            network = network.without_head()
+        return network.requires_grad_(False).eval()
 
 
 def _as_matrix(p: Tensor) -> Tensor:
