@@ -206,9 +206,9 @@ def test_pictures_of_a_run_are_what_its_camera_saw(scene: Scene, camera: Camera,
     seen: list[torch.Tensor] = []
 
     class Watched(FlyingCameras):
-        def _view(self, images: torch.Tensor, T_wc: torch.Tensor) -> View:
+        def _view(self, images: torch.Tensor, T_wc: torch.Tensor, depths: torch.Tensor | None) -> View:
             seen.append(images)
-            return super()._view(images, T_wc)
+            return super()._view(images, T_wc, depths)
 
     plant = Watched(scene, camera, conditions=task.disturbance, seed=5, mismatch=mismatch)
     T_wd, T_wc = task.draw()

@@ -49,7 +49,7 @@ def overview() -> str:
             "siame --version",
             "siame --print-completion bash (zsh, fish, tcsh)",
             "",
-            "Exit status: 0 done, 1 not converged or stopped by safety, 2 wrong input, 3 not sure (align), 130 interrupted.",
+            "Exit status: 0 done, 1 not converged or stopped, 2 wrong input, 3 not sure, 130 interrupted.",
         ]
     )
 

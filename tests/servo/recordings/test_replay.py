@@ -138,8 +138,8 @@ def test_depth_maps_are_kept(kind: torch.dtype, tmp_path: Path, scene: Scene, ca
     seen: list[torch.Tensor] = []
 
     class Mapped(FlyingCameras):
-        def _view(self, images: torch.Tensor, T_wc: torch.Tensor) -> View:
-            return replace(super()._view(images, T_wc), depth=depth)
+        def _view(self, images: torch.Tensor, T_wc: torch.Tensor, depths: torch.Tensor | None) -> View:
+            return replace(super()._view(images, T_wc, depths), depth=depth)
 
     class Law:
         needs = frozenset({"depth"})
@@ -169,8 +169,8 @@ def test_an_image_without_its_depth_is_lost_too(
         return False if entry.topic == m.DEPTH and next(calls) == 1 else put(self, entry, wait)
 
     class Mapped(FlyingCameras):
-        def _view(self, images: torch.Tensor, T_wc: torch.Tensor) -> View:
-            return replace(super()._view(images, T_wc), depth=torch.ones(1, 32, 32))
+        def _view(self, images: torch.Tensor, T_wc: torch.Tensor, depths: torch.Tensor | None) -> View:
+            return replace(super()._view(images, T_wc, depths), depth=torch.ones(1, 32, 32))
 
     monkeypatch.setattr(sink.Sink, "put", second_is_lost)
     recorded(tmp_path / "run.mcap", PBVS(), scene, camera, plant=Mapped(scene, camera), steps=3)
