@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -45,6 +45,7 @@ class Found:
     known: float
 
 
+@runtime_checkable
 class Surface(Protocol):
     """What the goal image shows: `templates.Plane`, or `relief.Relief`.
 

@@ -30,7 +30,7 @@ class DVSState(State):
     L_desired: Tensor
     gradients: Tensor
     factors: Float[Tensor, "n 2 6 6"] | None
-    trust: Float[Tensor, "n N"] | None
+    trust: Float[Tensor, "n P"] | None
     iteration: Tensor
     FIXED: ClassVar[frozenset[str]] = frozenset(
         {"inverse_Z", "s_desired", "L_desired", "gradients", "factors", "trust"}

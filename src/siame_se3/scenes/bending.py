@@ -15,7 +15,7 @@ from torch import Tensor
 KNOTS = 5  # points along a side of an image whose displacements are drawn; between them it is smooth
 
 
-def draw_bends(n: int, most: float, generator: torch.Generator) -> Float[Tensor, "n 2 k k"]:
+def draw_bends(n: int, most: float, generator: torch.Generator) -> Float[Tensor, "n 2 m m"]:
     """Displacements at KNOTS x KNOTS points for n views, of a standard deviation that each view draws up to `most` [share of the image]; nothing
     is drawn, and k is 0, where that is 0."""
     if not most:
@@ -24,7 +24,7 @@ def draw_bends(n: int, most: float, generator: torch.Generator) -> Float[Tensor,
     return strength * bends(torch.randn(n, 2, KNOTS, KNOTS, generator=generator))
 
 
-def bends(values: Float[Tensor, "n 2 k k"]) -> Float[Tensor, "n 2 k k"]:
+def bends(values: Float[Tensor, "n 2 m m"]) -> Float[Tensor, "n 2 k k"]:
     """Displacements at evenly spaced points of the image without what a homography would do: what is left is not the camera's motion."""
     keep = _no_homography(values.shape[-1]).to(values)
     return (values.flatten(1) @ keep).reshape(values.shape)
@@ -42,7 +42,7 @@ def _no_homography(k: int) -> Float[Tensor, "m m"]:
     return torch.eye(2 * k * k, dtype=torch.float64) - basis @ basis.T
 
 
-def displacement(bend: Float[Tensor, "n 2 k k"], h: int, w: int) -> Float[Tensor, "n 2 h w"]:
+def displacement(bend: Float[Tensor, "n 2 m m"], h: int, w: int) -> Float[Tensor, "n 2 h w"]:
     """Smooth displacements in x and y [px] through those at evenly spaced points [share of the image], the outer ones in its corners."""
     return F.interpolate(bend * bend.new_tensor([w, h])[:, None, None], size=(h, w), mode="bicubic", align_corners=True)
 

@@ -134,7 +134,7 @@ class Conditions:
     optics: Float[Tensor, "n 5"]  # vignetting, length [px] and angle [rad] of the motion blur, gamma, strength of JPEG
     around: Float[Tensor, "n 3 g g"]  # colours beyond the photo and a line; see `draw_surroundings`
     line: Float[Tensor, "n 3"]
-    bend: Float[Tensor, "n 2 k k"]  # displacements in x and y [share of the image]; see `draw_bends`
+    bend: Float[Tensor, "n 2 m m"]  # displacements in x and y [share of the image]; see `draw_bends`
 
     def __getitem__(self, index: Tensor) -> Conditions:
         return Conditions(**{f.name: getattr(self, f.name)[index] for f in fields(self)})

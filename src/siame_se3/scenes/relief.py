@@ -245,7 +245,7 @@ class Relief:
         return _Sight(texels[0] * share, texels[1] * share, inverse.clamp_(min=0), hit)
 
 
-def _planes(seen: Seen, mesh: Mesh) -> Float[Tensor, "c t+1"]:
+def _planes(seen: Seen, mesh: Mesh) -> Float[Tensor, "c k"]:
     """Of each triangle the coefficients of u, then those of v and of 1, of: u q, v q, q (of a projective mesh) and 1, all over depth. The first entry is
     of nothing: 0, 0, 1 and -1."""
     corners = mesh.texels.index_select(0, mesh.faces.index_select(0, seen.triangle).reshape(-1)).reshape(-1, 9).T

@@ -55,7 +55,7 @@ def raster(
     pixels: Float[Tensor, "3 n v"],
     faces: Int[Tensor, "f 3"],
     size: tuple[int, int],
-    squares: Bool[Tensor, "n h/2 w/2"] | None = None,
+    squares: Bool[Tensor, "n half_h half_w"] | None = None,
 ) -> Seen:
     """Which triangle each pixel of n images sees.
 
@@ -109,7 +109,12 @@ def _fill_rows(
 
 
 def _fill_squares(
-    first: Tensor, last: Tensor, y: Tensor, image: Tensor, size: tuple[int, int], squares: Bool[Tensor, "n h/2 w/2"]
+    first: Tensor,
+    last: Tensor,
+    y: Tensor,
+    image: Tensor,
+    size: tuple[int, int],
+    squares: Bool[Tensor, "n half_h half_w"],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `_fill_rows`, of the pixels of some squares; their numbers are those of `raster`'s answer."""
     (h, w), flat = size, squares.reshape(-1)
@@ -161,7 +166,7 @@ def _covered(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _any_within(
-    squares: Bool[Tensor, "n h/2 w/2"], left: Tensor, right: Tensor, bottom: Tensor, top: Tensor
+    squares: Bool[Tensor, "n half_h half_w"], left: Tensor, right: Tensor, bottom: Tensor, top: Tensor
 ) -> Bool[Tensor, "n f"]:
     """Which rectangles of pixels, both ends included, may have one of those squares: by blocks of them, and their sums from the image's corner."""
     n, h, w = squares.shape

@@ -37,7 +37,7 @@ CALM = Safety(max_age=60.0, frozen=60.0, jump=2.0, reach=0.0, no_progress=0.0, d
 class Robot:
     """A camera source of 8 bits, and a driver that knows its pose, over a print."""
 
-    camera = CAMERA
+    camera = sensor = CAMERA
     frame = "camera"
 
     def __init__(self, scene: Scene) -> None:
