@@ -8,7 +8,7 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from siame_se3.errors import InputError
 from siame_se3.files.reading import read_bytes
@@ -85,7 +85,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         return npy.read_array(stream, allow_pickle=False)
 
 
-def _check_header(stream: io.BufferedIOBase, size: int) -> None:
+def _check_header(stream: io.BufferedIOBase | IO[bytes], size: int) -> None:
     """ValueError if the header at a stream's start is not that of an array of plain numbers that fills `size` bytes with it."""
     from numpy.lib import format as npy
 
