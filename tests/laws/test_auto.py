@@ -242,7 +242,7 @@ def test_a_better_guess_leads_only_where_it_is_clearly_better(
     elsewhere = offset(0.2, 0, 0, 0, 0, 0).numpy()
     good = Estimate(state.last[0], 0.5, "tracked")
     monkeypatch.setattr(type(law), "_tracked", lambda self, *args: good)
-    monkeypatch.setattr(type(law), "_anew", lambda self, runs, *args: {0: Estimate(elsewhere, 0.5 + better, "points")})
+    monkeypatch.setattr(type(law), "_guessed_again", lambda self, runs, *args: {0: Estimate(elsewhere, 0.5 + better, "points")})
     asked = replace(state, since=(100,))
     output, after = law(here, asked)
     assert (float(output.v[0, 0]) == pytest.approx(0.2)) == leads
@@ -261,7 +261,7 @@ def test_other_guesses_are_looked_for_now_and_then(
         looked.append(len(looked))
         return {}
 
-    monkeypatch.setattr(type(law), "_anew", anew)
+    monkeypatch.setattr(type(law), "_guessed_again", anew)
     for score, every in ((0.95, LAW.again), (0.6, 6)):
         guess = Estimate(state.last[0], score, "tracked")
         monkeypatch.setattr(type(law), "_tracked", lambda self, *args, guess=guess: guess)

@@ -93,7 +93,7 @@ class Page:
         show = Simulation(setup)
         try:
             served = Served(show, self.served, setup.distance)
-        except BaseException:
+        except BaseException:  # whatever ends it, Ctrl-C too: the laws' threads are let go, and it is raised again
             show.close()
             raise
         with contextlib.closing(served):

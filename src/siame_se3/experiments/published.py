@@ -70,7 +70,7 @@ def table1(path: Path) -> str:
 
 
 def real(path: Path) -> str:
-    """A row of each law of a two_photos.csv.
+    """A row of each law of a two_photos.csv; pairs with one photo on both sides are no two photos, and left out.
 
     Raises:
         InputError: it is none.
@@ -79,7 +79,7 @@ def real(path: Path) -> str:
         path, ("folder", "law", "goal", "world", "end_align"), "give the two_photos.csv of 'bench real'"
     )
     found = []
-    for law, own in _by(rows, "law"):
+    for law, own in _by([row for row in rows if row["goal"] != row["world"]], "law"):
         ends = [float(row["end_align"]) for row in own]
         pairs = [[float(row["end_align"]) < ALIGNED for row in pair] for _, pair in _by(own, "folder", "goal", "world")]
         found.append(

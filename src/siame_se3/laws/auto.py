@@ -127,7 +127,9 @@ class _AutoLaw:
         ]
         best = tracked
         if any(lost):
-            found = self._anew([k for k, x in enumerate(lost) if x], images, now, replace(state, goals=tuple(goals)))
+            found = self._guessed_again(
+                [k for k, x in enumerate(lost) if x], images, now, replace(state, goals=tuple(goals))
+            )
             best = [self._led(guess, found.get(k)) for k, guess in enumerate(tracked)]
         return self._output(best, lost, faults, state)
 
@@ -170,7 +172,9 @@ class _AutoLaw:
         best = max(guesses, key=lambda T: goal.explained(now, T, 1))
         return judged(goal, now, best, "tracked", NEAR)
 
-    def _anew(self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState) -> dict[int, Estimate]:
+    def _guessed_again(
+        self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState
+    ) -> dict[int, Estimate]:
         """The best of all other guesses, of some runs: first the network's, then the likely ones, then all, where those before are not good."""
         asked = self._asked_of_network(runs, images, state, (0,))
 

@@ -66,10 +66,12 @@ class Simulation:
         try:
             target = self._target(world)
             controller = self._controller(law, target)
-        except BaseException:
+        except (
+            BaseException
+        ):  # whatever ends it, Ctrl-C too: the world's thread and renderer are let go, and it is raised again
             world.close()
             raise
-        distance = self.setup.distance if target.depth is None else float(target.depth[0])
+        distance = self.setup.distance if target.distance is None else float(target.distance[0])
         session = Session(world.robot(distance), controller, self.config, FREE, target, _unheard)
         track = Track(session, law, world)
         if self.tracks and self.tracks[0].world:
