@@ -242,7 +242,9 @@ def test_a_better_guess_leads_only_where_it_is_clearly_better(
     elsewhere = offset(0.2, 0, 0, 0, 0, 0).numpy()
     good = Estimate(state.last[0], 0.5, "tracked")
     monkeypatch.setattr(type(law), "_tracked", lambda self, *args: good)
-    monkeypatch.setattr(type(law), "_guessed_again", lambda self, runs, *args: {0: Estimate(elsewhere, 0.5 + better, "points")})
+    monkeypatch.setattr(
+        type(law), "_guessed_again", lambda self, runs, *args: {0: Estimate(elsewhere, 0.5 + better, "points")}
+    )
     asked = replace(state, since=(100,))
     output, after = law(here, asked)
     assert (float(output.v[0, 0]) == pytest.approx(0.2)) == leads
