@@ -23,8 +23,10 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
 from siame_se3.plants.arm import ArmConfig, ArmPlant
+from siame_se3.plants.arm_model import JOINT_ACCELERATION, TICK
 from siame_se3.plants.types import check_plant
 from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import reference_pose
 from siame_se3.scenes.render import render
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
@@ -106,7 +108,7 @@ def test_true_poses_bring_it_home_within_its_limits(arm: Arm, monkeypatch: pytes
     def step(v: Tensor) -> Any:
         before = plant.joints
         result = real(v)
-        speeds.append((plant.joints - before).abs().max() / plant.dt)
+        made.append((plant.joints - before).abs().max() / plant.dt)
         return result
 
     monkeypatch.setattr(plant, "step", step)  # watched
@@ -138,6 +140,29 @@ def test_joints_never_outrun_their_limits(arm: Arm) -> None:
         before = plant.joints
         plant.step(torch.tensor([[5.0, 3.0, -2.0, 6.0, -6.0, 20.0]], dtype=torch.float64))
         assert float((plant.joints - before).abs().max()) / plant.dt <= math.pi * 1.05
+
+
+@pytest.mark.parametrize("servo", [0.015, 0.03])
+def test_a_stop_brakes_as_hard_as_the_joints_may(arm: Arm, servo: float) -> None:
+    plant = arm(servo=servo)
+    plant.reset(reference_pose(0.6)[None])
+    v = torch.tensor([0.1, -0.05, 0.05, 0.1, 0.1, -0.3], dtype=torch.float64)
+    _, applied = plant.step(v[None])
+    assert float(applied.abs().max()) > 0.1
+    before, made = plant.joints, list[Tensor]()
+
+    def stopped() -> Tensor:
+        nonlocal before
+        made.append((plant.joints - before) / TICK)
+        before = plant.joints
+        return torch.zeros(6, dtype=torch.float64)
+
+    plant.follow(stopped)
+    speeds = torch.stack(made[1:])  # the first is that of no tick
+    needed = math.ceil(float(speeds[0].abs().max()) / (JOINT_ACCELERATION * TICK)) + 1
+    assert needed < len(speeds)
+    assert float(speeds[needed:].abs().max()) < 1e-2
+    assert float(speeds.diff(dim=0).abs().max()) <= 1.02 * JOINT_ACCELERATION * TICK
 
 
 def test_views_come_late_by_the_latency(arm: Arm) -> None:

@@ -29,6 +29,7 @@ from siame_se3.plants.arm_model import (
     PHYSICS_STEP,
     TICK,
     ArmConfig,
+    braking,
     model_xml,
     print_png,
 )
@@ -245,8 +246,12 @@ class ArmPlant:
         before = self._T_wc()
         for _ in range(self._per_frame):
             now = twist()
-            self._data.ctrl[:] = self._joint_velocities(now) if bool((now != 0).any()) else 0.0
+            moves = bool((now != 0).any())
+            if moves:
+                self._data.ctrl[:] = self._joint_velocities(now)
             for _ in range(round(TICK / PHYSICS_STEP)):
+                if not moves:
+                    self._data.ctrl[:] = braking(self._data.qvel[:6], self.config.servo)
                 self._mujoco.mj_step(self._model, self._data)
             self._mujoco.mj_forward(self._model, self._data)
             self._ticks += 1

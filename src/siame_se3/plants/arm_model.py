@@ -20,7 +20,7 @@ TICK = 0.008  # period of the joint controller [s]
 PHYSICS_STEP = 0.002  # [s]
 JOINT_LIMITS = tuple(math.radians(x) for x in (360, 360, 180, 360, 360, 360))  # +- [rad]
 JOINT_SPEED = math.pi  # limit, of each joint [rad/s]
-JOINT_ACCELERATION = 20.0  # limit, of each joint [rad/s^2]
+JOINT_ACCELERATION = 20.0  # limit, of each joint, also when it brakes to stand still [rad/s^2]
 HOME = tuple(math.radians(x) for x in (180, -90, 90, -90, -90, -90))  # elbow up, the camera square to the table
 CAMERA_NAME = "camera"  # in the model
 
@@ -28,7 +28,6 @@ CAMERA_NAME = "camera"  # in the model
 _A = (0.0, -0.425, -0.3922, 0.0, 0.0, 0.0)
 _D = (0.1625, 0.0, 0.0, 0.1333, 0.0997, 0.0996)
 _ALPHA = (math.pi / 2, 0.0, 0.0, math.pi / 2, -math.pi / 2, 0.0)
-_SERVO = 0.015  # time constant of the joints' velocity servos [s]
 _INERTIA = 6.0  # of each servo [kg m^2]: the links hardly count beside it
 _FACETS = (48, 36)  # of the print: OpenGL lights vertices, and a highlight is smaller than the print
 
@@ -45,6 +44,7 @@ class ArmConfig:
         focal: true focal length over the assumed one.
         frame_rate: of the camera [1/s].
         latency: from the shutter to the view [s], in whole ticks of 8 ms.
+        servo: time constant of the joints' velocity servos [s].
         exposure: gain of the image.
         noise: standard deviation of the sensor's noise, as a share of the range.
         gloss: brightness of the middle of the highlight that the print mirrors of each lamp, added (MuJoCo's own would be coloured by
@@ -62,6 +62,7 @@ class ArmConfig:
     focal: float = 1.0
     frame_rate: float = 25.0
     latency: float = 0.0
+    servo: float = 0.03
     exposure: float = 1.0
     noise: float = 0.0
     gloss: float = 0.3
@@ -70,7 +71,7 @@ class ArmConfig:
 
     def __post_init__(self) -> None:
         require_types(self, "arm")
-        for name in ("focal", "frame_rate", "exposure"):
+        for name in ("focal", "frame_rate", "servo", "exposure"):
             require_number(self, name, 0, open_low=True)
         for name in ("latency", "noise", "gloss"):
             require_number(self, name, 0)
@@ -83,6 +84,20 @@ class ArmConfig:
         ticks = 1 / self.frame_rate / TICK
         if abs(ticks - round(ticks)) > 1e-6:
             raise InputError(f"arm: {self.frame_rate:g} frames a second; give one whose frames are whole ticks of 8 ms")
+
+
+def braking(velocities: np.ndarray, servo: float) -> np.ndarray:
+    """Commands of the velocity servos with which each joint stops at its limit of acceleration, as an arm's controller does for a stop: within a
+    physics step where that is enough.
+
+    Args:
+        velocities: of the joints, (6,) [rad/s].
+        servo: the servos' time constant T [s]: the acceleration is (command - velocity) / T.
+
+    Returns:
+        Commands, (6,) [rad/s].
+    """
+    return velocities - servo * np.clip(velocities / PHYSICS_STEP, -JOINT_ACCELERATION, JOINT_ACCELERATION)
 
 
 def model_xml(scene: Scene | None, camera: Camera, config: ArmConfig) -> str:
@@ -110,7 +125,7 @@ def model_xml(scene: Scene | None, camera: Camera, config: ArmConfig) -> str:
         if scene is None
         else '<geom type="plane" size="3 3 .1" pos="0 0 -.002" material="table" contype="0" conaffinity="0"/>'
     )
-    servos = "".join(f'<velocity joint="j{k}" kv="{_INERTIA / _SERVO}"/>' for k in range(6))
+    servos = "".join(f'<velocity joint="j{k}" kv="{_INERTIA / config.servo}"/>' for k in range(6))
     return f"""<mujoco model="arm">
 <option timestep="{PHYSICS_STEP}" integrator="implicitfast"/><compiler angle="radian"/>
 <visual><global offwidth="{camera.width}" offheight="{camera.height}"/><headlight ambient=".3 .3 .3" diffuse="0 0 0" specular="0 0 0"/>
