@@ -218,11 +218,11 @@ def followed(goal: View, here: View) -> tuple[Any, Any]:
 
 
 def test_a_guess_that_is_followed_is_left_for_a_clearly_better_one(followed: tuple[Any, Any]) -> None:
-    law, _ = followed
+    law, state = followed
 
     def led(tracked: float, found: float | None) -> str:
         other = None if found is None else Estimate(np.eye(4), found, "points")
-        return law._led(Estimate(np.eye(4), tracked, "tracked"), other).source
+        return law._led(state.goals[0], Estimate(np.eye(4), tracked, "tracked"), other, None).source
 
     assert led(0.6, None) == "tracked"
     assert led(0.6, 0.65) == "tracked"
@@ -245,12 +245,61 @@ def test_a_better_guess_leads_only_where_it_is_clearly_better(
     monkeypatch.setattr(
         type(law), "_guessed_again", lambda self, runs, *args: {0: Estimate(elsewhere, 0.5 + better, "points")}
     )
-    asked = replace(state, since=(100,))
+    asked = replace(state, since=(100,), began=(None,))
     output, after = law(here, asked)
     assert (float(output.v[0, 0]) == pytest.approx(0.2)) == leads
     assert after.since == (0,)
     assert np.array_equal(after.last[0], elsewhere if leads else state.last[0])
     assert np.array_equal(after.before[0], state.last[0])
+
+
+@pytest.mark.parametrize("mark", [True, False], ids=["border", "no-border"])
+def test_a_better_guess_that_an_earlier_view_contradicts_does_not_lead(
+    mark: bool, plant: FlyingCameras, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grid is the same upside down: what explains the image of now better does not explain the one at the start, which shows the border."""
+    camera = FlyingCameras(dots(mark), plant.camera)
+    law, state = LAW.aim(camera.look(square_on(1)))
+    _, state = law(camera.look(square_on(1) @ offset(0.02, 0, 0, 0, 0, 0)), state)
+    upside_down = offset(0, 0, 0, 0, 0, math.pi).numpy()
+    monkeypatch.setattr(type(law), "_tracked", lambda self, *args: Estimate(np.eye(4), 0.6, "tracked"))
+    monkeypatch.setattr(type(law), "_guessed_again", lambda self, *args: {0: Estimate(upside_down, 0.8, "points")})
+    output, after = law(camera.look(square_on(1)), replace(state, since=(100,), score=(0.6,)))
+    assert float(output.v[0, 3:].norm()) == pytest.approx(0.0 if mark else math.pi, abs=1e-6)
+    # the view at which the guess that is followed began
+    assert after.began[0] is not None
+    assert (after.began[0] is state.began[0]) == mark
+
+
+def test_of_a_guess_that_is_lost_no_earlier_view_counts(
+    followed: tuple[Any, Any], here: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    law, state = followed
+    elsewhere = offset(0.2, 0, 0, 0, 0, 0).numpy()
+    monkeypatch.setattr(type(law), "_tracked", lambda self, *args: Estimate(state.last[0], 0.3, "tracked"))
+    monkeypatch.setattr(type(law), "_guessed_again", lambda self, *args: {0: Estimate(elsewhere, 0.5, "points")})
+    _, after = law(here, state)
+    assert np.array_equal(after.last[0], elsewhere)
+    assert np.array_equal(after.began[0].T_cd, elsewhere)
+
+
+@pytest.mark.parametrize("left", [0.9, 0.6])
+def test_a_grid_is_followed_through_fast_steps(left: float, plant: FlyingCameras) -> None:
+    """A step of most of a dot's distance, at the largest speed and at the gain's: the neighbouring dots explain the image nearly as well."""
+    camera = FlyingCameras(dots(True), plant.camera)
+    goal, start = square_on(1), offset(0.1, -0.06, 0.02, 0.05, 0.04, 0.5)
+    law, state = LAW.aim(camera.look(goal))
+    xi = lie.vector_from_pose(start)
+    for k in range(4):
+        share = max(0.0, 1 - (1 - left) * k) if left == 0.9 else left**k
+        view = camera.look(goal @ lie.pose_from_vector(share * xi))
+        assert view.T_wc is not None
+        output, state = law(view, state)
+        assert output.faults == ("",)
+        T_cd = (lie.inverse(view.T_wc) @ goal)[0].numpy()
+        apart = np.abs(state.goals[0].shown(state.last[0]) - state.goals[0].shown(T_cd)).max()
+        assert apart < 3  # [px]; the dots are 31 apart
+        assert state.since[0] == k  # no other guess was looked for
 
 
 def test_other_guesses_are_looked_for_now_and_then(

@@ -36,6 +36,21 @@ _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where t
 _BORDER = 8  # of an image, left out where its sharpness is measured [px]
 _KNOWN = 0.15  # share of the distance, or [rad], to which the goal image has to determine each motion (see `alignment.least_determined`)
 _UNDETERMINED = "the goal image does not determine the pose (few edges, or edges that look the same along themselves)"
+_FIRST = (
+    1.0,
+    0.95,
+    0.9,
+    0.85,
+    0.8,
+    0.75,
+    0.7,
+    0.65,
+    0.6,
+    0.5,
+    0.4,
+    0.3,
+)  # shares of the way that the first step may leave
+_SLIP = 0.15  # by which the score falls where what is followed has slipped to a place that looks like it
 _BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed
 
 
@@ -82,20 +97,32 @@ class Auto:
         known = self.network.aim(target)[1] if self.network and self.network.fits(camera) else None
         nothing = (None,) * n
         scale = BlurScale.of(torch.from_numpy(_grey(images)), _BORDER, MOST_BLUR)
-        return _AutoLaw(self, camera), AutoState(goals, contrast(images), scale, known, nothing, nothing, (0,) * n)
+        return _AutoLaw(self, camera), AutoState(
+            goals, contrast(images), scale, known, nothing, (-1.0,) * n, nothing, nothing, (0,) * n
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """An earlier view, and the desired camera in the current one's frame as it was estimated there (4, 4) [m]."""
+
+    image: Pyramid
+    T_cd: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class AutoState(State):
-    """Of each run: its goal, the goal's contrast, its sharpness, and the network's state for it; the last estimate of T_cd, the one before it (None where there
-    is none), and the iterations since other guesses were looked for."""
+    """Of each run: its goal, the goal's contrast, its sharpness, and the network's state for it; the last estimate of T_cd and its score, the estimate before it, the view at
+    which the guess that is followed began (None where there is none), and the iterations since other guesses were looked for."""
 
     goals: tuple[Goal, ...]
     contrast: Float[Tensor, "n"]
     scale: BlurScale
     network: NeuralState | None
     last: tuple[np.ndarray | None, ...]
+    score: tuple[float, ...]
     before: tuple[np.ndarray | None, ...]
+    began: tuple[Earlier | None, ...]
     since: tuple[int, ...]
     FIXED: ClassVar[frozenset[str]] = frozenset({"goals", "contrast", "scale", "network"})
 
@@ -121,20 +148,25 @@ class _AutoLaw:
         now, blur = [Pyramid.of(grey) for grey in seen], state.scale.read(torch.from_numpy(seen)).tolist()
         goals = [goal.as_blurred_as(sigma) for goal, sigma in zip(state.goals, blur, strict=True)]
         tracked = parallel(self._tracked, goals, now, state.last, state.before)
-        lost = [
-            not fault and (guess.score < c.threshold or since >= (c.again if guess.score >= SURE else _AGAIN_UNSURE))
-            for fault, guess, since in zip(faults, tracked, state.since, strict=True)
+        broken = [
+            guess.score < max(c.threshold, last - _SLIP) for guess, last in zip(tracked, state.score, strict=True)
         ]
-        best = tracked
+        lost = [
+            not fault and (slipped or since >= (c.again if guess.score >= SURE else _AGAIN_UNSURE))
+            for fault, guess, since, slipped in zip(faults, tracked, state.since, broken, strict=True)
+        ]
+        # of one that has slipped it is not known how the camera has moved
+        began = tuple(None if slipped else earlier for slipped, earlier in zip(broken, state.began, strict=True))
+        best, state = tracked, replace(state, began=began)
         if any(lost):
             found = self._guessed_again(
                 [k for k, x in enumerate(lost) if x], images, now, replace(state, goals=tuple(goals))
             )
-            best = [self._led(guess, found.get(k)) for k, guess in enumerate(tracked)]
-        return self._output(best, lost, faults, state)
+            best = [self._led(goals[k], guess, found.get(k), state.began[k]) for k, guess in enumerate(tracked)]
+        return self._output(best, lost, faults, now, state)
 
     def _output(
-        self, best: list[Estimate], lost: list[bool], faults: tuple[str, ...], state: AutoState
+        self, best: list[Estimate], lost: list[bool], faults: tuple[str, ...], now: list[Pyramid], state: AutoState
     ) -> tuple[Output, AutoState]:
         c = self.controller
         faults = tuple(
@@ -152,23 +184,33 @@ class _AutoLaw:
         v, faults = standing_still(torch.cat((T_cd[:, :3, 3], lie.so3_log(T_cd[:, :3, :3])), 1), faults)
         confidence = torch.tensor([guess.confidence for guess in best], dtype=torch.float64)
         since = tuple(0 if was else k + 1 for was, k in zip(lost, state.since, strict=True))
+        began = tuple(
+            None if T_cd is None else earlier if guess.source == "tracked" and earlier else Earlier(seen, T_cd)
+            for T_cd, guess, earlier, seen in zip(poses, best, state.began, now, strict=True)
+        )
         output = replace(Output.of(v, faults), confidence=confidence)
-        return output, replace(state, last=tuple(poses), before=state.last, since=since)
+        score = tuple(guess.score for guess in best)
+        return output, replace(state, last=tuple(poses), score=score, before=state.last, began=began, since=since)
 
-    def _led(self, tracked: Estimate, found: Estimate | None) -> Estimate:
-        """A new guess leads where it is clearly better than a good one that is followed already: what repeats itself explains the image often."""
-        if found is None or found.score < tracked.score + (
-            _BETTER if tracked.score >= self.controller.threshold else 0
-        ):
+    def _led(self, goal: Goal, tracked: Estimate, found: Estimate | None, began: Earlier | None) -> Estimate:
+        """A new guess leads where it is clearly better than a good one that is followed already, also in the view at which that one began: what
+        repeats itself explains an image often, and two views of it seldom."""
+        if found is None or found.T_cd is None:
             return tracked
-        return found
+        margin = _BETTER if tracked.score >= self.controller.threshold else 0.0
+        if found.score < tracked.score + margin:
+            return tracked
+        if began is None or tracked.T_cd is None:
+            return found
+        then = began.T_cd @ np.linalg.inv(tracked.T_cd) @ found.T_cd
+        gained = max(0.0, goal.explained(began.image, then)) - goal.explained(began.image, began.T_cd)
+        return found if found.score + gained >= tracked.score + 2 * margin else tracked
 
     def _tracked(self, goal: Goal, now: Pyramid, last: np.ndarray | None, before: np.ndarray | None) -> Estimate:
         """From the last estimates: how far the run has come since is not known, but that it goes home is."""
         if last is None:
             return Estimate(None, -1.0, "tracked")
-        shares = [1.0, 0.6, 0.3] if before is None else [1.0, min(1.0, _length(last) / max(1e-9, _length(before)))]
-        guesses = [_part(last, share) for share in shares]
+        guesses = [_part(last, share) for share in _shares(last, before)]
         best = max(guesses, key=lambda T: goal.explained(now, T, 1))
         return judged(goal, now, best, "tracked", NEAR)
 
@@ -247,6 +289,15 @@ def _grey(images: Float[Tensor, "n 3 h w"]) -> np.ndarray:
 def _length(T: np.ndarray) -> float:
     """Of a motion, metres and radians alike."""
     return float(np.linalg.norm(T[:3, 3])) + float(lie.so3_log(torch.from_numpy(T[:3, :3])).norm())
+
+
+def _shares(last: np.ndarray, before: np.ndarray | None) -> tuple[float, ...]:
+    """Of the way home that may be left after a step: all (the robot stands), as much as of the step before (the gain's exponential decrease), or
+    as much less (its largest speed). A step too far or too near and what repeats itself is taken for its neighbour."""
+    if before is None:
+        return _FIRST
+    left = _length(last) / max(1e-9, _length(before))
+    return 1.0, min(1.0, left), min(1.0, max(0.0, 2 - 1 / max(1e-9, left)))
 
 
 def _part(T: np.ndarray, share: float) -> np.ndarray:
