@@ -18,13 +18,15 @@ from siame_se3.cli.page import Served_at, page_of_robot
 from siame_se3.cli.robot import Robot
 from siame_se3.cli.run_files import PAGES, check_recording, numbered, recording_to, run_of, write_live_report
 from siame_se3.errors import InputError, RobotError, require_numbers
-from siame_se3.files import BUNDLED_PHOTO, bundled, doing
+from siame_se3.files import doing
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.registry import controller_for
 from siame_se3.page import server
 from siame_se3.page.config import PageConfig
 from siame_se3.plants.arm import ArmConfig
+from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.scenes.poses import Workspace
+from siame_se3.scenes.registry import scene_for
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.safety import Safety
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from siame_se3.commissioning.session import Session
-    from siame_se3.laws.types import Controller
+    from siame_se3.laws.types import Controller, View
     from siame_se3.plants.robots.bus import Bus
     from siame_se3.plants.robots.live import LivePlant
     from siame_se3.servo.recordings.recorder import Recording
@@ -224,16 +226,19 @@ class Live:
 class Arm:
     """Serve a simulated arm over ROS 2, as a robot to try 'siame live' on.
 
-    Topics: /camera/image_raw, /camera/camera_info, /arm/tool_pose, and /arm/twist, which it obeys for 0.1 s. The picture of the print
-    from the desired pose is written to a file, for the --target of 'siame live'.
+    Topics: /camera/image_raw, /camera/camera_info, /arm/tool_pose, and /arm/twist, which it obeys for 0.1 s; with --depth camera also
+    /camera/aligned_depth_to_color/image_raw. The picture from the desired pose is written to a file, for the --target of 'siame live'.
     """
 
-    essential = ("scene", "width", "distance", "target", "seconds")
+    essential = ("scene", "width", "distance", "target", "depth", "seconds")
 
     scene: Path | None = None
-    """Photo of the print; default: the bundled one."""
+    """Photo of the print; default: the bundled one. Or what 'siame servo' takes as a --scene: an MJCF file, a folder of meshes, relief, objects."""
     width: float = 0.8
-    """Of the print [m]."""
+    """Of the scene [m]."""
+    depth: Literal["none", "camera"] = "none"
+    """camera: a depth camera beside it, aligned, with noise and holes; what it measures at the desired pose is written to a PNG beside the
+    desired picture, for the --goal-depth of 'siame live'."""
     distance: float = Workspace.distance
     """Of the desired camera [m]."""
     start_from: tuple[float, float, float, float, float, float] = (0.08, -0.06, 0.03, 0.1, -0.08, 0.25)
@@ -250,6 +255,8 @@ class Arm:
     """Default: ROS_DOMAIN_ID, else 0."""
     arm: ArmConfig = field(default_factory=ArmConfig)
     """Light, latency, noise, what is wrong about hand-eye transform and focal length."""
+    depth_camera: DepthCamera = field(default_factory=DepthCamera)
+    """Of --depth camera."""
 
     def __post_init__(self) -> None:
         require_numbers(self, "start_from", 6)
@@ -260,33 +267,40 @@ class Arm:
         import torch
 
         from siame_se3.geometry import lie
-        from siame_se3.images.decode import as_pixels
-        from siame_se3.images.encode import write_picture
         from siame_se3.plants.arm import ArmPlant
         from siame_se3.plants.robots.buses import bus_for
         from siame_se3.plants.robots.served import ArmServer
-        from siame_se3.scenes.planar import Scene
         from siame_se3.scenes.poses import reference_pose
 
         check_writable(self.target, "--target")
         goal = reference_pose(Workspace(distance=self.distance).distance)  # which refuses what is none
-        scene = Scene.from_photo(self.scene or bundled(BUNDLED_PHOTO), self.width)
-        arm = ArmPlant(scene, default_camera(self.image_size), self.arm)
+        scene = scene_for(self.scene, self.width)
+        depth_camera = self.depth_camera if self.depth == "camera" else None
+        arm = ArmPlant(scene, default_camera(self.image_size), self.arm, depth_camera=depth_camera)
         with contextlib.ExitStack() as closing:
             closing.callback(arm.close)
-            desired = arm.look(goal[None]).image
-            assert desired is not None
-            write_picture(self.target, as_pixels(desired[0]))
+            given = self._write_target(arm.look(goal[None]))
             start = goal @ lie.pose_from_vector(torch.tensor(self.start_from, dtype=torch.float64))
             arm.reset(start[None])
             bus = bus_for(self.bus, self.domain)
             closing.callback(bus.close)
             until = time.monotonic() + (self.seconds or float("inf"))
-            print(
-                f"serving; the desired picture: {self.target}; in another terminal: siame live --target {self.target}",
-                flush=True,
-            )
+            print(f"serving; in another terminal: siame live {given}", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 ArmServer(bus, arm).run(lambda: time.monotonic() < until)
             t, r = lie.error_norms(lie.inverse(goal) @ arm.T_wc)
             print(f"left {1e3 * float(t):.2f} mm and {torch.rad2deg(r):.3f} deg from the desired pose")
+
+    def _write_target(self, desired: View) -> str:
+        """The desired picture, and its depth where it has a map; the options that give them to 'siame live'."""
+        from siame_se3.images.decode import as_pixels
+        from siame_se3.images.encode import millimetres, write_picture
+
+        assert desired.image is not None
+        write_picture(self.target, as_pixels(desired.image[0]))
+        given = f"--target {self.target}"
+        if desired.depth_map is not None:
+            depth = self.target.with_name(f"{self.target.stem}-depth.png")
+            write_picture(depth, millimetres(desired.depth_map[0].numpy()))
+            given += f" --goal-depth {depth}"
+        return given

@@ -23,7 +23,7 @@ from siame_se3.errors import CameraError, InputError
 from siame_se3.files import atomically, read_json, read_npz, shown, write_text
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_image, as_pixels, read_picture, to_bytes
-from siame_se3.images.encode import write_picture
+from siame_se3.images.encode import millimetres, write_picture
 from siame_se3.laws.types import View
 
 FORMAT, VERSION = "siame-se3 goal", 1
@@ -79,8 +79,7 @@ def write_goal(folder: str | Path, goal: Goal) -> None:
         depth = goal.depth.float().cpu().numpy()
         std = np.full_like(depth, np.nan) if goal.std is None else goal.std.float().cpu().numpy()
         atomically(folder / "depth.npz", lambda partial: _save(partial, depth, std))
-        millimetres = np.nan_to_num(1000 * depth, nan=0).round().clip(0, 65535).astype(np.uint16)
-        write_picture(folder / "depth.png", millimetres)
+        write_picture(folder / "depth.png", millimetres(depth))
     else:
         for name in ("depth.npz", "depth.png"):
             (folder / name).unlink(missing_ok=True)

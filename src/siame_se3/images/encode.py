@@ -37,6 +37,13 @@ def write_picture(path: str | Path, pixels: np.ndarray, dpi: float | None = None
     atomically(path, lambda partial: partial.write_bytes(content))
 
 
+def millimetres(depth: np.ndarray) -> np.ndarray:
+    """A depth map [m], NaN where it is not known, as depth pictures have it: whole millimetres of 16 bits, 0 where it is not known or too far."""
+    mm = np.nan_to_num(1000 * depth, nan=0, posinf=0, neginf=0).round()
+    kept: np.ndarray = np.where((mm > 0) & (mm < 65535), mm, 0).astype(np.uint16)
+    return kept
+
+
 def _with_size(png: bytes, dpi: float) -> bytes:
     """A PNG that says how large it is: with a pHYs chunk (pixels a metre along x and y) before its first IDAT."""
     density = round(dpi / 0.0254)

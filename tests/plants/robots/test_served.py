@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,17 @@ from robot_bus import FakeBus
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.twist import FRAMES, twist_in
+from siame_se3.images.depth import depth_of
 from siame_se3.laws.types import View
 from siame_se3.plants.arm import ArmConfig, ArmPlant
+from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.robots import ros2_messages as m
 from siame_se3.plants.robots.bus_dds import DdsBus
 from siame_se3.plants.robots.ros2_poses import pose_of
 from siame_se3.plants.robots.served import IMAGE, POSE, TWIST, ArmServer, base_in_world
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import reference_pose
+from siame_se3.scenes.relief import Relief
 
 DOMAIN = 10 + os.getpid() % 80
 SIAME = [sys.executable, "-m", "siame_se3.cli"]
@@ -194,3 +198,29 @@ def test_two_processes_converge(arm: ArmPlant, tmp_path: Path) -> None:
     assert left[0] == "left", out
     assert float(left[1]) < 2.0, f"mm left; {done.stdout}"
     assert (tmp_path / "run.npz").is_file()
+
+
+def test_the_served_arm_sends_the_depth_of_its_images() -> None:
+    relief = Relief.drawn(Scene(torch.rand(3, 60, 80), 0.8, 0.6), 0.1, 1, ("box", "cylinder"))
+    camera = Camera.from_focal(60, 48)
+    try:
+        arm = ArmPlant(relief, camera, ArmConfig(), depth_camera=replace(DepthCamera.ideal(), nearest=0.55))
+    except SiameError as error:
+        if "cannot render" in str(error):
+            pytest.skip(str(error))
+        raise
+    goal = reference_pose(0.6)
+    arm.reset(goal[None])
+    bus = FakeBus()
+    ArmServer(bus, arm).run(lambda: not bus.sent)
+    arm.close()
+    depth, image = (message for message in bus.sent if isinstance(message, m.Image))
+    assert depth.encoding == "16UC1"
+    assert image.encoding == "rgb8"
+    assert depth.header == image.header
+    seen = torch.from_numpy(depth_of(depth))
+    true = relief.depth(camera, goal[None])[0]
+    near = true < 0.55  # the box's top: nearer than the depth camera sees
+    assert 0.02 < float(near.double().mean()) < 0.5
+    assert bool(seen[near].isnan().all())
+    torch.testing.assert_close(seen[~near], true[~near].float(), rtol=0, atol=6e-4)

@@ -1,4 +1,5 @@
-"""The simulated arm as a robot on ROS 2's topics: it sends images, camera_info and the tool's pose, and obeys twists for as long as they come."""
+"""The simulated arm as a robot on ROS 2's topics: it sends images, camera_info, the tool's pose and, where it has a depth camera, depths; it obeys
+twists for as long as they come."""
 
 from __future__ import annotations
 
@@ -15,16 +16,18 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.twist import FRAMES, camera_twist
 from siame_se3.images.decode import as_pixels
+from siame_se3.images.encode import millimetres
 from siame_se3.laws.types import View
 from siame_se3.plants.arm import ArmConfig
 from siame_se3.plants.arm_model import TICK
-from siame_se3.plants.robots.bus import Bus, messages, stamp_now
+from siame_se3.plants.robots.bus import Bus, Publisher, messages, stamp_now
 from siame_se3.plants.robots.checks import HardLimits
 from siame_se3.plants.robots.interfaces import WATCHDOG
 from siame_se3.plants.robots.ros2 import info_of
 from siame_se3.plants.robots.ros2_poses import pose_message
 
 IMAGE, INFO, TWIST, POSE = "/camera/image_raw", "/camera/camera_info", "/arm/twist", "/arm/tool_pose"
+DEPTH = "/camera/aligned_depth_to_color/image_raw"  # as RealSense's driver calls it: 16UC1, in mm, 0 where not known
 
 
 def base_in_world(base: tuple[float, float, float]) -> Float[Tensor, "4 4"]:
@@ -81,6 +84,8 @@ class ArmServer:
         self._limits = limits or HardLimits(0.5, torch.pi / 2)
         self._images, self._infos = bus.publisher(IMAGE, m.Image), bus.publisher(INFO, m.CameraInfo)
         self._poses = bus.publisher(POSE, m.PoseStamped)
+        self._bus = bus
+        self._depths: Publisher | None = None  # a topic that exists where there are maps
         self._lock = threading.Lock()
         self._twist, self._frame, self._due = torch.zeros(6, dtype=torch.float64), "camera", 0.0
         bus.subscribe(TWIST, m.TwistStamped, self._heard)
@@ -117,6 +122,13 @@ class ArmServer:
 
         return now
 
+    def _send_depth(self, Z: Float[Tensor, "h w"], header: Any) -> None:
+        """A map [m], NaN where it is not known."""
+        if self._depths is None:
+            self._depths = self._bus.publisher(DEPTH, self._m.Image)
+        h, w = Z.shape
+        self._depths(self._m.Image(header, h, w, "16UC1", 0, 2 * w, millimetres(Z.cpu().numpy()).tobytes()))
+
     def run(
         self, running: Callable[[], bool], moved: Callable[[float, Tensor], None] = lambda at, applied: None
     ) -> None:
@@ -131,6 +143,8 @@ class ArmServer:
             h, w = pixels.shape[:2]
             self._poses(pose_message(self.T_bt, header))
             self._infos(info_of(self._arm.camera, header))
+            if view.depth_map is not None:
+                self._send_depth(view.depth_map[0], header)
             self._images(m.Image(header, h, w, "rgb8", 0, 3 * w, pixels.tobytes()))
             tick = max(tick + self._arm.dt, time.monotonic())
             time.sleep(max(0.0, tick - time.monotonic()))
