@@ -27,6 +27,7 @@ from siame_se3.servo.limits import limited
 from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
+from siame_se3.servo.watch import ImageWatch
 
 PHOTO = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
 CAMERA = Camera.from_focal(300, 224)
@@ -361,6 +362,23 @@ def test_an_image_that_does_not_move_is_frozen_whatever_flickers_in_it(
     words, most = ("", 0.3) if change is one_pixel else ("it has not moved", most)
     assert f"frozen image: {words}" in trajectory.reason[0]
     assert FREEZES_AT + 0.2 / plant.dt <= len(trajectory.twist) <= FREEZES_AT + most / plant.dt + 2
+
+
+@pytest.mark.parametrize("nearer", [0.7, 1.0, 1.4])
+def test_a_shift_and_a_turn_that_cancel_each_other_are_no_frozen_image(nearer: float) -> None:
+    """Of a robot that goes around what it looks at, which is not quite as far away as assumed."""
+    scene, camera = Scene.from_photo(PHOTO, 1.0), Camera.from_focal(300, 224).resized(112)
+    plant = FlyingCameras(scene, camera)
+    true, assumed = pose(0, 0, 0.6 - 0.6 * nearer, 0, 0, 0), pose()
+    watch = ImageWatch(Safety())
+    v = torch.tensor([0.02, 0, 0, 0, -0.02 / (0.6 * nearer), 0], dtype=torch.float64)
+    noise = torch.Generator().manual_seed(1)
+    for k in range(50):
+        step = lie.exp(v * 0.04 * k)
+        view = plant.look((true @ step)[None])
+        assert view.image is not None
+        image = view.image[0] + 0.01 * torch.randn(view.image[0].shape, generator=noise)
+        assert watch.look(image, camera, 0.04 * k, assumed @ step) is None
 
 
 class Drifting(WrappedPlant):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
 from siame_se3.servo.safety import Halt, Safety
@@ -26,6 +27,12 @@ _TEXTURE, _SHARE, _LEAST = (
     50,
 )  # such a texture's step from pixel to pixel; how many have to be equal; how many there are
 _MOVED = 0.3  # of the small image's pixels: a motion that shows in it
+_DEPTHS = (
+    0.6,
+    0.8,
+    1.25,
+    1.7,
+)  # of the assumed one: what is seen may be there, where a shift and a turn cancel each other
 _MEMORY = 0.5  # [s] of images to compare with: an occlusion may come slowly
 _FAR = 0.12  # share of the image that it may have moved since: the plane's prediction is not quite that of the scene
 _SIDE, _BLOCKS, _SEARCH = 64, 8, 5  # the view is compared at 64 x 64 px, in 8 x 8 blocks, each within +-5 px
@@ -89,6 +96,12 @@ class ImageWatch:
             return None
         if now.time - then.time < self._safety.frozen - 1e-9:
             return None
+        for depth in _DEPTHS:
+            predicted, known = _predicted(camera, then, replace(now, T_wc=_as_if_at(depth, then.T_wc, now.T_wc)))
+            if known.mean() < 0.2 or _difference(now.small, then.small, known) > 0.5 * _difference(
+                now.small, predicted, known
+            ):
+                return None
         return Halt(f"frozen image: it has not moved in {now.time - then.time:.2f} s of motion", True)
 
     def _otherwise(self, camera: Camera, now: _Seen) -> Halt | None:
@@ -151,6 +164,13 @@ def _shift(T_then: Float[Tensor, "4 4"], T_now: Float[Tensor, "4 4"], camera: Ca
     points = torch.tensor([[w / 2, h / 2, 1], [0, 0, 1], [w, 0, 1], [0, h, 1], [w, h, 1]], dtype=torch.float64)
     moved = points @ homography(camera, T_then, T_now).T
     return float((moved[:, :2] / moved[:, 2:] - points[:, :2]).norm(dim=1).max())
+
+
+def _as_if_at(depth: float, T_then: Float[Tensor, "4 4"], T_now: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
+    """The pose from which the plane looks as the scene does after the motion, if that is `depth` times as far away as assumed."""
+    motion = lie.inverse(T_then) @ T_now
+    motion[:3, 3] /= depth
+    return T_then @ motion
 
 
 def _predicted(camera: Camera, other: _Seen, now: _Seen) -> tuple[np.ndarray, np.ndarray]:
