@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from siame_se3.experiments.confidence import area, looks, misplaced
+from siame_se3.experiments.confidence import area, fitted, looks, misplaced
 from siame_se3.geometry.camera import default_camera
 from siame_se3.geometry.plane import homography
 from siame_se3.laws.registry import controller_for
@@ -36,7 +36,17 @@ def test_it_is_right_on_its_own_photo_and_stands_still_on_another_one() -> None:
     scene, law = coffee(), controller_for("auto")
     own = looks(law, scene, scene, "table1", 2, 5)
     assert bool(own.right.all())
-    assert float(own.confidence.min()) > 0.35
+    assert float(own.confidence.min()) > 0.5
+    assert bool(own.features.isfinite().all())
     noise = torch.rand(3, 300, 400, generator=torch.Generator().manual_seed(0))
     other = looks(law, scene, Scene(noise, 0.8, 0.6, "noise"), "table1", 2, 5)
     assert not bool(other.moves.any() | other.right.any())
+
+
+def test_fitted_weights_are_those_that_the_answers_came_from() -> None:
+    generator = torch.Generator().manual_seed(3)
+    X = torch.tensor([0.5, 3.0]) + torch.tensor([0.2, 1.5]) * torch.randn(20_000, 2, generator=generator)
+    true = torch.tensor([8.0, -0.7, -1.0])
+    right = torch.rand(len(X), generator=generator) < torch.sigmoid(X @ true[:2] + true[2])
+    found = fitted(X.double(), right)
+    assert found.tolist() == pytest.approx(true.tolist(), rel=0.1)

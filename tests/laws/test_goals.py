@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
 from siame_se3.laws.alignment import verified
-from siame_se3.laws.goals import FAR, NEAR, Goal, best_of, judged, pose_of
+from siame_se3.laws.goals import FAR, NEAR, Estimate, Goal, aligned, best_of, judged, pose_of
 from siame_se3.laws.templates import Pyramid
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
@@ -36,6 +37,10 @@ def grey_of(T_wc: Tensor) -> np.ndarray:
     image = FlyingCameras(Scene.from_photo(photo, 1.0), CAMERA).look(T_wc[None]).image
     assert image is not None
     return image[0].mean(0).numpy()
+
+
+def guessed(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> Estimate:
+    return best_of(goal, now, aligned(goal, now, guesses))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +97,7 @@ def test_the_goals_first_corner_may_be_behind_the_camera(goal: Goal, factor: flo
 
 
 def test_a_guess_with_the_first_corner_behind_the_camera_is_verified(goal: Goal) -> None:
-    found = best_of(goal, Pyramid.of(grey_of(LOW)), {"points": [H_LOW / H_LOW[2, 2]]})
+    found = guessed(goal, Pyramid.of(grey_of(LOW)), {"points": [H_LOW / H_LOW[2, 2]]})
     assert found.T_cd is not None
     assert found.score > 0.3
     np.testing.assert_allclose(found.T_cd, (lie.inverse(LOW) @ T_WD).numpy(), atol=0.02)
@@ -121,14 +126,14 @@ def test_a_judged_guess_is_aligned_and_scored(goal: Goal, now: Pyramid) -> None:
 
 def test_no_guess_is_no_pose(goal: Goal, now: Pyramid) -> None:
     for guesses in ({}, {"points": []}, {"search": [np.full((3, 3), np.nan)]}):
-        found = best_of(goal, now, guesses)  # type: ignore[arg-type]  # an empty dictionary
+        found = guessed(goal, now, guesses)  # type: ignore[arg-type]  # an empty dictionary
         assert (found.T_cd, found.score) == (None, -1)
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_guess_that_explains_the_image_leads(goal: Goal, now: Pyramid, order: int) -> None:
     guesses = {"points": [WRONG, np.eye(3)], "network": [H]}
-    found = best_of(goal, now, dict(list(guesses.items())[::order]))
+    found = guessed(goal, now, dict(list(guesses.items())[::order]))
     assert found.source == "network"
     assert found.T_cd is not None
     np.testing.assert_allclose(found.T_cd, T_CD, atol=0.02)
@@ -140,9 +145,30 @@ def test_guesses_that_come_to_one_place_count_for_more(goal: Goal, now: Pyramid)
     image[:, 90:] = np.kron(np.random.default_rng(0).random((14, 8)), np.ones((8, 8)))[:112, : image.shape[1] - 90]
     covered = replace(now, images=Pyramid.of(image).images)
     beside = H @ np.array([[1, 0, 12], [0, 1, 0], [0, 0, 1.0]])
-    alone, both = (best_of(goal, covered, {"points": some}) for some in ([H], [H, beside]))
+    alone, both = (guessed(goal, covered, {"points": some}) for some in ([H], [H, beside]))
     assert 0.3 < alone.score < 0.8
     assert both.score == pytest.approx(alone.score, abs=0.02)
-    assert both.confidence == pytest.approx(both.score + 0.1)
-    other = best_of(goal, covered, {"points": [H, WRONG]})
-    assert other.confidence == pytest.approx(alone.score)
+    assert (alone.agreed, both.agreed) == (False, True)
+    assert both.confidence > alone.confidence
+    other = guessed(goal, covered, {"points": [H, WRONG]})
+    assert not other.agreed
+    assert other.rival == max(0.0, *(guess.score for guess in aligned(goal, covered, {"points": [WRONG]})))
+
+
+def test_confidence_is_a_chance_that_grows_with_what_speaks_for_a_guess() -> None:
+    guess = Estimate(np.eye(4), 0.5, "points", agreed=False, rival=0.3, spread=0.05)
+    better = [
+        replace(guess, **change) for change in ({"score": 0.6}, {"agreed": True}, {"rival": 0.1}, {"spread": 0.02})
+    ]
+    assert all(guess.confidence < other.confidence < 1 for other in better)
+    assert 0 < replace(guess, score=-1.0, spread=math.inf, rival=1.0).confidence < 1e-6
+    assert replace(guess, T_cd=None, score=1.0).confidence == 0
+    # a rival that explains nothing says nothing
+    assert replace(guess, rival=-0.5).confidence == replace(guess, rival=0.0).confidence
+
+
+def test_a_goal_that_an_image_shows_a_little_of_is_less_determined(goal: Goal, now: Pyramid) -> None:
+    far = offset(0.35, 0, 0, 0, 0, 0).numpy()
+    assert goal.spread(now, T_CD) < 0.02
+    assert goal.spread(now, T_CD @ far) > 3 * goal.spread(now, T_CD)
+    assert goal.spread(now, T_CD @ offset(5, 0, 0, 0, 0, 0).numpy()) == math.inf

@@ -57,7 +57,8 @@ class Motions:
 
 @dataclass(frozen=True)
 class _Script:
-    """A law that commands one twist for some iterations, then nothing."""
+    """A law that commands a twist which comes and goes smoothly, that one on average for some iterations, then nothing: a robot that lags, and brakes
+    for a stop, so goes as far as it is commanded to."""
 
     twist: Float[Tensor, "6"]
     steps: int
@@ -67,8 +68,9 @@ class _Script:
         return self.law, _ScriptState(torch.full(target.batch, self.steps))
 
     def law(self, view: View, state: _ScriptState) -> tuple[Output, _ScriptState]:
-        v = torch.where(state.left[:, None] > 0, self.twist, 0.0)
-        return Output.of(v), _ScriptState(state.left - 1)
+        left = state.left[:, None]
+        share = 1 - torch.cos(2 * torch.pi * (left - 0.5).double() / self.steps)
+        return Output.of(torch.where(left > 0, share * self.twist, 0.0)), _ScriptState(state.left - 1)
 
 
 @dataclass(frozen=True, eq=False)

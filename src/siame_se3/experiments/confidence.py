@@ -2,14 +2,19 @@
 light and under the posters' perturbation, near and far; and looks at another photo than the goal's.
 
     python -m siame_se3.experiments.confidence --photos-root debs --looks 4
+    python -m siame_se3.experiments.confidence --photos-root debs --looks 2 --fit
 
 A look is right where the estimate has what both images show within 5 % of the image's width of its place, on average. The area under the curve is the chance
 that a right look has a higher confidence than a wrong one; on another photo each look is wrong, and moving at all is a fault.
+
+`--fit` fits the confidence (`laws.goals.Estimate`): a logistic regression of right on what is known of the best guess, on the 100 photos that trainings
+have seen and 60 textures that a program makes, most of which repeat themselves; the weights are those of `laws/goals.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +25,22 @@ from torch import Tensor
 from siame_se3.experiments import photos
 from siame_se3.experiments.any_scene import CONDITIONS, UNSEEN
 from siame_se3.experiments.script import parser, run_script, table
+from siame_se3.files import BUNDLED_MODELS, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.geometry.plane import homography
+from siame_se3.laws.auto import Auto
+from siame_se3.laws.neural import Neural
 from siame_se3.laws.registry import controller_for
 from siame_se3.laws.types import Controller, View
+from siame_se3.networks.checkpoint import load
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
+from siame_se3.scenes.procedural import procedural
 
 RIGHT = 0.05  # of the image's width
+SEEN, TEXTURES = 100, 60
 _GRID = 9  # points a side
 _OTHER = 7  # the world of a look at another photo is so many photos further on
 
@@ -42,11 +53,13 @@ class Looks:
         confidence: of each look.
         moves: whether it would move the robot.
         right: see the module's head.
+        features: of the confidence; NaN where no place was looked for.
     """
 
     confidence: Float[Tensor, "n"]
     moves: Tensor
     right: Tensor
+    features: Float[Tensor, "n 4"]
 
 
 def looks(controller: Controller, goal: Scene, world: Scene, condition: str, count: int, seed: int) -> Looks:
@@ -56,7 +69,7 @@ def looks(controller: Controller, goal: Scene, world: Scene, condition: str, cou
     target = FlyingCameras(goal, camera).look(T_wd)
     view = FlyingCameras(world, camera, conditions=disturbance, seed=seed).reset(T_wc)
     law, state = controller.aim(View(target.image, None, None, camera))
-    output, _ = law(View(view.image, None, None, camera), state)
+    output, after = law(View(view.image, None, None, camera), state)
     assert output.confidence is not None
     moves = torch.tensor([fault == "" for fault in output.faults])
     v = output.v.double()
@@ -66,7 +79,9 @@ def looks(controller: Controller, goal: Scene, world: Scene, condition: str, cou
     square[2, 3] = -Workspace.distance
     found = homography(camera, square @ lie.inverse(T_cd), square)
     right = misplaced(camera, found, homography(camera, T_wc, T_wd)) < RIGHT
-    return Looks(output.confidence.double(), moves, right & moves & (goal is world))
+    features = torch.tensor([guess.features for guess in after.held], dtype=torch.float64)
+    features[features[:, 0] <= -1] = math.nan
+    return Looks(output.confidence.double(), moves, right & moves & (goal is world), features)
 
 
 def misplaced(camera: Camera, found: Float[Tensor, "n 3 3"], true: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n"]:
@@ -89,17 +104,56 @@ def area(right: Float[Tensor, "n"], wrong: Float[Tensor, "m"]) -> float:
     return float(above.mean())
 
 
-def row(pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, seed: int) -> dict[str, Any]:
+def fitted(X: Float[Tensor, "n k"], right: Tensor, ridge: float = 1e-3) -> Float[Tensor, "k+1"]:
+    """Weights of a logistic regression, the constant last: Newton's method; a weak ridge, on features of standard deviation 1."""
+    mean, deviation = X.mean(0), X.std(0)
+    Z = torch.cat(((X - mean) / deviation, torch.ones(len(X), 1, dtype=X.dtype)), 1)
+    penalty = ridge * len(X) * torch.ones(Z.shape[1], dtype=X.dtype)
+    w = torch.zeros(Z.shape[1], dtype=X.dtype)
+    for _ in range(50):
+        p = torch.sigmoid(Z @ w)
+        H = (Z * (p * (1 - p))[:, None]).T @ Z + torch.diag(penalty)
+        w = w + torch.linalg.solve(H, Z.T @ (right.to(X) - p) - penalty * w)
+    return torch.cat((w[:-1] / deviation, (w[-1] - (w[:-1] / deviation) @ mean)[None]))
+
+
+def made_looks(
+    law: Controller, pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, seed: int
+) -> Looks:
     """Of all pairs of goal and world under all conditions."""
-    law = controller_for("auto")
     parts = [
         looks(law, goal, world, condition, count, seed + 100 * number + k)
         for number, condition in enumerate(conditions)
         for k, (goal, world) in enumerate(pairs)
     ]
-    confidence, moves, right = (
-        torch.cat([getattr(p, name) for p in parts]) for name in ("confidence", "moves", "right")
+    return Looks(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Looks)))
+
+
+def _others(scenes: list[Scene]) -> list[tuple[Scene, Scene]]:
+    """Each with the photo so many further on."""
+    return [(scene, scenes[(k + _OTHER) % len(scenes)]) for k, scene in enumerate(scenes)]
+
+
+def fit(seen: list[Scene], count: int, seed: int) -> None:
+    """Print the weights. A look whose place was right counts as right though the confidence of today would not move."""
+    law = Auto(Neural.from_model(load(bundled(BUNDLED_MODELS["any-scene"])), "auto"), threshold=0.0)
+    same = made_looks(law, [(scene, scene) for scene in seen], list(CONDITIONS), count, seed)
+    other = made_looks(law, _others(seen), ["table1", "poster"], count, seed + 50)
+    X, right = torch.cat((same.features, other.features)), torch.cat((same.right, other.right))
+    known = X.isfinite().all(1)
+    weights = fitted(X[known], right[known])
+    sure = torch.sigmoid(X[known] @ weights[:-1] + weights[-1])
+    print(
+        f"{int(known.sum())} looks, {int(right[known].sum())} right; area {area(sure[right[known]], sure[~right[known]]):.4f}; "
+        f"weights of score, agreement, log10 of the spread, the rival's score, and the constant: "
+        + ", ".join(f"{x:.2f}" for x in weights.tolist())
     )
+
+
+def row(pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, seed: int) -> dict[str, Any]:
+    """Of all pairs of goal and world under all conditions."""
+    made = made_looks(controller_for("auto"), pairs, conditions, count, seed)
+    confidence, moves, right = made.confidence, made.moves, made.right
     wrong = confidence[~right]
     return {
         "looks": len(right),
@@ -112,16 +166,26 @@ def row(pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, see
     }
 
 
+def _texture(seed: int) -> Scene:
+    image = torch.from_numpy(procedural(10_000 + seed)).permute(2, 0, 1).float() / 255
+    return Scene(image.contiguous(), photos.WIDTH, photos.WIDTH * image.shape[1] / image.shape[2], f"texture {seed}")
+
+
 def main() -> None:
     """Both rows."""
     options = parser(__doc__)
     options.add_argument("--photos-root", type=Path, default=Path("/"), help="where Debian's packages are unpacked")
     options.add_argument("--seed", type=int, default=900)
     options.add_argument("--looks", type=int, default=4, help="a photo and condition")
+    options.add_argument("--fit", action="store_true", help="fit the confidence instead")
     given = options.parse_args()
+    if given.fit:
+        seen = photos.scenes("train", SEEN, None, given.photos_root)
+        fit([*seen, *(_texture(k) for k in range(TEXTURES))], given.looks, given.seed)
+        return
     scenes = photos.scenes("unseen", UNSEEN, None, given.photos_root)
     same = [(scene, scene) for scene in scenes]
-    other = [(scene, scenes[(k + _OTHER) % len(scenes)]) for k, scene in enumerate(scenes)]
+    other = _others(scenes)
     rows = {
         "the goal's photo": lambda: {
             "world": "the goal's photo",

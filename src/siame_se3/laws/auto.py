@@ -22,10 +22,10 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.blur import BlurScale
 from siame_se3.images.contrast import contrast
-from siame_se3.laws import hypotheses
 from siame_se3.laws.goal_depth import GoalDepth
-from siame_se3.laws.goals import GOOD, MOST_BLUR, NEAR, SURE, Estimate, Goal, best_of, judged
-from siame_se3.laws.matched import grey_levels, parallel
+from siame_se3.laws.goals import MOST_BLUR, NEAR, SURE, Estimate, Goal, judged
+from siame_se3.laws.guesses import Guesses, grey_of
+from siame_se3.laws.matched import parallel
 from siame_se3.laws.neural import Neural, NeuralState
 from siame_se3.laws.pnp import poses_over_plane
 from siame_se3.laws.templates import Pyramid
@@ -50,6 +50,7 @@ _FIRST = (
     0.4,
     0.3,
 )  # shares of the way that the first step may leave
+_LOST = 0.2  # a score below which nothing of the image is explained
 _SLIP = 0.15  # by which the score falls where what is followed has slipped to a place that looks like it
 _BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed
 
@@ -60,13 +61,13 @@ class Auto:
 
     Attributes:
         network: of any scene, for its guesses; None for none.
-        threshold: least score (see `alignment.verified`) of a guess that may move the robot.
+        threshold: least confidence (see `Estimate.confidence`) of a guess that may move the robot.
         again: iterations after which other guesses are looked for, though the last one is good.
         Z: distance of the plane [m] at the desired image's middle, seen square on, where the target knows neither pose nor depth.
     """
 
     network: Neural | None = None
-    threshold: float = 0.35
+    threshold: float = 0.5
     again: int = 25
     Z: float = 0.6
     needs = frozenset({"image"})
@@ -74,7 +75,7 @@ class Auto:
 
     def __post_init__(self) -> None:
         require_types(self, "auto")
-        require_number(self, "threshold", -1, 1)
+        require_number(self, "threshold", 0, 1)
         require_number(self, "again", 1, whole=True)
         require_number(self, "Z", 0, open_low=True)
 
@@ -92,13 +93,13 @@ class Auto:
         n = len(images)
         T_wd, depth = poses_over_plane(target, n, self.Z), GoalDepth.of(target, "auto")
         depths = [None if depth is None else depth[k : k + 1] for k in range(n)]
-        goals = tuple(parallel(lambda *parts: Goal.of(camera, *parts), _grey(images), T_wd, depths))
+        goals = tuple(parallel(lambda *parts: Goal.of(camera, *parts), grey_of(images), T_wd, depths))
         # a network for other fields of view gives no guesses; the others do
         known = self.network.aim(target)[1] if self.network and self.network.fits(camera) else None
-        nothing = (None,) * n
-        scale = BlurScale.of(torch.from_numpy(_grey(images)), _BORDER, MOST_BLUR)
+        nothing, none = (None,) * n, (Estimate(None, -1.0, "tracked"),) * n
+        scale = BlurScale.of(torch.from_numpy(grey_of(images)), _BORDER, MOST_BLUR)
         return _AutoLaw(self, camera), AutoState(
-            goals, contrast(images), scale, known, nothing, (-1.0,) * n, nothing, nothing, (0,) * n
+            goals, contrast(images), scale, known, none, nothing, nothing, (0,) * n
         )
 
 
@@ -112,19 +113,23 @@ class Earlier:
 
 @dataclass(frozen=True, eq=False)
 class AutoState(State):
-    """Of each run: its goal, the goal's contrast, its sharpness, and the network's state for it; the last estimate of T_cd and its score, the estimate before it, the view at
+    """Of each run: its goal, the goal's contrast, its sharpness, and the network's state for it; the last estimate, T_cd of the one before it, the view at
     which the guess that is followed began (None where there is none), and the iterations since other guesses were looked for."""
 
     goals: tuple[Goal, ...]
     contrast: Float[Tensor, "n"]
     scale: BlurScale
     network: NeuralState | None
-    last: tuple[np.ndarray | None, ...]
-    score: tuple[float, ...]
+    held: tuple[Estimate, ...]
     before: tuple[np.ndarray | None, ...]
     began: tuple[Earlier | None, ...]
     since: tuple[int, ...]
     FIXED: ClassVar[frozenset[str]] = frozenset({"goals", "contrast", "scale", "network"})
+
+    @property
+    def last(self) -> tuple[np.ndarray | None, ...]:
+        """T_cd of the last estimate."""
+        return tuple(estimate.T_cd for estimate in self.held)
 
 
 @dataclass(frozen=True)
@@ -144,15 +149,18 @@ class _AutoLaw:
         )
         if any(faults):
             images = images.nan_to_num(0.0, 0.0, 0.0)
-        seen = _grey(images)
+        seen = grey_of(images)
         now, blur = [Pyramid.of(grey) for grey in seen], state.scale.read(torch.from_numpy(seen)).tolist()
         goals = [goal.as_blurred_as(sigma) for goal, sigma in zip(state.goals, blur, strict=True)]
-        tracked = parallel(self._tracked, goals, now, state.last, state.before)
-        broken = [
-            guess.score < max(c.threshold, last - _SLIP) for guess, last in zip(tracked, state.score, strict=True)
-        ]
+        tracked = parallel(self._tracked, goals, now, state.held, state.before)
+        broken = [guess.score < max(_LOST, last.score - _SLIP) for guess, last in zip(tracked, state.held, strict=True)]
         lost = [
-            not fault and (slipped or since >= (c.again if guess.score >= SURE else _AGAIN_UNSURE))
+            not fault
+            and (
+                slipped
+                or guess.confidence < c.threshold
+                or since >= (c.again if guess.score >= SURE else _AGAIN_UNSURE)
+            )
             for fault, guess, since, slipped in zip(faults, tracked, state.since, broken, strict=True)
         ]
         # of one that has slipped it is not known how the camera has moved
@@ -189,15 +197,17 @@ class _AutoLaw:
             for T_cd, guess, earlier, seen in zip(poses, best, state.began, now, strict=True)
         )
         output = replace(Output.of(v, faults), confidence=confidence)
-        score = tuple(guess.score for guess in best)
-        return output, replace(state, last=tuple(poses), score=score, before=state.last, began=began, since=since)
+        held = tuple(
+            guess if fault == "" else replace(guess, T_cd=None) for guess, fault in zip(best, faults, strict=True)
+        )
+        return output, replace(state, held=held, before=state.last, began=began, since=since)
 
     def _led(self, goal: Goal, tracked: Estimate, found: Estimate | None, began: Earlier | None) -> Estimate:
         """A new guess leads where it is clearly better than a good one that is followed already, also in the view at which that one began: what
         repeats itself explains an image often, and two views of it seldom."""
         if found is None or found.T_cd is None:
             return tracked
-        margin = _BETTER if tracked.score >= self.controller.threshold else 0.0
+        margin = _BETTER if tracked.score >= _LOST else 0.0
         if found.score < tracked.score + margin:
             return tracked
         if began is None or tracked.T_cd is None:
@@ -206,84 +216,22 @@ class _AutoLaw:
         gained = max(0.0, goal.explained(began.image, then)) - goal.explained(began.image, began.T_cd)
         return found if found.score + gained >= tracked.score + 2 * margin else tracked
 
-    def _tracked(self, goal: Goal, now: Pyramid, last: np.ndarray | None, before: np.ndarray | None) -> Estimate:
-        """From the last estimates: how far the run has come since is not known, but that it goes home is."""
-        if last is None:
+    def _tracked(self, goal: Goal, now: Pyramid, held: Estimate, before: np.ndarray | None) -> Estimate:
+        """From the last estimates: how far the run has come since is not known, but that it goes home is. What other guesses said of it stays."""
+        if held.T_cd is None:
             return Estimate(None, -1.0, "tracked")
-        guesses = [_part(last, share) for share in _shares(last, before)]
+        guesses = [_part(held.T_cd, share) for share in _shares(held.T_cd, before)]
         best = max(guesses, key=lambda T: goal.explained(now, T, 1))
-        return judged(goal, now, best, "tracked", NEAR)
+        found = judged(goal, now, best, "tracked", NEAR)
+        assert found.T_cd is not None
+        return replace(found, agreed=held.agreed, rival=held.rival, spread=goal.spread(now, found.T_cd))
 
     def _guessed_again(
         self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState
     ) -> dict[int, Estimate]:
-        """The best of all other guesses, of some runs: first the network's, then the likely ones, then all, where those before are not good."""
-        asked = self._asked_of_network(runs, images, state, (0,))
-
-        def quick(k: int) -> Estimate:
-            return best_of(state.goals[k], now[k], {"network": asked.get(k, []), "search": [np.eye(3)]})
-
-        def likely(k: int) -> Estimate:
-            points = state.goals[k].from_image(_grey(images[k : k + 1])[0])
-            guesses = {"points": points, "network": asked.get(k, []), "search": [np.eye(3)]}
-            return best_of(state.goals[k], now[k], guesses)
-
-        best = dict(zip(runs, parallel(quick, runs), strict=True))
-        unsure = [k for k in runs if best[k].score < SURE]
-        best |= zip(unsure, parallel(likely, unsure), strict=True)
-        poor = [k for k in runs if best[k].score < GOOD]
-        if poor:
-            turned = self._asked_of_network(poor, images, state, (1, 2, 3))
-
-            def others(k: int) -> Estimate:
-                search = hypotheses.by_search(state.goals[k].template, now[k])
-                return best_of(state.goals[k], now[k], {"search": search, "network": turned.get(k, [])})
-
-            for k, found in zip(poor, parallel(others, poor), strict=True):
-                best[k] = max(best[k], found, key=lambda guess: guess.score)
-        fine = parallel(lambda k: state.goals[k].finely(_grey(images[k : k + 1])[0], best[k]), runs)
-        return dict(zip(runs, fine, strict=True))
-
-    def _asked_of_network(
-        self, runs: list[int], images: Tensor, state: AutoState, turned: tuple[int, ...]
-    ) -> dict[int, list[np.ndarray]]:
-        """The network's guesses, of the image turned by these quarter turns: homographies, or poses where the goal has a map of depths."""
-        network, h, w = self.controller.network, *self.camera.size
-        if network is None or state.network is None or (turned != (0,) and h != w):
-            return {}
-        chosen = torch.tensor(runs)
-        known = state.network[chosen]
-        found: dict[int, list[np.ndarray]] = {k: [] for k in runs}
-        for turns in turned:
-            seen = torch.rot90(images[chosen], turns, (-2, -1)).contiguous()
-            back = np.linalg.matrix_power(np.array([[0, -1, w - 1.0], [1, 0, 0], [0, 0, 1]]), turns)
-            T_cd = network.poses(seen, known, self.camera)
-            if T_cd is not None:
-                K, turn = self.camera.K.numpy(), np.eye(4)
-                turn[:3, :3] = np.linalg.inv(K) @ back @ K
-                guesses = [turn @ T for T in T_cd.numpy()]
-            else:
-                H = network.homographies(seen, known)
-                if H is None and h != w:
-                    return {}
-                of_plane = self._by_velocity(network, seen, known, runs, state) if H is None else list(H.numpy())
-                guesses = [back @ guess for guess in of_plane]
-            for k, guess in zip(runs, guesses, strict=True):
-                if np.isfinite(guess).all():
-                    found[k].append(guess)
-        return found
-
-    def _by_velocity(
-        self, network: Neural, images: Tensor, known: NeuralState, runs: list[int], state: AutoState
-    ) -> list[np.ndarray]:
-        """Where a network that gives velocities at gain 1 only would go, as homographies of a plane."""
-        v = network.law(View(images), known)[0].v
-        T_cd = lie.pose(lie.so3_exp(v[:, 3:]), v[:, :3]).numpy()
-        return [state.goals[k].plane.homography(T) for k, T in zip(runs, T_cd, strict=True)]
-
-
-def _grey(images: Float[Tensor, "n 3 h w"]) -> np.ndarray:
-    return grey_levels(images).astype(np.float32) / 255
+        """The best of all other guesses, of some runs."""
+        guesses = Guesses(self.controller.network, self.camera, state.goals, state.network)
+        return guesses.best(runs, images, now)
 
 
 def _length(T: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws import hypotheses
-from siame_se3.laws.alignment import explained, least_determined, refined, verified
+from siame_se3.laws.alignment import explained, least_determined, refined, spread, verified
 from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.pnp import on_plane, pose_of_all, pose_of_points
 from siame_se3.laws.relief import Relief
@@ -18,8 +19,11 @@ from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
 GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
-_AGREED = 0.1  # what a guess's confidence gains when another one, begun elsewhere, has come to the same place
+# Of the confidence, fitted by `experiments.confidence --fit`: of score, agreement, log10 of the spread, the rival's score, and the constant.
+_WEIGHTS = 10.83, 3.48, -1.44, -5.8, -6.49
+_NARROW, _WIDE = 1e-4, 100.0  # spreads in the confidence, at least and at most
 _FINE = 224  # side of the larger copy [px]
+_ALIKE, _ELSEWHERE = 1 / 40, 1 / 20  # of the image: guesses that differ by less are of one place, by more of two
 _PROMISING = 6  # guesses that are aligned
 MOST_BLUR = 4  # of a current image beside the goal's [px]
 SOURCES = ("tracked", "points", "network", "search")
@@ -81,6 +85,10 @@ class Goal:
         view = self.surface.seen(self.template, now, T_cd, level)
         return explained(self.template, view, level, self.surface.known(level))[0]
 
+    def spread(self, now: Pyramid, T_cd: np.ndarray) -> float:
+        """How well that pose is determined (see `alignment.spread`)."""
+        return spread(self.template, now, self.surface, T_cd)
+
     @property
     def plane(self) -> Plane:
         """The goal's plane; of a relief one square to the view, at its median depth."""
@@ -135,26 +143,40 @@ class Estimate:
         score: of the guess.
         source: of SOURCES.
         agreed: another guess, begun elsewhere, has come to the same place.
+        rival: the best score of a guess that has come to another place: what repeats itself has some as good.
+        spread: see `alignment.spread`.
     """
 
     T_cd: np.ndarray | None
     score: float
     source: str
     agreed: bool = False
+    rival: float = 0.0
+    spread: float = math.inf
+
+    @property
+    def features(self) -> tuple[float, float, float, float]:
+        """What the confidence is computed from: score, agreement (0 or 1), log10 of the spread, the rival's score."""
+        spread = min(max(self.spread, _NARROW), _WIDE)
+        return self.score, float(self.agreed), math.log10(spread), max(0.0, self.rival)
 
     @property
     def confidence(self) -> float:
-        """The score, and more where guesses agree."""
-        return self.score + (_AGREED if self.agreed else 0.0)
+        """The chance that what both images show is, on average, within 5 % of the image's width of where this has it: a logistic function."""
+        if self.T_cd is None:
+            return 0.0
+        *weights, constant = _WEIGHTS
+        sure = constant + sum(w * x for w, x in zip(weights, self.features, strict=True))
+        return 1 / (1 + math.exp(-sure))
 
 
-def best_of(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> Estimate:
-    """Of guesses by their source, homographies (3, 3) or poses T_cd (4, 4): the best of those that explain the image best as they are, aligned."""
+def aligned(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> list[Estimate]:
+    """Of guesses by their source, homographies (3, 3) or poses T_cd (4, 4): those that explain the image best as they are, aligned, until one is sure."""
     found = [(source, *_begun(goal, now, guess)) for source, some in guesses.items() for guess in some]
     found.sort(key=lambda entry: -entry[2])
     maps = [guess if guess.shape == (3, 3) else goal.plane.homography(guess) for _, guess, _ in found]
     chosen = hypotheses.different(np.array(maps).reshape(-1, 3, 3), goal.camera.size, _PROMISING)
-    aligned: list[tuple[Estimate, np.ndarray]] = []
+    estimates: list[Estimate] = []
     for source, begun, _ in (found[k] for k in chosen):
         T_cd = pose_of(goal, begun) if begun.shape == (3, 3) else begun
         if T_cd is None:
@@ -162,17 +184,25 @@ def best_of(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> E
         guess = judged(goal, now, T_cd, source, NEAR)
         if guess.score < GOOD:  # from far only coarse copies lead; from near they lead astray
             guess = max(guess, judged(goal, now, T_cd, source, FAR), key=lambda g: g.score)
-        aligned.append((guess, T_cd))
+        if goal.depth is not None:
+            # PnP of points at their depths is often nearer than an alignment of small copies, whose pixels at edges are of two things
+            guess = max(Estimate(T_cd, goal.explained(now, T_cd), source), guess, key=lambda g: g.score)
+        estimates.append(guess)
         if guess.score > SURE:
-            return guess
-    if not aligned:
+            break
+    return estimates
+
+
+def best_of(goal: Goal, now: Pyramid, found: list[Estimate]) -> Estimate:
+    """Of aligned guesses, all of one image, the one that explains it best, and what the others say of it."""
+    if not found:
         return Estimate(None, -1.0, "points")
-    best, begun = max(aligned, key=lambda pair: pair[0].score)
-    agreed = any(guess is not best and _alike(goal, guess, best) for guess, _ in aligned)
-    if goal.depth is not None:
-        # PnP of points at their depths is often nearer than an alignment of small copies, whose pixels at edges are of two things
-        best = max(Estimate(begun, goal.explained(now, begun), best.source), best, key=lambda guess: guess.score)
-    return replace(best, agreed=agreed)
+    best = max(found, key=lambda guess: guess.score)
+    others = [guess for guess in found if guess is not best]
+    alike = [_apart(goal, guess, best) < _ALIKE for guess in others]
+    elsewhere = [guess.score for guess in others if _apart(goal, guess, best) > _ELSEWHERE]
+    assert best.T_cd is not None
+    return replace(best, agreed=any(alike), rival=max(elsewhere, default=0.0), spread=goal.spread(now, best.T_cd))
 
 
 def _begun(goal: Goal, now: Pyramid, guess: np.ndarray) -> tuple[np.ndarray, float]:
@@ -184,14 +214,14 @@ def _begun(goal: Goal, now: Pyramid, guess: np.ndarray) -> tuple[np.ndarray, flo
     return (guess, -1.0) if T_cd is None else (T_cd, goal.explained(now, T_cd, 1))
 
 
-def _alike(goal: Goal, a: Estimate, b: Estimate) -> bool:
-    """Whether two guesses, which began apart, have come to one place: within a fortieth of the image, of what it shows of the goal."""
-    if a.T_cd is None or b.T_cd is None:
-        return False
+def _apart(goal: Goal, a: Estimate, b: Estimate) -> float:
+    """How far apart two guesses have what the image shows of the goal by b, at most, as a share of the image's shorter side."""
+    assert a.T_cd is not None
+    assert b.T_cd is not None
     first, second = goal.shown(a.T_cd), goal.shown(b.T_cd)
     size = np.array([goal.camera.width, goal.camera.height])
     shown = ((second > 0) & (second < size)).all(1)
-    return bool(shown.any() and np.abs(first[shown] - second[shown]).max() < size.min() / 40)
+    return float(np.abs(first[shown] - second[shown]).max() / size.min()) if shown.any() else math.inf
 
 
 def judged(goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str, levels: tuple[int, ...]) -> Estimate:

@@ -1,0 +1,106 @@
+"""Where guesses of the goal's place come from, for the law `auto`: a network for any scene (the image as it is and turned by quarter turns), matched
+keypoints, and a search over turns and scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera
+from siame_se3.laws import hypotheses
+from siame_se3.laws.goals import GOOD, SURE, Estimate, Goal, aligned, best_of
+from siame_se3.laws.matched import grey_levels, parallel
+from siame_se3.laws.neural import Neural, NeuralState
+from siame_se3.laws.templates import Pyramid
+from siame_se3.laws.types import View
+
+
+@dataclass(frozen=True, eq=False)
+class Guesses:
+    """Of some goals.
+
+    Attributes:
+        network: of any scene; None for none.
+        camera: of the images.
+        goals: of all runs.
+        known: the network's state for them; None where it is made for other cameras.
+    """
+
+    network: Neural | None
+    camera: Camera
+    goals: tuple[Goal, ...]
+    known: NeuralState | None
+
+    def best(self, runs: list[int], images: Float[Tensor, "n 3 h w"], now: list[Pyramid]) -> dict[int, Estimate]:
+        """The best guess of some runs' places, verified in their images: first the network's, then the likely ones, then all, where those before are not good."""
+        found: dict[int, list[Estimate]] = {k: [] for k in runs}
+
+        def tried(some: list[int], guesses: Callable[[int], dict[str, list[np.ndarray]]]) -> None:
+            more = parallel(lambda k: aligned(self.goals[k], now[k], guesses(k)), some)
+            for k, estimates in zip(some, more, strict=True):
+                found[k] += estimates
+
+        def below(score: float) -> list[int]:
+            return [k for k in runs if max((guess.score for guess in found[k]), default=-1.0) < score]
+
+        asked = self._asked_of_network(runs, images, (0,))
+        tried(runs, lambda k: {"network": asked.get(k, []), "search": [np.eye(3)]})
+        tried(below(SURE), lambda k: {"points": self.goals[k].from_image(grey_of(images[k : k + 1])[0])})
+        poor = below(GOOD)
+        turned = self._asked_of_network(poor, images, (1, 2, 3)) if poor else {}
+        tried(
+            poor,
+            lambda k: {
+                "search": hypotheses.by_search(self.goals[k].template, now[k]),
+                "network": turned.get(k, []),
+            },
+        )
+        best = parallel(lambda k: best_of(self.goals[k], now[k], found[k]), runs)
+        fine = parallel(lambda k, guess: self.goals[k].finely(grey_of(images[k : k + 1])[0], guess), runs, best)
+        return dict(zip(runs, fine, strict=True))
+
+    def _asked_of_network(
+        self, runs: list[int], images: Tensor, turned: tuple[int, ...]
+    ) -> dict[int, list[np.ndarray]]:
+        """The network's guesses, of the image turned by these quarter turns: homographies, or poses where the goal has a map of depths."""
+        network, h, w = self.network, *self.camera.size
+        if network is None or self.known is None or (turned != (0,) and h != w):
+            return {}
+        chosen = torch.tensor(runs)
+        known = self.known[chosen]
+        found: dict[int, list[np.ndarray]] = {k: [] for k in runs}
+        for turns in turned:
+            seen = torch.rot90(images[chosen], turns, (-2, -1)).contiguous()
+            back = np.linalg.matrix_power(np.array([[0, -1, w - 1.0], [1, 0, 0], [0, 0, 1]]), turns)
+            T_cd = network.poses(seen, known, self.camera)
+            if T_cd is not None:
+                K, turn = self.camera.K.numpy(), np.eye(4)
+                turn[:3, :3] = np.linalg.inv(K) @ back @ K
+                guesses = [turn @ T for T in T_cd.numpy()]
+            else:
+                H = network.homographies(seen, known)
+                if H is None and h != w:
+                    return {}
+                of_plane = self._by_velocity(network, seen, known, runs) if H is None else list(H.numpy())
+                guesses = [back @ guess for guess in of_plane]
+            for k, guess in zip(runs, guesses, strict=True):
+                if np.isfinite(guess).all():
+                    found[k].append(guess)
+        return found
+
+    def _by_velocity(self, network: Neural, images: Tensor, known: NeuralState, runs: list[int]) -> list[np.ndarray]:
+        """Where a network that gives velocities at gain 1 only would go, as homographies of a plane."""
+        v = network.law(View(images), known)[0].v
+        T_cd = lie.pose(lie.so3_exp(v[:, 3:]), v[:, :3]).numpy()
+        return [self.goals[k].plane.homography(T) for k, T in zip(runs, T_cd, strict=True)]
+
+
+def grey_of(images: Float[Tensor, "n 3 h w"]) -> np.ndarray:
+    """Grey images (n, h, w), float32 in [0, 1]."""
+    return grey_levels(images).astype(np.float32) / 255
