@@ -22,7 +22,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {"index.md": _at_root("README.md"), "contributing.md": _at_root("CONTRIBUTING.md")}
     pages |= {f"assets/{card.name}": card.read_text(encoding="utf-8") for card in (ROOT / CARDS).glob("*.md")}
     for notebook in (ROOT / "docs" / "notebooks").glob("*.ipynb"):
-        pages[f"notebooks/{notebook.stem}.md"] = page_of(json.loads(notebook.read_text(encoding="utf-8")), notebook.name)
+        pages[f"notebooks/{notebook.stem}.md"] = page_of(
+            json.loads(notebook.read_text(encoding="utf-8")), notebook.name
+        )
     for place, text in pages.items():
         files.append(File.generated(config, place, content=text))
     return files
@@ -45,7 +47,7 @@ def page_of(notebook: dict[str, Any], name: str) -> str:
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            parts.append(source)
+            parts.append(source.replace(".ipynb)", ".md)"))
         elif cell["cell_type"] == "code":
             parts.append(f"```python\n{source}\n```")
             parts += [_output(output) for output in cell["outputs"]]
