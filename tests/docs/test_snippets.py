@@ -30,7 +30,10 @@ def test_commands_are_found() -> None:
     """The tests below see what they should."""
     found = {found.text for found in ALL}
     assert "siame demo" in found
-    assert "siame servo --model mine.safetensors --scene my-scene.jpg --runs 1000 --figure mine.png" in found
+    assert (
+        "siame servo --model mine.safetensors --scene my-scene.jpg --runs 100 --figure mine.png --report mine.html"
+        in found
+    )
     assert any("--data.pairs paper --data.views 50" in text for text in found), "a command of several lines"
     assert len(found) > 30
 
