@@ -31,8 +31,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Model cards are pages here."""
-    return markdown.replace(f"](../{CARDS}", "](assets/")
+    """Model cards and notebooks are pages here."""
+    return markdown.replace(f"](../{CARDS}", "](assets/").replace(".ipynb)", ".md)")
 
 
 def _at_root(name: str) -> str:
@@ -43,11 +43,11 @@ def _at_root(name: str) -> str:
 
 def page_of(notebook: dict[str, Any], name: str) -> str:
     """A notebook as Markdown: its texts, its code, and what the code printed where that was kept."""
-    parts = [f"[Download this notebook]({name})"]
+    parts = [f'<a href="{name}" download>Download this notebook</a>']
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            parts.append(source.replace(".ipynb)", ".md)"))
+            parts.append(source)
         elif cell["cell_type"] == "code":
             parts.append(f"```python\n{source}\n```")
             parts += [_output(output) for output in cell["outputs"]]

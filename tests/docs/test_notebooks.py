@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import matplotlib
+import matplotlib.pyplot
 import pytest
 
 from docs_helpers import NOTEBOOKS, ROOT, cells, read
@@ -72,14 +72,14 @@ def test_the_method_is_sixty_lines() -> None:
 
 
 @pytest.mark.slow
-def test_from_scratch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_scratch(capsys: pytest.CaptureFixture[str]) -> None:
     """Forty steps: the error falls, and the cameras come nearer."""
     matplotlib.use("agg")
-    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     names: dict[str, object] = {}
     for cell in cells(SCRATCH, "code"):
         small = python(cell).replace("STEPS = 1000", "STEPS = 40").replace("RUNS = 100", "RUNS = 8")
         exec(compile(small, SCRATCH.name, "exec"), names)
+    matplotlib.pyplot.close("all")
     said = capsys.readouterr().out
     first, last = (int(error) for error in re.findall(r"error (\d+) %", said))
     assert last < first
