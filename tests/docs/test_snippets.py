@@ -6,69 +6,34 @@ import re
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 from PIL import Image
 
 import siame_se3
+from docs_helpers import ALL, PAGES, ROOT, Found, blocks
 from siame_se3.cli import parse
 from siame_se3.cli.commands import COMMANDS
 from siame_se3.cli.flags import flags
 from siame_se3.files import bundled
 from siame_se3.geometry.camera import Camera
-from siame_se3.networks import checkpoint, engines
+from siame_se3.networks import checkpoint
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.siamese import SiameseNetwork
 
-ROOT = Path(__file__).resolve().parents[2]
 HOUSE = Path(siame_se3.__file__).parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_OTHERS = {"--keep"}  # flags of the measuring scripts
-
-
-class Found(NamedTuple):
-    page: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page}: {self.text}"
-
-
-def blocks(text: str, language: str) -> list[str]:
-    """Fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
-def commands(text: str) -> list[str]:
-    """Whatever is written as a command of siame: in indented and fenced blocks, and between backticks; without its comment."""
-    joined = re.sub(r" *\\\n +", " ", text)
-    lines = [line for block in blocks(joined, "(?:sh|bash|console)?") for line in block.splitlines()]
-    lines += [line[4:] for line in joined.splitlines() if line.startswith("    ")]
-    spans = [
-        " ".join(span.split())
-        for span in re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", joined, flags=re.M | re.S))
-    ]
-    found = []
-    for line in [*lines, *spans]:
-        for part in line.split("&&"):
-            words = shlex.split(part, comments=True) if part.strip().startswith(("siame ", "torchrun ")) else []
-            if "siame_se3.cli" in words:
-                words = ["siame", *words[words.index("siame_se3.cli") + 1 :]]
-            if len(words) > 1:
-                found.append(shlex.join(word for word in words if word != "..."))
-    return found
-
-
-ALL = [Found(page.name, text) for page in PAGES for text in dict.fromkeys(commands(page.read_text(encoding="utf-8")))]
 
 
 def test_commands_are_found() -> None:
     """The tests below see what they should."""
     found = {found.text for found in ALL}
     assert "siame demo" in found
-    assert "siame servo --model mine.safetensors --scene my-scene.jpg --runs 1000 --figure mine.png" in found
+    assert (
+        "siame servo --model mine.safetensors --scene my-scene.jpg --runs 100 --figure mine.png --report mine.html"
+        in found
+    )
     assert any("--data.pairs paper --data.views 50" in text for text in found), "a command of several lines"
     assert len(found) > 30
 
@@ -122,15 +87,13 @@ def test_modules_files_and_links_are_there(page: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny: NetworkConfig, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the first page's snippet reads: a model (a small one with random weights) and a photo; networks run in PyTorch, not compiled."""
+def folder(tmp_path: Path, tiny: NetworkConfig, uncompiled: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the first page's snippet reads: a model (a small one with random weights) and a photo."""
     torch.manual_seed(0)
     model = checkpoint.Model(SiameseNetwork(tiny).eval(), Camera.from_focal(300, 224).resized(32), 0.6, 0.8, {})
     checkpoint.save(model, tmp_path / "mine.safetensors")
     with Image.open(bundled("coffee.jpg")) as photo:
         photo.resize((120, 80)).save(tmp_path / "my-scene.jpg")
-    compiled = engines.engine_for
-    monkeypatch.setattr(engines, "engine_for", lambda network, engine="auto": compiled(network, "torch"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -31,9 +31,12 @@ class Camera:
     """Intrinsics [px] and image size [px]; distortion is used by `rectify` only, all else is pinhole.
 
     Attributes:
-        fx, fy: focal lengths [px].
-        cx, cy: principal point [px], the centre of the top-left pixel being (0, 0).
-        width, height: image size [px].
+        fx: focal length along x [px].
+        fy: and along y [px].
+        cx: principal point along x [px], the centre of the top-left pixel being (0, 0).
+        cy: and along y [px].
+        width: of the image [px].
+        height: of the image [px].
         distortion: coefficients in OpenCV's order, empty for none.
         distortion_model: plumb_bob, rational_polynomial or equidistant (ROS names).
     """

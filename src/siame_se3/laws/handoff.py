@@ -27,8 +27,10 @@ class Handoff:
     verifies what it says (`auto`) is asked again now and then: where it is sure that the fine one leads away, the run comes back too.
 
     Attributes:
-        coarse, fine: controllers; the fine one gives a cost (photometric laws do).
-        near_t, near_r: largest motion asked for, at gain 1, at which the fine law may take over [m, rad].
+        coarse: controller of the first part.
+        fine: controller of the second one; it gives a cost (photometric laws do).
+        near_t: largest motion asked for, at gain 1, at which the fine law may take over [m].
+        near_r: and largest rotation [rad].
         patience: iterations.
         rise: factor of the cost.
         returns: how often a run may come back.

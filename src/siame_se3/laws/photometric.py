@@ -58,7 +58,9 @@ class DVS:
         per_pixel_depth: take the plane's depth at each pixel from the desired pose; else one Z, that of the desired view's middle. A desired
             view with a map of depths has its own at each pixel, in any case.
         Z: that depth [m], where the desired view does not know it.
-        mu, mu_late, late: damping, and what it becomes after so many iterations (ViSP's example: 0.01, 1e-4, 90).
+        mu: damping (ViSP's example: 0.01).
+        mu_late: damping after the first iterations (1e-4).
+        late: iterations with the first damping (ViSP's example: 90).
         precision: 'f32' or 'f64'.
     """
 

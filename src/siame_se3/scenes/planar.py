@@ -32,7 +32,8 @@ class Scene:
 
     Attributes:
         texture: RGB in [0, 1], (3, H, W).
-        width, height: size of the print [m].
+        width: of the print [m].
+        height: of the print [m].
         name: for reports.
         fill: what lies beyond the print: a grey level, an RGB colour, 'mean' (the photo's mean colour) or 'edge'
             (the border's pixels go on).
