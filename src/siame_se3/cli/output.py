@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,15 @@ class Output:
                 self.failed[-1] += f"; it is kept in {refuge}"
         else:
             self.wrote(path)
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """While results are written: Ctrl-C leaves the rest, and names those that are there."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            there = f"the writing of files; there are {', '.join(self.written) or 'none yet'}"
+            raise KeyboardInterrupt(there) from None
 
     def end(self, result: Mapping[str, Any], quiet: bool = False) -> None:
         """Name the files that were written, and print the result where JSON is asked for.

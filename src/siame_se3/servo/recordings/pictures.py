@@ -9,9 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from siame_se3.images.decode import as_pixels
-from siame_se3.laws.types import Controller, View
+from siame_se3.laws.types import View
 from siame_se3.plants.types import Plant, WrappedPlant
 from siame_se3.servo.loop import servo
+from siame_se3.servo.recordings.like_servo import like_servo
 from siame_se3.servo.trajectory import Trajectory
 
 
@@ -33,12 +34,14 @@ class Pictures:
         self._last: Tensor | None = None
         self._count, self._every = 0, 1
 
-    def servo(self, plant: Plant, controller: Controller, target: View, *rest: Any, **named: Any) -> Trajectory:
+    @like_servo
+    def servo(self, given: dict[str, Any]) -> Trajectory:
         """As `siame_se3.servo.loop.servo`."""
         self._begin()
+        target: View = given["target"]
         if target.image is not None:
             self._goal = as_pixels(target.flat().image[0])  # type: ignore[index]  # it has one
-        return self._make(_Watched(plant, self.see), controller, target, *rest, **named)
+        return self._make(**{**given, "plant": _Watched(given["plant"], self.see)})
 
     def see(self, view: View) -> None:
         """Keep a view, if it is its turn."""
