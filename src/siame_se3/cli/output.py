@@ -60,15 +60,15 @@ class Output:
             there = f"the writing of files; there are {', '.join(self.written) or 'none yet'}"
             raise KeyboardInterrupt(there) from None
 
-    def end(self, result: Mapping[str, Any], quiet: bool = False) -> None:
-        """Name the files that were written, and print the result where JSON is asked for.
+    def end(self, result: Mapping[str, Any] | None = None, quiet: bool = False) -> None:
+        """Name the files that were written, and print the result, if there is one, where JSON is asked for.
 
         Raises:
             InputError: one of them could not be written.
         """
         if self.written and not quiet:
             self.say(f"written: {', '.join(self.written)}")
-        if self.as_json:
+        if self.as_json and result is not None:
             print(json.dumps(plain({**result, "written": self.written}), indent=1, ensure_ascii=False), flush=True)
         if self.failed:
             raise InputError("; ".join(self.failed))

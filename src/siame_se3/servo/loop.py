@@ -62,10 +62,7 @@ def servo(
         SiameError: before anything moves, if the law needs what the plant does not provide, or targets and starts do not match.
     """
     config = config or ServoConfig()
-    if missing := controller.needs - plant.provides:
-        raise LawError(
-            f"the law needs {', '.join(sorted(missing))}, which this plant does not provide (it has {', '.join(sorted(plant.provides))})"
-        )
+    _check_needs(controller, plant)
     target = target.flat()
     law, state = controller.aim(target)
     if safety and controller.needs <= target.provides:
@@ -94,6 +91,12 @@ def servo(
         log.warning("stopped: %s", stop.halt.reason)
     kept = _kept(config, safety, plant) | (settings or {})
     return record.trajectory(follow.runs, kept, None if stop.halt else follow.covariance(view))
+
+
+def _check_needs(controller: Controller, plant: Plant) -> None:
+    if missing := controller.needs - plant.provides:
+        has = ", ".join(sorted(plant.provides))
+        raise LawError(f"the law needs {', '.join(sorted(missing))}, which this plant does not provide (it has {has})")
 
 
 def _kept(config: ServoConfig, safety: Safety | None, plant: Plant) -> dict[str, Any]:

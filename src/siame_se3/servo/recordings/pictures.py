@@ -12,6 +12,7 @@ from siame_se3.images.decode import as_pixels
 from siame_se3.laws.types import View
 from siame_se3.plants.types import Plant, WrappedPlant
 from siame_se3.servo.loop import servo
+from siame_se3.servo.recordings.few import Few
 from siame_se3.servo.recordings.like_servo import like_servo
 from siame_se3.servo.trajectory import Trajectory
 
@@ -30,9 +31,8 @@ class Pictures:
 
     def _begin(self) -> None:
         self._goal: np.ndarray | None = None
-        self._kept: list[tuple[int, np.ndarray]] = []
+        self._few: Few[np.ndarray] = Few(self._most)
         self._last: Tensor | None = None
-        self._count, self._every = 0, 1
 
     @like_servo
     def servo(self, given: dict[str, Any]) -> Trajectory:
@@ -47,21 +47,15 @@ class Pictures:
         """Keep a view, if it is its turn."""
         if view.image is None:
             return
-        self._last = view.image[0]
-        if self._count % self._every == 0:
-            self._kept.append((self._count, as_pixels(self._last)))
-        self._count += 1
-        if len(self._kept) >= 2 * self._most:
-            self._every *= 2
-            self._kept = self._kept[::2]
+        self._last = last = view.image[0]
+        self._few.add(lambda: as_pixels(last))
 
     def strip(self) -> list[tuple[str, np.ndarray]]:
         """The pictures of the last run, with what they show."""
         if self._last is None:
             return []
-        last = self._count - 1
-        step = max(1, round(len(self._kept) / self._most))
-        views = [(k, pixels) for k, pixels in self._kept[::step] if k != last] + [(last, as_pixels(self._last))]
+        last = self._few.count - 1
+        views = [(k, pixels) for k, pixels in self._few.spread() if k != last] + [(last, as_pixels(self._last))]
         found = [(f"iteration {k}" if k else "start", pixels) for k, pixels in views]
         if self._goal is not None:
             found.append(("goal image", self._goal))
