@@ -10,7 +10,6 @@ that a right look has a higher confidence than a wrong one; on another photo eac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from siame_se3.experiments import photos
 from siame_se3.experiments.any_scene import CONDITIONS, UNSEEN
-from siame_se3.experiments.script import parser, run_script, table
+from siame_se3.experiments.script import add_photos_root, parser, run_script, table
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.geometry.plane import homography
@@ -115,7 +114,7 @@ def row(pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, see
 def main() -> None:
     """Both rows."""
     options = parser(__doc__)
-    options.add_argument("--photos-root", type=Path, default=Path("/"), help="where Debian's packages are unpacked")
+    add_photos_root(options)
     options.add_argument("--seed", type=int, default=900)
     options.add_argument("--looks", type=int, default=4, help="a photo and condition")
     given = options.parse_args()

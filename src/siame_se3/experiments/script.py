@@ -40,6 +40,11 @@ def parser(doc: str | None, keep: str = "--keep", default: Path | None = None) -
     return options
 
 
+def add_photos_root(options: argparse.ArgumentParser) -> None:
+    """The option --photos-root, of scripts that take the list's photos."""
+    options.add_argument("--photos-root", type=Path, default=Path("/"), help="where Debian's packages are unpacked")
+
+
 def _shard(text: str) -> tuple[int, int]:
     try:
         return shard_of(text)
