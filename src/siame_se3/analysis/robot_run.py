@@ -108,6 +108,7 @@ def _paths(space: Any, stages: Sequence[Trajectory], reference: Trajectory) -> N
     space.scatter(*goal[:, None], color=style.ORANGE, s=30, label="desired camera")
     for name, label in (("x", "x [cm]"), ("y", "y [cm]"), ("z", "height [cm]")):
         getattr(space, f"set_{name}label")(label, fontsize=9)
+        space.locator_params(name, nbins=5)  # that their numbers do not touch
     space.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9, frameon=False)
 
 

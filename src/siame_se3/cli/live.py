@@ -255,10 +255,12 @@ class Arm:
         require_numbers(self, "start_from", 6)
 
     def __call__(self) -> None:
+        import math
         import time
 
         import torch
 
+        from siame_se3.analysis.report import small
         from siame_se3.geometry import lie
         from siame_se3.images.decode import as_pixels
         from siame_se3.images.encode import write_picture
@@ -289,4 +291,4 @@ class Arm:
             with contextlib.suppress(KeyboardInterrupt):
                 ArmServer(bus, arm).run(lambda: time.monotonic() < until)
             t, r = lie.error_norms(lie.inverse(goal) @ arm.T_wc)
-            print(f"left {1e3 * float(t):.2f} mm and {torch.rad2deg(r):.3f} deg from the desired pose")
+            print(f"left {small(1e3 * float(t))} mm and {small(math.degrees(float(r)), 3)} deg from the desired pose")

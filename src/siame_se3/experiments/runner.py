@@ -160,7 +160,7 @@ def _run(setup: Setup, experiment: str, cell: Cell) -> None:
     s = metrics.summary(table)
     setup.say(
         f"{experiment} {cell.name}: {s.converged_percent:.1f} % of {s.runs} converged, median end "
-        f"{1e3 * s.median_end_t_m:.2f} mm, {facts['seconds']} s"
+        f"{report.small(1e3 * s.median_end_t_m)} mm, {facts['seconds']} s"
     )
 
 
