@@ -153,11 +153,11 @@ def _motion(found: Alignment) -> Sequence[Html]:
 
 def _drawing(reference: Reference, followed: Followed) -> tuple[Html, dict[str, Any] | None]:
     """The camera's way beside the reference's, and the curves of a live alignment; with their data."""
-    frames = [(k, one) for k, one in followed.frames.kept if one.found.T_cd is not None]
+    frames = [(k, one.found, T) for k, one in followed.frames.kept if (T := one.found.T_cd) is not None]
     if not frames:
         return html.section("Way", html.paragraph("The reference was not found in any frame.", "note")), None
     live, unit = followed.frames.count > 1, reference.unit
-    T_rc = torch.stack([torch.from_numpy(np.linalg.inv(one.found.T_cd)) for _, one in frames])
+    T_rc = torch.stack([torch.from_numpy(np.linalg.inv(T_cd)) for _, _, T_cd in frames])
     if not live:
         shares = torch.linspace(1, 0, _STEPS, dtype=torch.float64)
         T_rc = lie.exp(shares[:, None] * lie.log(T_rc[0]))
@@ -165,7 +165,7 @@ def _drawing(reference: Reference, followed: Followed) -> tuple[Html, dict[str, 
     run: dict[str, Any] = {
         "run": 0,
         "good": followed.last is not None and followed.last[0].verdict is Verdict.RIGHT,
-        "k": [k for k, _ in frames] if live else list(range(_STEPS)),
+        "k": [k for k, _, _ in frames] if live else list(range(_STEPS)),
         "path": rounded(T_rc[:, :3, 3].tolist()),
         "turned": rounded(quaternions(T_rc[:, :3, :3]).tolist(), 3),
         "handoff": -1,
@@ -173,10 +173,10 @@ def _drawing(reference: Reference, followed: Followed) -> tuple[Html, dict[str, 
     }
     charts: list[dict[str, Any]] = []
     if live:
-        motions = [one.found.motion for _, one in frames]
+        motions = [found.motion for _, found, _ in frames]
         run["t"] = rounded([factor * t for t, _ in motions])
         run["r"] = rounded([math.degrees(r) for _, r in motions])
-        run["confidence"] = rounded([max(0.0, one.found.confidence) for _, one in frames], 3)
+        run["confidence"] = rounded([max(0.0, found.confidence) for _, found, _ in frames], 3)
         titles = {
             "t": ("to be moved [mm]" if unit == "m" else "to be moved [% of the distance]", "orange"),
             "r": ("to be turned [deg]", "blue"),
