@@ -14,6 +14,7 @@ from PIL import Image
 
 from siame_se3.analysis import plots
 from siame_se3.analysis.curves import levels
+from siame_se3.analysis.relief import against_relief
 from siame_se3.analysis.robot_run import happens
 from siame_se3.analysis.style import new_figure
 from siame_se3.errors import InputError, SiameError
@@ -305,3 +306,17 @@ def test_poses_that_are_not_known_are_one_line(
     trajectory = dataclasses.replace(five[0], T_wd=torch.full_like(five[0].T_wd, torch.nan))
     with pytest.raises(InputError, match="poses of this run are not known"):
         plots.overview(trajectory, scene, camera, *five[1:])
+
+
+def test_lines_against_the_relief_are_told_apart_too() -> None:
+    """Both lay on each other at 100 %, and only one was seen."""
+    points = [(float(h), 100.0, 0.01, 2.0) for h in (0, 10, 20)]
+    titles = {"map": "true", "plane": "a plane's"}
+    figure = against_relief({("dvs", "map"): points, ("dvs", "plane"): points}, titles, "3 starts")
+    lines = figure.axes[0].get_lines()
+    figure.canvas.draw()
+    first, second = (line.get_transform().transform((10.0, 100.0)) for line in lines)
+    assert first[0] == second[0]
+    assert abs(first[1] - second[1]) > 2
+    suptitle = figure.get_suptitle()
+    assert suptitle.startswith("3 starts; lines with the same values")

@@ -29,6 +29,9 @@ def test_shares_by_each_criterion() -> None:
     assert report.spread([-1.0, 1.0]) == "0.00 ± 1.00"
     assert (report.counted(1, "run"), report.counted(2, "run")) == ("1 run", "2 runs")
     assert (report.number(1.234), report.number(math.nan)) == ("1.23", "-")
+    lengths = [report.small(value) for value in (0.0, 0.0049, -0.0049, 0.0051, 1.234, math.nan)]
+    assert lengths == ["< 0.01", "< 0.01", "< 0.01", "0.01", "1.23", "-"]
+    assert report.small(0.0004, 3) == "< 0.001"
 
 
 def test_tables_as_text_and_as_csv(tmp_path: Path) -> None:

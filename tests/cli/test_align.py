@@ -133,6 +133,20 @@ def test_ctrl_c_ends_with_a_summary(siame: Siame, pictures: Path, monkeypatch: p
     assert out.splitlines()[-2].startswith("2 frames")
 
 
+def test_a_report_of_one_picture_and_of_a_film(siame: Siame, pictures: Path) -> None:
+    common = ("--goal-depth", 0.6, *FOV, "--report")
+    status, out, _ = siame("align", "ref.png", "--now", "moved.png", *common, "one.html")
+    assert (status, out.splitlines()[-1]) == (1, "written: one.html")
+    assert "moved.png beside ref.png" in (pictures / "one.html").read_text(encoding="utf-8")
+    status, out, err = siame("align", "ref.png", "--now", "moved.png", *common, "json.html", "--json")
+    assert (json.loads(out)["verdict"], err) == ("move", "written: json.html\n")
+    status, out, _ = siame("align", "ref.png", "--source", "film.avi", *common, "film.html")
+    assert (status, out.splitlines()[-1]) == (0, "written: film.html")
+    page = (pictures / "film.html").read_text(encoding="utf-8")
+    assert "frame 4, the last" in page
+    assert "siame align ref.png --source film.avi" in page
+
+
 def test_the_reference_is_taken_from_the_source(siame: Siame, pictures: Path) -> None:
     status, out, _ = siame("align", "new.png", "--source", "film.avi", "--save-reference")
     assert (status, out) == (0, "reference: new.png, 320 x 240 px, from film.avi\n")
@@ -162,6 +176,9 @@ def test_the_reference_is_taken_from_the_source(siame: Siame, pictures: Path) ->
         (("ref.png", "--now", "ref.png", "--camera", "square.yaml"), ("calibrated for 100 x 100", "--camera")),
         (("ref.png", "--now", "ref.png", "--roi", "1,2,3"), ("--roi",)),
         (("ref.png", "--now", "ref.png", "--ignore", "0,0,100%,100%"), ("--ignore",)),
+        (("ref.png", "--now", "ref.png", "--report", "r.pdf"), ("r.pdf", "--report", ".html")),
+        (("ref.png", "--now", "ref.png", "--report", "ref.png/r.html"), ("--report",)),
+        (("new.png", "--source", "film.avi", "--save-reference", "--report", "r.html"), ("--report",)),
     ],
 )
 def test_bad_input_is_one_line(

@@ -33,3 +33,5 @@ def test_folders_and_files_for_folders_are_one_line(tmp_path: Path, name: str) -
     with pytest.raises(SiameError) as caught:
         check_writable(tmp_path / name, "--out")
     assert len(str(caught.value).splitlines()) == 1
+    if name:
+        assert "file is a file, not a folder" in str(caught.value), "it said 'File exists'"

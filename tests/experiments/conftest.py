@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from boxes_helpers import Room, poses
+from rgbd_helpers import CAMERA, Views
 from siame_se3.experiments import laws, perturb, runner, table1, wide
 from siame_se3.experiments.laws import LAWS
 from siame_se3.networks import engines
@@ -21,3 +24,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "steps_in", lambda *rest: 2)
     # OpenVINO's conversion of each of these networks would take longer than all else here
     monkeypatch.setattr(engines, "engine_for", lambda network, engine="auto": engines.TorchEngine(network))
+
+
+@pytest.fixture(scope="session")
+def room() -> Views:
+    """Four views of boxes, 2 to 15 cm apart; the first has a hole in its depth."""
+    seen = [Room().look(CAMERA, T) for T in poses(4)]
+    seen[0][1][10:20, 10:30] = np.nan
+    return seen

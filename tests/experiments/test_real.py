@@ -1,10 +1,9 @@
-"""Real photos: folders are written here, from rendered views whose poses are known."""
+"""Steps and runs on real pictures of a plane, their tables and their report."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,378 +14,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from poses_helpers import AWAY, frontal
+from real_helpers import CAMERA, beside, picture, pixels_at, poses, write_ours
 from siame_se3.analysis.style import new_figure
-from siame_se3.errors import InputError, SceneError
+from siame_se3.errors import InputError
 from siame_se3.experiments.real import one_step, report, rows, two_photos, worlds, worst
 from siame_se3.experiments.real.folders import read_folder
-from siame_se3.experiments.real.pictures import Folder, Picture, between, within
-from siame_se3.experiments.real.planes import alignment, common, footprint, scene_of, shared
+from siame_se3.experiments.real.pictures import Folder, Picture, between
+from siame_se3.experiments.real.planes import alignment
 from siame_se3.experiments.real.rows import Settings, Table
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
-from siame_se3.geometry.plane import homography, pixel_from_plane
 from siame_se3.images.decode import as_pixels
 from siame_se3.laws.handoff import Handoff
 from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.pose import PBVS
 from siame_se3.laws.types import Law, Output, View
-from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
-
-# the field of view that is taken for pictures without a calibration, and how far from a plane of 0.8 m such a camera is then
-CAMERA = Camera.from_focal(300 / 224 * 240, 320, 240)
-FAR = 0.8 * CAMERA.fx / 320
-LENS = (-0.12, 0.05, 0.001, -0.002, 0.0)
-
-
-def poses(n: int = 3) -> Tensor:
-    """The first one square to the plane's middle, others up to 15 cm and 15 deg away."""
-    p = torch.tensor(
-        [[0, 0, 0, 0, 0, 0], [0.05, -0.04, 0.06, 0.1, -0.12, 0.2], [-0.08, 0.03, -0.1, -0.15, 0.05, -0.1]],
-        dtype=torch.float64,
-    )
-    return frontal(FAR) @ lie.pose_from_vector(p[:n])
-
-
-def pixels_at(scene: Scene, T_wc: Tensor) -> list[np.ndarray]:
-    return [as_pixels(image) for image in scene.render(CAMERA, T_wc)[0]]
-
-
-def save(path: Path, rgb: np.ndarray) -> None:
-    assert cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-
-
-def through_lens(rgb: np.ndarray, camera: Camera) -> np.ndarray:
-    """What a lens makes of a straight picture: where each of its pixels is without the distortion, by OpenCV's iteration."""
-    grid = camera.pixel_grid().reshape(-1, 1, 2).numpy()
-    K = camera.K.numpy()
-    straight = cv2.undistortPoints(grid, K, np.asarray(camera.distortion), P=K).reshape(*camera.size, 2)
-    return cv2.remap(rgb, straight.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def write_ours(folder: Path, scene: Scene, camera: Camera = CAMERA, T_wc: Tensor | None = None) -> Tensor:
-    """A folder of our own format; some pictures are in images/."""
-    T_wc = poses() if T_wc is None else T_wc
-    (folder / "images").mkdir(parents=True)
-    camera.to_yaml(folder / "camera.yaml")
-    lines = [["picture", "x", "y", "z", "rx", "ry", "rz"]]
-    for k, rgb in enumerate(pixels_at(scene, T_wc)):
-        save(
-            folder / ("images" if k % 2 else ".") / f"{k}.png", through_lens(rgb, camera) if camera.distortion else rgb
-        )
-        lines.append([f"{k}.png", *(repr(x) for x in lie.vector_from_pose(T_wc[k]).tolist())])
-    (folder / "poses.csv").write_text("".join(",".join(line) + "\n" for line in lines), encoding="utf-8")
-    return T_wc
-
-
-def write_homographies(folder: Path, scene: Scene, picture: str, matrix: str) -> Tensor:
-    """A folder of HPatches' or Oxford's format."""
-    folder.mkdir()
-    T_wc = poses()
-    for k, rgb in enumerate(pixels_at(scene, T_wc), 1):
-        save(folder / picture.format(k), rgb)
-        if k > 1:
-            H = homography(CAMERA, T_wc[k - 1], T_wc[0]).numpy()
-            np.savetxt(folder / matrix.format(k), -3 * H)  # of any scale
-    return T_wc
-
-
-def assert_same_homography(a: np.ndarray, b: np.ndarray, atol: float = 1e-9) -> None:
-    np.testing.assert_allclose(a / a[2, 2], b / b[2, 2], rtol=1e-7, atol=atol)
-
-
-# folders
-
-
-def test_our_own_format(tmp_path: Path, photo: Scene) -> None:
-    T_wc = write_ours(tmp_path / "desk", photo)
-    folder = read_folder(tmp_path / "desk")
-    assert (folder.name, folder.metric) == ("desk", True)
-    assert [p.name for p in folder.pictures] == ["0.png", "1.png", "2.png"]
-    for picture, T, rgb in zip(folder.pictures, T_wc, pixels_at(photo, T_wc), strict=True):
-        assert np.array_equal(picture.rgb, rgb)
-        assert picture.camera == CAMERA
-        torch.testing.assert_close(picture.T_wc, T)
-        # by the pinhole's formula: a point of the plane, in the camera's frame, divided by its depth
-        X = lie.inverse(T) @ torch.tensor([0.1, -0.05, 0, 1], dtype=torch.float64)
-        mapped = picture.from_plane @ np.array([0.1, -0.05, 1])
-        np.testing.assert_allclose(mapped[:2] / mapped[2], CAMERA.project(X[:3]).numpy())
-
-
-def test_pictures_of_a_lens_are_made_straight(tmp_path: Path, photo: Scene) -> None:
-    camera = replace(CAMERA, distortion=LENS)
-    T_wc = write_ours(tmp_path / "desk", photo, camera)
-    folder = read_folder(tmp_path / "desk")
-    inner = (slice(20, -20), slice(20, -20))
-    for picture, rgb in zip(folder.pictures, pixels_at(photo, T_wc), strict=True):
-        assert picture.camera == CAMERA
-        assert np.abs(picture.rgb[inner].astype(float) - rgb[inner]).mean() < 2
-        assert np.abs(through_lens(rgb, camera)[inner].astype(float) - rgb[inner]).mean() > 4
-
-
-@pytest.mark.parametrize(
-    ("picture", "matrix"),
-    [("{}.ppm", "H_1_{}"), ("img{}.ppm", "H1to{}p"), ("img{}.png", "H1to{}p")],
-    ids=["hpatches", "oxford", "oxford-png"],
-)
-def test_formats_with_homographies(tmp_path: Path, photo: Scene, picture: str, matrix: str) -> None:
-    """Poses are right up to the assumed size and field of view, which these pictures have."""
-    T_wc = write_homographies(tmp_path / "wall", photo, picture, matrix)
-    folder = read_folder(tmp_path / "wall")
-    assert (folder.name, folder.metric) == ("wall", False)
-    assert [p.name for p in folder.pictures] == [picture.format(k) for k in (1, 2, 3)]
-    first = folder.pictures[0]
-    for found, T, rgb in zip(folder.pictures, T_wc, pixels_at(photo, T_wc), strict=True):
-        assert np.array_equal(found.rgb, rgb)
-        assert_same_homography(
-            found.from_plane @ np.linalg.inv(first.from_plane), homography(CAMERA, T, T_wc[0]).numpy(), 1e-6
-        )
-        torch.testing.assert_close(found.T_wc, T, rtol=0, atol=1e-5)
-        assert_same_homography(found.from_plane, pixel_from_plane(found.camera, found.T_wc).numpy(), 0.02)
-
-
-def test_how_far_pictures_are_apart(tmp_path: Path, photo: Scene) -> None:
-    write_ours(tmp_path / "desk", photo)
-    a, b, _ = read_folder(tmp_path / "desk").pictures
-    assert between(a, a) == pytest.approx((0, 0), abs=1e-9)
-    moved = math.hypot(0.05, 0.04, 0.06), math.degrees(math.hypot(0.1, 0.12, 0.2))
-    assert between(a, b) == pytest.approx(moved, rel=1e-6)
-    assert between(b, a) == pytest.approx(moved, rel=1e-6)
-    assert within(a, b)
-    assert not within(a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0, 0, 0, 0, 0, 0.9]).double())))
-    assert not within(a, replace(b, T_wc=b.T_wc @ lie.pose_from_vector(torch.tensor([0.4, 0, 0, 0, 0, 0]).double())))
-
-
-def edited(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
-    def edit(folder: Path) -> None:
-        lines = (folder / name).read_text(encoding="utf-8").splitlines()
-        (folder / name).write_text("\n".join(change(lines)) + "\n", encoding="utf-8")
-
-    return edit
-
-
-def third(**values: str) -> Callable[[Path], None]:
-    """Change values of the second picture's line, the file's third."""
-
-    def change(lines: list[str]) -> list[str]:
-        names = lines[0].split(",")
-        row = dict(zip(names, lines[2].split(","), strict=True)) | values
-        return [*lines[:2], ",".join(row.values()), *lines[3:]]
-
-    return edited("poses.csv", change)
-
-
-def without(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).unlink()
-
-
-def smaller(name: str) -> Callable[[Path], None]:
-    return lambda folder: save(folder / name, np.full((100, 120, 3), 90, np.uint8))
-
-
-def binary(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes(bytes(100))
-
-
-BAD_OURS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "no picture": (without("images/1.png"), r"poses\.csv, line 3: no picture '1\.png' in"),
-    "no name": (third(picture=""), r"poses\.csv, line 3: no picture"),
-    "header": (edited("poses.csv", lambda x: ["name,x,y,z,rx,ry,rz", *x[1:]]), r"poses\.csv: its first line is 'name,"),
-    "no header": (edited("poses.csv", lambda x: x[1:]), r"poses\.csv: its first line is '0\.png,"),
-    "empty": (lambda folder: (folder / "poses.csv").write_bytes(b""), r"poses\.csv: its first line is ''"),
-    "nan": (third(x="nan"), r"poses\.csv, line 3: .*finite"),
-    "infinite": (third(rz="-inf"), r"poses\.csv, line 3: .*finite"),
-    "word": (third(y="far"), r"poses\.csv, line 3: .*no number"),
-    "line in a word": (third(y='"far\naway"'), r"poses\.csv, line \d: .*no number"),
-    "line in a name": (third(picture='"1\n.png"'), r"poses\.csv, line \d: no picture"),
-    "short": (edited("poses.csv", lambda x: [*x[:2], "1.png,0,0,-1", *x[3:]]), r"poses\.csv, line 3: 4 values"),
-    "long": (edited("poses.csv", lambda x: [*x[:2], x[2] + ",0", *x[3:]]), r"poses\.csv, line 3: 8 values"),
-    "long field": (third(picture="1" * 200_000), r"poses\.csv, line 3"),
-    "binary": (binary("poses.csv"), r"poses\.csv"),
-    "behind": (third(z="0.5"), r"poses\.csv, line 3: this camera does not look at the plane"),
-    "looks away": (
-        third(rx=str(math.pi), ry="0", rz="0"),
-        r"poses\.csv, line 3: this camera does not look at the plane",
-    ),
-    "another size": (smaller("images/1.png"), r"1\.png: 120 x 100 px, camera\.yaml has 320 x 240"),
-    "no picture's file": (binary("images/1.png"), r"1\.png"),
-    "one picture": (edited("poses.csv", lambda x: x[:2]), r"desk: 1 pictures"),
-    "no pictures": (edited("poses.csv", lambda x: x[:1]), r"desk: 0 pictures"),
-    "no camera": (without("camera.yaml"), r"camera\.yaml"),
-    "damaged camera": (binary("camera.yaml"), r"camera\.yaml"),
-    "unknown": (without("poses.csv"), r"desk: no poses\.csv"),
-}
-
-
-@pytest.mark.parametrize(("damage", "message"), BAD_OURS.values(), ids=BAD_OURS)
-def test_bad_folders_are_one_line(tmp_path: Path, scene: Scene, damage: Callable[[Path], None], message: str) -> None:
-    folder = tmp_path / "desk"
-    write_ours(folder, scene)
-    damage(folder)
-    with pytest.raises(InputError, match=message) as error:
-        read_folder(folder)
-    assert len(str(error.value).splitlines()) == 1
-
-
-BAD_HPATCHES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "no homography": (without("H_1_3"), r"H_1_3"),
-    "words": (edited("H_1_2", lambda x: ["a b c"]), r"H_1_2: not nine numbers"),
-    "eight": (edited("H_1_2", lambda x: [" ".join("12345678")]), r"H_1_2: not nine numbers"),
-    "empty": (edited("H_1_2", lambda x: []), r"H_1_2: not nine numbers"),
-    "nan": (edited("H_1_2", lambda x: ["nan 0 0 0 1 0 0 0 1"]), r"H_1_2: no homography"),
-    "infinite": (edited("H_1_2", lambda x: ["1 0 inf 0 1 0 0 0 1"]), r"H_1_2: no homography"),
-    "singular": (edited("H_1_2", lambda x: ["1 2 3 2 4 6 0 0 1"]), r"H_1_2: no homography"),
-    "huge": (edited("H_1_2", lambda x: ["1e300 0 0 0 1e300 0 0 0 1e300"]), r"H_1_2: no homography"),
-    "mirrored": (edited("H_1_2", lambda x: ["-1 0 319 0 1 0 0 0 1"]), r"H_1_2: it mirrors"),
-    "at infinity": (
-        edited("H_1_2", lambda x: ["1 0 0 0 1 0 -0.0062695924764890 0 1"]),
-        r"H_1_2: it mirrors picture 1, or takes a part of it behind",
-    ),
-    "binary": (binary("H_1_2"), r"H_1_2"),
-    "no picture's file": (binary("2.ppm"), r"2\.ppm"),
-    "one picture": (without("2.ppm"), r"wall: 1 pictures"),
-    "unknown": (without("H_1_2"), r"wall: no poses\.csv .*H_1_2"),
-}
-
-
-@pytest.mark.parametrize(("damage", "message"), BAD_HPATCHES.values(), ids=BAD_HPATCHES)
-def test_bad_homographies_are_one_line(
-    tmp_path: Path, scene: Scene, damage: Callable[[Path], None], message: str
-) -> None:
-    folder = tmp_path / "wall"
-    write_homographies(folder, scene, "{}.ppm", "H_1_{}")
-    damage(folder)
-    with pytest.raises(InputError, match=message) as error:
-        read_folder(folder)
-    assert len(str(error.value).splitlines()) == 1
-
-
-def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere: no such folder"):
-        read_folder(tmp_path / "nowhere")
-
-
-# planes
-
-
-def picture(T_wc: Tensor, rgb: np.ndarray | None = None, name: str = "") -> Picture:
-    rgb = np.zeros((*CAMERA.size, 3), np.uint8) if rgb is None else rgb
-    return Picture(name, rgb, CAMERA, T_wc, pixel_from_plane(CAMERA, T_wc).numpy())
-
-
-def beside(x: float, y: float = 0.0, distance: float = FAR) -> Tensor:
-    T = frontal(distance)
-    T[0, 3], T[1, 3] = x, y
-    return T
-
-
-# of what a camera square to the plane sees, between the middles of the outer pixels [m]
-HALF = 159.5 / CAMERA.fx * FAR, 119.5 / CAMERA.fx * FAR
-
-
-def test_what_a_picture_shows_of_the_plane() -> None:
-    x, y = HALF
-    corners = np.array([[-x, -y], [x, -y], [x, y], [-x, y]])
-    np.testing.assert_allclose(footprint(picture(beside(0.3, 0.1))), corners + np.array([0.3, 0.1]))
-
-
-def test_two_pictures_that_show_the_origin_have_it_in_the_middle() -> None:
-    box = common(picture(beside(0.1)), picture(beside(-0.05, 0.1)))
-    assert (box.x, box.y) == (0, 0)
-    assert (box.width, box.height) == pytest.approx((2 * (HALF[0] + 0.1), 2 * (HALF[1] + 0.1)))
-
-
-def test_two_pictures_beside_the_origin_have_in_the_middle_what_both_show() -> None:
-    box = common(picture(beside(1.0)), picture(beside(1.2, 0.1)))
-    assert (box.x, box.y) == pytest.approx((1.1, 0.05))
-    assert (box.width, box.height) == pytest.approx((2 * (HALF[0] + 0.1), 2 * (HALF[1] + 0.05)), rel=1e-5)
-
-
-def test_a_scene_is_no_wider_than_two_metres() -> None:
-    box = common(picture(beside(0, distance=3.0)), picture(beside(0)))
-    assert (box.width, box.height) == (2.0, 2.0)
-
-
-@pytest.mark.parametrize(
-    ("x", "message"),
-    [(1.0, "a and b show nothing of the plane in common"), (1.98 * HALF[0], "a and b show 0.00. m.2 of the plane")],
-    ids=["nothing", "little"],
-)
-def test_pictures_of_different_places_are_refused(x: float, message: str) -> None:
-    with pytest.raises(SceneError, match=message):
-        common(picture(beside(0), name="a"), picture(beside(x), name="b"))
-
-
-def test_a_scene_seen_by_the_pictures_own_camera_is_the_picture(photo: Scene) -> None:
-    T_wc = poses() @ lie.pose_from_vector(torch.tensor([0.12, 0.09, 0.2, 0, 0, 0], dtype=torch.float64))
-    T_wc[:, 0, 3] += 0.15  # the origin is near the edge
-    a, b, _ = (picture(T, rgb) for T, rgb in zip(T_wc, pixels_at(photo, T_wc), strict=True))
-    box = common(a, b)
-    assert abs(box.x) > 0.1  # so that the scene's frame is another one
-    scene = scene_of(a, box)
-    assert (scene.width, scene.height) == pytest.approx((box.width, box.height))
-    for shift, low, high in (((box.x, box.y), 0.0, 4.0), ((box.x + 0.01, box.y), 8.0, 255.0)):
-        T = a.T_wc.clone()
-        T[:2, 3] -= torch.tensor(shift, dtype=torch.float64)
-        again = as_pixels(scene.render(CAMERA, T)[0])
-        difference = float(np.abs(again[3:-3, 3:-3].astype(float) - a.rgb[3:-3, 3:-3]).mean())
-        assert low <= difference < high
-
-
-def test_beyond_the_picture_a_scene_has_its_mean_colour() -> None:
-    rgb = np.tile(np.array([200, 100, 50], np.uint8), (*CAMERA.size, 1))
-    scene = scene_of(picture(beside(0), rgb), common(picture(beside(0)), picture(beside(0.2))))
-    assert np.ptp(scene.texture.numpy(), axis=(1, 2)).max() == 0
-    torch.testing.assert_close(scene.fill_colour, torch.tensor([200, 100, 50]) / 255)
-
-
-def test_alignment_is_zero_at_the_goal() -> None:
-    T = poses()
-    assert float(alignment(CAMERA, T, T).max()) < 1e-9
-    assert float(alignment(CAMERA, T, T, (0.0, 0.0)).max()) < 1e-9
-
-
-def test_alignment_of_a_shift_is_its_pixels_in_percent_of_the_width() -> None:
-    shifted = beside(0.03, 0.04)
-    expected = 100 * 0.05 * CAMERA.fx / FAR / 320
-    torch.testing.assert_close(alignment(CAMERA, frontal(FAR), shifted), torch.tensor(expected).double())
-    torch.testing.assert_close(alignment(CAMERA, frontal(FAR), shifted, (0.1, 0.0)), torch.tensor(expected).double())
-
-
-def test_alignment_counts_what_is_near_the_middle() -> None:
-    """Where a camera comes nearer, what is in its image's middle hardly moves."""
-    near = beside(0, distance=0.9 * FAR)
-    middle, everywhere, aside = (
-        float(alignment(CAMERA, frontal(FAR), near, place)) for place in ((0.0, 0.0), None, (0.35, 0.25))
-    )
-    assert middle < 0.6 * everywhere < 0.5 * aside
-    # no point of the goal's view is there: all count
-    assert float(alignment(CAMERA, frontal(FAR), near, (3.0, 3.0))) == pytest.approx(everywhere)
-
-
-def test_alignment_is_infinite_behind_the_camera() -> None:
-    batch = torch.stack([frontal(FAR), frontal(FAR) @ AWAY])
-    found = alignment(CAMERA, frontal(FAR).expand(2, 4, 4), batch)
-    assert float(found[0]) < 1e-9
-    assert math.isinf(float(found[1]))
-
-
-def test_what_views_and_pictures_share() -> None:
-    """All corners of the pictures far away, it is the overlap of the views; and half of it where a picture ends in the middle."""
-    T_wd = frontal(FAR).expand(4, 4, 4)
-    T_wc = torch.stack([beside(0), beside(HALF[0]), beside(3.0), frontal(FAR) @ AWAY])
-    far = np.array([[-9, -9], [9, -9], [9, 9], [-9, 9.0]])
-    torch.testing.assert_close(shared(CAMERA, T_wd, T_wc, [far]), overlap(CAMERA, T_wd, T_wc), rtol=0, atol=0.04)
-    for foot in (far + np.array([9, 0]), (far + np.array([0, 9]))[::-1].copy()):
-        assert shared(CAMERA, T_wd, T_wc, [far, foot]).tolist()[:1] == pytest.approx([0.5], abs=0.04)
-    assert float(shared(CAMERA, T_wd[:1], T_wc[:1], [far + np.array([9, 0]), far + np.array([0, 9])])) == pytest.approx(
-        0.25, abs=0.05
-    )
-    assert float(shared(CAMERA, T_wd[:1], T_wc[:1], [far + np.array([20, 0])])) == 0
-
-
-# one step
 
 
 @dataclass(frozen=True)
@@ -463,9 +106,6 @@ def test_views_are_the_pictures_middle_square(pair: tuple[Picture, Picture]) -> 
     assert view.camera == Camera.from_focal(1300 * 0.48, 480)
     assert view.image is not None
     assert view.image.shape == (1, 3, 480, 480)
-
-
-# tables of rows
 
 
 def settings_of(out: Path, **options: Any) -> Settings:
@@ -619,9 +259,6 @@ def test_other_laws_are_there_by_their_names(tmp_path: Path, pair: tuple[Picture
         assert math.isfinite(found["error_align"]), law
 
 
-# reports
-
-
 def test_the_table_of_one_step_counts_what_it_says() -> None:
     def row(start: float, error: float, answered: int = 1, law: str = "auto", ms: float = 10) -> dict[str, str]:
         return {
@@ -648,8 +285,14 @@ RUN = {
     **{"confidence_start": "0.7", "confidence_least": "0.6", "pose_sigma_t_m": "0.001", "pose_sigma_r_deg": "0.5"},
     **dict.fromkeys(two_photos.END, "0"),
 }
+
+
 LOST = RUN | {"end_t_m": "0.5", "end_align": "60", "converged": "0", "reason": "max_iterations"}
+
+
 STILL = RUN | {"end_t_m": "0.1", "end_align": "20", "converged": "0", "refused": "1", "reason": "not sure"}
+
+
 STILL |= {"pose_sigma_t_m": "", "pose_sigma_r_deg": ""}  # the law does not know
 
 
@@ -704,9 +347,6 @@ def test_where_all_runs_are_aligned_the_worst_of_them_are_shown(tmp_path: Path) 
     worst = page.split("The worst runs, all aligned within 1 %:")[1].splitlines()
     assert [line.split("|")[7].strip() for line in worst[4:6]] == ["0.8", "0.4"]
     assert len(worst) == 6
-
-
-# pictures of the worst cases
 
 
 def test_the_worst_of_each_law() -> None:

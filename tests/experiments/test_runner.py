@@ -61,7 +61,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(setup: Setup, monkeypatch: pyte
         return real(*args, **options)  # type: ignore[arg-type]  # passed on
 
     monkeypatch.setattr(runner, "simulate", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"row dct20 of table1; 1 of 2 rows kept in .*table1"):
         runner.run(setup, "table1", wanted)
     first = files(setup, "*.csv")
     assert list(first) == ["table1/dvs.csv"]

@@ -52,6 +52,26 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, names: str = "a bb ccc
     return script.table(options.parse_args(), rows, ("only",))
 
 
+def test_ctrl_c_is_one_line_that_says_where_rows_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was a traceback."""
+
+    def stopped(name: str) -> dict[str, Any]:
+        if name == "bb":
+            raise KeyboardInterrupt
+        return {"law": name}
+
+    monkeypatch.setitem(globals(), "made", stopped)
+    for keep, words in ((("--keep", str(tmp_path / "rows")), f"goes on from {tmp_path / 'rows'}"), ((), "--keep FILE")):
+        with pytest.raises(SystemExit) as stop:
+            script.run_script(lambda: run(monkeypatch, *keep) and None)  # noqa: B023  # called at once
+        assert stop.value.code == 130
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("stopped at row bb; ")
+        assert words in line
+
+
 def test_kept_rows_are_not_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

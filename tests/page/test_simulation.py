@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,6 +22,8 @@ from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.networks import checkpoint
 from siame_se3.page.setup import NO_LAW, page_laws
 from siame_se3.page.simulation import Simulation
+from siame_se3.plants.depth_camera import DepthCamera
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.registry import coffee
 from siame_se3.servo.config import ServoConfig
@@ -52,6 +55,28 @@ def test_start_brings_the_camera_home_and_says_so(simulation: Simulation) -> Non
     run(simulation)
     assert error(simulation) < 1e-3
     assert "settled" in simulation.tracks[0].lines[-1]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["map", "a map of nothing"])
+def test_a_goal_may_have_a_map_of_depths(scene: Scene, camera: Camera, known: bool) -> None:
+    """It was a TypeError, as one number was expected of it."""
+
+    class Measured(FlyingCameras):
+        def reset(self, start: Tensor | None) -> View:
+            view = super().reset(start)
+            assert view.depth_map is not None
+            return view if known else replace(view, depth=torch.full_like(view.depth_map, torch.nan))
+
+    made = setup(scene, camera, plant=lambda scene: Measured(scene, camera, depth_camera=DepthCamera.ideal()))
+    show = Simulation(made)
+    target = show.tracks[0].session.target
+    assert target is not None
+    assert target.depth_map is not None
+    seen = show.tracks[0].session.plant.reset(None)
+    assert float(seen.distance[0]) == pytest.approx(made.distance, abs=0.02)  # type: ignore[index]  # of a robot it is a number
+    run(show)
+    assert error(show) < 1e-3
+    show.close()
 
 
 def test_two_laws_go_from_one_start(scene: Scene, camera: Camera) -> None:

@@ -1,3 +1,5 @@
+"""What keeps a robot safe: each reason to stand still."""
+
 from __future__ import annotations
 
 import logging
@@ -5,59 +7,26 @@ import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from guard_helpers import CAMERA, CONFIG, PHOTO, START, Broken, guard_of, pose, run
 from siame_se3.errors import SiameError
 from siame_se3.geometry import lie
-from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.plants.faults import FaultyCamera, FaultyLaw
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.types import WrappedPlant
 from siame_se3.scenes.planar import Scene
-from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.guard import Guard
 from siame_se3.servo.limits import limited
 from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
-from siame_se3.servo.trajectory import Trajectory
 from siame_se3.servo.watch import ImageWatch
-
-PHOTO = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
-CAMERA = Camera.from_focal(300, 224)
-CONFIG = ServoConfig(gain=2.0, max_iterations=400)
-
-
-@pytest.fixture(scope="module")
-def plant() -> FlyingCameras:
-    return FlyingCameras(Scene.from_photo(PHOTO), CAMERA)
-
-
-def pose(*vector: float) -> Tensor:
-    T = torch.eye(4, dtype=torch.float64)
-    T[2, 3] = -0.6
-    return T @ lie.pose_from_vector(torch.tensor(vector or (0.0,) * 6, dtype=torch.float64))
-
-
-START = pose(0.1, -0.08, 0.05, 0.1, -0.05, 0.3)
-
-
-def run(plant: Any, controller: Any = None, safety: Safety | None = None, config: ServoConfig = CONFIG) -> Trajectory:
-    sound = plant
-    while isinstance(sound, WrappedPlant):
-        sound = sound.plant
-    return servo(plant, controller or PBVS(), sound.look(pose()[None]), START, config, safety=safety or Safety())
-
-
-def guard_of(plant: Any, safety: Safety | None = None, **changes: Any) -> Guard:
-    """At the goal's pose; `changes` are of its first view."""
-    return Guard(safety or Safety(), plant, replace(plant.look(pose()[None]), **changes))
 
 
 def test_a_sound_run_converges_within_the_limits(plant: FlyingCameras) -> None:
@@ -169,27 +138,6 @@ def test_a_law_without_a_velocity_stands_still_then_ends(plant: FlyingCameras) -
     assert trajectory.reason == ["too few matches"]
     assert bool((trajectory.twist[6:] == 0).all())
     assert bool((trajectory.twist[:6, 0, 0] > 0).all())
-
-
-class Broken(WrappedPlant):
-    """A plant that does something else at its n-th step."""
-
-    def __init__(self, plant: FlyingCameras, at: int, *what: Any) -> None:
-        super().__init__(plant)
-        self.at, self.what, self.stops, self.last = at, list(what), 0, torch.zeros(1, 6)
-
-    def step(self, v: Tensor) -> tuple[View, Tensor]:
-        self.at -= 1
-        self.last = v
-        if self.at <= 0 and self.what:
-            what = self.what.pop(0)
-            if callable(what):
-                return what(*self.plant.step(v))
-            raise what
-        return self.plant.step(v)
-
-    def stop(self) -> None:
-        self.stops += 1
 
 
 def fault(words: str) -> Any:
@@ -310,9 +258,9 @@ def test_several_cameras_and_bad_limits_are_refused(plant: FlyingCameras) -> Non
         guard_of(plant, Safety(box=(0, 0, 0, 1, 1, 1)), T_wc=None)
 
 
-# Motion seen must be motion commanded.
-
 ALONG = Says(lambda k: (0.05, 0, 0, 0, 0, 0))
+
+
 FREEZES_AT = 8
 
 
@@ -367,7 +315,7 @@ def test_an_image_that_does_not_move_is_frozen_whatever_flickers_in_it(
 @pytest.mark.parametrize("nearer", [0.7, 1.0, 1.4])
 def test_a_shift_and_a_turn_that_cancel_each_other_are_no_frozen_image(nearer: float) -> None:
     """Of a robot that goes around what it looks at, which is not quite as far away as assumed."""
-    scene, camera = Scene.from_photo(PHOTO, 1.0), Camera.from_focal(300, 224).resized(112)
+    scene, camera = Scene.from_photo(PHOTO, 1.0), CAMERA.resized(112)
     plant = FlyingCameras(scene, camera)
     true, assumed = pose(0, 0, 0.6 - 0.6 * nearer, 0, 0, 0), pose()
     watch = ImageWatch(Safety())
@@ -463,95 +411,3 @@ def test_a_long_run_keeps_no_images(plant: FlyingCameras) -> None:
     assert trajectory.reason == ["iterations"]
     assert len(counting.held) >= 40
     assert max(counting.held) <= 4, "the one that is seen, the last one and the first of equal ones"
-
-
-# Time is time.
-
-
-class Clocked(WrappedPlant):
-    """A plant whose views tell the time of a clock that each step puts on by more than dt."""
-
-    def __init__(self, plant: FlyingCameras, seconds: float) -> None:
-        super().__init__(plant)
-        self.seconds, self.now = seconds, 100.0
-
-    def reset(self, start: Tensor | None) -> View:
-        return replace(self.plant.reset(start), time=self.now)
-
-    def step(self, v: Tensor) -> tuple[View, Tensor]:
-        view, applied = self.plant.step(v)
-        self.now += self.seconds
-        return replace(view, time=self.now), applied
-
-
-def test_faults_are_timed_by_the_plants_clock(plant: FlyingCameras) -> None:
-    """Steps of 100 ms: frozen for 0.25 s is three of them, not seven."""
-    slow = Clocked(FaultyCamera(plant, "freezes", 10 * plant.dt), 0.1)
-    trajectory = run(slow, config=CONFIG, safety=Safety(max_age=1e6))
-    assert "frozen image" in trajectory.reason[0]
-    assert len(trajectory.twist) <= 10 + 3
-
-
-def test_a_command_from_an_image_that_is_stale_by_now_is_not_sent(plant: FlyingCameras) -> None:
-    clocked = Clocked(plant, 0.04)
-    view = clocked.reset(START[None])
-    command = torch.tensor([[0.05, 0, 0, 0, 0, 0]], dtype=torch.float64)
-    at_once, late = (Guard(Safety(), clocked, view, lambda t=t: 100.0 + t).sent(command) for t in (0.1, 2.0))
-    assert at_once is None
-    assert late is not None
-    assert "the law took 2.00 s" in late.reason
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, 10.0])
-def test_the_last_look_is_at_what_is_sent(plant: FlyingCameras, value: float) -> None:
-    command = torch.tensor([[0.05, 0, value, 0, 0, 0]], dtype=torch.float64)
-    assert guard_of(plant).sent(torch.zeros(1, 6, dtype=torch.float64)) is None
-    halt = guard_of(plant).sent(command)
-    assert halt is not None
-    assert halt.at_once
-
-
-# Nothing skips the stop.
-
-
-@pytest.mark.parametrize(
-    "errors",
-    [
-        (KeyboardInterrupt(), KeyboardInterrupt()),
-        (KeyboardInterrupt(), OSError("gone")),
-        (KeyboardInterrupt(), SiameError("gone")),
-    ],
-    ids=lambda errors: ", ".join(type(e).__name__ for e in errors),
-)
-def test_a_second_interrupt_in_the_ramp_does_not_skip_the_stop(plant: FlyingCameras, errors: Any) -> None:
-    broken = Broken(plant, 5, *errors)
-    trajectory = run(broken)
-    assert trajectory.reason == ["Ctrl-C"]
-    assert broken.stops == 1
-
-
-def test_an_error_of_the_program_in_the_ramp_does_not_skip_the_stop(plant: FlyingCameras) -> None:
-    broken = Broken(plant, 5, KeyboardInterrupt(), RuntimeError("bug"))
-    with pytest.raises(RuntimeError, match="bug"):
-        run(broken)
-    assert broken.stops == 1
-
-
-def test_an_interrupt_in_the_stop_itself_is_tried_again(plant: FlyingCameras) -> None:
-    class Interrupted(Broken):
-        def stop(self) -> None:
-            super().stop()
-            if self.stops < 3:
-                raise KeyboardInterrupt
-
-    interrupted = Interrupted(plant, 5, KeyboardInterrupt())
-    assert run(interrupted).reason == ["Ctrl-C"]
-    assert interrupted.stops == 3
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), RuntimeError("bug")], ids=repr)
-def test_without_a_guard_too(plant: FlyingCameras, error: BaseException) -> None:
-    broken = Broken(plant, 5, error)
-    with pytest.raises(type(error)):
-        servo(broken, PBVS(), plant.look(pose()[None]), START, CONFIG)
-    assert broken.stops == 1

@@ -283,6 +283,26 @@ def test_plant_stops_when_the_law_breaks(error: BaseException) -> None:
     assert plant.calls == ["reset", "step", "step", "stop"]
 
 
+def test_ctrl_c_keeps_a_batch_where_that_is_asked_for() -> None:
+    """Nothing was left of any run."""
+
+    def change(v: Tensor, runs: Tensor, call: int) -> Tensor:
+        if call == 4:
+            raise KeyboardInterrupt
+        return v
+
+    T_wd, T_wc = desired(3), starts(3)
+    T_wc[1] = T_wd[1]  # settles at once
+    plant, config, target = SpyPlant(), ServoConfig(max_iterations=20, settle_steps=2), View(T_wc=T_wd)
+    whole = servo(SpyPlant(), PBVS(), target, T_wc, config)
+    cut = servo(plant, Tampered(change), target, T_wc, config, keep=True)
+    assert plant.calls == ["reset", "step", "step", "step", "stop"]
+    assert cut.reason == ["Ctrl-C", "settled", "Ctrl-C"]
+    assert cut.iterations.tolist() == [3, int(whole.iterations[1]), 3]
+    assert torch.equal(cut.T_wc, whole.T_wc[:4])
+    assert torch.equal(cut.twist, whole.twist[:3])
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.servo import simulation
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
+from siame_se3.servo.recordings.reading import read
+from siame_se3.servo.recordings.recorder import Recording
+from siame_se3.servo.recordings.simulated import one_by_one
 from siame_se3.servo.safety import Safety
 from siame_se3.servo.simulation import Task, simulate
 
@@ -97,6 +101,51 @@ def test_laws_are_given_the_goals_depth_of_the_task(task: Task, depth: Tensor) -
 def test_a_depth_map_of_another_size_than_the_images_is_refused(task: Task) -> None:
     with pytest.raises(InputError, match="depth map of 8 x 9 px; the goal images have 32 x 32"):
         simulate(PBVS(), replace(task, goal_depth=torch.ones(9, 8)), CONFIG, quiet=True)
+
+
+@dataclass
+class Pressed:
+    """PBVS, and Ctrl-C at a call."""
+
+    at: int
+    calls: int = 0
+    needs: frozenset[str] = frozenset({"pose"})
+
+    def aim(self, target: View) -> tuple[Law, Any]:
+        law, state = PBVS().aim(target)
+
+        def pressed(view: View, state: Any) -> Any:
+            self.calls += 1
+            if self.calls == self.at:
+                signal.raise_signal(signal.SIGINT)
+            return law(view, state)
+
+        return pressed, state
+
+
+def test_ctrl_c_keeps_flying_cameras_as_far_as_they_came(task: Task) -> None:
+    whole, _, _ = simulate(PBVS(), task, CONFIG, quiet=True)
+    assert "stopped" not in whole.settings
+    trajectory, desired, last = simulate(Pressed(5), task, CONFIG, {"law": "pbvs"}, quiet=True, keep=True)
+    assert trajectory.reason == ["Ctrl-C"] * 3
+    assert trajectory.settings["stopped"]
+    assert trajectory.settings["law"] == "pbvs"
+    assert torch.equal(trajectory.T_wc, whole.T_wc[:5])
+    assert desired.batch == last.batch == (3,)
+    for law, keep in ((Pressed(5), False), (Pressed(1), True)):  # not asked for; nothing there yet
+        with pytest.raises(KeyboardInterrupt):
+            simulate(law, task, CONFIG, quiet=True, keep=keep)
+
+
+@pytest.mark.parametrize("at", [9, 7], ids=["within a run", "at a run's start"])
+def test_ctrl_c_keeps_recorded_runs(task: Task, tmp_path: Path, at: int) -> None:
+    with Recording(tmp_path / "runs.mcap", {"name": "pbvs"}) as recording:
+        run = one_by_one(recording, task)
+        trajectory, desired, _ = simulate(Pressed(at), task, CONFIG, quiet=True, run=run, keep=True)
+    assert trajectory.reason == ["iterations", "Ctrl-C"][: 2 if at == 9 else 1]
+    assert trajectory.settings["stopped"]
+    assert desired.batch == (len(trajectory.reason),)
+    assert read(tmp_path / "runs.mcap")[-1].end.startswith("Ctrl-C (run 1")
 
 
 def test_ctrl_c_keeps_the_runs_of_an_arm_that_have_ended(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,9 @@ def _curves(
     """
     figure = new_figure(10.5, 5.2)
     axes = figure.add_subplot()
-    lower = levels(list(curves.values()))
-    for (name, shares), (colour, line, marker), level in zip(curves.items(), _LOOKS, lower, strict=False):
-        (drawn,) = axes.plot(
+    lines = []
+    for (name, shares), (colour, line, marker) in zip(curves.items(), _LOOKS, strict=False):
+        lines += axes.plot(
             *(x, shares),
             color=colour,
             linestyle=line,
@@ -41,14 +41,10 @@ def _curves(
             linewidth=1.8,
             label=name,
         )
-        inwards = level * _APART / 72 * (-1 if sum(shares) > 50 * len(shares) else 1)
-        drawn.set_transform(axes.transData + ScaledTranslation(0, inwards, figure.dpi_scale_trans))
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_ylim(-3, 103)
-    if any(lower):
-        note = "; ".join([*([note] if note else []), "lines with the same values are drawn beside each other"])
-    if note:
+    if note := "; ".join(filter(None, (note, keep_apart(figure, axes, lines)))):
         figure.supxlabel(note, fontsize=8, color=NOTE, parse_math=False)
     tidy(axes, alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
@@ -57,6 +53,16 @@ def _curves(
         [handles[k] for k in order], [labels[k] for k in order], loc="outside right upper", frameon=False, fontsize=9
     )
     return figure, axes
+
+
+def keep_apart(figure: Figure, axes: Any, lines: Sequence[Any]) -> str:
+    """Draw lines of shares [%] that would lie on each other, as many do at 100 %, a little beside each other; what to say of it, '' where none does."""
+    shares = [list(line.get_ydata()) for line in lines]
+    lower = levels(shares)
+    for line, values, level in zip(lines, shares, lower, strict=True):
+        inwards = level * _APART / 72 * (-1 if sum(values) > 50 * len(values) else 1)
+        line.set_transform(axes.transData + ScaledTranslation(0, inwards, figure.dpi_scale_trans))
+    return "lines with the same values are drawn beside each other" * any(lower)
 
 
 def levels(curves: Sequence[Sequence[float]]) -> list[int]:
@@ -100,6 +106,8 @@ def scenes(counts: Sequence[int], curves: dict[str, list[float]], note: str = ""
         [float(n) for n in counts], curves, "scenes that one network is trained on", "converged [%]", 1, note
     )
     axes.set_xscale("log")
+    if len(counts) == 1:
+        axes.set_xlim(counts[0] / 2, counts[0] * 2)  # the only number in the middle
     axes.set_xticks(list(counts), [str(n) for n in counts])
     axes.minorticks_off()
     return figure

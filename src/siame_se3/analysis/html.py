@@ -114,13 +114,13 @@ def jpeg_uri(pixels: np.ndarray, side: int = 0) -> str:
     return data_uri(encoded.tobytes(), "image/jpeg")
 
 
-def strip(pictures: Sequence[tuple[str, np.ndarray]]) -> Html:
+def strip(pictures: Sequence[tuple[str, np.ndarray]], large: bool = False) -> Html:
     """Pictures (h, w, 3) uint8 beside each other, with what they show."""
     each = "".join(
-        f'<figure><img src="{jpeg_uri(pixels, 320)}" alt="{_code(caption)}"><figcaption>{_code(caption)}</figcaption></figure>'
+        f'<figure><img src="{jpeg_uri(pixels, 480 if large else 320)}" alt="{_code(caption)}"><figcaption>{_code(caption)}</figcaption></figure>'
         for caption, pixels in pictures
     )
-    return Html(f'<div class="strip">{each}</div>')
+    return Html(f'<div class="strip{" large" * large}">{each}</div>')
 
 
 def figure(content: bytes, kind: str, caption: str) -> Html:
@@ -155,8 +155,9 @@ def chart_canvas(number: int, title: str) -> Html:
     return Html(f'<canvas class="chart" data-chart="{int(number)}" role="img" aria-label="{_code(title)}"></canvas>')
 
 
-def paths_canvas(keys: Mapping[str, str]) -> Html:
-    """Where the script draws the paths, with their colours' names, and a slider through the run shown."""
+def paths_canvas(keys: Mapping[str, str], one: str = "") -> Html:
+    """Where the script draws the paths, with their colours' names, and a slider through the run shown; `one` is its name where there is only one."""
+    name = _code(one) if one else 'run <span class="which"></span>'
     legend = "".join(
         f'<span class="key" style="color:var(--{colour})"><i></i>{_code(name)}</span>' for name, colour in keys.items()
     )
@@ -165,7 +166,7 @@ def paths_canvas(keys: Mapping[str, str]) -> Html:
         'aria-label="paths of the cameras; drag or use the arrow keys to turn them"></canvas></div>'
         f'<div class="bar">{legend}</div><div class="bar"><button id="play" type="button">Play</button>'
         '<input id="at" type="range" min="0" max="1" step="0.001" value="1" aria-label="along the run">'
-        '<span>run <span class="which"></span>; drag to turn; click, then wheel to zoom</span></div>'
+        f"<span>{name}; drag to turn; click, then wheel to zoom</span></div>"
     )
 
 

@@ -117,7 +117,7 @@ def _run(trajectory: Trajectory, T: Float[Tensor, "T1 n 4 4"], k: int, good: boo
         "good": good,
         "k": at.tolist(),
         "path": rounded(own[:, :3, 3].tolist()),
-        "turned": rounded(_quaternions(own[:, :3, :3]).tolist(), 3),
+        "turned": rounded(quaternions(own[:, :3, :3]).tolist(), 3),
         "v": rounded((100 * v[:, :3]).tolist()),
         "w": rounded(torch.rad2deg(v[:, 3:]).tolist()),
         "handoff": int(metrics.switch_iterations(trajectory.stage[:, k : k + 1])[0]),
@@ -129,11 +129,11 @@ def _run(trajectory: Trajectory, T: Float[Tensor, "T1 n 4 4"], k: int, good: boo
         goal = _desired(trajectory)[k]
         t, r = lie.error_norms(lie.inverse(trajectory.T_wd[k]) @ trajectory.T_wc[at, k])
         found |= {"t": rounded((1000 * t).tolist()), "r": rounded(torch.rad2deg(r).tolist())}
-        found["goal"] = {"p": rounded(goal[:3, 3].tolist()), "q": rounded(_quaternions(goal[None, :3, :3])[0].tolist())}
+        found["goal"] = {"p": rounded(goal[:3, 3].tolist()), "q": rounded(quaternions(goal[None, :3, :3])[0].tolist())}
     return found
 
 
-def _quaternions(R: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 4"]:
+def quaternions(R: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 4"]:
     """(w, x, y, z) of rotations."""
     theta_u = lie.so3_log(R.double())
     half = theta_u.norm(dim=1, keepdim=True) / 2

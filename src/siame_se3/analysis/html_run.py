@@ -141,6 +141,7 @@ def _lead(trajectory: Trajectory) -> str:
     if settings.get("seconds") is not None:
         words.append(f"{settings['seconds']} s")
     words += [str(settings[name]) for name in ("hardware", "date") if settings.get(name)]
+    words += ["stopped by Ctrl-C"] * bool(settings.get("stopped"))
     return ", ".join(words)
 
 

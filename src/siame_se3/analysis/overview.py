@@ -137,8 +137,8 @@ def _title(trajectory: Trajectory, scene: Scene, table: Sequence[Row]) -> str:
     return (
         f"{counted(s.runs, 'camera')}, law '{law}', scene '{scene.name}': {good} of {s.runs} converged ({s.converged_percent:.1f} %), "
         f"end error {_length(s.median_end_t_m)} and {_angle(s.median_end_r_deg)}"
-        + ", median of all runs"
-        * (s.runs > 1)
+        + ", median of all runs" * (s.runs > 1)
+        + ", stopped by Ctrl-C" * bool(trajectory.settings.get("stopped"))
     )
 
 

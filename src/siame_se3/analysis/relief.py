@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from siame_se3.analysis.curves import keep_apart
 from siame_se3.analysis.style import BLUE, GREEN, NOTE, ORANGE, PURPLE, RED, new_figure, tidy
 
 _COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE)
@@ -26,6 +28,7 @@ def against_relief(
     figure = new_figure(13, 4.6)
     shares, errors, steps = figure.subplots(1, 3)
     laws = list(dict.fromkeys(law for law, _ in curves))
+    lines: list[Any] = []
     for (law, depth), points in curves.items():
         look = {
             "color": _COLOURS[laws.index(law) % len(_COLOURS)],
@@ -35,7 +38,7 @@ def against_relief(
             "linewidth": 1.8,
         }
         x = [point[0] for point in points]
-        shares.plot(x, [point[1] for point in points], label=f"{law}, {depths[depth]} depth", **look)
+        lines += shares.plot(x, [point[1] for point in points], label=f"{law}, {depths[depth]} depth", **look)
         errors.plot(x, [max(point[2], 1e-3) for point in points], **look)  # a logarithmic axis has no 0
         steps.plot(x, [point[3] for point in points], **look)
     shares.set_ylabel("converged [%]")
@@ -48,6 +51,6 @@ def against_relief(
         axes.set_xlabel("height of the relief [% of the distance]")
         tidy(axes, alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    if note:
+    if note := "; ".join(filter(None, (note, keep_apart(figure, shares, lines)))):
         figure.suptitle(note, fontsize=9, color=NOTE)
     return figure

@@ -48,6 +48,13 @@ def number(value: float, digits: int = 2) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
+def small(value: float, digits: int = 2) -> str:
+    """A length or an angle: '< 0.01' where it would print as zero, a dash for NaN."""
+    if abs(value) < 0.5 * 10**-digits:
+        return f"< {10**-digits:.{digits}f}"
+    return number(value, digits)
+
+
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table of rows with equal keys."""
     if not rows:

@@ -4,7 +4,7 @@
   const element = document.getElementById("data");
   const data = element ? JSON.parse(element.textContent) : null;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
-  const state = { run: data && data.runs.length ? data.runs.findIndex((r) => r.run === data.shown) : -1, at: 1 };
+  const state = { run: data && data.runs.length ? data.runs.findIndex((r) => r.run === data.shown) : -1, at: data && data.at !== undefined ? data.at : 1 };
   const redraws = [];
   const redraw = () => requestAnimationFrame(() => redraws.forEach((draw) => draw()));
 
@@ -304,6 +304,7 @@
   document.querySelectorAll("canvas[data-chart]").forEach(chart);
   const slider = document.getElementById("at"), play = document.getElementById("play");
   if (slider) {
+    slider.value = state.at;
     slider.addEventListener("input", () => { state.at = +slider.value; redraw(); });
     let timer = null;
     play.addEventListener("click", () => {

@@ -9,14 +9,19 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
+from siame_se3.cli.options import check_writable
+from siame_se3.cli.output import Output
+from siame_se3.cli.run_files import PAGES, write_align_report
 from siame_se3.cli.status import Status
+from siame_se3.cli.topics import ImageTopics
 from siame_se3.errors import InputError
 
 if TYPE_CHECKING:
+    from siame_se3.analysis.html_align import Followed
     from siame_se3.cli.align_screen import Display
     from siame_se3.commissioning.align import Reference
     from siame_se3.commissioning.align_picture import Optics, Picture
@@ -30,22 +35,6 @@ _SETTLE = 1.0  # seconds that a camera has to find its exposure before a referen
 
 
 @dataclass(frozen=True)
-class Topics:
-    """Topics of the camera, for --ros2.image."""
-
-    image: str = ""
-    """sensor_msgs/Image or CompressedImage of the camera, instead of --source."""
-    info: str = "/camera/camera_info"
-    """sensor_msgs/CameraInfo; not used with --camera."""
-    bus: Literal["auto", "rclpy", "dds"] = "auto"
-    """rclpy where ROS 2 is installed, else CycloneDDS (pip install 'siame-se3[ros2]')."""
-    domain: int | None = None
-    """Default: ROS_DOMAIN_ID, else 0."""
-    stamps: Literal["header", "receipt"] = "receipt"
-    """How old an image is: by its header (clocks must agree), or from when it came."""
-
-
-@dataclass(frozen=True)
 class Align:
     """Say where a camera is beside a reference photo, and how to move it back.
 
@@ -55,7 +44,7 @@ class Align:
     last frame.
     """
 
-    essential = ("now", "source", "goal_depth", "camera", "fov", "within", "roi", "ignore", "save_reference", "json")
+    essential = ("now", "source", "goal_depth", "camera", "fov", "within", "roi", "save_reference", "report", "json")
 
     reference: Positional[Path]
     """The photo of the place to go back to."""
@@ -63,8 +52,8 @@ class Align:
     """What the camera sees now, a picture: one comparison."""
     source: str = ""
     """What the camera sees, live: index of a camera, film, or URL. Default without --now: 0, the first camera."""
-    ros2: Topics = field(default_factory=Topics)
-    """Topics."""
+    ros2: ImageTopics = field(default_factory=lambda: ImageTopics(image="", stamps="receipt"))
+    """Topics of the camera, for --ros2.image, instead of --source."""
     goal_depth: float | None = None
     """Distance from the camera to what is in the reference's middle [m]; without it motions are shares of that distance."""
     camera: Path | None = None
@@ -95,6 +84,8 @@ class Align:
     """Plain data instead of words; live, a line a frame. See docs/align.md."""
     tone: bool = True
     """Live, in a terminal: ring its bell when it becomes right."""
+    report: Path | None = None
+    """Write a page with the motion, both pictures, their difference and the way of the camera, which opens without a network (.html)."""
 
     def __call__(self) -> Status:
         from siame_se3.commissioning.align import Reference
@@ -109,7 +100,8 @@ class Align:
         self._check()
         if self.now is not None:
             goal, seen = Picture.read(self.reference, reference), Picture.read(self.now, now)
-            return self._compare(Reference.of(goal, self.goal_depth, counting(goal, *regions), slope), seen, judge)
+            looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope)
+            return self._compare(looked_for, seen, judge, self.now.name)
         with contextlib.ExitStack() as closing:
             frames, now, reference = self._frames(closing, now, reference)
             if self.save_reference:
@@ -117,7 +109,8 @@ class Align:
             goal = self._goal(frames, reference)
             looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope)
             if self.once:
-                return self._compare(looked_for, Picture.of(one_frame(frames, _SETTLE), now, where=frames.name), judge)
+                seen = Picture.of(one_frame(frames, _SETTLE), now, where=frames.name)
+                return self._compare(looked_for, seen, judge, frames.name)
             return self._live(frames, looked_for, judge, now)
 
     def _check(self) -> None:
@@ -125,6 +118,9 @@ class Align:
         given = [name for name in ("now", "source") if getattr(self, name)] + ["ros2.image"] * bool(self.ros2.image)
         if len(given) > 1:
             raise InputError("give one of a picture, a source and a topic", *given)
+        check_writable(self.report, "--report", PAGES)
+        if self.report is not None and self.save_reference:
+            raise InputError("a reference that is taken is compared with nothing, so there is no report", "report")
         if self.now is not None and (self.save_reference or self.once):
             raise InputError("a picture is compared once, and is there already; leave that out", "now")
         if self.save_reference and self.reference.exists() and not self.force:
@@ -143,10 +139,12 @@ class Align:
 
     def _optics(self) -> tuple[Optics, Optics]:
         """What is known of the camera, and of the reference's."""
-        now = _optics_of(self.camera, self.fov, "camera", "fov")
+        from siame_se3.commissioning.align_picture import Optics
+
+        now = Optics.given(self.camera, self.fov)
         if self._one_camera:
             return now, now
-        return now, _optics_of(self.reference_camera, self.reference_fov, "reference_camera", "reference_fov")
+        return now, Optics.given(self.reference_camera, self.reference_fov, "reference_camera", "reference_fov")
 
     def _judge(self) -> Judge:
         from siame_se3.commissioning.align_words import Judge, Tolerance
@@ -201,13 +199,33 @@ class Align:
         print(f"reference: {self.reference}, {pixels.shape[1]} x {pixels.shape[0]} px, from {frames.name}")
         return Status.DONE
 
-    def _compare(self, reference: Reference, seen: Picture, judge: Judge) -> Status:
+    def _compare(self, reference: Reference, seen: Picture, judge: Judge, where: str) -> Status:
         """One picture, in one line."""
+        followed = self._followed(judge)
         found = reference.locate(seen)
         self._notes(reference.picture, seen)
         more = self._more(reference.picture, seen)
-        print(json.dumps(judge.data(found) | more) if self.json else judge.sentence(found))
+        print(json.dumps(judge.data(found) | more) if self.json else judge.sentence(found), flush=True)
+        if followed is not None:
+            followed.add(found, time.monotonic(), seen)
+            self._report(reference, followed, more, where)
         return _status(judge, found)
+
+    def _followed(self, judge: Judge) -> Followed | None:
+        """What a report is made of, where one is asked for."""
+        if self.report is None:
+            return None
+        from siame_se3.analysis.html_align import Followed
+
+        return Followed(judge)
+
+    def _report(self, reference: Reference, followed: Followed, more: dict[str, Any], where: str) -> None:
+        """Write it, and say so."""
+        output = Output(self.json)
+        title = f"{where} beside {self.reference.name}"
+        settings = {"reference": str(self.reference), "now": where, "within": self.within, "sure": self.sure, **more}
+        output.write(self.report, lambda path: write_align_report(path, title, reference, followed, settings))
+        output.end()
 
     def _live(self, frames: Frames, reference: Reference, judge: Judge, optics: Optics) -> Status:
         """Until the source ends, or Ctrl-C."""
@@ -215,7 +233,8 @@ class Align:
         from siame_se3.commissioning.align_picture import Picture
 
         display: Display | None = None
-        summary, status = Summary(judge), Status.NOT_SURE
+        summary, followed, status = Summary(judge), self._followed(judge), Status.NOT_SURE
+        more: dict[str, Any] = {}
         with contextlib.ExitStack() as ending, contextlib.suppress(KeyboardInterrupt):  # which is how a live one ends
             tracker = ending.enter_context(Tracker(reference, waits=frames.film))
             for frame in frames:
@@ -225,9 +244,14 @@ class Align:
                     ending.callback(display.end)
                 found = tracker.step(seen)
                 summary.add(found, time.monotonic())
+                if followed is not None:
+                    followed.add(found, time.monotonic(), seen)
+                    more = self._more(reference.picture, seen)
                 display.show(found, summary.rate)
                 status = _status(judge, found)
-        print(summary.text(), file=sys.stderr if self.json else sys.stdout)
+        print(summary.text(), file=sys.stderr if self.json else sys.stdout, flush=True)
+        if followed is not None:
+            self._report(reference, followed, more, frames.name)
         return status
 
     def _display(self, judge: Judge, goal: Picture, seen: Picture, frames: Frames) -> Display:
@@ -253,17 +277,6 @@ class Align:
 
     def _more(self, goal: Picture, seen: Picture) -> dict[str, Any]:
         return {"reference_camera": goal.known, "camera": seen.known, "goal_depth": self.goal_depth}
-
-
-def _optics_of(path: Path | None, fov: float | None, camera: str, angle: str) -> Optics:
-    from siame_se3.commissioning.align_picture import Optics
-    from siame_se3.geometry.camera import Camera
-
-    if path is not None and fov is not None:
-        raise InputError("a camera's file has its field of view in it; give one of them", camera, angle)
-    if fov is not None and not 1 <= fov <= 170:
-        raise InputError(f"field of view {fov:g}: give degrees across the picture, from 1 to 170", angle)
-    return Optics(Camera.from_yaml(path) if path else None, math.radians(fov) if fov else None)
 
 
 def _status(judge: Judge, found: Any) -> Status:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from siame_se3.commissioning.align import Alignment
-from siame_se3.commissioning.align_words import Judge, Verdict, angle, length, pan_tilt_roll
+from siame_se3.commissioning.align_words import Judge, Verdict, angle, length, values
 
 _REDRAWN = 0.05  # seconds between two drawings, at least
 _SAID = 1.0  # seconds between two plain lines, where nothing else has changed
@@ -123,13 +123,13 @@ class Screen:
     def _bars(self, found: Alignment, width: int) -> list[str]:
         """A row for each direction: both names, a bar about its middle, an arrow and the value."""
         if found.T_cd is None:
-            values: list[float] = [math.nan] * 6
+            ways: list[float] = [math.nan] * 6
         else:
-            values = [*found.T_cd[:3, 3].tolist(), *pan_tilt_roll(found)]
+            ways = values(found)
         within = self._judge.within
         rows = []
         for k, (low, high, lower, higher) in enumerate(_ROWS):
-            x, limit = values[k], (within.distance if k < 3 else within.angle)
+            x, limit = ways[k], (within.distance if k < 3 else within.angle)
             half = max(4, (width - 46) // 2)
             full = round(half * min(1.0, math.log1p(abs(x) / limit) / math.log1p(_FULL))) if math.isfinite(x) else 0
             dot, dash, middle = ("·", "━", "┃") if self._glyphs else (".", "=", "|")

@@ -10,6 +10,7 @@ from siame_se3.cli.output import Output
 from siame_se3.cli.page import Page, Served_at
 from siame_se3.cli.run_files import VIDEOS, write_run_video
 from siame_se3.cli.status import Status
+from siame_se3.cli.stopped import say_keeping, say_kept
 from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, doing, hardware
 from siame_se3.laws.registry import controller_for
@@ -65,18 +66,24 @@ class Demo:
         task = Task(scene, model.camera, runs=self.runs, seed=self.seed, distance=model.distance)
         with doing("preparing the network"):
             controller = controller_for("handoff", model)
-        trajectory, desired, last = simulate(controller, task, config, settings)
+        trajectory, desired, last = simulate(controller, task, config, settings, keep=True)
+        stopped = say_keeping(trajectory)
         table = metrics.rows(trajectory)
         summary = metrics.summary(table)
-        title = f"{scene.name}, {trajectory.settings['seconds']} s, {hardware()}"
+        title = f"{scene.name}, {trajectory.settings['seconds']} s, {hardware()}" + ", stopped by Ctrl-C" * stopped
         output.say(metrics.format_summary(summary, title))
-        output.write(self.out / "runs.csv", lambda path: metrics.write_csv(table, path))
-        with doing(f"drawing {self.out / 'demo.png'}"):
-            page = plots.overview(trajectory, scene, model.camera, desired, last)
-            output.write(self.out / "demo.png", lambda path: plots.save(page, path))
-        if self.video:
-            with doing(f"drawing {self.video}"):
-                output.write(self.video, lambda path: write_run_video(path, trajectory, task, table))
-        output.end({"settings": trajectory.settings, "summary": summary})
+        with output.named():
+            output.write(self.out / "runs.csv", lambda path: metrics.write_csv(table, path))
+            with doing(f"drawing {self.out / 'demo.png'}"):
+                page = plots.overview(trajectory, scene, model.camera, desired, last)
+                output.write(self.out / "demo.png", lambda path: plots.save(page, path))
+            if self.video:
+                with doing(f"drawing {self.video}"):
+                    output.write(self.video, lambda path: write_run_video(path, trajectory, task, table))
+        if stopped:
+            say_kept(trajectory, self.runs, output)
+        output.end({"settings": trajectory.settings, "summary": summary}, quiet=stopped)
+        if stopped:
+            return Status.INTERRUPTED
         output.say("next: siame train YOUR_PHOTO.jpg --width 0.8 --distance 0.6 --minutes 5 --out mine.safetensors")
         return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -266,6 +267,7 @@ class Arm:
 
         import torch
 
+        from siame_se3.analysis.report import small
         from siame_se3.geometry import lie
         from siame_se3.plants.arm import ArmPlant
         from siame_se3.plants.robots.buses import bus_for
@@ -289,7 +291,7 @@ class Arm:
             with contextlib.suppress(KeyboardInterrupt):
                 ArmServer(bus, arm).run(lambda: time.monotonic() < until)
             t, r = lie.error_norms(lie.inverse(goal) @ arm.T_wc)
-            print(f"left {1e3 * float(t):.2f} mm and {torch.rad2deg(r):.3f} deg from the desired pose")
+            print(f"left {small(1e3 * float(t))} mm and {small(math.degrees(float(r)), 3)} deg from the desired pose")
 
     def _write_target(self, desired: View) -> str:
         """The desired picture, and its depth where it has a map; the options that give them to 'siame live'."""

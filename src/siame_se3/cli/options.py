@@ -159,6 +159,9 @@ def check_writable(path: Path | None, option: str, kinds: tuple[str, ...] = ()) 
     folder = Path(os.path.realpath(path)).parent  # what a link points to is written
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(place for place in (folder, *folder.parents) if place.exists())
+        raise InputError(f"{path}: {file.name} is a file, not a folder; give another place", setting) from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give a place that can be written", setting) from None
     if not os.access(folder, os.W_OK):

@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +51,24 @@ class Output:
         else:
             self.wrote(path)
 
-    def end(self, result: Mapping[str, Any], quiet: bool = False) -> None:
-        """Name the files that were written, and print the result where JSON is asked for.
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """While results are written: Ctrl-C leaves the rest, and names those that are there."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            there = f"the writing of files; there are {', '.join(self.written) or 'none yet'}"
+            raise KeyboardInterrupt(there) from None
+
+    def end(self, result: Mapping[str, Any] | None = None, quiet: bool = False) -> None:
+        """Name the files that were written, and print the result, if there is one, where JSON is asked for.
 
         Raises:
             InputError: one of them could not be written.
         """
         if self.written and not quiet:
             self.say(f"written: {', '.join(self.written)}")
-        if self.as_json:
+        if self.as_json and result is not None:
             print(json.dumps(plain({**result, "written": self.written}), indent=1, ensure_ascii=False), flush=True)
         if self.failed:
             raise InputError("; ".join(self.failed))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
+from siame_se3.cli.topics import ImageTopics
 from siame_se3.errors import InputError, require_numbers
 from siame_se3.plants.robots.checks import HardLimits
 
@@ -25,13 +26,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Ros2:
+class Ros2(ImageTopics):
     """Topics, for --robot ros2 and --camera-source ros2."""
 
-    image: str = "/camera/image_raw"
-    """sensor_msgs/Image; a name that ends with /compressed is a CompressedImage."""
-    info: str = "/camera/camera_info"
-    """sensor_msgs/CameraInfo; not used with --camera."""
     depth: str = ""
     """sensor_msgs/Image, 16UC1 (mm) or 32FC1 (m): depth that is aligned to the image, such as /camera/aligned_depth_to_color/image_raw, or with
     --ros2.depth-info; a name that ends with /compressedDepth is a CompressedImage. Read when 'target' is said; '' for none."""
@@ -53,12 +50,6 @@ class Ros2:
     start the robot: see docs/robots.md."""
     status: str = "/siame/status"
     """std_msgs/String of what happens; '' for none."""
-    bus: Literal["auto", "rclpy", "dds"] = "auto"
-    """rclpy where ROS 2 is installed, else CycloneDDS (pip install 'siame-se3[ros2]')."""
-    domain: int | None = None
-    """Default: ROS_DOMAIN_ID, else 0."""
-    stamps: Literal["header", "receipt"] = "header"
-    """How old an image is: by its header (clocks must agree), or from when it came."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from siame_se3.errors import InputError
 from siame_se3.files.optional import needs
 
 if TYPE_CHECKING:
+    from siame_se3.analysis.html_align import Followed
     from siame_se3.analysis.metrics import Row
+    from siame_se3.commissioning.align import Reference
     from siame_se3.geometry.camera import Camera
     from siame_se3.servo.recordings.pictures import Pictures
     from siame_se3.servo.recordings.recorder import Recording
@@ -109,6 +111,16 @@ def write_live_report(path: Path, trajectory: Trajectory, pictures: Pictures, ca
 
     title = f"{trajectory.settings.get('law', 'a law')}, a run of the robot"
     html.write_page(path, html_run.run_page(trajectory, pictures.strip(), None, camera, 0, title))
+
+
+def write_align_report(
+    path: Path, title: str, reference: Reference, followed: Followed, settings: dict[str, Any]
+) -> None:
+    """The report of an alignment."""
+    from siame_se3.analysis import html, html_align
+
+    command = " ".join(["siame", *sys.argv[1:]])
+    html.write_page(path, html_align.align_page(title, reference, followed, settings, command))
 
 
 def write_bench_report(path: Path, folders: list[Path]) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,7 @@ from siame_se3.cli.run_files import (
     write_run_video,
 )
 from siame_se3.cli.status import Status
+from siame_se3.cli.stopped import say_keeping, say_kept
 from siame_se3.errors import InputError, LawError, SceneError
 from siame_se3.files import BUNDLED_MODEL, BUNDLED_PHOTO, bundled, doing, hardware, model_file
 from siame_se3.geometry.camera import default_camera
@@ -62,6 +64,7 @@ from siame_se3.servo.simulation import Task, simulate, simulate_on_arm
 if TYPE_CHECKING:
     import torch
 
+    from siame_se3.analysis.metrics import Row
     from siame_se3.geometry.camera import Camera
     from siame_se3.laws.types import View
     from siame_se3.networks.checkpoint import Model
@@ -171,7 +174,7 @@ class Servo:
     """Options of the laws on matched points."""
 
     def __call__(self) -> int:
-        from siame_se3.analysis import metrics, plots
+        from siame_se3.analysis import metrics
         from siame_se3.analysis.failures import failures
         from siame_se3.scenes.planar import Scene
 
@@ -196,19 +199,38 @@ class Servo:
         summary = metrics.summary(table)
         took = trajectory.settings["seconds"]
         machine = hardware("cuda" if self.engine in ("auto", "cuda") else "cpu")
-        title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {took} s, {machine}"
+        stopped = say_keeping(trajectory)
+        ended = ", stopped by Ctrl-C" * stopped
+        title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {took} s, {machine}{ended}"
         output.say(metrics.format_summary(summary, title))
         if known := described(trajectory.covariances):
             output.say(f"  pose known to {known}")
-        found = failures(trajectory, table, desired, last)
-        hints = advise(self._asked(scene, camera, model), found, summary.converged_percent > 0)
+        found = [] if stopped else failures(trajectory, table, desired, last)
+        hints = [] if stopped else advise(self._asked(scene, camera, model), found, summary.converged_percent > 0)
         for line in hints:
             print(f"siame: {line}", file=sys.stderr)
+        with output.named():
+            self._write(output, task, trajectory, table, desired, last)
+        output.wrote(self.record)
+        if stopped:
+            say_kept(trajectory, self.runs, output)
+        output.end({"settings": trajectory.settings, "summary": summary, "hints": hints}, quiet=stopped)
+        if stopped:
+            return Status.INTERRUPTED
+        return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED
+
+    def _write(
+        self, output: Output, task: Task, trajectory: Trajectory, table: Sequence[Row], desired: View, last: View
+    ) -> None:
+        """All that was asked for, what takes no time first."""
+        from siame_se3.analysis import metrics, plots
+        from siame_se3.scenes.planar import Scene
+
         output.write(self.out, lambda path: metrics.write_csv(table, path))
         output.write(self.save, trajectory.save)
-        if self.figure and isinstance(scene, Scene):
+        if self.figure and isinstance(task.scene, Scene):
             with doing(f"drawing {self.figure}"):
-                figure = plots.overview(trajectory, scene, camera, desired, last)
+                figure = plots.overview(trajectory, task.scene, task.camera, desired, last)
                 output.write(self.figure, lambda path: plots.save(figure, path))
         if self.report:
             with doing(f"drawing {self.report}"):
@@ -216,12 +238,6 @@ class Servo:
         if self.video:
             with doing(f"drawing {self.video}"):
                 output.write(self.video, lambda path: write_run_video(path, trajectory, task, table))
-        output.wrote(self.record)
-        output.end({"settings": trajectory.settings, "summary": summary, "hints": hints})
-        if trajectory.settings.get("stopped"):
-            print(f"siame: stopped after {len(table)} of {self.runs} runs, which are kept", file=sys.stderr)
-            return Status.INTERRUPTED
-        return Status.DONE if summary.converged_percent > 0 else Status.NOT_CONVERGED
 
     def _asked(self, scene: Scene, camera: Camera, model: Model | None) -> Asked:
         """What advice goes by."""
@@ -356,7 +372,8 @@ class Servo:
         with recording_to(self.record, self._law(model), wait=True, say=output.say) as recording:
             if plant != "arm":
                 own = None if plant == "flying" else plant_for(plant, scene, camera)
-                return simulate(controller, task, self.servo, settings, plant=own, run=run_of(recording, task)), task
+                run = run_of(recording, task)
+                return simulate(controller, task, self.servo, settings, plant=own, run=run, keep=True), task
             settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
             run = run_of(recording)
             made = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings, run=run)

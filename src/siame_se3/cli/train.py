@@ -302,6 +302,7 @@ class _TrainLog:
 
     def evaluate(self, network: SiameseNetwork, p: Progress) -> None:
         """Runs of the network as it would be kept, on each scene in turn."""
+        from siame_se3.analysis.report import small
         from siame_se3.experiments.evaluation import closed_loop
 
         self._open(p.steps)
@@ -323,7 +324,7 @@ class _TrainLog:
         self.results.append(result)
         self.say(
             f"closed loop at step {p.step}: {s.converged_percent:.0f} % of {s.runs} converged, end error "
-            f"{100 * s.end_t_m[0]:.2f} cm {s.end_r_deg[0]:.2f} deg ({p.seconds:.0f} s of training)"
+            f"{small(100 * s.end_t_m[0])} cm {small(s.end_r_deg[0])} deg ({p.seconds:.0f} s of training)"
         )
         self._log({f"closed_loop/{name}": value for name, value in result.items()}, p.step)
 

@@ -53,6 +53,19 @@ class Optics:
         if self.fov is not None and not 0 < self.fov < math.pi:
             raise CameraError(f"field of view {math.degrees(self.fov):g} deg: give one between 0 and 180", "fov")
 
+    @staticmethod
+    def given(path: Path | None, degrees: float | None, camera: str = "camera", fov: str = "fov") -> Optics:
+        """Of a camera_info YAML, or a field of view, or of neither; `camera` and `fov` are their names, for errors.
+
+        Raises:
+            InputError: both, or a field of view that no camera has. Others: as `Camera.from_yaml`.
+        """
+        if path is not None and degrees is not None:
+            raise InputError("a camera's file has its field of view in it; give one of them", camera, fov)
+        if degrees is not None and not 1 <= degrees <= 170:
+            raise InputError(f"field of view {degrees:g}: give degrees across the picture, from 1 to 170", fov)
+        return Optics(Camera.from_yaml(path) if path else None, math.radians(degrees) if degrees else None)
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -64,13 +77,15 @@ class Picture:
         size: of the whole picture (height, width) [px].
         known: where the lens is known from, in words.
         guessed: it is not: the lens is a usual one.
+        pixels: in colour, (h, w, 3) or (h, w), uint8; `SIDE` px at most, rectified as the grey levels are.
     """
 
     grey: np.ndarray
     lens: Lens
     size: tuple[int, int]
     known: str
-    guessed: bool = False
+    guessed: bool
+    pixels: np.ndarray
 
     @staticmethod
     def of(rgb: np.ndarray, optics: Optics, exif: tuple[float, str] | None = None, where: str = "picture") -> Picture:
@@ -95,10 +110,10 @@ class Picture:
         grey = small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         camera = camera.resized(*size)
         lens = Lens(camera.fx, camera.fy, camera.cx, camera.cy, *size, *spread)
-        return Picture(grey.astype(np.float32) / 255, lens, (h, w), known, spread is _GUESSED)
+        return Picture(grey.astype(np.float32) / 255, lens, (h, w), known, spread is _GUESSED, small)
 
     def reduced(self, side: int) -> Picture:
-        """The same with a longer side of `side` px at most."""
+        """The same with a longer side of `side` px at most, its colours as they are."""
         h, w = self.grey.shape
         scale = side / max(h, w)
         if scale >= 1:

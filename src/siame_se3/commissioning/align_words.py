@@ -26,8 +26,10 @@ _LEAST_TURN = math.radians(0.005)
 _LENGTHS = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "%": 0.01}
 _ANGLES = {"deg": math.pi / 180, "rad": 1.0, "mrad": 1e-3}
 _MOVES = (("right", "left"), ("down", "up"), ("forward", "back"))
-_WAYS = ("right", "down", "forward", "turn_right_deg", "turn_up_deg", "turn_clockwise_deg")
+_NAMES = ("right", "down", "forward", "turn_right_deg", "turn_up_deg", "turn_clockwise_deg")
 _TURNS = (("right", "left"), ("up", "down"), ("clockwise", "counterclockwise"))
+WAYS = (*_MOVES, *_TURNS)
+"""Names of the six directions of `values`, where the value is above zero and where it is below."""
 
 
 class Verdict(Enum):
@@ -138,13 +140,14 @@ class Judge:
         T = found.T_cd
         ways: list[float | None] = [None] * 6
         if T is not None:
-            ways = [*T[:3, 3].tolist(), *(math.degrees(x) for x in pan_tilt_roll(found))]
+            *moves, pan, tilt, roll = values(found)
+            ways = [*moves, *map(math.degrees, (pan, tilt, roll))]
         return {
             "verdict": verdict.value,
             "reason": why,
             "text": self.sentence(found),
             "unit": found.unit,
-            **dict(zip(_WAYS, ways, strict=True)),
+            **dict(zip(_NAMES, ways, strict=True)),
             "distance": _finite(t),
             "angle_deg": _finite(math.degrees(r)),
             "sigma_distance": _finite(sigma_t),
@@ -167,6 +170,12 @@ def pan_tilt_roll(found: Alignment) -> tuple[float, float, float]:
     assert found.T_cd is not None
     R = found.T_cd[:3, :3]
     return math.atan2(R[0, 2], R[2, 2]), math.asin(float(np.clip(-R[1, 2], -1, 1))), math.atan2(R[1, 0], R[1, 1])
+
+
+def values(found: Alignment) -> list[float]:
+    """Of the six directions `WAYS`: to the right, down and forward [unit], turns to the right, up and clockwise [rad]."""
+    assert found.T_cd is not None
+    return [*found.T_cd[:3, 3].tolist(), *pan_tilt_roll(found)]
 
 
 def motion(found: Alignment, about: str = "") -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from siame_se3.analysis import metrics
 from siame_se3.experiments import photos
 from siame_se3.experiments.runner import scene_runs, shared_out
-from siame_se3.experiments.script import parser, run_script, table
+from siame_se3.experiments.script import add_photos_root, parser, run_script, table
 from siame_se3.files import model_file
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.handoff import Handoff
@@ -104,7 +104,7 @@ def row(line: Line, scenes: list[Scene], seed: int) -> dict[str, Any]:
 def main() -> None:
     """All rows."""
     options = parser(__doc__)
-    options.add_argument("--photos-root", type=Path, default=Path("/"), help="where Debian's packages are unpacked")
+    add_photos_root(options)
     options.add_argument("--seed", type=int, default=700)
     options.add_argument("--runs", type=int, default=12, help="a photo")
     options.add_argument("--laws", nargs="*", choices=tuple(LAWS), default=tuple(LAWS))

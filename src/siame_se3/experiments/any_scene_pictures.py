@@ -16,7 +16,7 @@ import numpy as np
 
 from siame_se3.errors import InputError
 from siame_se3.experiments.photos import Photo
-from siame_se3.experiments.script import run_script
+from siame_se3.experiments.script import add_photos_root, run_script
 
 _SIDES = {"photo": 1000, "texture": 512}  # longest side of a copy [px]
 _QUALITY = 88
@@ -55,7 +55,7 @@ def main() -> None:
     """Copy them all; those of packages that are missing are said, and left out."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("folder", type=Path)
-    options.add_argument("--photos-root", type=Path, default=Path("/"), help="where Debian's packages are unpacked")
+    add_photos_root(options)
     given = options.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     missing: dict[str, str] = {}

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from siame_se3.experiments import photos
 from siame_se3.experiments.any_scene import CONDITIONS, UNSEEN
-from siame_se3.experiments.script import parser, run_script, table
+from siame_se3.experiments.script import add_photos_root, parser, run_script, table
 from siame_se3.files import BUNDLED_MODELS, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
@@ -174,7 +173,7 @@ def _texture(seed: int) -> Scene:
 def main() -> None:
     """Both rows."""
     options = parser(__doc__)
-    options.add_argument("--photos-root", type=Path, default=Path("/"), help="where Debian's packages are unpacked")
+    add_photos_root(options)
     options.add_argument("--seed", type=int, default=900)
     options.add_argument("--looks", type=int, default=4, help="a photo and condition")
     options.add_argument("--fit", action="store_true", help="fit the confidence instead")

@@ -87,6 +87,8 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
         }
         for count in counts
     ]
+    ran = [name for name in table[0] if any(line[name] != "-" for line in table)]
+    table = [{name: line[name] for name in ran} for line in table]
     curves = {
         titles[kind]: [report.share(rows_of(kind[0], count, kind[1]), None) for count in counts] for kind in kinds
     }

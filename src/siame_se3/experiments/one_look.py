@@ -18,7 +18,7 @@ from siame_se3.experiments import photos
 from siame_se3.experiments.any_scene import UNSEEN
 from siame_se3.experiments.any_scene_training import CAMERA
 from siame_se3.experiments.confidence import misplaced
-from siame_se3.experiments.script import parser, run_script, table
+from siame_se3.experiments.script import add_photos_root, parser, run_script, table
 from siame_se3.files import model_file
 from siame_se3.geometry.plane import homography
 from siame_se3.laws.neural import Neural
@@ -66,7 +66,7 @@ def row(condition: str, scenes: list[Scene], looks: int, seed: int) -> dict[str,
 def main() -> None:
     """All conditions."""
     options = parser(__doc__)
-    options.add_argument("--photos-root", type=Path, default=Path("/"), help="where Debian's packages are unpacked")
+    add_photos_root(options)
     options.add_argument("--seed", type=int, default=100)
     options.add_argument("--looks", type=int, default=17, help="a photo")
     given = options.parse_args()

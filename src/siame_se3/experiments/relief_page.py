@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from siame_se3.analysis.relief import against_relief
-from siame_se3.analysis.report import markdown, number, spread, write_report
+from siame_se3.analysis.report import markdown, number, small, spread, write_report
 from siame_se3.analysis.style import save
 from siame_se3.experiments.relief import DEPTH_TITLES, DEPTHS
 from siame_se3.experiments.relief_runs import COLUMNS, PERCENT, SWEEP_COLUMNS, Settings, gathered
@@ -28,7 +28,7 @@ def _within(rows: Sequence[_Row], t: float, r: float) -> str:
 
 def _median(rows: Sequence[_Row], column: str, scale: float = 1.0, digits: int = 2) -> str:
     values = [scale * float(row[column]) for row in rows if not math.isnan(float(row[column]))]
-    return number(statistics.median(values), digits) if values else "-"
+    return small(statistics.median(values), digits) if values else "-"
 
 
 def objects_table(rows: Sequence[_Row]) -> list[dict[str, str]]:
@@ -122,7 +122,7 @@ def page(settings: Settings, command: str) -> str:
         pieces += [
             f"{note}; converged, median end error of all, and what one step at gain 1 leaves of the way (median):",
             markdown(sweep_table(sweep)),
-            "![](sweep.png)",
+            "![converged runs and end errors against the height of the relief](sweep.png)",
         ]
     text = "\n\n".join(pieces) or "(nothing has been run)"
     origin = (

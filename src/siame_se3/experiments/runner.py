@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from siame_se3.analysis import metrics
+from siame_se3.analysis import metrics, report
 from siame_se3.analysis.metrics import Row
 from siame_se3.errors import InputError
 from siame_se3.experiments import networks, photos
@@ -117,7 +117,11 @@ def csv_of(setup: Setup, experiment: str, cell: Cell) -> Path:
 
 def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int] = (0, 1)) -> None:
     """Run the cells of a shard (its number, how many) that are not there yet. Laws that share a network share a shard, so that
-    no two processes train the same one."""
+    no two processes train the same one.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; it says in which row, and where the others are kept.
+    """
     mine, shards = shard
     groups = list(dict.fromkeys(cell.needs or cell.law for cell in cells))
     for cell in cells:
@@ -128,25 +132,36 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
             _check(path, cell, setup)
             setup.say(f"{experiment} {cell.name}: there already")
             continue
-        model = obtain(setup, cell.needs) if cell.needs else None
-        began = time.perf_counter()
-        camera = default_camera(
-            max(LAWS[cell.law].size, model.network.config.image_size if cell.network and model else 0)
-        )
-        table = _rows(setup, cell, LAWS[cell.law].make(model), camera)
-        facts = {
-            "what": _what(cell, setup),
-            "seconds": round(time.perf_counter() - began, 1),
-            "hardware": hardware(),
-            "date": time.strftime("%Y-%m-%d"),
-        }
-        write_facts(path.with_suffix(".json"), facts)
-        metrics.write_csv(table, path)  # last: a cell is there when its CSV is
-        s = metrics.summary(table)
-        setup.say(
-            f"{experiment} {cell.name}: {s.converged_percent:.1f} % of {s.runs} converged, median end "
-            f"{1e3 * s.median_end_t_m:.2f} mm, {facts['seconds']} s"
-        )
+        try:
+            _run(setup, experiment, cell)
+        except KeyboardInterrupt as stop:
+            kept = sum(csv_of(setup, experiment, other).is_file() for other in cells)
+            at = f"{stop}; " if str(stop) else ""
+            raise KeyboardInterrupt(
+                f"{at}row {cell.name} of {experiment}; {kept} of {report.counted(len(cells), 'row')} kept in {path.parent}"
+            ) from None
+
+
+def _run(setup: Setup, experiment: str, cell: Cell) -> None:
+    """Run a cell, and write it."""
+    path = csv_of(setup, experiment, cell)
+    model = obtain(setup, cell.needs) if cell.needs else None
+    began = time.perf_counter()
+    camera = default_camera(max(LAWS[cell.law].size, model.network.config.image_size if cell.network and model else 0))
+    table = _rows(setup, cell, LAWS[cell.law].make(model), camera)
+    facts = {
+        "what": _what(cell, setup),
+        "seconds": round(time.perf_counter() - began, 1),
+        "hardware": hardware(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    write_facts(path.with_suffix(".json"), facts)
+    metrics.write_csv(table, path)  # last: a cell is there when its CSV is
+    s = metrics.summary(table)
+    setup.say(
+        f"{experiment} {cell.name}: {s.converged_percent:.1f} % of {s.runs} converged, median end "
+        f"{report.small(1e3 * s.median_end_t_m)} mm, {facts['seconds']} s"
+    )
 
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:

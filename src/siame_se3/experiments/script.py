@@ -40,6 +40,11 @@ def parser(doc: str | None, keep: str = "--keep", default: Path | None = None) -
     return options
 
 
+def add_photos_root(options: argparse.ArgumentParser) -> None:
+    """The option --photos-root, of scripts that take the list's photos."""
+    options.add_argument("--photos-root", type=Path, default=Path("/"), help="where Debian's packages are unpacked")
+
+
 def _shard(text: str) -> tuple[int, int]:
     try:
         return shard_of(text)
@@ -48,12 +53,15 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script: one clear line for bad input, exit status 2."""
+    """Run a script: one clear line for bad input, exit status 2, and for Ctrl-C, 130."""
     try:
         main()
     except SiameError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(f"stopped{stop}", file=sys.stderr)
+        sys.exit(130)
 
 
 def table(
@@ -65,6 +73,9 @@ def table(
         options: of `parser`.
         rows: by name, how to make each.
         choices: options that only choose which rows there are; all others have to be those that kept rows were made with.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; it says in which row, and where the others are.
     """
     print(header(), flush=True)
     made = {k: str(v) for k, v in sorted(vars(options).items()) if k not in ("keep", "shard", *choices)}
@@ -73,7 +84,15 @@ def table(
     for k, (name, make) in enumerate(rows.items()):
         if name in done or k % shards != mine:
             continue
-        done[name] = make()
+        try:
+            done[name] = make()
+        except KeyboardInterrupt:
+            kept_in = (
+                "; rows are kept with --keep FILE"
+                if options.keep is None
+                else f"; the same command goes on from {options.keep}"
+            )
+            raise KeyboardInterrupt(f" at row {name}{kept_in}") from None
         print(json.dumps(done[name]), flush=True)
         if options.keep is not None:
             add(options.keep, {**done[name], _NAME: name, _MADE: made})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -71,7 +72,8 @@ class Simulation:
         ):  # whatever ends it, Ctrl-C too: the world's thread and renderer are let go, and it is raised again
             world.close()
             raise
-        distance = self.setup.distance if target.distance is None else float(target.distance[0])
+        known = None if target.distance is None else float(target.distance[0])
+        distance = self.setup.distance if known is None or math.isnan(known) else known
         session = Session(world.robot(distance), controller, self.config, FREE, target, _unheard)
         track = Track(session, law, world)
         if self.tracks and self.tracks[0].world:

@@ -5,9 +5,7 @@ Each iteration: look, law, settle, limit, act, log. Gain and limits are applied 
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from siame_se3.errors import InputError, LawError, SiameError
+from siame_se3.errors import InputError, LawError
 from siame_se3.laws.certainty import Certain, unknown
 from siame_se3.laws.types import Controller, Law, Output, View
 from siame_se3.plants.types import Plant
@@ -28,12 +26,10 @@ from siame_se3.servo.recorder import Recorder
 from siame_se3.servo.runs import Runs
 from siame_se3.servo.safety import Halt, Safety
 from siame_se3.servo.settling import Settling
+from siame_se3.servo.stopping import Stopping
 from siame_se3.servo.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
-
-CTRL_C = "Ctrl-C"  # the reason of a run that it ended
-_STOPS = 5  # how often a stop that Ctrl-C interrupts is tried again
 
 
 def servo(
@@ -46,6 +42,7 @@ def servo(
     report: Callable[[int, int], None] = lambda iteration, moving: None,
     safety: Safety | None = None,
     heard: Callable[[Output], None] = lambda output: None,
+    keep: bool = False,
 ) -> Trajectory:
     """Close the loop until every run has settled or run out of iterations or time.
 
@@ -60,15 +57,14 @@ def servo(
         safety: of a robot, one camera: limits, and reasons to stand still. The trajectory is kept when one ends the run, when the plant
             is lost (OSError, or a SiameError of its own), and at Ctrl-C.
         heard: called with what the law gives at each iteration, for the runs that it is asked for.
+        keep: Ctrl-C ends the runs that still move, with the reason `stopping.CTRL_C`, and the trajectory so far is kept (of a robot, it always is).
 
     Raises:
+        KeyboardInterrupt: Ctrl-C, where nothing is to be kept.
         SiameError: before anything moves, if the law needs what the plant does not provide, or targets and starts do not match.
     """
     config = config or ServoConfig()
-    if missing := controller.needs - plant.provides:
-        raise LawError(
-            f"the law needs {', '.join(sorted(missing))}, which this plant does not provide (it has {', '.join(sorted(plant.provides))})"
-        )
+    _check_needs(controller, plant)
     target = target.flat()
     law, state = controller.aim(target)
     if safety and controller.needs <= target.provides:
@@ -81,7 +77,7 @@ def servo(
         raise InputError(f"{target.batch[0]} targets for {n} cameras; give each camera a target of its own")
     guard: Guard | Unguarded = Guard(safety, plant, view) if safety else Unguarded()
     follow, record = _Follow(law, state, config, guard, plant.dt, n, heard), Recorder(view, target, plant.dt)
-    with _Stop(plant, guard, record, follow.runs) as stop:
+    with Stopping(plant, guard, record, follow.runs, keep) as stop:
         stop.halt = guard.seen(view)
         while not stop.halt and len(record) < config.max_iterations:
             step = follow.step(view)
@@ -93,11 +89,16 @@ def servo(
             record.add(view, step.command, applied, follow.runs, step.stage, step.seconds, step.confidence)
             report(len(record), int(follow.runs.active.sum()))
             stop.halt = guard.seen(view, applied, step.command)
-    if stop.halt:
+    if stop.halt and safety:
         log.warning("stopped: %s", stop.halt.reason)
-        follow.runs.reason = [stop.halt.reason]
     kept = _kept(config, safety, plant) | (settings or {})
     return record.trajectory(follow.runs, kept, None if stop.halt else follow.covariance(view))
+
+
+def _check_needs(controller: Controller, plant: Plant) -> None:
+    if missing := controller.needs - plant.provides:
+        has = ", ".join(sorted(plant.provides))
+        raise LawError(f"the law needs {', '.join(sorted(missing))}, which this plant does not provide (it has {has})")
 
 
 def _kept(config: ServoConfig, safety: Safety | None, plant: Plant) -> dict[str, Any]:
@@ -219,65 +220,3 @@ def _velocities(v: Any, n: int) -> Float[Tensor, "n 6"]:
         given = f"{v.dtype} of shape {tuple(v.shape)}" if isinstance(v, Tensor) else type(v).__name__
         raise LawError(f"the law gave {given}, not a velocity (v, omega) for each of {n} runs: a tensor ({n}, 6)")
     return v.double().cpu()
-
-
-class _Stop:
-    """Brings the plant to rest, whatever ends the loop: over the guard's ramp where a halt can wait, and in every path by `plant.stop()`.
-
-    With a guard, a lost plant (OSError, SiameError) and Ctrl-C are halts, and the loop ends as usual; other errors go on after the stop.
-
-    Attributes:
-        halt: why the robot is to stand still; None while nothing is wrong.
-        moving: the last command.
-    """
-
-    def __init__(self, plant: Plant, guard: Guard | Unguarded, record: Recorder, runs: Runs) -> None:
-        self._plant, self._guard, self._record, self._runs = plant, guard, record, runs
-        self.halt: Halt | None = None
-        self.moving = torch.zeros(record.n, 6, dtype=torch.float64)
-
-    def __enter__(self) -> _Stop:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        guarded = isinstance(self._guard, Guard)
-        known = guarded and self._known(error)
-        if error is not None and not known:
-            self.halt = Halt("an error of the program", True)
-        try:
-            if guarded and bool(self.moving.any()) and not (self.halt and self.halt.at_once):
-                self._ramp()
-        except (KeyboardInterrupt, OSError, SiameError):
-            log.warning("the ramp to zero was interrupted; stopping at once")
-        finally:
-            self._stop()
-        return known
-
-    def _known(self, error: BaseException | None) -> bool:
-        """Whether the error is one that ends a guarded run in order."""
-        if isinstance(error, KeyboardInterrupt):
-            self.halt = Halt(str(error) or CTRL_C, False)
-        elif isinstance(error, OSError):
-            self.halt = Halt(f"plant lost: {error}", True)
-        elif isinstance(error, SiameError):
-            self.halt = Halt(str(error), True)
-        return isinstance(error, KeyboardInterrupt | OSError | SiameError)
-
-    def _ramp(self) -> None:
-        """The last command, ever less of it, down to zero."""
-        self._runs.active = torch.zeros_like(self._runs.active)
-        steps = math.ceil(self._guard.ramp / self._plant.dt)
-        for k in range(1, steps + 1):
-            command = self.moving * (1 - k / steps)
-            view, applied = self._plant.step(command)
-            self._record.add(view, command, applied, self._runs)
-
-    def _stop(self) -> None:
-        """`plant.stop()`, again where Ctrl-C interrupts it; that a lost plant cannot stop is known."""
-        for _ in range(_STOPS):
-            try:
-                with contextlib.suppress(*((OSError, SiameError) if self.halt else ())):
-                    self._plant.stop()
-                return
-            except KeyboardInterrupt:
-                continue

@@ -26,8 +26,9 @@ from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.scenes.types import Scene
 from siame_se3.servo.config import ServoConfig
-from siame_se3.servo.loop import CTRL_C, servo
+from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
+from siame_se3.servo.stopping import CTRL_C
 from siame_se3.servo.trajectory import Trajectory
 
 Depth = Literal["plane", "map", "camera"]
@@ -103,14 +104,18 @@ def simulate(
     quiet: bool = False,
     plant: Plant | None = None,
     run: Callable[..., Trajectory] = servo,
+    keep: bool = False,
 ) -> tuple[Trajectory, View, View]:
     """All runs of a task in one batch; the trajectory, the desired views, and the last ones.
 
     Args:
         plant: cameras of another kind than `FlyingCameras`; it is put at the desired poses too, to look from there.
         run: makes the runs; another than `servo` records them.
+        keep: Ctrl-C keeps the runs as far as they came, those that still moved with the reason `CTRL_C`, and is noted in the trajectory's settings as
+            'stopped'.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C, where nothing is to be kept, or there is nothing yet.
         SceneError: a desired camera sees nothing of the scene.
     """
     T_wd, T_wc = task.draw()
@@ -136,10 +141,16 @@ def simulate(
         def report(iteration: int, moving: int) -> None:
             counter.to(len(T_wc) - moving, iteration=iteration)
 
-        trajectory = run(plant, controller, task.given(desired), T_wc, config, settings, report)
-        counter.to(len(T_wc))
+        trajectory = run(plant, controller, task.given(desired), T_wc, config, settings, report, keep=keep)
+        stopped = CTRL_C in trajectory.reason or len(trajectory.reason) < len(T_wc)
+        if not stopped:
+            counter.to(len(T_wc))
+    if stopped and not len(trajectory.twist):
+        raise KeyboardInterrupt
     _note(trajectory, began)
-    return trajectory, desired, look(trajectory.T_wc[-1])
+    if stopped:
+        trajectory.settings["stopped"] = True
+    return trajectory, desired[: len(trajectory.reason)], look(trajectory.T_wc[-1])
 
 
 def simulate_on_arm(
@@ -171,22 +182,24 @@ def simulate_on_arm(
     passed, stopped = 0, False
     began = time.perf_counter()
     with contextlib.closing(plant), Counter(task.runs, "ended", "runs", quiet) as counter:
-        for goal, start in zip(T_wd.split(1), T_wc.split(1), strict=True):
-            if len(done) == min(task.runs, len(T_wc)):
-                break
-            try:
-                target = plant.look(goal)
-                plant.reset(start)
-            except RobotError:  # out of reach
-                passed += 1
-                continue
-            ended = run(plant, controller, task.given(target), start, config, settings, safety=safety)
-            if stopped := ended.reason[0] == CTRL_C:
-                break
-            done.append(ended)
-            desired.append(target)
-            last.append(plant.look(done[-1].T_wc[-1]))
-            counter.to(len(done))
+        try:
+            for goal, start in zip(T_wd.split(1), T_wc.split(1), strict=True):
+                if len(done) == min(task.runs, len(T_wc)):
+                    break
+                try:
+                    target = plant.look(goal)
+                    plant.reset(start)
+                except RobotError:  # out of reach
+                    passed += 1
+                    continue
+                ended = run(plant, controller, task.given(target), start, config, settings, safety=safety)
+                if stopped := ended.reason[0] == CTRL_C:
+                    break
+                end = plant.look(ended.T_wc[-1])
+                done, desired, last = [*done, ended], [*desired, target], [*last, end]
+                counter.to(len(done))
+        except KeyboardInterrupt:  # between two runs
+            stopped = True
     if stopped and not done:
         raise KeyboardInterrupt
     if not stopped and (not done or (len(done) < task.runs and not exact)):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from siame_se3.analysis.report import markdown, number, write_report
+from siame_se3.analysis.report import markdown, number, small, write_report
 from siame_se3.experiments.real import one_step, two_photos, worst
 from siame_se3.experiments.real.pictures import LEAST_WITH_DEPTH, NEAR, NEAR_WITH_DEPTH, Folder
 from siame_se3.experiments.real.rows import Settings
@@ -23,7 +23,7 @@ def _share(rows: Sequence[_Row], which: Any) -> str:
 
 def _median(rows: Sequence[_Row], column: str, scale: float = 1.0) -> str:
     values = [scale * float(row[column]) for row in rows if row[column] != ""]
-    return number(statistics.median(values), 2) if values else "-"
+    return small(statistics.median(values)) if values else "-"
 
 
 def one_step_table(rows: Sequence[_Row], laws: Sequence[str]) -> list[dict[str, str]]:

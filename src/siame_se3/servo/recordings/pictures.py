@@ -9,9 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from siame_se3.images.decode import as_pixels
-from siame_se3.laws.types import Controller, View
+from siame_se3.laws.types import View
 from siame_se3.plants.types import Plant, WrappedPlant
 from siame_se3.servo.loop import servo
+from siame_se3.servo.recordings.few import Few
+from siame_se3.servo.recordings.like_servo import like_servo
 from siame_se3.servo.trajectory import Trajectory
 
 
@@ -29,36 +31,31 @@ class Pictures:
 
     def _begin(self) -> None:
         self._goal: np.ndarray | None = None
-        self._kept: list[tuple[int, np.ndarray]] = []
+        self._few: Few[np.ndarray] = Few(self._most)
         self._last: Tensor | None = None
-        self._count, self._every = 0, 1
 
-    def servo(self, plant: Plant, controller: Controller, target: View, *rest: Any, **named: Any) -> Trajectory:
+    @like_servo
+    def servo(self, given: dict[str, Any]) -> Trajectory:
         """As `siame_se3.servo.loop.servo`."""
         self._begin()
+        target: View = given["target"]
         if target.image is not None:
             self._goal = as_pixels(target.flat().image[0])  # type: ignore[index]  # it has one
-        return self._make(_Watched(plant, self.see), controller, target, *rest, **named)
+        return self._make(**{**given, "plant": _Watched(given["plant"], self.see)})
 
     def see(self, view: View) -> None:
         """Keep a view, if it is its turn."""
         if view.image is None:
             return
-        self._last = view.image[0]
-        if self._count % self._every == 0:
-            self._kept.append((self._count, as_pixels(self._last)))
-        self._count += 1
-        if len(self._kept) >= 2 * self._most:
-            self._every *= 2
-            self._kept = self._kept[::2]
+        self._last = last = view.image[0]
+        self._few.add(lambda: as_pixels(last))
 
     def strip(self) -> list[tuple[str, np.ndarray]]:
         """The pictures of the last run, with what they show."""
         if self._last is None:
             return []
-        last = self._count - 1
-        step = max(1, round(len(self._kept) / self._most))
-        views = [(k, pixels) for k, pixels in self._kept[::step] if k != last] + [(last, as_pixels(self._last))]
+        last = self._few.count - 1
+        views = [(k, pixels) for k, pixels in self._few.spread() if k != last] + [(last, as_pixels(self._last))]
         found = [(f"iteration {k}" if k else "start", pixels) for k, pixels in views]
         if self._goal is not None:
             found.append(("goal image", self._goal))

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from siame_se3.errors import InputError
 from siame_se3.images.decode import as_image, as_pixels
-from siame_se3.laws.types import Controller, Output, View
+from siame_se3.laws.types import Output, View
 from siame_se3.plants.types import Plant, WrappedPlant
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
 from siame_se3.servo.recordings import messages as m
+from siame_se3.servo.recordings.like_servo import like_servo
 from siame_se3.servo.recordings.messages import Entry
 from siame_se3.servo.recordings.sink import Sink
-from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 _BETWEEN = 10**9  # [ns] from a run's end to the next one's start, where no clock says more
@@ -97,35 +97,26 @@ class Recording:
         self._time = max(time.time_ns(), self._time + _BETWEEN if self._time else 0)
         return number, self._time
 
-    def servo(
-        self,
-        plant: Plant,
-        controller: Controller,
-        target: View,
-        start: Float[Tensor, "1 4 4"] | None = None,
-        config: ServoConfig | None = None,
-        settings: dict[str, Any] | None = None,
-        report: Callable[[int, int], None] = lambda iteration, moving: None,
-        safety: Safety | None = None,
-        heard: Callable[[Output], None] = lambda output: None,
-    ) -> Trajectory:
+    @like_servo
+    def servo(self, given: dict[str, Any]) -> Trajectory:
         """As `siame_se3.servo.loop.servo`, of one camera, recorded.
 
         Raises:
             InputError: several cameras. Others: as `servo`.
         """
-        target = target.flat()
+        plant, target, heard = given["plant"], given["target"].flat(), given["heard"]
         if target.batch != (1,):
             raise InputError(f"{target.batch[0]} cameras: a recording is of one; record one run after the other")
         target, pixels = as_recorded(target)
-        run = _Run(self, plant, target, pixels, {"servo": m.finite(vars(config or ServoConfig()))} | (settings or {}))
+        settings = {"servo": m.finite(vars(given["config"] or ServoConfig()))} | (given["settings"] or {})
+        run = _Run(self, plant, target, pixels, settings)
 
         def listen(output: Output) -> None:
             run.heard(output)
             heard(output)
 
         try:
-            recorded = servo(_Tap(plant, run), controller, target, start, config, settings, report, safety, listen)
+            recorded = servo(**{**given, "plant": _Tap(plant, run), "target": target, "heard": listen})
         except BaseException as error:
             self.event(m.ERROR, "error", str(error) or type(error).__name__)
             raise

@@ -1,0 +1,22 @@
+"""Where a camera's pictures are on ROS 2: the options that commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ImageTopics:
+    """Topics of a camera."""
+
+    image: str = "/camera/image_raw"
+    """sensor_msgs/Image; a name that ends with /compressed is a CompressedImage."""
+    info: str = "/camera/camera_info"
+    """sensor_msgs/CameraInfo; not used with --camera."""
+    bus: Literal["auto", "rclpy", "dds"] = "auto"
+    """rclpy where ROS 2 is installed, else CycloneDDS (pip install 'siame-se3[ros2]')."""
+    domain: int | None = None
+    """Default: ROS_DOMAIN_ID, else 0."""
+    stamps: Literal["header", "receipt"] = "header"
+    """How old an image is: by its header (clocks must agree), or from when it came."""
