@@ -23,6 +23,9 @@ from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, desired_poses, offsets
 from siame_se3.scenes.render import render, render_prints
+from siame_se3.training.reliefs import Surface, draw_reliefs, render_reliefs
+
+MOST_RELIEF = 0.5  # of the distance: higher, and cameras that are nearer than usual would be inside
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,12 @@ class DataConfig:
             (`views.wide_views`), and the desired views are the others. For all pairs.
         teacher: law that gives the velocities: pbvs, ibvs or 2.5d.
         augmentation: at full strength.
+        relief: the highest that anything under a photo stands out, as a share of the distance to it (`relief_random.varied_parts`): each scene
+            of a group has a relief of its own, of a height uniform up to this, and new ones in each step; 0 for flat scenes.
+        relief_rate: share of a group's scenes that have one, where `relief` is not 0; the others are flat.
         denoise: the photos' noise is estimated and taken out of them before the training.
-        curriculum: share of the training over which the augmentation's strength (and, with several scenes, their
-            number) ramps up.
+        curriculum: share of the training over which the augmentation's strength, the reliefs' height (and, with several scenes, their
+            number) ramp up.
 
     Raises:
         InputError: options that make no batch.
@@ -74,13 +80,19 @@ class DataConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     denoise: bool = False
     curriculum: float = 0.1
+    relief: float = 0.0
+    relief_rate: float = 0.5
 
     def __post_init__(self) -> None:
         require_types(self, "data")
         for name in ("near_weight", "near_largest"):
             require_number(self, name, 0)
-        for name in ("near_orbit", "near_alike", "curriculum"):
+        for name in ("near_orbit", "near_alike", "curriculum", "relief_rate"):
             require_number(self, name, 0, 1)
+        if not 0 <= self.relief <= MOST_RELIEF:
+            raise InputError(
+                f"data: relief {self.relief}; give a share of the distance from 0 to {MOST_RELIEF}", "data.relief"
+            )
         if not 0 <= self.spread[0] <= self.spread[1] < math.inf:
             raise InputError(f"data: spread {self.spread}; give two factors, the smaller first", "data.spread")
         if self.views < 2 or self.groups < 1:
@@ -134,6 +146,7 @@ class Batch:
     ]  # as `Conditions.bend`: a pixel shows what the homography has at the place displaced so
     scene: Scene  # one of the group's
     seconds: dict[str, float]
+    surface: Surface | None = None  # of a group with reliefs
 
 
 @dataclass(frozen=True)
@@ -149,6 +162,9 @@ class Plan:
     conditions: Conditions
     noise: torch.Generator | int  # or the seed of a GPU's
     seconds: dict[str, float]
+    reliefs: tuple[
+        tuple[float, int], ...
+    ] = ()  # height [m] and seed of each scene's, 0 for a flat one; none for flat scenes
 
 
 class BatchSource:
@@ -264,14 +280,21 @@ class BatchSource:
         else:
             target = teacher_velocity(c.teacher, T_wc[desired], T_wc[current])
         seconds = {"sample": t1 - t0, "augment": t2 - t1, "teacher": time.perf_counter() - t2}
-        return Plan(chosen, T_wc, current, desired, target.float(), weight, conditions, noise, seconds)
+        reliefs: tuple[tuple[float, int], ...] = ()
+        if c.relief > 0:
+            reliefs = draw_reliefs(
+                T_wc.unflatten(0, (c.scenes, -1)), ramp * c.relief, c.relief_rate, self.workspace.distance, generator
+            )
+        return Plan(chosen, T_wc, current, desired, target.float(), weight, conditions, noise, seconds, reliefs)
 
     def images(self, plan: Plan) -> Batch:
         """The batch of a plan."""
         device, began = self.device, time.perf_counter()
         poses = plan.T_wc.to(device)
-        scenes = [self.scenes[k] for k in plan.scenes]
-        if len(scenes) == 1:
+        scenes, surface = [self.scenes[k] for k in plan.scenes], None
+        if any(tallest > 0 for tallest, _ in plan.reliefs):
+            images, mask, surface = render_reliefs(scenes, plan.reliefs, self.camera, poses)
+        elif len(scenes) == 1:
             images, mask = render(scenes[0], self.camera, poses)
         else:
             images, mask = render_prints(scenes, self.camera, poses), None
@@ -281,13 +304,13 @@ class BatchSource:
         if isinstance(noise, int):
             noise = torch.Generator(device).manual_seed(noise)
         conditions = plan.conditions.to(device)
-        images = apply(images, conditions, homography, noise, mask)
+        images = apply(images, conditions, homography, noise, mask if len(scenes) == 1 else None)
         t2 = time.perf_counter()
         seconds = {**plan.seconds, "render": t1 - began, "augment": plan.seconds["augment"] + t2 - t1}
         current, desired, target, weight = (
             x.to(device) for x in (plan.current, plan.desired, plan.target, plan.weight)
         )
-        return Batch(images, current, desired, target, weight, homography, conditions.bend, scenes[0], seconds)
+        return Batch(images, current, desired, target, weight, homography, conditions.bend, scenes[0], seconds, surface)
 
     def batch(self, step: int, group: int, progress: float = 1.0) -> Batch:
         """One group of a step; see `plan`."""
