@@ -19,9 +19,8 @@ from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.pose import teacher_velocity
 from siame_se3.scenes import views
 from siame_se3.scenes.conditions import Augmentation, Conditions, apply, draw
-from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace, desired_poses, offsets
+from siame_se3.scenes.poses import Workspace
 from siame_se3.scenes.render import render, render_prints
 from siame_se3.training.reliefs import Surface, draw_reliefs, render_reliefs
 
@@ -204,25 +203,9 @@ class BatchSource:
         c, n = self.config, self.config.views
         if c.pairs == "paper":
             half = n // 2
-            T_wd = desired_poses(half, self.workspace, generator)
-            T_wc = torch.empty_like(T_wd)
-            todo = torch.arange(half)
-            for _ in range(500):
-                if not len(todo):
-                    break
-                start = T_wd[todo] @ offsets(len(todo), self.workspace, generator, c.spread)
-                ok = (overlap(self.camera, T_wd[todo], start, scene) >= self.workspace.min_overlap) & (
-                    start[:, 2, 3] <= -self.workspace.min_height
-                )
-                T_wc[todo[ok]] = start[ok]
-                todo = todo[~ok]
-            if len(todo):
-                raise SceneError(
-                    f"{scene.name}: starts see too little of the scene; check its width, the camera's distance and its field of view",
-                    *("width", "distance"),
-                )
+            T = views.paired_views(half, scene, self.camera, self.workspace, generator, c.spread)
             index = torch.arange(half)
-            return torch.cat((T_wd, T_wc)), index + half, index, torch.ones(half)
+            return torch.cat(T), index + half, index, torch.ones(half)
         sets, n = c.scenes, n // c.scenes
         near = round(c.near * n)
         far = (n - near) // 2 if c.starts == "wide" else 0
