@@ -203,9 +203,9 @@ class BatchSource:
         c, n = self.config, self.config.views
         if c.pairs == "paper":
             half = n // 2
-            T = views.paired_views(half, scene, self.camera, self.workspace, generator, c.spread)
+            both = views.paired_views(half, scene, self.camera, self.workspace, generator, c.spread)
             index = torch.arange(half)
-            return torch.cat(T), index + half, index, torch.ones(half)
+            return torch.cat(both), index + half, index, torch.ones(half)
         sets, n = c.scenes, n // c.scenes
         near = round(c.near * n)
         far = (n - near) // 2 if c.starts == "wide" else 0
