@@ -63,6 +63,16 @@ def test_minutes_are_five_unless_given() -> None:
     assert (recipe.budget, given) == (1.5, True)
 
 
+def test_the_relief_is_that_of_the_training() -> None:
+    recipe, _ = Train((PHOTO,), relief=0.2).recipe()
+    assert recipe.data == replace(for_photos().data, relief=0.2)
+    with pytest.raises(InputError, match="give the relief as --relief"):
+        Train((PHOTO,), data=replace(few_views(), relief=0.2)).recipe()
+    for relief in (-0.1, 0.7, float("nan")):
+        with pytest.raises(InputError, match="share of the distance"):
+            Train((PHOTO,), relief=relief).recipe()
+
+
 def test_the_command_trains_for_other_pictures_of_the_place() -> None:
     recipe, _ = Train((PHOTO,)).recipe()
     assert recipe.data == for_photos().data

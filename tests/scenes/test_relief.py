@@ -18,7 +18,8 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.scenes import relief_mesh
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.relief import Relief
-from siame_se3.scenes.relief_mesh import KINDS, Kind, Mesh
+from siame_se3.scenes.relief_mesh import Mesh
+from siame_se3.scenes.relief_random import KINDS, Kind
 from siame_se3.scenes.types import check_scene
 
 CAMERA = Camera.from_focal(300, 224).resized(64)

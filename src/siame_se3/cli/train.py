@@ -24,7 +24,7 @@ from siame_se3.geometry.camera import default_camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.poses import Workspace
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.batches import MOST_RELIEF, DataConfig
 from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig, for_photos
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _EVALUATED, _REHEARSED = 60, 4  # iterations of an evaluation, and of a trial of
 class Train:
     """Train a network on a photo of your scene.
 
-    The scene is flat; several photos give one network for several scenes. Views of the photo are rendered on the fly; nothing is downloaded, no data set is made. Press Ctrl-C at any moment and
+    The scene is flat, or has things that stand out (--relief); several photos give one network for several scenes. Views of the photo are rendered on the fly; nothing is downloaded, no data set is made. Press Ctrl-C at any moment and
     run the same command again: it goes on from the state that is saved every 30 s.
     """
 
@@ -58,6 +58,9 @@ class Train:
     """Width of the scene that the photo shows [m]."""
     distance: float = Workspace.distance
     """Distance of the camera from the scene at the desired pose [m]; a tenth is allowed for by itself."""
+    relief: float = 0.0
+    """How far things may stand out of the scene, as a share of the distance (0.2: a fifth): in half of the steps the photo lies over boxes, cylinders, steps and hills, others
+    in each step. 0: flat."""
     minutes: float | None = None
     """Train for about this long, evaluations on the way included; the number of steps is measured at the start. 5 when --steps is not given. An interrupted
     training goes on with the number of steps that it began with, and refuses another --minutes."""
@@ -167,6 +170,10 @@ class Train:
             raise InputError("--minutes and --steps: give a number above 0")
         if self.workspace.distance != Workspace.distance:
             raise InputError("--workspace.distance: give the distance as --distance")
+        if self.data.relief:
+            raise InputError("--data.relief: give the relief as --relief")
+        if not 0 <= self.relief <= MOST_RELIEF:
+            raise InputError(f"relief {self.relief:g}: give a share of the distance from 0 to {MOST_RELIEF}", "relief")
         if not 0 < self.distance < math.inf:
             raise InputError(f"distance {self.distance:g} m: give metres above 0", "distance")
         if not self.photos:
@@ -181,7 +188,7 @@ class Train:
         recipe = Recipe(
             network=dataclasses.replace(self.network, output_scale=(*(s * scale for s in unit[:3]), *unit[3:])),
             loss=self.loss,
-            data=self.data,
+            data=dataclasses.replace(self.data, relief=self.relief),
             workspace=self.workspace.at(self.distance),
             width=self.width,
             init=str(self.init or ""),

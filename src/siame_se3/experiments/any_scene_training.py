@@ -2,6 +2,7 @@
 
     python -m siame_se3.experiments.any_scene_training pictures --out any-scene.safetensors --minutes 600
     ... --device cuda --workers 8 --views 512 --scenes 32 --crops 2500
+    ... --init any-scene --rate 0.2 --relief 0.35        # goes on from a model, with half of the scenes not flat
 
 An interrupted training goes on where it was (its state stands beside --out). Pictures are all of the folders given, and those below them. None of
 photos.txt's 'unseen' may be among them.
@@ -62,8 +63,9 @@ CAMERA = Augmentation(
 )
 
 
-def recipe(minutes: float, seed: int, views: int, scenes: int, fast: bool) -> Recipe:
-    """Of the network: attention between both images' cells; goals up to 20 deg from square on; any roll; near and far starts in halves."""
+def recipe(minutes: float, seed: int, views: int, scenes: int, fast: bool, relief: float = 0.0) -> Recipe:
+    """Of the network: attention between both images' cells; goals up to 20 deg from square on; any roll; near and far starts in halves; half of the
+    scenes with a relief of up to this share of the distance."""
     network = NetworkConfig(
         image_size=224,
         stride=16,
@@ -90,6 +92,7 @@ def recipe(minutes: float, seed: int, views: int, scenes: int, fast: bool) -> Re
         starts="wide",
         augmentation=CAMERA,
         curriculum=0.05,
+        relief=relief,
     )
     train = TrainConfig(
         lr=1.5e-3, lr_muon=0.015, clip=1.0, average=0.999, fast=fast, evaluations=0, log_every=50, checkpoint_seconds=20
@@ -169,6 +172,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--init", type=Path, help="a model whose weights it starts from")
     options.add_argument("--rate", type=float, default=1.0, help="of the learning rates, over the recipe's")
+    options.add_argument("--relief", type=float, default=0.0, help="of half of the scenes, as a share of the distance")
     options.add_argument("--device", default="cpu")
     options.add_argument("--workers", type=int, default=0, help="processes that plan batches ahead")
     options.add_argument("--views", type=int, default=64, help="images a step")
@@ -183,7 +187,8 @@ def main() -> None:
     began = time.perf_counter()
     scenes = scenes_of(pictures_in(given.pictures), given.crops, given.made, given.seed)
     print(f"{len(scenes)} scenes in {time.perf_counter() - began:.0f} s", flush=True)
-    wanted = recipe(given.minutes, given.seed, given.views, given.scenes, fast=device.type == "cuda")
+    fast = device.type == "cuda"
+    wanted = recipe(given.minutes, given.seed, given.views, given.scenes, fast, given.relief)
     train = wanted.train
     train = replace(train, workers=given.workers, lr=given.rate * train.lr, lr_muon=given.rate * train.lr_muon)
     wanted = replace(wanted, train=train, init=str(given.init or ""))

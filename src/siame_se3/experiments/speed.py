@@ -46,10 +46,8 @@ def step_time(network: SiameseNetwork, precision: str, calls: int = 300) -> floa
     return 1e3 * statistics.median(times[calls // 10 :])
 
 
-def main() -> None:
-    """Both tables."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    print(header())
+def laws() -> None:
+    """A table of laws' steps."""
     default = checkpoint.load(bundled(BUNDLED_MODEL)).network
     paper = SiameseNetwork(NetworkConfig("efficientnet_b3", 224, pooling="average", head=(1024, 256)))
     rows = [
@@ -58,15 +56,44 @@ def main() -> None:
         for precision in ("f32", "bf16")
     ]
     print(markdown(rows))
-    source = BatchSource([bundled_print()], default_camera(112), Workspace(), DataConfig(), 0)
-    trainer = Trainer(NetworkConfig(), LossConfig(), source, TrainConfig(steps=100))
-    for _ in range(10):
-        trainer.advance()
-    trainer.seconds, trainer.shares = 0.0, {}
-    for _ in range(40):
-        trainer.advance()
-    shares = {name: f"{100 * value / trainer.seconds:.1f} %" for name, value in trainer.shares.items()}
-    print(markdown([{**shares, "images/s": round(40 * source.config.views / trainer.seconds)}]))
+
+
+def training(steps: int) -> None:
+    """A table of training steps, over flat scenes and with all of them over reliefs; the processor's time is of all threads."""
+    rows = []
+    for relief in (0.0, 0.2):
+        data = DataConfig(relief=relief, relief_rate=1.0, curriculum=0.0)
+        source = BatchSource([bundled_print()], default_camera(112), Workspace(), data, 0)
+        trainer = Trainer(NetworkConfig(), LossConfig(), source, TrainConfig(steps=10 + steps))
+        for _ in range(min(10, steps)):
+            trainer.advance()
+        trainer.seconds, trainer.shares = 0.0, {}
+        began = time.process_time()
+        for _ in range(steps):
+            trainer.advance()
+        views = steps * data.views
+        rows.append(
+            {
+                "scenes": f"relief of up to {100 * relief:.0f} %" if relief else "flat",
+                **{name: f"{100 * value / trainer.seconds:.1f} %" for name, value in trainer.shares.items()},
+                "images/s": round(views / trainer.seconds),
+                "processor, a view [ms]": round(1e3 * (time.process_time() - began) / views, 2),
+            }
+        )
+    print(markdown(rows))
+
+
+def main() -> None:
+    """Both tables."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--only", choices=("laws", "training"))
+    options.add_argument("--steps", type=int, default=40, help="of each training")
+    given = options.parse_args()
+    print(header())
+    if given.only != "training":
+        laws()
+    if given.only != "laws":
+        training(given.steps)
 
 
 if __name__ == "__main__":

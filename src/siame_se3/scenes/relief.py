@@ -22,7 +22,8 @@ from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.scenes import planar
-from siame_se3.scenes.relief_mesh import KINDS, Kind, Mesh, drawn_parts, heights, read_heights, seen_surface
+from siame_se3.scenes.relief_mesh import Mesh, heights, read_heights, seen_surface
+from siame_se3.scenes.relief_random import KINDS, Kind, drawn_parts, varied_parts
 from siame_se3.scenes.relief_raster import Seen, homogeneous_pixels, raster
 from siame_se3.scenes.render import shade
 
@@ -148,6 +149,14 @@ class Relief:
         parts = drawn_parts(photo, tallest, torch.Generator().manual_seed(seed), kinds)
         return Relief(photo, Mesh.joined(parts), f"{photo.name}, relief {seed}")
 
+    @staticmethod
+    def varied(photo: planar.Scene, tallest: float, seed: int) -> Relief:
+        """A relief for training, `tallest` [m] high: the same kinds as `drawn`, and rough ground; see `varied_parts`."""
+        if not 0 <= tallest < math.inf:
+            raise SceneError(f"{photo.name}: a relief of {tallest} m; give metres from 0 upwards", "tallest")
+        parts = varied_parts(photo, tallest, torch.Generator().manual_seed(seed))
+        return Relief(photo, Mesh.joined(parts), f"{photo.name}, relief {seed}")
+
     @property
     def width(self) -> float:
         """Of the photo [m]."""
@@ -167,6 +176,19 @@ class Relief:
         images = torch.cat([p[0] for p in parts]) if parts else torch.zeros(0, 3, h, w)
         mask = torch.cat([p[1] for p in parts]) if parts else torch.zeros(0, h, w, dtype=torch.bool)
         return images.reshape(*batch, 3, h, w), mask.reshape(*batch, h, w)
+
+    def with_depth(
+        self, camera: Camera, T_wc: Float[Tensor, "n 4 4"]
+    ) -> tuple[Float[Tensor, "n 3 h w"], Bool[Tensor, "n h w"], Float[Tensor, "n h w"]]:
+        """`render` without smoothed edges, which are most of its time, and from the same triangles 1/Z at each pixel's centre [1/m], 0 where there is
+        nothing: what training takes."""
+        vertices, parts = self._mesh_on(T_wc.device).vertices, []
+        for some in self._chunks(camera, T_wc):
+            sight = self._all(camera, homogeneous_pixels(vertices, some, camera))
+            spacing = self._texels_per_pixel(camera, some)
+            parts.append((*shade([self.print], sight.u, sight.v, sight.hit, spacing), sight.q))
+        images, mask, inverse = (torch.cat(values) for values in zip(*parts, strict=True))
+        return images, mask, inverse
 
     def distance(self, T_wc: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B"]:
         """From each camera along its optical axis to the plane z = 0 [m]."""

@@ -22,8 +22,7 @@ from siame_se3.files import read_bytes
 from siame_se3.geometry.camera import Camera
 from siame_se3.scenes.planar import Scene
 
-Kind = Literal["box", "cylinder", "step", "hills"]
-KINDS: tuple[Kind, ...] = ("box", "cylinder", "step", "hills")
+Walls = Literal["onwards", "edge", "colour"]
 
 _MOST_BYTES = 200_000_000  # of a height map's file
 _TABLE = 3.0  # size of the table, in that of the photo
@@ -110,8 +109,15 @@ def heights(photo: Scene, levels: Float[Tensor, "H W"], cells: int) -> Mesh:
     return Mesh(torch.cat((xy, z.reshape(-1, 1)), 1), _grid_faces(len(y), len(x)), _texels(photo, xy))
 
 
-def solid(photo: Scene, outline: Float[Tensor, "k 2"], top: float, bottom: float = 0.0) -> Mesh:
-    """A prism: a convex outline [m], clockwise as seen from above, from a height to another [m]. The photo goes on from the top down the walls."""
+def solid(
+    photo: Scene, outline: Float[Tensor, "k 2"], top: float, bottom: float = 0.0, walls: Walls = "onwards"
+) -> Mesh:
+    """A prism: a convex outline [m], clockwise as seen from above, from a height to another [m].
+
+    Args:
+        walls: what they show: the photo goes 'onwards' from the top down the walls, so what lies around the solid is seen twice; its 'edge' is
+            stretched down them; or they are of one 'colour', that of the photo in the outline's middle.
+    """
     k = len(outline)
     after = outline.roll(-1, 0)
     along = after - outline
@@ -121,12 +127,14 @@ def solid(photo: Scene, outline: Float[Tensor, "k 2"], top: float, bottom: float
     # each wall has vertices of its own, as the photo has other places there
     upper, lower = torch.stack((outline, after), 1), torch.stack((outline, after), 1)
     z = outline.new_tensor([-top, -top, -bottom, -bottom]).expand(k, 4)
-    walls = torch.cat((torch.cat((upper, lower), 1), z[..., None]), 2).reshape(-1, 3)
-    shift = (top - bottom) * outwards[:, None]
+    sides = torch.cat((torch.cat((upper, lower), 1), z[..., None]), 2).reshape(-1, 3)
+    shift = (top - bottom) * outwards[:, None] * (walls == "onwards")
     places = torch.cat((upper, lower + shift), 1).reshape(-1, 2)
+    if walls == "colour":
+        places = outline.mean(0).expand_as(places)
     first = torch.arange(k)[:, None] * 4
     quads = torch.cat((first + torch.tensor([0, 2, 1]), first + torch.tensor([1, 2, 3])))
-    mesh = Mesh(walls, quads, _texels(photo, places))
+    mesh = Mesh(sides, quads, _texels(photo, places))
     return Mesh.joined([Mesh(lid, fan, _texels(photo, outline)), mesh])
 
 
@@ -171,43 +179,6 @@ def seen_surface(camera: Camera, depth: Float[Tensor, "h w"], T_wc: Float[Tensor
 def _one_surface(Z: Float[Tensor, "f 3"], ratio: float) -> Bool[Tensor, "f"]:
     """Triangles whose corners are known and differ by less than a factor."""
     return Z.isfinite().all(1) & (Z.amin(1) > 0) & (Z.amax(1) < ratio * Z.amin(1))
-
-
-def drawn_parts(photo: Scene, tallest: float, generator: torch.Generator, kinds: Sequence[Kind]) -> list[Mesh]:
-    """A table, or hills, and four to nine solids on it, the first of them `tallest` [m] high."""
-
-    def draw(low: float, high: float) -> float:
-        return low + (high - low) * float(torch.rand(1, generator=generator))
-
-    solids = [kind for kind in kinds if kind != "hills"]
-    hilly = "hills" in kinds and (not solids or draw(0, 1) < 0.4)
-    parts = (
-        [heights(photo, tallest * (1.0 if not solids else draw(0.3, 0.8)) * _hills(photo, generator), 64)]
-        if hilly
-        else [table(photo)]
-    )
-    if not solids or tallest == 0:
-        return parts
-    size = min(photo.width, photo.height)
-    for k in range(4 + int(6 * draw(0, 1))):
-        kind = solids[int(len(solids) * draw(0, 1))]
-        x, y = photo.width * draw(-0.4, 0.4), photo.height * draw(-0.4, 0.4)
-        top = tallest * (1.0 if k == 0 else draw(0.2, 1.0))
-        if kind == "cylinder":
-            outline = round_outline(x, y, size * draw(0.05, 0.15))
-        elif kind == "box":
-            outline = box_outline(x, y, size * draw(0.1, 0.4), size * draw(0.1, 0.4), draw(0, math.pi))
-        else:  # from one side of the photo to the other
-            outline = box_outline(x, y, 1.5 * (photo.width + photo.height), size * draw(0.1, 0.4), draw(0, math.pi))
-        parts.append(solid(photo, outline, top))
-    return parts
-
-
-def _hills(photo: Scene, generator: torch.Generator) -> Float[Tensor, "h w"]:
-    """Smooth heights between 0 and 1, both of which they reach."""
-    coarse = torch.rand(1, 1, 5, 6, generator=generator, dtype=torch.float64)
-    fine = F.interpolate(coarse, size=(48, 64), mode="bicubic", align_corners=True)[0, 0]
-    return (fine - fine.min()) / (fine.max() - fine.min())
 
 
 def read_heights(path: Path) -> tuple[Float[Tensor, "H W"], bool]:

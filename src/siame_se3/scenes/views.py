@@ -15,7 +15,7 @@ from torch import Tensor
 from siame_se3.errors import SceneError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
-from siame_se3.scenes.overlap import visible
+from siame_se3.scenes.overlap import overlap, visible
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import (
     Workspace,
@@ -70,6 +70,39 @@ def training_views(
         return desired_poses(k, workspace, generator) @ offsets(k, workspace, generator, spread)
 
     return _fill(n, scene, camera, workspace, draw)
+
+
+def paired_views(
+    n: int,
+    scene: Scene,
+    camera: Camera,
+    workspace: Workspace,
+    generator: torch.Generator,
+    spread: tuple[float, float] = (1.0, 1.0),
+) -> tuple[Float[Tensor, "n 4 4"], Float[Tensor, "n 4 4"]]:
+    """The paper's: desired views T_wd, and a start T_wc of each that sees enough of what it sees.
+
+    Raises:
+        SceneError: starts see too little of the scene.
+    """
+    T_wd = desired_poses(n, workspace, generator)
+    T_wc = torch.empty_like(T_wd)
+    todo = torch.arange(n)
+    for _ in range(500):
+        if not len(todo):
+            break
+        start = T_wd[todo] @ offsets(len(todo), workspace, generator, spread)
+        ok = (overlap(camera, T_wd[todo], start, scene) >= workspace.min_overlap) & (
+            start[:, 2, 3] <= -workspace.min_height
+        )
+        T_wc[todo[ok]] = start[ok]
+        todo = todo[~ok]
+    if len(todo):
+        raise SceneError(
+            f"{scene.name}: starts see too little of the scene; check its width, the camera's distance and its field of view",
+            *("width", "distance"),
+        )
+    return T_wd, T_wc
 
 
 def near_views(

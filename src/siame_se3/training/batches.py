@@ -19,10 +19,12 @@ from siame_se3.geometry.plane import plane_from_pixel
 from siame_se3.laws.pose import teacher_velocity
 from siame_se3.scenes import views
 from siame_se3.scenes.conditions import Augmentation, Conditions, apply, draw
-from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace, desired_poses, offsets
+from siame_se3.scenes.poses import Workspace
 from siame_se3.scenes.render import render, render_prints
+from siame_se3.training.reliefs import Surface, draw_reliefs, render_reliefs
+
+MOST_RELIEF = 0.5  # of the distance: higher, and cameras that are nearer than usual would be inside
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,12 @@ class DataConfig:
             (`views.wide_views`), and the desired views are the others. For all pairs.
         teacher: law that gives the velocities: pbvs, ibvs or 2.5d.
         augmentation: at full strength.
+        relief: the highest that anything under a photo stands out, as a share of the distance to it (`relief_random.varied_parts`): each scene
+            of a group has a relief of its own, of a height uniform up to this, and new ones in each step; 0 for flat scenes.
+        relief_rate: share of a group's scenes that have one, where `relief` is not 0; the others are flat.
         denoise: the photos' noise is estimated and taken out of them before the training.
-        curriculum: share of the training over which the augmentation's strength (and, with several scenes, their
-            number) ramps up.
+        curriculum: share of the training over which the augmentation's strength, the reliefs' height (and, with several scenes, their
+            number) ramp up.
 
     Raises:
         InputError: options that make no batch.
@@ -74,13 +79,19 @@ class DataConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     denoise: bool = False
     curriculum: float = 0.1
+    relief: float = 0.0
+    relief_rate: float = 0.5
 
     def __post_init__(self) -> None:
         require_types(self, "data")
         for name in ("near_weight", "near_largest"):
             require_number(self, name, 0)
-        for name in ("near_orbit", "near_alike", "curriculum"):
+        for name in ("near_orbit", "near_alike", "curriculum", "relief_rate"):
             require_number(self, name, 0, 1)
+        if not 0 <= self.relief <= MOST_RELIEF:
+            raise InputError(
+                f"data: relief {self.relief}; give a share of the distance from 0 to {MOST_RELIEF}", "data.relief"
+            )
         if not 0 <= self.spread[0] <= self.spread[1] < math.inf:
             raise InputError(f"data: spread {self.spread}; give two factors, the smaller first", "data.spread")
         if self.views < 2 or self.groups < 1:
@@ -134,6 +145,7 @@ class Batch:
     ]  # as `Conditions.bend`: a pixel shows what the homography has at the place displaced so
     scene: Scene  # one of the group's
     seconds: dict[str, float]
+    surface: Surface | None = None  # of a group with reliefs
 
 
 @dataclass(frozen=True)
@@ -149,6 +161,9 @@ class Plan:
     conditions: Conditions
     noise: torch.Generator | int  # or the seed of a GPU's
     seconds: dict[str, float]
+    reliefs: tuple[
+        tuple[float, int], ...
+    ] = ()  # height [m] and seed of each scene's, 0 for a flat one; none for flat scenes
 
 
 class BatchSource:
@@ -188,25 +203,9 @@ class BatchSource:
         c, n = self.config, self.config.views
         if c.pairs == "paper":
             half = n // 2
-            T_wd = desired_poses(half, self.workspace, generator)
-            T_wc = torch.empty_like(T_wd)
-            todo = torch.arange(half)
-            for _ in range(500):
-                if not len(todo):
-                    break
-                start = T_wd[todo] @ offsets(len(todo), self.workspace, generator, c.spread)
-                ok = (overlap(self.camera, T_wd[todo], start, scene) >= self.workspace.min_overlap) & (
-                    start[:, 2, 3] <= -self.workspace.min_height
-                )
-                T_wc[todo[ok]] = start[ok]
-                todo = todo[~ok]
-            if len(todo):
-                raise SceneError(
-                    f"{scene.name}: starts see too little of the scene; check its width, the camera's distance and its field of view",
-                    *("width", "distance"),
-                )
+            both = views.paired_views(half, scene, self.camera, self.workspace, generator, c.spread)
             index = torch.arange(half)
-            return torch.cat((T_wd, T_wc)), index + half, index, torch.ones(half)
+            return torch.cat(both), index + half, index, torch.ones(half)
         sets, n = c.scenes, n // c.scenes
         near = round(c.near * n)
         far = (n - near) // 2 if c.starts == "wide" else 0
@@ -264,14 +263,21 @@ class BatchSource:
         else:
             target = teacher_velocity(c.teacher, T_wc[desired], T_wc[current])
         seconds = {"sample": t1 - t0, "augment": t2 - t1, "teacher": time.perf_counter() - t2}
-        return Plan(chosen, T_wc, current, desired, target.float(), weight, conditions, noise, seconds)
+        reliefs: tuple[tuple[float, int], ...] = ()
+        if c.relief > 0:
+            reliefs = draw_reliefs(
+                T_wc.unflatten(0, (c.scenes, -1)), ramp * c.relief, c.relief_rate, self.workspace.distance, generator
+            )
+        return Plan(chosen, T_wc, current, desired, target.float(), weight, conditions, noise, seconds, reliefs)
 
     def images(self, plan: Plan) -> Batch:
         """The batch of a plan."""
         device, began = self.device, time.perf_counter()
         poses = plan.T_wc.to(device)
-        scenes = [self.scenes[k] for k in plan.scenes]
-        if len(scenes) == 1:
+        scenes, surface = [self.scenes[k] for k in plan.scenes], None
+        if any(tallest > 0 for tallest, _ in plan.reliefs):
+            images, mask, surface = render_reliefs(scenes, plan.reliefs, self.camera, poses)
+        elif len(scenes) == 1:
             images, mask = render(scenes[0], self.camera, poses)
         else:
             images, mask = render_prints(scenes, self.camera, poses), None
@@ -281,13 +287,13 @@ class BatchSource:
         if isinstance(noise, int):
             noise = torch.Generator(device).manual_seed(noise)
         conditions = plan.conditions.to(device)
-        images = apply(images, conditions, homography, noise, mask)
+        images = apply(images, conditions, homography, noise, mask if len(scenes) == 1 else None)
         t2 = time.perf_counter()
         seconds = {**plan.seconds, "render": t1 - began, "augment": plan.seconds["augment"] + t2 - t1}
         current, desired, target, weight = (
             x.to(device) for x in (plan.current, plan.desired, plan.target, plan.weight)
         )
-        return Batch(images, current, desired, target, weight, homography, conditions.bend, scenes[0], seconds)
+        return Batch(images, current, desired, target, weight, homography, conditions.bend, scenes[0], seconds, surface)
 
     def batch(self, step: int, group: int, progress: float = 1.0) -> Batch:
         """One group of a step; see `plan`."""

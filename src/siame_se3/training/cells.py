@@ -1,4 +1,8 @@
-"""What the cells of feature maps should say: the simulator knows which point of the plane each of them sees, and where in another image that is."""
+"""What the cells of feature maps should say: the simulator knows which point of the plane each of them sees, and where in another image that is.
+
+Over a relief the points that cells match are those that they see, wherever these are. Points of the plane are where their rays meet it, over a relief
+too: the homography of those is the camera's pose, whatever stands between.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +46,8 @@ def cell_points(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "n
 
 
 def cell_matches(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "p 2 y x"], Float[Tensor, "p y x"]]:
-    """Of each pair: where in the desired image, in [-1, 1]^2, each cell of the current one's feature map is, and 1 where that is less than
-    a quarter beyond the image."""
+    """Of each pair: where in the desired image, in [-1, 1]^2, what each cell of the current one's feature map sees is, and 1 where that is less
+    than a quarter beyond the image; over a relief 0 too where something hides it there, and where the cell sees nothing."""
     h, w = batch.images.shape[-2:]
     H = batch.homography.double()
     G = torch.linalg.inv(H)[batch.desired] @ H[batch.current]
@@ -51,6 +55,11 @@ def cell_matches(batch: Batch, rows: int, columns: int) -> tuple[Float[Tensor, "
     mapped = pixels @ G.mT
     # In front of the desired camera, where the ray from the current one meets the plane at all (see `plane.plane_from_pixel`).
     z = torch.minimum(mapped[..., 2], (pixels @ H[batch.current].mT)[..., 2])
+    if batch.surface is not None:
+        raised = batch.surface.raised[batch.current]
+        pair = batch.current[raised], batch.desired[raised]
+        mapped[raised], seen = batch.surface.seen_in_desired(pixels[raised], *pair)
+        z[raised] = torch.where(seen, mapped[raised][..., 2], 0.0)
     size = torch.tensor([w, h], device=H.device, dtype=H.dtype)
     points = 2 * (mapped[..., :2] / torch.where(z > 1e-6, mapped[..., 2], 1.0)[..., None] + 0.5) / size - 1
     if batch.bend.shape[-1]:  # the desired image shows at x what the homography has at x + d(x): x is about y - d(y)

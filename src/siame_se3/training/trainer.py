@@ -256,7 +256,11 @@ class Trainer:
         auxiliary = c.where * where + c.match * match_loss(found.log_p, points, known)
         if c.plane > 0:
             H = homography_of(network.matching.fit(found.points, found.log_scale), network.matching.units)
-            plane, distance = plane_loss(H, network.matching.uv, points, known, batch.weight)
+            weight = batch.weight
+            if batch.surface is not None:  # no homography says where the cells of a relief are
+                flat = ~batch.surface.raised[batch.current]
+                H, points, known, weight = H[flat], points[flat], known[flat], weight[flat]
+            plane, distance = plane_loss(H, network.matching.uv, points, known, weight)
             auxiliary = auxiliary + c.plane * plane
         return y_hat, auxiliary, distance
 
