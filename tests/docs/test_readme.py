@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from siame_se3.errors import InputError
 from siame_se3.experiments import published
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,16 @@ def test_other_numbers_are_another_table(name: str, column: str, other: str, tmp
         writer.writeheader()
         writer.writerows({**row, column: other} for row in rows)
     assert made(tmp_path / name) != made(ROOT / "docs" / name)
+
+
+def test_another_fault_is_another_table(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "faults.jsonl").read_text(encoding="utf-8")
+    other = tmp_path / "faults.jsonl"
+    other.write_text(text.replace("20 of 20", "19 of 20", 1))
+    assert published.faults(other) != published.faults(ROOT / "docs" / "faults.jsonl")
+    other.write_text(text.replace('"stops"', '"vanishes"', 1))
+    with pytest.raises(InputError, match="a row 'vanishes' is no fault"):
+        published.faults(other)
 
 
 def test_the_readme_is_one_screen() -> None:

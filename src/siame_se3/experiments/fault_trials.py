@@ -39,6 +39,24 @@ LIMITS = {
     "blocked": WATCHDOG,
     "queued": 0.0,  # from the Ctrl-C that ends the first start's run
 }
+TITLES = {
+    "stops": "the camera stops",
+    "freezes": "frames freeze",
+    "flickers": "frames freeze, but for one pixel that changes",
+    "black": "frames turn black",
+    "late": "frames arrive 300 ms late",
+    "occluded": "a hand covers 60 %",
+    "carried": "the camera is carried at 0.2 m/s on top of what is commanded",
+    "pose NaN": "the robot reports a pose of NaN",
+    "applied NaN": "the robot reports a motion of NaN",
+    "NaN": "the law gives NaN",
+    "busy": "the law computes for 2 s",
+    "blocked": "a driver call does not return",
+    "SIGTERM": "SIGTERM",
+    "queued": "two starts at once, then Ctrl-C",
+    "killed": "the driver is killed (SIGKILL)",
+    "cut": "the connection is cut for half a second",
+}
 SERVED = ("killed", "cut", "SIGTERM", "busy", "blocked", "queued")
 _GAP = 0.3  # [s]
 STILL = 1e-3, math.radians(0.2)  # slower than this is standing still [m/s, rad/s]

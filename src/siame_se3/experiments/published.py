@@ -16,9 +16,10 @@ from pathlib import Path
 
 from siame_se3.analysis.report import markdown
 from siame_se3.errors import InputError
+from siame_se3.experiments.fault_trials import TITLES
 from siame_se3.experiments.relief import CNS_R, CNS_T, DEPTH_TITLES
 from siame_se3.experiments.script import run_script
-from siame_se3.files import atomically, read_csv_table, write_text
+from siame_se3.files import atomically, parse_json, read_csv_table, read_text, write_text
 
 ROOT = Path(__file__).resolve().parents[3]  # of the checkout
 COLUMNS = (
@@ -124,6 +125,29 @@ def relief(path: Path) -> str:
     return markdown(found)
 
 
+def faults(path: Path) -> str:
+    """A row of each fault of what `experiments.faults --keep FILE` kept.
+
+    Raises:
+        InputError: it is none.
+    """
+    rows = {}
+    for line in read_text(path).splitlines():
+        row = parse_json(line, str(path))
+        rows[row.get("fault")] = row
+    if unknown := [kind for kind in rows if kind not in TITLES]:
+        raise InputError(f"{path}: a row '{unknown[0]}' is no fault; give the file of 'experiments.faults --keep'")
+    columns = ("limit", "standing still after, median / most", "within limit + 100 ms")
+    more = ("moved again by itself", "restart converges (1 mm, 0.1 deg)", "reason given")
+    return markdown(
+        [
+            {"fault": TITLES[kind]} | {name: str(rows[kind][name]) for name in (*columns, *more)}
+            for kind in TITLES
+            if kind in rows
+        ]
+    )
+
+
 def _by(rows: list[dict[str, str]], *columns: str) -> list[tuple[str, list[dict[str, str]]]]:
     """Rows that are alike in these columns, in the order of the first of each."""
     groups: dict[str, list[dict[str, str]]] = {}
@@ -147,6 +171,7 @@ TABLES: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
     "table1.csv": (table1, ("docs/results.md",)),
     "two_photos.csv": (real, ("README.md",)),
     "relief.csv": (relief, ("README.md", "docs/relief.md")),
+    "faults.jsonl": (faults, ("docs/safety.md",)),
 }
 
 
