@@ -104,6 +104,7 @@ NOT_RUN = {
         "siame train PHOTO --width 0.8 --distance 0.6 --minutes 5 --out mine.safetensors",
         "siame train my-scene.jpg --width 0.8 --distance 0.6 --steps 200 --out mine.safetensors",
         "siame servo --record run.mcap",
+        "siame servo --runs 2 --seed 5 --video demo.gif",
         "siame servo --runs 100 --report report.html",
         "siame servo --law NAME",
     ),
@@ -182,4 +183,20 @@ NOT_RUN = {
         found.text for found in ALL if "--network.pretrained" in found.text
     ),
     "two processes; run by tests/training": ("siame train PHOTO --data.groups 2",),
+}
+
+PICTURES = {  # what makes each picture, as a page says it
+    "demo.gif": "siame servo --runs 2 --seed 5 --video demo.gif",
+    "demo.png": "siame demo",
+    "basins.png": "python -m siame_se3.experiments.basins --runs 20 --out docs/basins.png",
+    "success.png": "siame bench table1",
+    "fig2.png": "siame bench table1",
+    "fig3.png": "siame bench fig3 --minutes 40 --photos-root photos",
+    "fig4.png": "siame bench fig4 --minutes 9",
+    "fig4-arm.png": "siame bench fig4 --plant arm --minutes 9",
+    "fig5-arm.png": "siame bench fig5 --plant arm --minutes 11",
+    "page.png": "SIAME_PICTURES=docs python -m pytest tests/page/test_pictures.py",
+    "page-dark.png": "SIAME_PICTURES=docs python -m pytest tests/page/test_pictures.py",
+    "page-narrow.png": "SIAME_PICTURES=docs python -m pytest tests/page/test_pictures.py",
+    "report.png": "siame servo --runs 100 --report report.html",
 }

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from docs_commands import FEW, NOT_RUN, RUN
+from docs_commands import FEW, NOT_RUN, PICTURES, RUN
 from docs_helpers import ALL, PAGES, ROOT, blocks
 from siame_se3 import cli
 from siame_se3.cli.commands import COMMANDS
@@ -73,6 +73,16 @@ def test_every_command_is_run_or_says_why_not() -> None:
     there, names = {found.text for found in ALL}, {f"siame {name}" for name in COMMANDS}
     assert set(listed) <= there
     assert there - set(listed) <= names | {"siame calibrate camera"}
+
+
+def test_every_picture_comes_from_a_command() -> None:
+    """That a page names, as it stands there; and no picture lies in docs that no page shows."""
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    shown = {Path(link).name for text in texts for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)}
+    assert shown == set(PICTURES)
+    assert {path.name for kind in ("png", "gif") for path in (ROOT / "docs").glob(f"*.{kind}")} == shown
+    for command in PICTURES.values():
+        assert any(re.search(rf"(`|^    ){re.escape(command)}(?![\w-])", text, re.MULTILINE) for text in texts), command
 
 
 @pytest.mark.slow

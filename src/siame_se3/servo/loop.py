@@ -47,9 +47,7 @@ def servo(
     """Close the loop until every run has settled or run out of iterations or time.
 
     Args:
-        plant: what moves.
-        controller: what aims.
-        target: the desired view(s); their batch axes are flattened to n runs.
+        plant: what moves. controller: what aims. target: the desired view(s); their batch axes are flattened to n runs.
         start: start poses T_wc of a simulated plant, one a run, or None for a robot that stays where it is.
         config: gain, limits and stop rules.
         settings: kept in the trajectory, for the report.
