@@ -238,3 +238,17 @@ def test_the_result_as_json(siame: Siame, tmp_path: Path, monkeypatch: pytest.Mo
         ["coffee"],
     )
     assert "saved " in err
+
+
+@pytest.mark.parametrize(("converged", "said"), [(16.0, True), (97.0, False)])
+def test_a_training_that_reached_little_says_what_to_do(
+    converged: float, said: bool, siame: Siame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = replace(summary([Row(0, 0.1, 10.0, 0.1, 10.0, 0.0, 0.0, 5, 0, 1.0)]), converged_percent=converged)
+    monkeypatch.setattr(evaluation, "closed_loop", lambda *args, **options: ended)
+    asked = replace(FAST, out=tmp_path / "m.safetensors", eval_runs=4, train=replace(FAST.train, evaluations=1))
+    monkeypatch.setattr(program, "parse", lambda arguments: asked)
+    status, out, err = siame("train")
+    assert status == 0
+    assert (f"{converged:.0f} % of its own starts converge, which is little" in out + err) == said
+    assert ("--steps 6" in out + err) == said

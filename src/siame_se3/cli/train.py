@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from siame_se3.training.driver import Progress
 
 _EVALUATED, _REHEARSED = 60, 4  # iterations of an evaluation, and of a trial of it
+_CONVERGES = 90.0  # of the starts [%]: a network that does less often is trained too little
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ class Train:
         size = self.out.stat().st_size / 1e6
         output.say(f"saved {self.out} ({size:.1f} MB) after {fitted.steps} steps, {fitted.seconds:.0f} s")
         output.wrote(self.out, self.tensorboard)
+        if advice := _poor(log.results, fitted.steps, self.steps_given):
+            output.say(advice)
         output.end(
             {"steps": fitted.steps, "seconds": round(fitted.seconds, 1), "card": fitted.model.card},
             quiet=self.tensorboard is None,
@@ -126,6 +129,11 @@ class Train:
         output.say(
             f"next: siame servo --model {self.out} --scene {self.photos[0]} --width {self.width} --distance {self.distance}"
         )
+
+    @property
+    def steps_given(self) -> bool:
+        """Whether the length of the training is a number of steps, and no time."""
+        return self.train.steps is not None or self.steps is not None
 
     def _check_replaced(self, names: list[str]) -> None:
         """Refuse to replace what cannot be made again by this command.
@@ -219,6 +227,21 @@ class Train:
                 f"--init {self.init}: its {name} is {other[name]}; give --network.{name.replace('_', '-')} {other[name]}, or leave --init out"
             )
         return theirs.weights_for(network)
+
+
+def _poor(results: list[dict[str, Any]], steps: int, given: bool) -> str:
+    """What to do where the finished network converges on few of its own starts; '' where it does, or was not tried."""
+    if not results or results[-1]["step"] < steps or results[-1]["converged_percent"] >= _CONVERGES:
+        return ""
+    more = (
+        f"more than its {steps} steps (--steps {2 * steps})"
+        if given
+        else f"more time (--minutes), or --steps {2 * steps} where the machine is busy"
+    )
+    return (
+        f"{results[-1]['converged_percent']:.0f} % of its own starts converge, which is little: give it {more}; until then let the hand-off "
+        "(the law of 'siame servo' and 'siame live') end its motions, or take the law auto"
+    )
 
 
 def _where(scenes: list[Scene], device: torch.device) -> str:
