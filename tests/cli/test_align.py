@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -82,6 +84,24 @@ def test_a_tolerance_of_ones_own(siame: Siame, pictures: Path) -> None:
     arguments = ("align", "ref.png", "--now", "moved.png", "--goal-depth", 0.6, *FOV)
     assert siame(*arguments, "--within", "30mm", "5deg")[0] == 0
     assert siame(*arguments, "--sure", "0.001mm", "5deg")[0] == 3
+
+
+def test_units_may_be_in_capitals(siame: Siame, pictures: Path) -> None:
+    status, _, err = siame(
+        *("align", "ref.png", "--now", "moved.png", "--goal-depth", 0.6, *FOV, "--within", "30 MM", "5 Deg")
+    )
+    assert (status, err) == (0, "")
+
+
+def test_one_field_of_view_for_pictures_of_two_shapes_is_said(siame: Siame, pictures: Path) -> None:
+    """A reference that was cropped has another one."""
+    write_picture(pictures / "cropped.png", seen()[:, 40:280])
+    common = ("align", "cropped.png", "--now", "same.png", "--goal-depth", 0.6, *FOV)
+    said = "reference of 240 x 240, now 320 x 240 px: the field of view is taken for both (--reference-fov)"
+    assert said in siame(*common)[1].splitlines()
+    own = math.degrees(2 * math.atan(120 / CAMERA.fx))
+    assert "taken for both" not in siame(*common, "--reference-fov", own)[1]
+    assert "taken for both" not in siame("align", "ref.png", "--now", "same.png", *FOV)[1]
 
 
 def test_phone_photos_by_their_exif(siame: Siame, tmp_path: Path) -> None:
@@ -176,6 +196,10 @@ def test_the_reference_is_taken_from_the_source(siame: Siame, pictures: Path) ->
         (("ref.png", "--now", "ref.png", "--camera", "square.yaml"), ("calibrated for 100 x 100", "--camera")),
         (("ref.png", "--now", "ref.png", "--roi", "1,2,3"), ("--roi",)),
         (("ref.png", "--now", "ref.png", "--ignore", "0,0,100%,100%"), ("--ignore",)),
+        (("folder", "--now", "ref.png"), ("folder: a folder", "--save-reference")),
+        (("ref.png", "--now", "folder"), ("folder: a folder",)),
+        (("ref.png", "--source", "folder"), ("folder: a folder", "folder/%04d.png", "--source")),
+        (("tiny.png", "--now", "ref.png"), ("tiny.png: 4 x 3 px",)),
         (("ref.png", "--now", "ref.png", "--report", "r.pdf"), ("r.pdf", "--report", ".html")),
         (("ref.png", "--now", "ref.png", "--report", "ref.png/r.html"), ("--report",)),
         (("new.png", "--source", "film.avi", "--save-reference", "--report", "r.html"), ("--report",)),
@@ -185,10 +209,23 @@ def test_bad_input_is_one_line(
     siame: Siame, pictures: Path, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     CAMERA.from_focal(100, 100).to_yaml(pictures / "square.yaml")
+    (pictures / "folder").mkdir()
+    write_picture(pictures / "tiny.png", seen()[:3, :4])
     status, _, err = siame("align", *arguments)
     assert (status, err.count("\n")) == (2, 1), err
     for word in words:
         assert word in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["97", "http://127.0.0.1:9/x"])
+def test_a_camera_that_is_none_is_one_line_of_ours(pictures: Path, source: str) -> None:
+    """OpenCV's and FFmpeg's own lines stood beside it."""
+    command = [sys.executable, "-m", "siame_se3.cli", "align", "ref.png", "--source", source]
+    done = subprocess.run(command, cwd=pictures, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if not line.endswith(" ...")]
+    assert line.startswith(f"siame: camera {source}: gives no frame")
 
 
 class Terminal(io.StringIO):

@@ -48,7 +48,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     for command, words, line in (
         ("servo", ("--report", "out.pdf"), "give a name that ends in .html or .htm (--report)"),
         ("servo", ("--video", "out.avi"), "give a name that ends in .mp4 or .gif (--video)"),
-        ("servo", ("--report", "file/out.html"), "give a place that can be written (--report)"),
+        ("servo", ("--report", "file/out.html"), "file is a file, not a folder; give another place (--report)"),
         ("demo", ("--video", "out.mov"), "give a name that ends in .mp4 or .gif (--video)"),
         ("bench", ("table1", "--report", "out"), "give a name that ends in .html or .htm (--report)"),
     ):

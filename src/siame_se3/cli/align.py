@@ -128,9 +128,8 @@ class Align:
                 f"{self.reference}: is there already; give another name, or say that it may be written over", "force"
             )
         if not self.save_reference and not self.reference.is_file():
-            raise InputError(
-                f"{self.reference}: no such file; give a photo, or take it from the camera", "save_reference"
-            )
+            what = "a folder" if self.reference.is_dir() else "no such file"
+            raise InputError(f"{self.reference}: {what}; give a photo, or take it from the camera", "save_reference")
 
     @property
     def _one_camera(self) -> bool:
@@ -272,11 +271,19 @@ class Align:
             print(f"camera: {goal.known}")
         if goal.guessed or seen.guessed:
             print("  lengths and turns are as good as that guess: give --fov or --camera")
+        if self.fov is not None and self._one_camera and not goal.like(seen):
+            print(
+                f"reference of {_size(goal)}, now {_size(seen)} px: the field of view is taken for both (--reference-fov)"
+            )
         if self.goal_depth is None:
             print("distance not known: motions are shares of it (--goal-depth gives metres)")
 
     def _more(self, goal: Picture, seen: Picture) -> dict[str, Any]:
         return {"reference_camera": goal.known, "camera": seen.known, "goal_depth": self.goal_depth}
+
+
+def _size(picture: Picture) -> str:
+    return f"{picture.size[1]} x {picture.size[0]}"
 
 
 def _status(judge: Judge, found: Any) -> Status:

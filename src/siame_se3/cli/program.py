@@ -38,6 +38,9 @@ def _run(arguments: list[str]) -> int:
     # a core busy that another process needs). At once (OMP_WAIT_POLICY=passive) a law's step takes twice as long alone.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Read when OpenCV is loaded, whose lines on a camera or file that does not open would stand beside our one.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     name = arguments[0] if arguments else ""
     command: Any = None
     try:

@@ -23,6 +23,7 @@ from siame_se3.images.decode import read_picture, to_bytes
 SIDE = 640  # of the longer side of pictures that are compared, at most [px]
 _USUAL = 300 / 224  # focal length over the shorter side, where nothing is known: 41 deg across it, the paper's
 _DIAGONAL = math.hypot(36, 24)  # of a 35 mm film's frame [mm]
+_LEAST_SIDE = 16  # of the shorter side of pictures [px]
 _ASPECT = 0.01  # by which the ratio of sides may differ from the calibrated one
 # Standard deviations: of the focal length as a share of it, of the distortion that is left.
 _CALIBRATED, _WITHOUT_DISTORTION, _GIVEN, _EXIF, _GUESSED = (
@@ -99,8 +100,11 @@ class Picture:
 
         Raises:
             CameraError: a calibration of another format.
+            InputError: next to no pixels.
         """
         h, w = rgb.shape[:2]
+        if min(h, w) < _LEAST_SIDE:
+            raise InputError(f"{where}: {w} x {h} px, too small to be compared; give a larger picture")
         camera, known, spread = _camera(h, w, optics, exif, where)
         if any(camera.distortion) and not optics.rectified:
             rgb = camera.rectify(np.ascontiguousarray(rgb))
@@ -111,6 +115,11 @@ class Picture:
         camera = camera.resized(*size)
         lens = Lens(camera.fx, camera.fy, camera.cx, camera.cy, *size, *spread)
         return Picture(grey.astype(np.float32) / 255, lens, (h, w), known, spread is _GUESSED, small)
+
+    def like(self, other: Picture) -> bool:
+        """Whether the ratio of the sides is that of another one."""
+        (h, w), (k, m) = self.size, other.size
+        return abs(w * k / (h * m) - 1) <= _ASPECT
 
     def reduced(self, side: int) -> Picture:
         """The same with a longer side of `side` px at most, its colours as they are."""

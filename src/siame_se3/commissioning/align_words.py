@@ -64,7 +64,7 @@ class Tolerance:
         """
         found: dict[str, float] = {}
         for word in words:
-            match = re.fullmatch(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*([a-z%]+)\s*", word)
+            match = re.fullmatch(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*([a-z%]+)\s*", word.lower())
             unit = match[2] if match else ""
             kind = "distance" if unit in _LENGTHS else "angle" if unit in _ANGLES else ""
             try:

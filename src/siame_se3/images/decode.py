@@ -49,7 +49,7 @@ def read_picture(path: str | Path, upright: bool = False) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give a picture")
+        raise InputError(f"{path}: {'a folder, no such file' if path.is_dir() else 'no such file'}; give a picture")
     if path.stat().st_size > _MOST_BYTES:
         raise InputError(f"{path}: {path.stat().st_size / 1e6:.0f} MB are too many for a picture; give a smaller one")
     return decode(path.read_bytes(), str(path), upright)

@@ -21,7 +21,7 @@ from siame_se3.plants.robots.threads import Worker
 
 
 def check_source(source: int | str) -> None:
-    """Refuse a file that is not there.
+    """Refuse a file that is not there, and a folder.
 
     Raises:
         CameraError: it is not.
@@ -30,6 +30,10 @@ def check_source(source: int | str) -> None:
         return
     if not Path(source).exists():
         raise CameraError(f"{source}: no such file; give a camera's index, a video file or a URL", "source")
+    if Path(source).is_dir():
+        raise CameraError(
+            f"{source}: a folder; give a video file, or its numbered pictures as {source}/%04d.png", "source"
+        )
 
 
 class Capture:
