@@ -59,7 +59,7 @@ def laws() -> None:
 
 
 def training(steps: int) -> None:
-    """A table of training steps, over flat scenes and with all of them over reliefs; the processor's time is of all threads."""
+    """A table of training steps, over flat scenes and with all of them over reliefs."""
     rows = []
     for relief in (0.0, 0.2):
         data = DataConfig(relief=relief, relief_rate=1.0, curriculum=0.0)
@@ -68,7 +68,6 @@ def training(steps: int) -> None:
         for _ in range(min(10, steps)):
             trainer.advance()
         trainer.seconds, trainer.shares = 0.0, {}
-        began = time.process_time()
         for _ in range(steps):
             trainer.advance()
         views = steps * data.views
@@ -77,7 +76,6 @@ def training(steps: int) -> None:
                 "scenes": f"relief of up to {100 * relief:.0f} %" if relief else "flat",
                 **{name: f"{100 * value / trainer.seconds:.1f} %" for name, value in trainer.shares.items()},
                 "images/s": round(views / trainer.seconds),
-                "processor, a view [ms]": round(1e3 * (time.process_time() - began) / views, 2),
             }
         )
     print(markdown(rows))
