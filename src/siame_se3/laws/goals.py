@@ -20,7 +20,7 @@ NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligne
 GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
 # Of the confidence, fitted by `experiments.confidence --fit`: of score, agreement, log10 of the spread, the rival's score, and the constant.
-_WEIGHTS = 10.83, 3.48, -1.44, -5.8, -6.49
+_WEIGHTS = 7.92, 3.95, -0.91, -3.31, -4.96
 _NARROW, _WIDE = 1e-4, 100.0  # spreads in the confidence, at least and at most
 _FINE = 224  # side of the larger copy [px]
 _ALIKE, _ELSEWHERE = 1 / 40, 1 / 20  # of the image: guesses that differ by less are of one place, by more of two

@@ -12,6 +12,7 @@ from siame_se3.errors import InputError
 from siame_se3.files.optional import needs
 from siame_se3.page.access import Access, guarding
 from siame_se3.page.config import PageConfig
+from siame_se3.page.waking import let_any_thread_push
 
 
 def check(config: PageConfig) -> None:
@@ -43,6 +44,7 @@ def served(config: PageConfig, access: Access) -> Any:
     check(config)
     import viser
 
+    let_any_thread_push()
     with guarding(access), _silence():
         server = viser.ViserServer(config.host, config.port, verbose=False)
     if config.port not in (0, server.get_port()):  # viser takes the next one that is free
