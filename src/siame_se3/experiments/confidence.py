@@ -4,7 +4,7 @@ light and under the posters' perturbation, near and far; and looks at another ph
     python -m siame_se3.experiments.confidence --photos-root debs --looks 4
     python -m siame_se3.experiments.confidence --photos-root debs --looks 2 --fit
 
-A look is right where the estimate has what both images show within 5 % of the image's width of its place, on average. The area under the curve is the chance
+A look is right where the estimate, however sure, has what both images show within 5 % of the image's width of its place, on average. The area under the curve is the chance
 that a right look has a higher confidence than a wrong one; on another photo each look is wrong, and moving at all is a fault.
 
 `--fit` fits the confidence (`laws.goals.Estimate`): a logistic regression of right on what is known of the best guess, on the 100 photos that trainings
@@ -30,7 +30,6 @@ from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.geometry.plane import homography
 from siame_se3.laws.auto import Auto
 from siame_se3.laws.neural import Neural
-from siame_se3.laws.registry import controller_for
 from siame_se3.laws.types import Controller, View
 from siame_se3.networks.checkpoint import load
 from siame_se3.plants.flying import FlyingCameras
@@ -50,7 +49,7 @@ class Looks:
 
     Attributes:
         confidence: of each look.
-        moves: whether it would move the robot.
+        moves: whether it would move the robot, by the default threshold.
         right: see the module's head.
         features: of the confidence; NaN where no place was looked for.
     """
@@ -70,7 +69,7 @@ def looks(controller: Controller, goal: Scene, world: Scene, condition: str, cou
     law, state = controller.aim(View(target.image, None, None, camera))
     output, after = law(View(view.image, None, None, camera), state)
     assert output.confidence is not None
-    moves = torch.tensor([fault == "" for fault in output.faults])
+    moves = torch.tensor([fault == "" for fault in output.faults]) & (output.confidence >= Auto().threshold)
     v = output.v.double()
     # v = (t_cd, theta u(R_cd)) at gain 1 (see `auto`), for a goal taken to be square on
     T_cd = lie.pose(lie.so3_exp(v[:, 3:]), v[:, :3])
@@ -80,7 +79,7 @@ def looks(controller: Controller, goal: Scene, world: Scene, condition: str, cou
     right = misplaced(camera, found, homography(camera, T_wc, T_wd)) < RIGHT
     features = torch.tensor([guess.features for guess in after.held], dtype=torch.float64)
     features[features[:, 0] <= -1] = math.nan
-    return Looks(output.confidence.double(), moves, right & moves & (goal is world), features)
+    return Looks(output.confidence.double(), moves, right & (goal is world), features)
 
 
 def misplaced(camera: Camera, found: Float[Tensor, "n 3 3"], true: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n"]:
@@ -116,6 +115,11 @@ def fitted(X: Float[Tensor, "n k"], right: Tensor, ridge: float = 1e-3) -> Float
     return torch.cat((w[:-1] / deviation, (w[-1] - (w[:-1] / deviation) @ mean)[None]))
 
 
+def _unasked() -> Auto:
+    """The law as it is by default, but that it says where the goal is however sure it is."""
+    return Auto(Neural.from_model(load(bundled(BUNDLED_MODELS["any-scene"])), "auto"), threshold=0.0)
+
+
 def made_looks(
     law: Controller, pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, seed: int
 ) -> Looks:
@@ -134,8 +138,8 @@ def _others(scenes: list[Scene]) -> list[tuple[Scene, Scene]]:
 
 
 def fit(seen: list[Scene], count: int, seed: int) -> None:
-    """Print the weights. A look whose place was right counts as right though the confidence of today would not move."""
-    law = Auto(Neural.from_model(load(bundled(BUNDLED_MODELS["any-scene"])), "auto"), threshold=0.0)
+    """Print the weights."""
+    law = _unasked()
     same = made_looks(law, [(scene, scene) for scene in seen], list(CONDITIONS), count, seed)
     other = made_looks(law, _others(seen), ["table1", "poster"], count, seed + 50)
     X, right = torch.cat((same.features, other.features)), torch.cat((same.right, other.right))
@@ -151,7 +155,7 @@ def fit(seen: list[Scene], count: int, seed: int) -> None:
 
 def row(pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, seed: int) -> dict[str, Any]:
     """Of all pairs of goal and world under all conditions."""
-    made = made_looks(controller_for("auto"), pairs, conditions, count, seed)
+    made = made_looks(_unasked(), pairs, conditions, count, seed)
     confidence, moves, right = made.confidence, made.moves, made.right
     wrong = confidence[~right]
     return {

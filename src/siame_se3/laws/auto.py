@@ -224,7 +224,8 @@ class _AutoLaw:
         best = max(guesses, key=lambda T: goal.explained(now, T, 1))
         found = judged(goal, now, best, "tracked", NEAR)
         assert found.T_cd is not None
-        return replace(found, agreed=held.agreed, rival=held.rival, spread=goal.spread(now, found.T_cd))
+        spread = goal.spread(now, found.T_cd)
+        return replace(found, agreed=held.agreed, rival=held.rival, of_depth=held.of_depth, spread=spread)
 
     def _guessed_again(
         self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState

@@ -19,8 +19,10 @@ from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
 GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
-# Of the confidence, fitted by `experiments.confidence --fit`: of score, agreement, log10 of the spread, the rival's score, and the constant.
+# Of the confidence, fitted by `experiments.confidence --fit`: of score, agreement, log10 of the spread, the rival's score, and the constant; of a plane, and
+# of a goal with a map of depths, where the points' own depths have to fit too.
 _WEIGHTS = 7.92, 3.95, -0.91, -3.31, -4.96
+_WEIGHTS_OF_DEPTH = 7.92, 3.95, -0.91, -3.31, -4.96
 _NARROW, _WIDE = 1e-4, 100.0  # spreads in the confidence, at least and at most
 _FINE = 224  # side of the larger copy [px]
 _ALIKE, _ELSEWHERE = 1 / 40, 1 / 20  # of the image: guesses that differ by less are of one place, by more of two
@@ -145,6 +147,7 @@ class Estimate:
         agreed: another guess, begun elsewhere, has come to the same place.
         rival: the best score of a guess that has come to another place: what repeats itself has some as good.
         spread: see `alignment.spread`.
+        of_depth: the goal has a map of depths.
     """
 
     T_cd: np.ndarray | None
@@ -153,6 +156,7 @@ class Estimate:
     agreed: bool = False
     rival: float = 0.0
     spread: float = math.inf
+    of_depth: bool = False
 
     @property
     def features(self) -> tuple[float, float, float, float]:
@@ -165,7 +169,7 @@ class Estimate:
         """The chance that what both images show is, on average, within 5 % of the image's width of where this has it: a logistic function."""
         if self.T_cd is None:
             return 0.0
-        *weights, constant = _WEIGHTS
+        *weights, constant = _WEIGHTS_OF_DEPTH if self.of_depth else _WEIGHTS
         sure = constant + sum(w * x for w, x in zip(weights, self.features, strict=True))
         return 1 / (1 + math.exp(-sure))
 
