@@ -5,13 +5,14 @@ import math
 import pytest
 import torch
 
-from siame_se3.experiments.confidence import area, fitted, looks, misplaced
+from siame_se3.experiments.confidence import area, depth_looks, fitted, looks, misplaced
 from siame_se3.geometry.camera import default_camera
 from siame_se3.geometry.plane import homography
 from siame_se3.laws.registry import controller_for
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.scenes.registry import coffee
+from siame_se3.scenes.relief import Relief
 
 
 def test_area_is_the_chance_of_the_right_order() -> None:
@@ -50,3 +51,16 @@ def test_fitted_weights_are_those_that_the_answers_came_from() -> None:
     right = torch.rand(len(X), generator=generator) < torch.sigmoid(X @ true[:2] + true[2])
     found = fitted(X.double(), right)
     assert found.tolist() == pytest.approx(true.tolist(), rel=0.1)
+
+
+@pytest.mark.slow
+def test_looks_at_a_relief_know_their_own_and_no_other() -> None:
+    own, other = (Relief.drawn(coffee(), 0.1, seed) for seed in (1, 2))
+    mine = depth_looks(own, own, "table1", 2, 5)
+    assert bool(mine.right.all())
+    assert bool(mine.features.isfinite().all())
+    noise = Scene(torch.rand(3, 300, 400, generator=torch.Generator().manual_seed(0)), 0.8, 0.6, "noise")
+    theirs = depth_looks(own, Relief.drawn(noise, 0.1, 2), "table1", 2, 5)
+    assert not bool(theirs.moves.any() | theirs.right.any())
+    # another relief under the same photo is another world, however alike
+    assert not bool(depth_looks(own, other, "table1", 1, 5).right.any())

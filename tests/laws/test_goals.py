@@ -161,7 +161,8 @@ def test_confidence_is_a_chance_that_grows_with_what_speaks_for_a_guess() -> Non
         replace(guess, **change) for change in ({"score": 0.6}, {"agreed": True}, {"rival": 0.1}, {"spread": 0.02})
     ]
     assert all(guess.confidence < other.confidence < 1 for other in better)
-    assert 0 < replace(guess, score=-1.0, spread=math.inf, rival=1.0).confidence < 1e-6
+    assert 0 < replace(guess, score=0.26, spread=math.inf, rival=1.0).confidence < 1e-2
+    assert replace(guess, score=0.24, agreed=True, spread=1e-3, rival=0.0).confidence == 0
     assert replace(guess, T_cd=None, score=1.0).confidence == 0
     # a rival that explains nothing says nothing
     assert replace(guess, rival=-0.5).confidence == replace(guess, rival=0.0).confidence

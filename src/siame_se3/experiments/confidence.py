@@ -3,20 +3,23 @@ light and under the posters' perturbation, near and far; and looks at another ph
 
     python -m siame_se3.experiments.confidence --photos-root debs --looks 4
     python -m siame_se3.experiments.confidence --photos-root debs --looks 2 --fit
+    python -m siame_se3.experiments.confidence --photos-root debs --looks 2 --fit-depth
 
 A look is right where the estimate, however sure, has what both images show within 5 % of the image's width of its place, on average. The area under the curve is the chance
 that a right look has a higher confidence than a wrong one; on another photo each look is wrong, and moving at all is a fault.
 
 `--fit` fits the confidence (`laws.goals.Estimate`): a logistic regression of right on what is known of the best guess, on the 100 photos that trainings
-have seen and 60 textures that a program makes, most of which repeat themselves; the weights are those of `laws/goals.py`.
+have seen and 60 textures that a program makes, most of which repeat themselves; the weights are those of `laws/goals.py`. `--fit-depth` does so for goals
+with a map of depths, as a depth camera gives it, on drawn reliefs under 30 of these photos. It leaves out the rival: what repeats itself has other depths.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,13 +35,15 @@ from siame_se3.laws.auto import Auto
 from siame_se3.laws.neural import Neural
 from siame_se3.laws.types import Controller, View
 from siame_se3.networks.checkpoint import load
+from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.scenes.procedural import procedural
+from siame_se3.scenes.relief import Relief
 
 RIGHT = 0.05  # of the image's width
-SEEN, TEXTURES = 100, 60
+SEEN, TEXTURES, RELIEFS = 100, 60, 30
 _GRID = 9  # points a side
 _OTHER = 7  # the world of a look at another photo is so many photos further on
 
@@ -132,6 +137,57 @@ def made_looks(
     return Looks(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Looks)))
 
 
+def depth_looks(goal: Relief, world: Relief, condition: str, count: int, seed: int) -> Looks:
+    """As `looks`, at a goal with a map of depths."""
+    camera, (starts, disturbance) = default_camera(), CONDITIONS[condition]
+    T_wd, T_wc = draw_starts(starts, count, goal, camera, Workspace(), seed)
+    target = FlyingCameras(goal, camera, depth_camera=DepthCamera()).look(T_wd)
+    view = FlyingCameras(world, camera, conditions=disturbance, seed=seed).reset(T_wc)
+    law, state = _unasked().aim(replace(target, T_wc=None))
+    output, after = law(view, state)
+    assert output.confidence is not None
+    T_cd = (lie.inverse(T_wc) @ T_wd).double().numpy()
+    size = np.array([camera.width, camera.height])
+    right = []
+    for guess, desired, true in zip(after.held, state.goals, T_cd, strict=True):
+        there = desired.shown(true)
+        seen = ((there > 0) & (there < size)).all(1)
+        apart = np.inf if guess.T_cd is None else np.linalg.norm(desired.shown(guess.T_cd) - there, axis=1)
+        off = np.minimum(apart, camera.width)[seen] if guess.T_cd is not None else np.array([np.inf])
+        right.append(goal is world and len(off) > 0 and float(off.mean()) < RIGHT * camera.width)
+    features = torch.tensor([guess.features for guess in after.held], dtype=torch.float64)
+    features[features[:, 0] <= -1] = math.nan
+    return Looks(output.confidence.double(), output.confidence >= Auto().threshold, torch.tensor(right), features)
+
+
+def fit_depth(seen: list[Scene], count: int, seed: int) -> None:
+    """Print the weights of goals with depth, that of the rival 0."""
+    reliefs = [Relief.drawn(scene, _relief_height(k), k) for k, scene in enumerate(seen)]
+    parts = []
+    for k, own in enumerate(reliefs):
+        for number, condition in enumerate(CONDITIONS):
+            parts.append(depth_looks(own, own, condition, count, seed + 100 * number + k))
+        parts.append(depth_looks(own, reliefs[(k + _OTHER) % len(reliefs)], "table1", count, seed + 900 + k))
+    X, right = (torch.cat([getattr(part, name) for part in parts]) for name in ("features", "right"))
+    _print_fit(X[:, :3], right, "score, agreement, log10 of the spread")
+
+
+def _relief_height(k: int) -> float:
+    """5 to 18 cm."""
+    return 0.05 + 0.13 * (k % 5) / 4
+
+
+def _print_fit(X: Float[Tensor, "n k"], right: Tensor, names: str) -> None:
+    known = X.isfinite().all(1)
+    X, right = X[known], right[known]
+    weights = fitted(X, right)
+    sure = torch.sigmoid(X @ weights[:-1] + weights[-1])
+    print(
+        f"{len(X)} looks, {int(right.sum())} right; area {area(sure[right], sure[~right]):.4f}; weights of {names}, and the constant: "
+        + ", ".join(f"{x:.2f}" for x in weights.tolist())
+    )
+
+
 def _others(scenes: list[Scene]) -> list[tuple[Scene, Scene]]:
     """Each with the photo so many further on."""
     return [(scene, scenes[(k + _OTHER) % len(scenes)]) for k, scene in enumerate(scenes)]
@@ -143,14 +199,7 @@ def fit(seen: list[Scene], count: int, seed: int) -> None:
     same = made_looks(law, [(scene, scene) for scene in seen], list(CONDITIONS), count, seed)
     other = made_looks(law, _others(seen), ["table1", "poster"], count, seed + 50)
     X, right = torch.cat((same.features, other.features)), torch.cat((same.right, other.right))
-    known = X.isfinite().all(1)
-    weights = fitted(X[known], right[known])
-    sure = torch.sigmoid(X[known] @ weights[:-1] + weights[-1])
-    print(
-        f"{int(known.sum())} looks, {int(right[known].sum())} right; area {area(sure[right[known]], sure[~right[known]]):.4f}; "
-        f"weights of score, agreement, log10 of the spread, the rival's score, and the constant: "
-        + ", ".join(f"{x:.2f}" for x in weights.tolist())
-    )
+    _print_fit(X, right, "score, agreement, log10 of the spread, the rival's score")
 
 
 def row(pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, seed: int) -> dict[str, Any]:
@@ -181,7 +230,11 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=900)
     options.add_argument("--looks", type=int, default=4, help="a photo and condition")
     options.add_argument("--fit", action="store_true", help="fit the confidence instead")
+    options.add_argument("--fit-depth", action="store_true", help="fit that of goals with depth instead")
     given = options.parse_args()
+    if given.fit_depth:
+        fit_depth(photos.scenes("train", RELIEFS, None, given.photos_root), given.looks, given.seed)
+        return
     if given.fit:
         seen = photos.scenes("train", SEEN, None, given.photos_root)
         fit([*seen, *(_texture(k) for k in range(TEXTURES))], given.looks, given.seed)

@@ -22,7 +22,8 @@ SURE = 0.85  # a score above which no other guess is looked for
 # Of the confidence, fitted by `experiments.confidence --fit`: of score, agreement, log10 of the spread, the rival's score, and the constant; of a plane, and
 # of a goal with a map of depths, where the points' own depths have to fit too.
 _WEIGHTS = 7.92, 3.95, -0.91, -3.31, -4.96
-_WEIGHTS_OF_DEPTH = 7.92, 3.95, -0.91, -3.31, -4.96
+_WEIGHTS_OF_DEPTH = 10.67, 3.2, -2.03, 0.0, -6.55
+_EXPLAINED = 0.25  # a score below which chance explains an image as well, whatever agrees
 _NARROW, _WIDE = 1e-4, 100.0  # spreads in the confidence, at least and at most
 _FINE = 224  # side of the larger copy [px]
 _ALIKE, _ELSEWHERE = 1 / 40, 1 / 20  # of the image: guesses that differ by less are of one place, by more of two
@@ -166,8 +167,9 @@ class Estimate:
 
     @property
     def confidence(self) -> float:
-        """The chance that what both images show is, on average, within 5 % of the image's width of where this has it: a logistic function."""
-        if self.T_cd is None:
+        """The chance that what both images show is, on average, within 5 % of the image's width of where this has it: a logistic function;
+        0 where the score says that nothing of it is explained."""
+        if self.T_cd is None or self.score < _EXPLAINED:
             return 0.0
         *weights, constant = _WEIGHTS_OF_DEPTH if self.of_depth else _WEIGHTS
         sure = constant + sum(w * x for w, x in zip(weights, self.features, strict=True))
