@@ -101,6 +101,7 @@ MINE = "run by tests/docs/test_extending.py"
 NOT_RUN = {
     SHORT: (
         "siame train PHOTO",
+        "siame train PHOTO --relief 0.2",
         "siame train PHOTO --width 0.8 --distance 0.6 --minutes 5 --out mine.safetensors",
         "siame train my-scene.jpg --width 0.8 --distance 0.6 --steps 200 --out mine.safetensors",
         "siame servo --record run.mcap",

@@ -108,7 +108,7 @@ def test_true_poses_bring_it_home_within_its_limits(arm: Arm, monkeypatch: pytes
     def step(v: Tensor) -> Any:
         before = plant.joints
         result = real(v)
-        made.append((plant.joints - before).abs().max() / plant.dt)
+        speeds.append((plant.joints - before).abs().max() / plant.dt)
         return result
 
     monkeypatch.setattr(plant, "step", step)  # watched
