@@ -262,7 +262,9 @@ def test_the_law_is_asked_for_the_way_and_how_sure_it_is() -> None:
     target = replace(plant.look(goal), T_wc=None)
     found = check.law_at(Auto(), target, seen)
     assert not found.wrong
-    assert re.match(r"the law sees the target [45]\.\d cm and 1[12]\.\d deg away, confidence (0\.9\d|1\.00)", found.text)
+    assert re.match(
+        r"the law sees the target [45]\.\d cm and 1[12]\.\d deg away, confidence (0\.9\d|1\.00)", found.text
+    )
     other = replace(seen, image=torch.rand(seen.image.shape, generator=torch.Generator().manual_seed(0)))  # type: ignore[union-attr]  # it has one
     lost = check.law_at(Auto(), target, other)
     assert lost.wrong
