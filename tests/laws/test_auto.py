@@ -125,7 +125,7 @@ def test_another_scene_is_a_fault_that_names_the_confidence(goal: View, scene: S
     assert output.confidence is not None
     score = float(output.confidence[0])
     assert score < LAW.threshold
-    assert output.faults == (f"not sure where the goal is ({score:.2f} of 0.5)",)
+    assert output.faults == (f"not sure where the goal is ({score:.2f} of 0.3)",)
     assert bool((output.v == 0).all())
 
 

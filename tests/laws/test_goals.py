@@ -13,8 +13,10 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
 from siame_se3.laws.alignment import verified
+from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.goals import FAR, NEAR, Estimate, Goal, aligned, best_of, judged, pose_of
 from siame_se3.laws.templates import Pyramid
+from siame_se3.laws.types import View
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
 
@@ -153,6 +155,17 @@ def test_guesses_that_come_to_one_place_count_for_more(goal: Goal, now: Pyramid)
     other = guessed(goal, covered, {"points": [H, WRONG]})
     assert not other.agreed
     assert other.rival == max(0.0, *(guess.score for guess in aligned(goal, covered, {"points": [WRONG]})))
+
+
+def test_a_goal_with_depth_is_judged_as_one(goal: Goal, now: Pyramid) -> None:
+    """Its points' own depths have to fit too: without another guess that agrees, its chance is higher."""
+    assert not guessed(goal, now, {"points": [H]}).of_depth
+    depth = goal.points[:, 2].mean() * np.ones((224, 224))
+    view = View(torch.zeros(1, 3, 224, 224), None, torch.from_numpy(depth)[None], goal.camera)
+    of_depth = replace(goal, depth=GoalDepth.of(view, "auto"))
+    assert guessed(of_depth, now, {"points": [H]}).of_depth
+    guess = Estimate(np.eye(4), 0.5, "points", rival=0.3, spread=0.02)
+    assert replace(guess, of_depth=True).confidence > guess.confidence
 
 
 def test_confidence_is_a_chance_that_grows_with_what_speaks_for_a_guess() -> None:

@@ -67,7 +67,7 @@ class Auto:
     """
 
     network: Neural | None = None
-    threshold: float = 0.5
+    threshold: float = 0.3
     again: int = 25
     Z: float = 0.6
     needs = frozenset({"image"})

@@ -208,7 +208,8 @@ def best_of(goal: Goal, now: Pyramid, found: list[Estimate]) -> Estimate:
     alike = [_apart(goal, guess, best) < _ALIKE for guess in others]
     elsewhere = [guess.score for guess in others if _apart(goal, guess, best) > _ELSEWHERE]
     assert best.T_cd is not None
-    return replace(best, agreed=any(alike), rival=max(elsewhere, default=0.0), spread=goal.spread(now, best.T_cd))
+    known = replace(best, spread=goal.spread(now, best.T_cd), of_depth=goal.depth is not None)
+    return replace(known, agreed=any(alike), rival=max(elsewhere, default=0.0))
 
 
 def _begun(goal: Goal, now: Pyramid, guess: np.ndarray) -> tuple[np.ndarray, float]:
