@@ -22,7 +22,7 @@ SURE = 0.85  # a score above which no other guess is looked for
 # Of the confidence, fitted by `experiments.confidence --fit`: of score, agreement, log10 of the spread, the rival's score, and the constant; of a plane, and
 # of a goal with a map of depths, where the points' own depths have to fit too.
 _WEIGHTS = 7.92, 3.95, -0.91, -3.31, -4.96
-_WEIGHTS_OF_DEPTH = 10.67, 3.2, -2.03, 0.0, -6.55
+_WEIGHTS_OF_DEPTH = 12.8, 3.29, -1.29, 0.0, -6.21
 _EXPLAINED = 0.25  # a score below which chance explains an image as well, whatever agrees
 _NARROW, _WIDE = 1e-4, 100.0  # spreads in the confidence, at least and at most
 _FINE = 224  # side of the larger copy [px]
