@@ -170,6 +170,7 @@ NOT_RUN = {
         "siame calibrate hand-eye --poses FOLDER",
     ),
     ARM: (
+        "siame servo --plant arm --scene objects --depth camera --runs 100 --seed 3 --out arm.csv",
         "siame servo --plant arm --runs 20 --gain 5 --figure arm.png",
         "siame servo --plant arm --runs 100 --seed 3 --gain 5",
         "siame servo --plant arm --scene objects --depth camera",
