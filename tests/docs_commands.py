@@ -153,7 +153,6 @@ NOT_RUN = {
         "siame train coffee.jpg --width 0.8 --steps 1140 --eval-runs 128",
     ),
     DATA: (
-        "siame bench real workcell --laws auto+light --runs 1",
         "siame servo --model wide-0.8m.safetensors --scene coffee.jpg --width 0.8 --distance 0.8 --starts-from wide --runs 500 "
         "--gain 10 --max-iterations 100 --seed 11",
         "siame bench real workcell --laws auto+light --runs 4",
