@@ -2,8 +2,8 @@
 light and under the posters' perturbation, near and far; and looks at another photo than the goal's.
 
     python -m siame_se3.experiments.confidence --photos-root debs --looks 4
-    python -m siame_se3.experiments.confidence --photos-root debs --looks 2 --fit
-    python -m siame_se3.experiments.confidence --photos-root debs --looks 2 --fit-depth
+    python -m siame_se3.experiments.confidence --photos-root debs --looks 2 --seed 5000 --fit
+    python -m siame_se3.experiments.confidence --photos-root debs --looks 2 --seed 5000 --fit-depth
 
 A look is right where the estimate, however sure, has what both images show within 5 % of the image's width of its place, on average. The area under the curve is the chance
 that a right look has a higher confidence than a wrong one; on another photo each look is wrong, and moving at all is a fault.
@@ -152,9 +152,11 @@ def depth_looks(goal: Relief, world: Relief, condition: str, count: int, seed: i
     for guess, desired, true in zip(after.held, state.goals, T_cd, strict=True):
         there = desired.shown(true)
         seen = ((there > 0) & (there < size)).all(1)
-        apart = np.inf if guess.T_cd is None else np.linalg.norm(desired.shown(guess.T_cd) - there, axis=1)
-        off = np.minimum(apart, camera.width)[seen] if guess.T_cd is not None else np.array([np.inf])
-        right.append(goal is world and len(off) > 0 and float(off.mean()) < RIGHT * camera.width)
+        if goal is not world or guess.T_cd is None or not seen.any():
+            right.append(False)
+            continue
+        apart = np.minimum(np.linalg.norm(desired.shown(guess.T_cd) - there, axis=1), camera.width)
+        right.append(float(apart[seen].mean()) < RIGHT * camera.width)
     features = torch.tensor([guess.features for guess in after.held], dtype=torch.float64)
     features[features[:, 0] <= -1] = math.nan
     return Looks(output.confidence.double(), output.confidence >= Auto().threshold, torch.tensor(right), features)

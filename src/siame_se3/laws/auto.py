@@ -36,20 +36,8 @@ _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where t
 _BORDER = 8  # of an image, left out where its sharpness is measured [px]
 _KNOWN = 0.15  # share of the distance, or [rad], to which the goal image has to determine each motion (see `alignment.least_determined`)
 _UNDETERMINED = "the goal image does not determine the pose (few edges, or edges that look the same along themselves)"
-_FIRST = (
-    1.0,
-    0.95,
-    0.9,
-    0.85,
-    0.8,
-    0.75,
-    0.7,
-    0.65,
-    0.6,
-    0.5,
-    0.4,
-    0.3,
-)  # shares of the way that the first step may leave
+# shares of the way that the first step may leave
+_FIRST = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4, 0.3)
 _LOST = 0.2  # a score below which nothing of the image is explained
 _SLIP = 0.15  # by which the score falls where what is followed has slipped to a place that looks like it
 _BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed

@@ -19,8 +19,8 @@ from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
 GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
-# Of the confidence, fitted by `experiments.confidence --fit`: of score, agreement, log10 of the spread, the rival's score, and the constant; of a plane, and
-# of a goal with a map of depths, where the points' own depths have to fit too.
+# Of the confidence: of score, agreement, log10 of the spread, the rival's score, and the constant; of a plane, and of a goal with a map of depths, where the
+# points' own depths have to fit too. The commands of `experiments.confidence` with --fit and --fit-depth print them.
 _WEIGHTS = 7.92, 3.95, -0.91, -3.31, -4.96
 _WEIGHTS_OF_DEPTH = 12.8, 3.29, -1.29, 0.0, -6.21
 _EXPLAINED = 0.25  # a score below which chance explains an image as well, whatever agrees
