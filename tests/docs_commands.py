@@ -170,6 +170,7 @@ NOT_RUN = {
     ),
     ARM: (
         "siame servo --plant arm --scene objects --depth camera --runs 100 --seed 3 --out arm.csv",
+        "siame servo --plant arm --scene objects --depth scan --runs 50 --seed 3 --out scan.csv",
         "siame servo --plant arm --runs 20 --gain 5 --figure arm.png",
         "siame servo --plant arm --runs 100 --seed 3 --gain 5",
         "siame servo --plant arm --scene objects --depth camera",
@@ -196,6 +197,7 @@ PICTURES = {  # what makes each picture, as a page says it
     "fig4.png": "siame bench fig4 --minutes 9",
     "fig4-arm.png": "siame bench fig4 --plant arm --minutes 9",
     "fig5-arm.png": "siame bench fig5 --plant arm --minutes 11",
+    "relief-sweep.png": "siame bench relief --laws handoff --only sweep",
     "page.png": "SIAME_PICTURES=docs python -m pytest tests/page/test_pictures.py",
     "page-dark.png": "SIAME_PICTURES=docs python -m pytest tests/page/test_pictures.py",
     "page-narrow.png": "SIAME_PICTURES=docs python -m pytest tests/page/test_pictures.py",

@@ -45,6 +45,7 @@ def test_height_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--heights", "no-such.npy"], ("no-such.npy: no such file",)),
         (["--heights", str(PHOTO)], ("the height of its highest place", "(--tallest)")),
         (["--depth-camera.noise", "-1", "--depth", "camera"], ("noise", "--depth-camera.noise")),
+        (["--relief", "0.1", "--depth", "scan"], ("depth scan", "--plant arm", "(--depth)")),
         (["--scene", "relief", "--relief", "0.1"], ("heights go under a photo", "(--relief)")),
     ],
 )
@@ -55,3 +56,13 @@ def test_what_cannot_be_is_one_line(
     err = capsys.readouterr().err
     assert all(word in err for word in words), err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_an_arm_scans_its_goal_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs.npz"
+    law = ("--law", "auto", "--runs", "1")
+    assert servo(*law, "--plant", "arm", "--relief", "0.2", "--depth", "scan", "--save", str(runs)) == 0
+    trajectory = Trajectory.load(runs)
+    assert trajectory.settings["not_scanned"] == []
+    assert float(trajectory.error_norms[0][-1].max()) < 1e-3

@@ -103,7 +103,7 @@ def test_another_time_for_an_interrupted_training_is_refused(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(driver, "steps_in", lambda *rest: 2)
+        patch.setattr(driver, "steps_in", lambda *rest: (2, None))
         patch.setattr(driver, "run", stopped)
         with pytest.raises(KeyboardInterrupt):
             command()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from siame_se3.errors import InputError, SceneError
+from siame_se3.errors import InputError, RobotError, SceneError
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
 from siame_se3.laws.types import Law, View
@@ -179,3 +179,37 @@ def test_ctrl_c_keeps_the_runs_of_an_arm_that_have_ended(task: Task, monkeypatch
         simulation.simulate_on_arm(PBVS(), task, CONFIG, safety=safety, quiet=True)
     pressed_in = 100
     assert not simulation.simulate_on_arm(PBVS(), task, CONFIG, safety=safety, quiet=True)[0].settings["stopped"]
+
+
+def test_goals_that_an_arm_cannot_scan_are_passed_over_and_counted(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Arm(FlyingCameras):
+        def __init__(self, scene: Scene, camera: Camera, config: object, depth_camera: object = None) -> None:
+            super().__init__(scene, camera)
+
+    monkeypatch.setattr(simulation, "ArmPlant", Arm)
+    asked: list[torch.Tensor] = []
+    heard: list[View] = []
+
+    class Heard(PBVS):
+        def aim(self, target: View) -> tuple[Any, Any]:
+            heard.append(target)
+            return super().aim(target)
+
+    def scan(plant: FlyingCameras, T_wd: torch.Tensor) -> View:
+        asked.append(T_wd)
+        if len(asked) in fails:
+            raise InputError("scan: no texture")
+        depth = torch.full((1, *task.camera.size), 0.1 * len(asked))
+        return replace(plant.look(T_wd), depth=depth)
+
+    fails = {2}
+    safety = Safety(jump=1.0, drift=0.0)
+    trajectory, desired, _ = simulation.simulate_on_arm(Heard(), task, CONFIG, safety=safety, quiet=True, scan=scan)
+    assert trajectory.settings["not_scanned"] == ["scan: no texture"]
+    assert len(asked) == task.runs + 1  # another start for the one that was passed over
+    assert torch.equal(trajectory.T_wd, torch.cat([T for k, T in enumerate(asked, 1) if k != 2]))
+    assert [float(target.depth.mean()) for target in heard] == pytest.approx([0.1, 0.3, 0.4])  # what the law aims at
+    assert desired.batch == (task.runs,)
+    fails = set(range(100))
+    with pytest.raises(RobotError, match="30 of 30 goals could not be scanned; the first: scan: no texture"):
+        simulation.simulate_on_arm(Heard(), task, CONFIG, safety=safety, quiet=True, scan=scan)

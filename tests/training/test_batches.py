@@ -23,6 +23,7 @@ from siame_se3.scenes.render import render
 from siame_se3.training.ahead import planned
 from siame_se3.training.batches import Batch, BatchSource, DataConfig
 from siame_se3.training.cells import cell_matches, cell_points
+from siame_se3.training.schedule import Schedule
 
 WORKSPACE = Workspace()
 STRONG = Augmentation(blur=0.5, noise=0.1)
@@ -474,7 +475,7 @@ def test_scenes_of_one_group_have_one_size(scenes: list[Scene], camera: Camera) 
 
 def test_batches_planned_ahead_are_those_of_the_step(scenes: list[Scene], camera: Camera) -> None:
     source = mixed(camera, alike(scenes))
-    plans = planned(source, range(2), 3, 5, 1)
+    plans = planned(source, range(2), 3, Schedule(5, 5), 1)
     for step in (3, 4):
         for group in (0, 1):
             assert_same(source.images(next(plans)), source.batch(step, group, step / 5))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -74,9 +76,9 @@ def test_steps_in_is_the_time_over_the_median_step(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Trainer, "advance", advance)
     trainer = trainer_of()
-    assert steps_in(Recipe(network_of(), minutes=minutes), trainer.data) == steps
+    assert steps_in(Recipe(network_of(), minutes=minutes), trainer.data) == (steps, pytest.approx(60 * minutes))
     durations = iter([9.0, 1.0, 1.0, *[0.05] * 9])
-    assert steps_in(Recipe(network_of(), minutes=minutes / 4, times=4.0), trainer.data) == steps
+    assert steps_in(Recipe(network_of(), minutes=minutes / 4, times=4.0), trainer.data)[0] == steps
 
 
 def test_evaluations_count_as_part_of_the_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +101,9 @@ def test_evaluations_count_as_part_of_the_minutes(monkeypatch: pytest.MonkeyPatc
         callbacks = Callbacks(
             evaluate=lambda network, p: None, at=at, rehearse=lambda network, s=seconds: s, say=said.append
         )
-        assert steps_in(recipe, data, None, callbacks) == steps
+        found, left = steps_in(recipe, data, None, callbacks)
+        assert found == steps
+        assert steps <= left / 0.05 < steps + 10
     assert said[2:4] == ["measuring the speed of a step", "2000 steps of 50 ms; 4 x 5 s of evaluations"]
 
 
@@ -163,9 +167,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Minutes that were measured; each is worth two steps."""
     asked: list[float] = []
 
-    def steps(recipe: Recipe, *rest: object) -> int:
+    def steps(recipe: Recipe, *rest: object) -> tuple[int, None]:
         asked.append(recipe.minutes * recipe.times)
-        return round(2 * asked[-1])
+        return round(2 * asked[-1]), None
 
     monkeypatch.setattr(driver, "steps_in", steps)
     return asked
@@ -264,3 +268,57 @@ def test_a_second_training_of_the_same_file_is_refused(tmp_path: Path) -> None:
     with exclusive(tmp_path / "m.safetensors"), pytest.raises(InputError, match="is writing it; wait for that to end"):
         fit(recipe_of(), [print_of_colours()], tmp_path / "m.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, step_seconds: Callable[[int], float]) -> None:
+    """Steps take what is said of them [s]."""
+    advance = Trainer.advance
+
+    def as_long(self: Trainer) -> tuple[float, dict[str, float]]:
+        before = self.seconds
+        result = advance(self)
+        self.seconds = before + step_seconds(self.step)
+        return result
+
+    monkeypatch.setattr(Trainer, "advance", as_long)
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "low", "high"), [(1.0, 0.2, 60, 100), (0.2, 1.0, 22, 32), (0.5, 0.52, 40, 40)]
+)
+def test_minutes_are_kept_where_steps_take_another_time_than_was_measured(
+    monkeypatch: pytest.MonkeyPatch, first: float, later: float, low: int, high: int
+) -> None:
+    """On a machine that was busy while the speed was measured, two minutes were 20 steps."""
+    busy = 4  # steps, and the trial's
+    monkeypatch.setattr(driver, "steps_in", lambda *rest: (round(20 / first), 20.0))
+    timed(monkeypatch, lambda step: first if step <= busy else later)
+    said: list[str] = []
+    rates: list[float] = []
+    seen: list[int] = []
+
+    def evaluated(network: SiameseNetwork, p: Progress) -> bool:
+        seen.append(p.step)
+        return False
+
+    callbacks = Callbacks(lambda p: rates.append(p.lr), evaluate=evaluated, at=(0.5, 1.0), say=said.append)
+    fitted = fit(recipe_of(), [print_of_colours()], callbacks=callbacks)
+    assert low <= fitted.steps <= high
+    assert fitted.seconds == pytest.approx(20.0, rel=0.15)
+    assert len(seen) == 2
+    assert seen[1] == fitted.steps  # the last one is of the whole training
+    assert any("a step takes" in line for line in said) == (first != 0.5)
+    assert max(abs(a - b) for a, b in pairwise(rates)) < 0.45  # no jump of the learning rate...
+    assert rates[-1] < 0.01  # ...which falls to nothing all the same
+
+
+def test_a_plan_of_the_way_outlives_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "steps_in", lambda *rest: (20, 20.0))
+    timed(monkeypatch, lambda step: 0.25)
+    out = tmp_path / "model.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe_of(), [print_of_colours()], out, stopped_at(12))
+    said: list[str] = []
+    fitted = fit(recipe_of(), [print_of_colours()], out, Callbacks(say=said.append))
+    assert any(line.startswith("resumed at step 11 of ") and " of 20," not in line for line in said), said
+    assert fitted.seconds == pytest.approx(20.0, rel=0.15)

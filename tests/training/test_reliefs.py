@@ -25,6 +25,7 @@ from siame_se3.training.batches import Batch, BatchSource, DataConfig, Plan
 from siame_se3.training.cells import cell_matches, cell_points
 from siame_se3.training.recipe import TrainConfig, for_photos
 from siame_se3.training.reliefs import draw_reliefs
+from siame_se3.training.schedule import Schedule
 from siame_se3.training.trainer import Trainer
 from training_helpers import advanced, assert_bit_equal, network_of, print_of_colours, state_of, trainer_of
 
@@ -66,7 +67,7 @@ def test_a_relief_leaves_poses_pairs_and_targets_as_they_were(scene: Scene) -> N
 
 def test_a_batch_over_relief_is_a_function_of_seed_and_step(scene: Scene) -> None:
     source = source_of(alike(scene), views=12, scenes=3, relief_rate=0.6)
-    plans = planned(source, range(1), 3, 5, 1)
+    plans = planned(source, range(1), 3, Schedule(5, 5), 1)
     for step in (3, 4):
         ahead, now = source.images(next(plans)), source.batch(step, 0, step / 5)
         assert torch.equal(ahead.images, now.images)

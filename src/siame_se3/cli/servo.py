@@ -6,7 +6,7 @@ import dataclasses
 import math
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from siame_se3.geometry.camera import Camera
     from siame_se3.laws.types import View
     from siame_se3.networks.checkpoint import Model
+    from siame_se3.plants.arm import ArmPlant
     from siame_se3.scenes.types import Scene
     from siame_se3.servo.trajectory import Trajectory
 
@@ -98,9 +99,9 @@ class Servo:
     """Height of the highest place of --heights [m]."""
     relief: float = 0.0
     """Draw boxes, cylinders, steps and hills under the photo, this share of the distance high."""
-    depth: Literal["plane", "map", "camera"] = "plane"
+    depth: Literal["plane", "map", "camera", "scan"] = "plane"
     """What the goal image and the views know of their depths. plane: the distance to the print or table; map: the true depth of each pixel;
-    camera: what a depth camera measures, with its noise and holes."""
+    camera: what a depth camera measures, with its noise and holes; scan: what the arm finds around each goal with its own camera (--plant arm)."""
     width: float | None = None
     """Width of the scene [m]; default: what the model was trained for."""
     distance: float | None = None
@@ -317,6 +318,8 @@ class Servo:
             raise InputError("the height of a map's highest place, and no map", "heights")
         if self.depth != "plane" and plant not in ("flying", "arm"):
             raise InputError(f"depth {self.depth}: the plant {plant} says itself what it knows; leave it out", "depth")
+        if self.depth == "scan" and plant != "arm":
+            raise InputError("depth scan: the arm scans its goals itself; give --plant arm", "depth")
         if self.starts_from not in ("table1", "wide"):
             starts_from_csv(self.starts_from, Workspace())
 
@@ -326,6 +329,12 @@ class Servo:
         import torch
 
         return torch.as_tensor(goal_depth_of(self.goal_depth, self.goal_depth_scale)) if self.goal_depth else None
+
+    def _scan(self, distance: float) -> Callable[[ArmPlant, torch.Tensor], View]:
+        """What gives the view at a pose of the arm's camera, with the depth that it finds by moving around it."""
+        from siame_se3.commissioning.scan import scan
+
+        return lambda plant, T_wd: scan(plant, distance, safety=self.safety, start=T_wd).goal
 
     def _law(self, model: Model | None) -> dict[str, Any]:
         """What makes the controller, for a recording; {} where there is none."""
@@ -375,9 +384,11 @@ class Servo:
                 run = run_of(recording, task)
                 return simulate(controller, task, self.servo, settings, plant=own, run=run, keep=True), task
             settings |= {"arm": dataclasses.asdict(self.arm), "safety": dataclasses.asdict(self.safety)}
-            run = run_of(recording)
-            made = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings, run=run)
+            run, scan = run_of(recording), self._scan(distance) if self.depth == "scan" else None
+            made = simulate_on_arm(controller, task, self.servo, self.arm, self.safety, settings, run=run, scan=scan)
         trajectory = made[0]
+        if failed := trajectory.settings["not_scanned"]:
+            output.say(f"{report.counted(len(failed), 'goal')} passed over, as no depth was found there: {failed[0]}")
         if passed := trajectory.settings["out_of_reach"]:
             output.say(f"{report.counted(passed, 'start')} out of the arm's reach and passed over")
         most = (trajectory.twist.abs() / trajectory.twist.new_tensor(self.safety.max_twist)).max()

@@ -63,8 +63,8 @@ class Train:
     """How far things may stand out of the scene, as a share of the distance (0.2: a fifth): in half of the steps the photo lies over boxes, cylinders, steps and hills, others
     in each step. 0: flat."""
     minutes: float | None = None
-    """Train for about this long, evaluations on the way included; the number of steps is measured at the start. 5 when --steps is not given. An interrupted
-    training goes on with the number of steps that it began with, and refuses another --minutes."""
+    """Train for about this long, evaluations on the way included; the number of steps is measured at the start, and again on the way. 5 when --steps is not
+    given. An interrupted training goes on with the time that it began with, and refuses another --minutes."""
     steps: int | None = None
     """Train for this many steps instead."""
     seed: int = 0

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError, RobotError, SceneError
+from siame_se3.errors import InputError, RobotError, SceneError, SiameError
 from siame_se3.files import Counter, hardware, require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import Controller, View
@@ -31,7 +31,7 @@ from siame_se3.servo.safety import Safety
 from siame_se3.servo.stopping import CTRL_C
 from siame_se3.servo.trajectory import Trajectory
 
-Depth = Literal["plane", "map", "camera"]
+Depth = Literal["plane", "map", "camera", "scan"]
 
 _LEAST_CONTRAST = 1e-3  # of a goal image that shows something, of the range
 
@@ -50,7 +50,8 @@ class Task:
         disturbance: of the current images, drawn once a run; None for none.
         mismatch: how camera and scene differ from what the law is given; None for not at all.
         goal_depth: what laws are given as the desired images' depth [m]: a number, or a map for all of them; None for what the plant says.
-        depth: what views know of it: 'plane', the distance to the plane z = 0; 'map', the true depth of each pixel; 'camera', a depth camera's map.
+        depth: what views know of it: 'plane', the distance to the plane z = 0; 'map', the true depth of each pixel; 'camera', a depth camera's map;
+            'scan', of the goal alone, what the arm's own scan finds.
         depth_camera: of 'camera'.
     """
 
@@ -72,7 +73,7 @@ class Task:
     @property
     def measures(self) -> DepthCamera | None:
         """What gives its views their depths; None for the distance to the plane."""
-        return {"plane": None, "map": DepthCamera.ideal(), "camera": self.depth_camera}[self.depth]
+        return {"map": DepthCamera.ideal(), "camera": self.depth_camera}.get(self.depth)
 
     def draw(self, runs: int | None = None) -> tuple[Tensor, Tensor]:
         """Desired and start poses (T_wd, T_wc), (N, 4, 4); N is `runs`, or fewer where a file has fewer."""
@@ -153,6 +154,21 @@ def simulate(
     return trajectory, desired[: len(trajectory.reason)], look(trajectory.T_wc[-1])
 
 
+def _desired(
+    plant: ArmPlant, goal: Tensor, start: Tensor, scan: Callable[[ArmPlant, Tensor], View] | None
+) -> View | str:
+    """The desired view; why its scan finds no depth; or '' where it or the start is out of the arm's reach."""
+    try:
+        target = plant.look(goal)
+        plant.reset(start)
+    except RobotError:
+        return ""
+    try:
+        return scan(plant, goal) if scan else target
+    except SiameError as error:
+        return str(error)
+
+
 def simulate_on_arm(
     controller: Controller,
     task: Task,
@@ -162,12 +178,14 @@ def simulate_on_arm(
     settings: dict[str, Any] | None = None,
     quiet: bool = False,
     run: Callable[..., Trajectory] = servo,
+    scan: Callable[[ArmPlant, Tensor], View] | None = None,
 ) -> tuple[Trajectory, View, View]:
     """As `simulate`, with an arm in MuJoCo, one run after the other, within the limits of `safety`.
 
     Starts that the arm cannot reach are passed over, and counted in the trajectory's settings as 'out_of_reach'. Ctrl-C keeps the runs that
     have ended, and is noted there as 'stopped'. A disturbance or model error of the task is not for the arm, which has its own
-    (`ArmConfig`). `run` makes each run; another than `servo` records it.
+    (`ArmConfig`). `run` makes each run; another than `servo` records it. `scan` gives the desired view at a pose T_wd (1, 4, 4) with the depth that
+    the arm finds there itself; goals at which it finds none are passed over, with the reasons in the settings' 'not_scanned'.
 
     Raises:
         InputError: MuJoCo is not installed.
@@ -179,18 +197,17 @@ def simulate_on_arm(
     done: list[Trajectory] = []
     desired: list[View] = []
     last: list[View] = []
-    passed, stopped = 0, False
+    passed: list[str] = []  # why: no depth was found; '' for out of reach
+    stopped = False
     began = time.perf_counter()
     with contextlib.closing(plant), Counter(task.runs, "ended", "runs", quiet) as counter:
         try:
             for goal, start in zip(T_wd.split(1), T_wc.split(1), strict=True):
                 if len(done) == min(task.runs, len(T_wc)):
                     break
-                try:
-                    target = plant.look(goal)
-                    plant.reset(start)
-                except RobotError:  # out of reach
-                    passed += 1
+                target = _desired(plant, goal, start, scan)
+                if not isinstance(target, View):
+                    passed.append(target)
                     continue
                 ended = run(plant, controller, task.given(target), start, config, settings, safety=safety)
                 if stopped := ended.reason[0] == CTRL_C:
@@ -202,15 +219,27 @@ def simulate_on_arm(
             stopped = True
     if stopped and not done:
         raise KeyboardInterrupt
+    not_scanned = [reason for reason in passed if reason]
+    out_of_reach = len(passed) - len(not_scanned)
     if not stopped and (not done or (len(done) < task.runs and not exact)):
-        raise RobotError(
-            f"arm: {passed} of {passed + len(done)} starts are out of reach; give nearer ones, or move the arm's base",
-            *("starts_from", "arm.base"),
-        )
+        raise _too_few(len(done), out_of_reach, not_scanned)
     trajectory = Trajectory.joined(done)
     _note(trajectory, began)
-    trajectory.settings.update(out_of_reach=passed, stopped=stopped)
+    trajectory.settings.update(out_of_reach=out_of_reach, stopped=stopped, not_scanned=not_scanned)
     return trajectory, _batch(desired, task.camera), _batch(last, task.camera)
+
+
+def _too_few(done: int, out_of_reach: int, not_scanned: list[str]) -> RobotError:
+    """Why so many of an arm's starts made no run."""
+    tried = done + out_of_reach + len(not_scanned)
+    if len(not_scanned) > out_of_reach:
+        return RobotError(
+            f"arm: {len(not_scanned)} of {tried} goals could not be scanned; the first: {not_scanned[0]}", "depth"
+        )
+    return RobotError(
+        f"arm: {out_of_reach} of {tried} starts are out of reach; give nearer ones, or move the arm's base",
+        *("starts_from", "arm.base"),
+    )
 
 
 def _note(trajectory: Trajectory, began: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch.utils.data import DataLoader, Dataset
 
 from siame_se3.training.batches import BatchSource, Plan
+from siame_se3.training.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -17,21 +18,21 @@ class _Plans(Dataset[Plan]):
     source: BatchSource
     groups: tuple[int, ...]
     first: int
-    steps: int
+    schedule: Schedule
 
     def __len__(self) -> int:
-        return (self.steps - self.first) * len(self.groups)
+        return (self.schedule.steps - self.first) * len(self.groups)
 
     def __getitem__(self, k: int) -> Plan:
         step = self.first + k // len(self.groups)
-        return self.source.plan(step, self.groups[k % len(self.groups)], step / self.steps)
+        return self.source.plan(step, self.groups[k % len(self.groups)], self.schedule.share(step))
 
 
 def _first(plans: list[Plan]) -> Plan:
     return plans[0]
 
 
-def planned(source: BatchSource, groups: range, first: int, steps: int, workers: int) -> Iterator[Plan]:
+def planned(source: BatchSource, groups: range, first: int, schedule: Schedule, workers: int) -> Iterator[Plan]:
     """The plans of groups `groups` of the steps from `first` on, made by so many processes a few ahead."""
-    plans = _Plans(source, tuple(groups), first, steps)
+    plans = _Plans(source, tuple(groups), first, schedule)
     return iter(DataLoader(plans, batch_size=1, num_workers=workers, collate_fn=_first, prefetch_factor=4))

@@ -26,6 +26,7 @@ from siame_se3.training.interrupt import Interrupted, Interrupts
 from siame_se3.training.photo_noise import all_cleaned
 from siame_se3.training.processes import first_process_says, world
 from siame_se3.training.recipe import Recipe
+from siame_se3.training.schedule import Pace
 from siame_se3.training.trainer import Trainer
 
 _TRIAL = 1000  # steps of the learning rate's cycle while the time of a step is measured; the time does not depend on it
@@ -42,8 +43,8 @@ def fit(
 ) -> Fitted:
     """Train a network by a recipe and save it with its card; an interrupted training goes on from the state beside `out`.
 
-    Where the recipe has minutes, the number of steps is measured once and kept in the state, so that the training ends with the
-    same weights however often it is stopped.
+    Where the recipe has steps, the training ends with the same weights however often it is stopped. Where it has minutes, their number is measured, kept in the
+    state, and planned anew on the way where steps take another time than they did (`schedule`).
 
     Args:
         scenes: what the network learns.
@@ -86,18 +87,19 @@ def _fit(
     source = BatchSource(
         scenes, recipe.seen_by, recipe.workspace, recipe.data, recipe.seed, recipe.network.output, device
     )
-    steps, minutes = _planned(recipe, source, place, given, initial, callbacks)
+    steps, minutes, seconds = _planned(recipe, source, place, given, initial, callbacks)
     trainer = Trainer(recipe.network, recipe.loss, source, replace(recipe.train, steps=steps), initial)
+    trainer.plan(replace(trainer.schedule, seconds=seconds))
     if place is not None and place.is_file():
         state.load(trainer, place)
-        callbacks.say(f"resumed at step {trainer.step} of {steps}, from {place}")
+        callbacks.say(f"resumed at step {trainer.step} of {trainer.steps}, from {place}")
     elif place is not None and world()[0] == 0:
         state.save(
             trainer, place, minutes
         )  # so that a training that is stopped early goes on with the same number of steps
     run(trainer, place, callbacks, minutes)
     card = {
-        "recipe": recipe.of_steps(steps).in_card(),
+        "recipe": recipe.of_steps(trainer.steps).in_card(),
         "scenes": [scene.name for scene in scenes],
         "seed": recipe.seed,
         "steps": trainer.step,
@@ -122,12 +124,16 @@ def _planned(
     given: bool,
     initial: Mapping[str, Tensor] | None,
     callbacks: Callbacks,
-) -> tuple[int, float | None]:
-    """The number of steps, and the minutes that it was measured for: those of the interrupted training, else the recipe's."""
+) -> tuple[int, float | None, float | None]:
+    """The number of steps, the minutes that it was measured for, those of the interrupted training, else the recipe's; and how long the steps of a new
+    training are to take [s]."""
     begun = state.begun(place) if place is not None else None
     minutes, steps = recipe.budget, recipe.train.steps
     if begun is None:
-        return (steps, None) if steps is not None else (steps_in(recipe, source, initial, callbacks), minutes)
+        if steps is not None:
+            return steps, None, None
+        steps, seconds = steps_in(recipe, source, initial, callbacks)
+        return steps, minutes, seconds
     if given and (begun.minutes != minutes or (steps is not None and steps != begun.steps)):
         was = f"{begun.steps} steps" + (f" ({begun.minutes:g} min)" if begun.minutes is not None else "")
         now = f"{steps} steps" if steps is not None else f"{minutes:g} min"
@@ -136,7 +142,7 @@ def _planned(
             "follows the whole length, so it cannot be changed on the way: give the same budget or none to go on, or remove the file to start again",
             *("minutes", "steps"),
         )
-    return begun.steps, begun.minutes
+    return begun.steps, begun.minutes, None  # the state has its own
 
 
 def steps_in(
@@ -144,8 +150,8 @@ def steps_in(
     source: BatchSource,
     initial: Mapping[str, Tensor] | None = None,
     callbacks: Callbacks | None = None,
-) -> int:
-    """How many steps fit into a recipe's minutes: the median of some steps of a throw-away trainer, rounded down to tens.
+) -> tuple[int, float]:
+    """How many steps fit into a recipe's minutes, by the median of some steps of a throw-away trainer, rounded down to tens; and how long they may take [s].
 
     What measuring takes, and the evaluations where `Callbacks.rehearse` says how long one takes, is part of the minutes; see `affordable`.
     """
@@ -168,7 +174,7 @@ def steps_in(
     callbacks.say(
         f"{steps} steps of {1e3 * typical:.0f} ms" + (f"; {count} x {each:.0f} s of evaluations" if each else "")
     )
-    return steps
+    return steps, max(left, 0.0)
 
 
 def affordable(count: int, each: float, whole: float) -> int:
@@ -206,8 +212,8 @@ def _run(
 ) -> None:
     """See `run`."""
     c, first = trainer.config, world()[0] == 0
-    marks = {round(trainer.steps * share) for share in _shares(callbacks, c.evaluations)}
-    saved = time.monotonic()
+    marks = {round(trainer.schedule.length * share) for share in _shares(callbacks, c.evaluations)}
+    saved, pace = time.monotonic(), Pace()
     enough = False
     while trainer.step < trainer.steps and not enough:
         if first_process_says(int(first and (interrupts.asked or callbacks.pause())), trainer.data.device):
@@ -217,6 +223,7 @@ def _run(
                 raise Paused
             kept = "nothing is saved" if place is None else f"saved in {place}"
             raise Interrupted(f"step {trainer.step} of {trainer.steps}, {kept}")
+        began = trainer.seconds
         loss, errors = trainer.advance()
         if not math.isfinite(loss):
             raise TrainingError(
@@ -230,9 +237,24 @@ def _run(
         if first and place is not None and (time.monotonic() - saved > c.checkpoint_seconds or done):
             state.save(trainer, place, minutes)
             saved = time.monotonic()
-        if trainer.step in marks:
+        if any(
+            trainer.schedule.position(trainer.step - 1) < mark <= trainer.schedule.position(trainer.step)
+            for mark in marks
+        ):
             said = first and callbacks.evaluate is not None and callbacks.evaluate(trainer.result(), progress)
             enough = bool(first_process_says(int(bool(said)), trainer.data.device))
+        if trainer.schedule.seconds is not None:
+            _replan(trainer, pace, trainer.seconds - began, callbacks)
+
+
+def _replan(trainer: Trainer, pace: Pace, took: float, callbacks: Callbacks) -> None:
+    """As many steps as the time is worth, where they take another time than they did: a machine that was busy is free, or the other way round."""
+    before = trainer.steps
+    fits = pace.after(trainer.step, trainer.seconds, took, trainer.schedule)
+    steps = first_process_says(fits, trainer.data.device)
+    if steps != before:
+        trainer.plan(trainer.schedule.planned(trainer.step, steps))
+        callbacks.say(f"a step takes {1e3 * pace.median:.0f} ms now: {trainer.steps} steps in place of {before}")
 
 
 def _images(trainer: Trainer) -> int:

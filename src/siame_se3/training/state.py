@@ -22,6 +22,7 @@ from siame_se3.files import atomically, from_dict
 from siame_se3.networks.part_configs import HomographyConfig
 from siame_se3.training.batches import DataConfig
 from siame_se3.training.recipe import Recipe, TrainConfig, for_photos
+from siame_se3.training.schedule import Schedule
 from siame_se3.training.trainer import Trainer
 
 FORMAT, VERSION = "siame-se3 training state", "2"
@@ -115,6 +116,7 @@ def save(trainer: Trainer, path: Path, minutes: float | None = None) -> None:
         "identity": json.dumps(identity(trainer), sort_keys=True),
         "minutes": json.dumps(minutes),
         "step": str(trainer.step),
+        "schedule": json.dumps(dataclasses.asdict(trainer.schedule)),
         "seconds": repr(trainer.seconds),
         "shares": json.dumps(trainer.shares),
     }
@@ -132,6 +134,11 @@ def load(trainer: Trainer, path: Path) -> None:
         theirs = _of_now(dict(json.loads(metadata["identity"])))
         step, seconds = int(metadata["step"]), float(metadata["seconds"])
         shares = {str(k): float(v) for k, v in json.loads(metadata["shares"]).items()}
+        schedule = trainer.schedule  # a state from before plans were changed on the way has none
+        if kept := metadata.get("schedule"):
+            schedule = from_dict(Schedule, json.loads(kept), "schedule")
+        if schedule.length != trainer.schedule.length or step > schedule.steps:
+            raise _damaged(path)
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, InputError):
         raise _damaged(path) from None
     mine = json.loads(json.dumps(identity(trainer)))
@@ -146,6 +153,7 @@ def load(trainer: Trainer, path: Path) -> None:
     except (RuntimeError, KeyError, ValueError):
         raise _damaged(path) from None
     trainer.step, trainer.seconds, trainer.shares = step, seconds, shares
+    trainer.plan(schedule)
 
 
 def _of_now(identity: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Everything random comes from (seed, step), so the state is the weights, their av
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,6 +24,7 @@ from siame_se3.training.batches import Batch, BatchSource, Plan
 from siame_se3.training.cells import cell_matches, cell_points
 from siame_se3.training.processes import deterministic, sum_over_processes, world
 from siame_se3.training.recipe import TrainConfig
+from siame_se3.training.schedule import Schedule
 
 
 class Trainer:
@@ -56,7 +56,7 @@ class Trainer:
             raise TrainingError("training: no number of steps; give one", "steps")
         network = network.seen_by(data.camera, data.scenes[0].width)
         self.network_config, self.loss_config, self.data, self.config = network, loss, data, config
-        self.steps = config.steps
+        self.schedule = Schedule(config.steps, config.steps)
         rank, processes = world()
         if data.config.groups % processes:
             raise TrainingError(
@@ -132,12 +132,18 @@ class Trainer:
         muon = torch.optim.Muon([{"params": [m for _, m in self._matrices], "weight_decay": 0.0, "peak": c.lr_muon}])
         return [muon, adamw]
 
+    @property
+    def steps(self) -> int:
+        """How many there are to be, as it is planned now."""
+        return self.schedule.steps
+
+    def plan(self, schedule: Schedule) -> None:
+        """Go on by another one."""
+        self.schedule, self._ahead = schedule, None
+
     def lr(self) -> float:
-        """Share of the peak learning rates. One-cycle: cosine up over the warm-up, cosine down to zero at the last step."""
-        rise = max(1.0, self.config.warmup * self.steps)
-        if self.step < rise:
-            return 0.04 + 0.96 * (1 - math.cos(math.pi * (self.step + 1) / rise)) / 2
-        return (1 + math.cos(math.pi * (self.step + 1 - rise) / max(1.0, self.steps - rise))) / 2
+        """Share of the peak learning rates."""
+        return self.schedule.one_cycle(self.step, self.config.warmup)
 
     def _parameters(self) -> list[Tensor]:
         modules = [m for m in (self.network, self.loss, self.where) if m is not None]
@@ -189,9 +195,9 @@ class Trainer:
     def _batch(self, group: int) -> Batch:
         """Of this step; groups are asked for in their order."""
         if not self.config.workers:
-            return self.data.batch(self.step, group, self.step / self.steps)
+            return self.data.batch(self.step, group, self.schedule.share(self.step))
         if self._ahead is None:
-            self._ahead = planned(self.data, self.my_groups, self.step, self.steps, self.config.workers)
+            self._ahead = planned(self.data, self.my_groups, self.step, self.schedule, self.config.workers)
         return self.data.images(next(self._ahead))
 
     def _loss_of(self, group: int) -> tuple[Tensor, Tensor, Tensor]:
