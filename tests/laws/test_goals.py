@@ -157,22 +157,6 @@ def test_guesses_that_come_to_one_place_count_for_more(goal: Goal, now: Pyramid)
     assert other.rival == max(0.0, *(guess.score for guess in aligned(goal, covered, {"points": [WRONG]})))
 
 
-def test_what_network_and_points_say_of_the_best_place(goal: Goal, now: Pyramid) -> None:
-    near, far = T_CD @ offset(0.05, 0, 0, 0, 0, 0).numpy(), T_CD @ offset(0.25, 0, 0, 0, 0, 0).numpy()
-
-    def said(source: str, *others: Estimate) -> tuple[float, float]:
-        best = best_of(goal, now, [*others, Estimate(T_CD, 0.9, source)])
-        assert best.source == source
-        return best.network, best.points
-
-    assert said("search") == (0.5, 0.5)  # neither was asked
-    assert said("network") == (1, 0.5)
-    assert said("points", Estimate(far, 0.1, "network")) == (0, 1)
-    # a network's guess is coarse, one of points is not
-    assert said("search", Estimate(near, 0.1, "network"), Estimate(near, 0.1, "points")) == (1, 0)
-    assert said("search", Estimate(far, 0.3, "points"), Estimate(T_CD, 0.2, "points")) == (0.5, 1)
-
-
 def test_a_goal_with_depth_is_judged_as_one(goal: Goal, now: Pyramid) -> None:
     """Its points' own depths have to fit too: without another guess that agrees, its chance is higher."""
     assert not guessed(goal, now, {"points": [H]}).of_depth
@@ -186,15 +170,12 @@ def test_a_goal_with_depth_is_judged_as_one(goal: Goal, now: Pyramid) -> None:
 
 def test_confidence_is_a_chance_that_grows_with_what_speaks_for_a_guess() -> None:
     guess = Estimate(np.eye(4), 0.5, "points", agreed=False, rival=0.3, spread=0.05)
-    more = ({"spread": 0.02}, {"network": 1.0}, {"points": 1.0})
-    changes = ({"score": 0.6}, {"agreed": True}, {"rival": 0.1}, *more)
-    better = [replace(guess, **change) for change in changes]
+    better = [
+        replace(guess, **change) for change in ({"score": 0.6}, {"agreed": True}, {"rival": 0.1}, {"spread": 0.02})
+    ]
     assert all(guess.confidence < other.confidence < 1 for other in better)
-    assert 0 < replace(guess, score=0.26, rival=1.0).confidence < 1e-2
-    sure = replace(guess, agreed=True, network=1.0, points=1.0, spread=1e-3, rival=0.0)
-    assert replace(sure, score=0.14).confidence == replace(sure, score=0.24, of_depth=True).confidence == 0
-    spreads = [replace(guess, spread=spread, of_depth=True).confidence for spread in (math.inf, 0.05, 0.02)]
-    assert spreads == sorted(spreads)
+    assert 0 < replace(guess, score=0.26, spread=math.inf, rival=1.0).confidence < 1e-2
+    assert replace(guess, score=0.24, agreed=True, spread=1e-3, rival=0.0).confidence == 0
     assert replace(guess, T_cd=None, score=1.0).confidence == 0
     # a rival that explains nothing says nothing
     assert replace(guess, rival=-0.5).confidence == replace(guess, rival=0.0).confidence

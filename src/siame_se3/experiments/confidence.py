@@ -62,7 +62,7 @@ class Looks:
     confidence: Float[Tensor, "n"]
     moves: Tensor
     right: Tensor
-    features: Float[Tensor, "n k"]
+    features: Float[Tensor, "n 4"]
 
 
 def looks(controller: Controller, goal: Scene, world: Scene, condition: str, count: int, seed: int) -> Looks:
@@ -201,9 +201,7 @@ def fit(seen: list[Scene], count: int, seed: int) -> None:
     same = made_looks(law, [(scene, scene) for scene in seen], list(CONDITIONS), count, seed)
     other = made_looks(law, _others(seen), ["table1", "poster"], count, seed + 50)
     X, right = torch.cat((same.features, other.features)), torch.cat((same.right, other.right))
-    _print_fit(
-        X, right, "score, agreement, log10 of the spread, the rival's score, the network's and the points' agreement"
-    )
+    _print_fit(X, right, "score, agreement, log10 of the spread, the rival's score")
 
 
 def row(pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, seed: int) -> dict[str, Any]:

@@ -213,7 +213,7 @@ class _AutoLaw:
         found = judged(goal, now, best, "tracked", NEAR)
         assert found.T_cd is not None
         spread = goal.spread(now, found.T_cd)
-        return replace(held, T_cd=found.T_cd, score=found.score, source=found.source, spread=spread)
+        return replace(found, agreed=held.agreed, rival=held.rival, of_depth=held.of_depth, spread=spread)
 
     def _guessed_again(
         self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState

@@ -19,18 +19,14 @@ from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
 GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
-# Of the confidence: of score, agreement, log10 of the spread, the rival's score, the network's and the points' agreement, and the constant; of a plane, and of
-# a goal with a map of depths, where the points' own depths have to fit too. The commands of `experiments.confidence` with --fit and --fit-depth print them.
-_WEIGHTS = 6.69, 2.68, -0.39, -3.32, 3.85, 1.95, -7.16
-_WEIGHTS_OF_DEPTH = 12.8, 3.29, -1.29, 0.0, 0.0, 0.0, -6.21
-_EXPLAINED, _EXPLAINED_OF_DEPTH = 0.15, 0.25  # scores below which chance explains an image as well, whatever agrees
+# Of the confidence: of score, agreement, log10 of the spread, the rival's score, and the constant; of a plane, and of a goal with a map of depths, where the
+# points' own depths have to fit too. The commands of `experiments.confidence` with --fit and --fit-depth print them.
+_WEIGHTS = 7.92, 3.95, -0.91, -3.31, -4.96
+_WEIGHTS_OF_DEPTH = 12.8, 3.29, -1.29, 0.0, -6.21
+_EXPLAINED = 0.25  # a score below which chance explains an image as well, whatever agrees
 _NARROW, _WIDE = 1e-4, 100.0  # spreads in the confidence, at least and at most
 _FINE = 224  # side of the larger copy [px]
 _ALIKE, _ELSEWHERE = 1 / 40, 1 / 20  # of the image: guesses that differ by less are of one place, by more of two
-_NEARBY = {
-    "network": 1 / 5,
-    "points": 1 / 20,
-}  # of the image: what these sources say agrees with a guess that differs by less
 _PROMISING = 6  # guesses that are aligned
 MOST_BLUR = 4  # of a current image beside the goal's [px]
 SOURCES = ("tracked", "points", "network", "search")
@@ -150,7 +146,6 @@ class Estimate:
         score: of the guess.
         source: of SOURCES.
         agreed: another guess, begun elsewhere, has come to the same place.
-        network, points: whether a guess of that source is of about this place: 1, 0, or 0.5 where there is none.
         rival: the best score of a guess that has come to another place: what repeats itself has some as good.
         spread: see `alignment.spread`.
         of_depth: the goal has a map of depths.
@@ -160,23 +155,21 @@ class Estimate:
     score: float
     source: str
     agreed: bool = False
-    network: float = 0.5
-    points: float = 0.5
     rival: float = 0.0
     spread: float = math.inf
     of_depth: bool = False
 
     @property
-    def features(self) -> tuple[float, ...]:
-        """What the confidence is computed from: score, agreement (0 or 1), log10 of the spread, the rival's score, the network's and the points' agreement."""
-        spread = math.log10(min(max(self.spread, _NARROW), _WIDE))
-        return self.score, float(self.agreed), spread, max(0.0, self.rival), self.network, self.points
+    def features(self) -> tuple[float, float, float, float]:
+        """What the confidence is computed from: score, agreement (0 or 1), log10 of the spread, the rival's score."""
+        spread = min(max(self.spread, _NARROW), _WIDE)
+        return self.score, float(self.agreed), math.log10(spread), max(0.0, self.rival)
 
     @property
     def confidence(self) -> float:
         """The chance that what both images show is, on average, within 5 % of the image's width of where this has it: a logistic function;
         0 where the score says that nothing of it is explained."""
-        if self.T_cd is None or self.score < (_EXPLAINED_OF_DEPTH if self.of_depth else _EXPLAINED):
+        if self.T_cd is None or self.score < _EXPLAINED:
             return 0.0
         *weights, constant = _WEIGHTS_OF_DEPTH if self.of_depth else _WEIGHTS
         sure = constant + sum(w * x for w, x in zip(weights, self.features, strict=True))
@@ -211,22 +204,12 @@ def best_of(goal: Goal, now: Pyramid, found: list[Estimate]) -> Estimate:
     if not found:
         return Estimate(None, -1.0, "points")
     best = max(found, key=lambda guess: guess.score)
-    others = [(guess, _apart(goal, guess, best)) for guess in found if guess is not best]
+    others = [guess for guess in found if guess is not best]
+    alike = [_apart(goal, guess, best) < _ALIKE for guess in others]
+    elsewhere = [guess.score for guess in others if _apart(goal, guess, best) > _ELSEWHERE]
     assert best.T_cd is not None
-
-    def nearby(source: str) -> float:
-        apart = [x for guess, x in others if guess.source == source] + [0.0] * (best.source == source)
-        return float(min(apart) < _NEARBY[source]) if apart else 0.5
-
-    return replace(
-        best,
-        spread=goal.spread(now, best.T_cd),
-        of_depth=goal.depth is not None,
-        agreed=any(x < _ALIKE for _, x in others),
-        network=nearby("network"),
-        points=nearby("points"),
-        rival=max((guess.score for guess, x in others if x > _ELSEWHERE), default=0.0),
-    )
+    known = replace(best, spread=goal.spread(now, best.T_cd), of_depth=goal.depth is not None)
+    return replace(known, agreed=any(alike), rival=max(elsewhere, default=0.0))
 
 
 def _begun(goal: Goal, now: Pyramid, guess: np.ndarray) -> tuple[np.ndarray, float]:
