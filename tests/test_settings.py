@@ -79,6 +79,7 @@ OTHERS = {
     "View": "what a camera sees",
     "RobotState": "what a robot says",
     "Callbacks": "functions",
+    "Pace": "what is measured",
     "PBVS": "no fields",
     "Hybrid": "no fields",
     "State": "no fields",

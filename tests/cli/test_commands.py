@@ -384,7 +384,7 @@ def test_servo_on_the_arm_keeps_what_was_done_before_ctrl_c(
 
     def stopped(controller: Any, task: Any, config: Any, *rest: Any, **recording: Any) -> Any:
         done = simulate(controller, replace(task, runs=2), config, rest[-1])
-        done[0].settings.update(out_of_reach=0, stopped=True)
+        done[0].settings.update(out_of_reach=0, stopped=True, not_scanned=[])
         return done
 
     monkeypatch.setattr(servo, "simulate_on_arm", stopped)

@@ -21,7 +21,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {name: replace(law, size=48, iterations=7) for name, law in LAWS.items()}
     for module in (laws, runner, table1, perturb, wide):
         monkeypatch.setattr(module, "LAWS", few)
-    monkeypatch.setattr(driver, "steps_in", lambda *rest: 2)
+    monkeypatch.setattr(driver, "steps_in", lambda *rest: (2, None))
     # OpenVINO's conversion of each of these networks would take longer than all else here
     monkeypatch.setattr(engines, "engine_for", lambda network, engine="auto": engines.TorchEngine(network))
 

@@ -284,14 +284,14 @@ def timed(monkeypatch: pytest.MonkeyPatch, step_seconds: Callable[[int], float])
 
 
 @pytest.mark.parametrize(
-    ("first", "later", "low", "high"), [(1.0, 0.2, 60, 100), (0.2, 1.0, 22, 32), (0.5, 0.52, 40, 40)]
+    ("first", "later", "low", "high"), [(1.0, 0.2, 24, 50), (0.2, 1.0, 11, 17), (0.5, 0.52, 20, 20)]
 )
 def test_minutes_are_kept_where_steps_take_another_time_than_was_measured(
     monkeypatch: pytest.MonkeyPatch, first: float, later: float, low: int, high: int
 ) -> None:
     """On a machine that was busy while the speed was measured, two minutes were 20 steps."""
     busy = 4  # steps, and the trial's
-    monkeypatch.setattr(driver, "steps_in", lambda *rest: (round(20 / first), 20.0))
+    monkeypatch.setattr(driver, "steps_in", lambda *rest: (round(10 / first), 10.0))
     timed(monkeypatch, lambda step: first if step <= busy else later)
     said: list[str] = []
     rates: list[float] = []
@@ -304,21 +304,21 @@ def test_minutes_are_kept_where_steps_take_another_time_than_was_measured(
     callbacks = Callbacks(lambda p: rates.append(p.lr), evaluate=evaluated, at=(0.5, 1.0), say=said.append)
     fitted = fit(recipe_of(), [print_of_colours()], callbacks=callbacks)
     assert low <= fitted.steps <= high
-    assert fitted.seconds == pytest.approx(20.0, rel=0.15)
+    assert fitted.seconds == pytest.approx(10.0, rel=0.15)
     assert len(seen) == 2
     assert seen[1] == fitted.steps  # the last one is of the whole training
     assert any("a step takes" in line for line in said) == (first != 0.5)
-    assert max(abs(a - b) for a, b in pairwise(rates)) < 0.45  # no jump of the learning rate...
+    assert max(abs(a - b) for a, b in pairwise(rates)) < 0.6  # no jump of the learning rate...
     assert rates[-1] < 0.01  # ...which falls to nothing all the same
 
 
 def test_a_plan_of_the_way_outlives_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "steps_in", lambda *rest: (20, 20.0))
+    monkeypatch.setattr(driver, "steps_in", lambda *rest: (8, 8.0))
     timed(monkeypatch, lambda step: 0.25)
     out = tmp_path / "model.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        fit(recipe_of(), [print_of_colours()], out, stopped_at(12))
+        fit(recipe_of(), [print_of_colours()], out, stopped_at(7))
     said: list[str] = []
     fitted = fit(recipe_of(), [print_of_colours()], out, Callbacks(say=said.append))
-    assert any(line.startswith("resumed at step 11 of ") and " of 20," not in line for line in said), said
-    assert fitted.seconds == pytest.approx(20.0, rel=0.15)
+    assert any(line.startswith("resumed at step 6 of ") and " of 8," not in line for line in said), said
+    assert fitted.seconds == pytest.approx(8.0, rel=0.15)
