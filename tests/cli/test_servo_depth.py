@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from siame_se3 import cli
+from siame_se3.commissioning import scan
+from siame_se3.plants.arm import ArmPlant
+from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 PHOTO = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
@@ -59,10 +65,18 @@ def test_what_cannot_be_is_one_line(
 
 
 @pytest.mark.slow
-def test_an_arm_scans_its_goal_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_arm_scans_each_goal_before_it_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, Safety, Tensor]] = []
+
+    def scanned(plant: ArmPlant, distance: float, *, safety: Safety, start: Tensor) -> SimpleNamespace:
+        asked.append((distance, safety, start))
+        return SimpleNamespace(goal=plant.look(start))
+
+    monkeypatch.setattr(scan, "scan", scanned)
     runs = tmp_path / "runs.npz"
-    law = ("--law", "auto", "--runs", "1")
-    assert servo(*law, "--plant", "arm", "--relief", "0.2", "--depth", "scan", "--save", str(runs)) == 0
+    arm = ("--plant", "arm", "--relief", "0.2", "--depth", "scan", "--safety.drift", "0.3")
+    assert servo(*arm, "--distance", "0.55", "--save", str(runs)) == 0
     trajectory = Trajectory.load(runs)
     assert trajectory.settings["not_scanned"] == []
-    assert float(trajectory.error_norms[0][-1].max()) < 1e-3
+    assert [(distance, safety.drift) for distance, safety, _ in asked] == [(0.55, 0.3)] * 2
+    torch.testing.assert_close(torch.cat([start for *_, start in asked]), trajectory.T_wd, atol=1e-3, rtol=0)

@@ -155,7 +155,7 @@ def simulate(
 
 
 def _desired(
-    plant: ArmPlant, goal: Tensor, start: Tensor, scan: Callable[[ArmPlant, Tensor], View] | None
+    plant: ArmPlant | FlyingCameras, goal: Tensor, start: Tensor, scan: Callable[..., View] | None
 ) -> View | str:
     """The desired view; why its scan finds no depth; or '' where it or the start is out of the arm's reach."""
     try:
@@ -178,7 +178,7 @@ def simulate_on_arm(
     settings: dict[str, Any] | None = None,
     quiet: bool = False,
     run: Callable[..., Trajectory] = servo,
-    scan: Callable[[ArmPlant, Tensor], View] | None = None,
+    scan: Callable[..., View] | None = None,
 ) -> tuple[Trajectory, View, View]:
     """As `simulate`, with an arm in MuJoCo, one run after the other, within the limits of `safety`.
 
