@@ -150,7 +150,7 @@ def load(trainer: Trainer, path: Path) -> None:
         )
     try:
         _put(trainer, found, step)
-    except (RuntimeError, KeyError, ValueError):
+    except (RuntimeError, KeyError, ValueError, IndexError):
         raise _damaged(path) from None
     trainer.step, trainer.seconds, trainer.shares = step, seconds, shares
     trainer.plan(schedule)
