@@ -10,6 +10,8 @@ import pytest
 from siame_se3.errors import InputError
 from siame_se3.training.schedule import Pace, Schedule
 
+SECONDS = [{"seconds": math.nan}, {"seconds": -1.0}]
+
 
 def test_without_another_plan_the_position_is_the_step() -> None:
     schedule = Schedule(30, 30)
@@ -48,11 +50,16 @@ def test_one_cycle_rises_and_falls_to_nothing(steps: int | None) -> None:
 
 def test_the_pace_of_the_last_steps_decides() -> None:
     pace, schedule = Pace(), Schedule(100, 100, seconds=100.0)
-    found = [pace.after(step, step * 1.0, 1.0, schedule) for step in range(1, 11)]
-    assert set(found) == {100}
-    steps = [pace.after(step, 10 + 0.25 * (step - 10), 0.25, schedule) for step in range(11, 41)]
-    assert steps[28] == 39 + (100 - 17.25) / 0.25
+    for step in range(1, 11):
+        pace.took(1.0)
+        assert pace.fits(step, step * 1.0, schedule) == 100
+    for _ in range(11, 41):
+        pace.took(0.25)
+    assert pace.fits(40, 17.5, schedule) == 40 + (100 - 17.5) / 0.25
     assert math.isclose(pace.median, 0.25)
+    due = [step for step in range(100) if pace.due(step, schedule)]
+    assert max(b - a for a, b in pairwise(due)) <= 5  # a twentieth of the way
+    assert due[-1] == 90  # the end is left alone
 
 
 @pytest.mark.parametrize(
@@ -62,10 +69,14 @@ def test_the_pace_of_the_last_steps_decides() -> None:
 )
 def test_the_plan_stays(schedule: Schedule, step: int) -> None:
     pace = Pace()
-    assert {pace.after(step, 5.0, 0.1, schedule) for _ in range(30)} == {100}
+    for _ in range(30):
+        pace.took(0.1)
+        assert not pace.due(step, schedule)
 
 
-@pytest.mark.parametrize("wrong", [{"length": 0}, {"steps": 1.5}, {"since": -1}, {"at": math.nan}, {"at": 101.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"length": 0}, {"steps": 1.5}, {"since": -1}, {"since": 100}, {"at": math.nan}, {"at": 101.0}, *SECONDS]
+)
 def test_a_schedule_that_is_none_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError):
         Schedule(**{"length": 100, "steps": 100} | wrong)  # type: ignore[arg-type]

@@ -245,6 +245,17 @@ def test_state_without_the_optimisers_moments_is_refused(trainer: Trainer, saved
     assert_refused(trainer, damaged)
 
 
+@pytest.mark.parametrize("number", ["999", "-1"])
+def test_state_with_moments_of_no_parameter_is_refused(
+    trainer: Trainer, saved: Path, damaged: Path, number: str
+) -> None:
+    tensors = load_file(saved)
+    key = next(key for key in tensors if key.startswith("optimiser.0."))
+    _, n, _, name = key.split(".")
+    save_file(tensors | {f"optimiser.{n}.{number}.{name}": tensors[key].clone()}, damaged, metadata_of(saved))
+    assert_refused(trainer, damaged)
+
+
 def test_state_of_another_version_is_refused(saved: Path, damaged: Path) -> None:
     save_file(load_file(saved), damaged, metadata_of(saved) | {"version": "1"})
     with pytest.raises(TrainingError, match="another version"):

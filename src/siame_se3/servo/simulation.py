@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -154,9 +154,16 @@ def simulate(
     return trajectory, desired[: len(trajectory.reason)], look(trajectory.T_wc[-1])
 
 
-def _desired(
-    plant: ArmPlant | FlyingCameras, goal: Tensor, start: Tensor, scan: Callable[..., View] | None
-) -> View | str:
+@runtime_checkable
+class _Looking(Protocol):
+    """A plant that says what its camera sees elsewhere."""
+
+    def look(self, T_wc: Tensor) -> View: ...
+
+    def reset(self, start: Tensor | None) -> View: ...
+
+
+def _desired(plant: _Looking, goal: Tensor, start: Tensor, scan: Callable[..., View] | None) -> View | str:
     """The desired view; why its scan finds no depth; or '' where it or the start is out of the arm's reach."""
     try:
         target = plant.look(goal)

@@ -44,7 +44,7 @@ def fit(
     """Train a network by a recipe and save it with its card; an interrupted training goes on from the state beside `out`.
 
     Where the recipe has steps, the training ends with the same weights however often it is stopped. Where it has minutes, their number is measured, kept in the
-    state, and planned anew on the way where steps take another time than they did (`schedule`).
+    state, and planned again on the way where steps take another time than they did (`schedule`).
 
     Args:
         scenes: what the network learns.
@@ -243,15 +243,15 @@ def _run(
         ):
             said = first and callbacks.evaluate is not None and callbacks.evaluate(trainer.result(), progress)
             enough = bool(first_process_says(int(bool(said)), trainer.data.device))
-        if trainer.schedule.seconds is not None:
-            _replan(trainer, pace, trainer.seconds - began, callbacks)
+        pace.took(trainer.seconds - began)
+        if pace.due(trainer.step, trainer.schedule):
+            _replan(trainer, pace, callbacks)
 
 
-def _replan(trainer: Trainer, pace: Pace, took: float, callbacks: Callbacks) -> None:
+def _replan(trainer: Trainer, pace: Pace, callbacks: Callbacks) -> None:
     """As many steps as the time is worth, where they take another time than they did: a machine that was busy is free, or the other way round."""
     before = trainer.steps
-    fits = pace.after(trainer.step, trainer.seconds, took, trainer.schedule)
-    steps = first_process_says(fits, trainer.data.device)
+    steps = first_process_says(pace.fits(trainer.step, trainer.seconds, trainer.schedule), trainer.data.device)
     if steps != before:
         trainer.plan(trainer.schedule.planned(trainer.step, steps))
         callbacks.say(f"a step takes {1e3 * pace.median:.0f} ms now: {trainer.steps} steps in place of {before}")

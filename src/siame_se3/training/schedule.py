@@ -1,4 +1,4 @@
-"""How far a training is on its way, and how many steps it has left: planned anew where a step takes another time than it did."""
+"""How far a training is on its way, and how many steps it has left: planned again where a step takes another time than it did."""
 
 from __future__ import annotations
 
@@ -36,9 +36,12 @@ class Schedule:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("length", 1), ("steps", 1), ("since", 0)):
-            require_number(self, name, least, whole=True)
+        require_number(self, "length", 1, whole=True)
+        require_number(self, "steps", 1, whole=True)
+        require_number(self, "since", 0, self.steps, open_high=True, whole=True)
         require_number(self, "at", 0, self.length)
+        if self.seconds is not None:
+            require_number(self, "seconds", 0)
 
     def position(self, step: int) -> float:
         """That of a step."""
@@ -77,19 +80,23 @@ class Pace:
         """Of the last ones [s]."""
         return statistics.median(self.times)
 
-    def after(self, step: int, seconds: float, took: float, schedule: Schedule) -> int:
-        """How many steps in all fit into the schedule's time, as steps are now; as many as are planned where that is about right, or the end is near.
+    def took(self, seconds: float) -> None:
+        """Of one more step."""
+        self.times.append(seconds)
+
+    def due(self, step: int, schedule: Schedule) -> bool:
+        """Whether the plan is looked at after this step: now and then, until near the end. The same in all processes."""
+        if schedule.seconds is None or len(self.times) < _LEAST or schedule.share(step) > _SETTLED:
+            return False
+        return step % max(1, min(_WINDOW, (schedule.steps - step) // _WINDOW)) == 0
+
+    def fits(self, step: int, seconds: float, schedule: Schedule) -> int:
+        """How many steps in all fit into the schedule's time, as steps are now; as many as are planned where that is about right.
 
         Args:
             step: steps made.
             seconds: that they took.
-            took: the last one [s].
         """
-        self.times.append(took)
         left = schedule.steps - step
-        if schedule.seconds is None or len(self.times) < _LEAST or schedule.share(step) > _SETTLED:
-            return schedule.steps
-        if step % max(1, min(_WINDOW, left // _WINDOW)):
-            return schedule.steps
-        fits = max(1, round((schedule.seconds - seconds) / max(self.median, 1e-9)))
+        fits = max(1, round(((schedule.seconds or 0.0) - seconds) / max(self.median, 1e-9)))
         return step + fits if abs(fits - left) > max(_FEW, _ENOUGH * left) else schedule.steps

@@ -150,7 +150,7 @@ def load(trainer: Trainer, path: Path) -> None:
         )
     try:
         _put(trainer, found, step)
-    except (RuntimeError, KeyError, ValueError, IndexError):
+    except (RuntimeError, KeyError, ValueError):
         raise _damaged(path) from None
     trainer.step, trainer.seconds, trainer.shares = step, seconds, shares
     trainer.plan(schedule)
@@ -225,9 +225,11 @@ def _moments(optimiser: torch.optim.Optimizer, found: dict[str, Tensor], step: i
     full: dict[str, Any] = optimiser.state_dict()
     moved = [k for k in range(sum(len(g["params"]) for g in full["param_groups"])) if k in moments]
     expected = sum(p.requires_grad for g in optimiser.param_groups for p in g["params"])
+    parameters = [p for g in optimiser.param_groups for p in g["params"]]
     if step > 0 and len(moved) != expected:
         raise KeyError("an optimiser's moments are missing")
-    parameters = [p for g in optimiser.param_groups for p in g["params"]]
+    if len(moved) != len(moments):
+        raise KeyError("moments of a parameter that there is not")
     for k, values in moments.items():  # in each parameter's own memory layout, which the fused optimiser of a GPU wants
         for name, value in values.items():
             if value.shape == parameters[k].shape:
