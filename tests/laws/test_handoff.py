@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -167,3 +167,59 @@ def test_it_needs_an_image(plant: FlyingCameras) -> None:
     assert Handoff(PBVS(), FINE).needs == {"pose", "image"}
     with pytest.raises(SiameError, match=r"handoff.*image"):
         Handoff(PBVS(), FINE).aim(View(T_wc=above(1)))
+
+
+@dataclass(frozen=True)
+class Sure:
+    """A coarse law that verifies, and sees the goal where it is until its second call: then beside it by a motion [m, rad]."""
+
+    aside: tuple[float, ...]
+    verifies = True
+    needs = frozenset({"image"})
+
+    def aim(self, target: View) -> tuple[Law, ScriptedState]:
+        return self.law, ScriptedState(torch.zeros(*target.batch, dtype=torch.long))
+
+    def law(self, view: View, state: ScriptedState) -> tuple[Output, ScriptedState]:
+        v = torch.tensor(self.aside, dtype=torch.float64) * (state.turn > 0).double()[:, None]
+        return Output.of(v), ScriptedState(state.turn + 1)
+
+
+@pytest.mark.parametrize(
+    ("aside", "taken_back"),
+    [
+        pytest.param((0.02, 0, 0, 0, 0, 0), True, id="2 cm beside: the dot next to it"),
+        pytest.param((0, 0.02, 0, 0, 0, 0), True, id="2 cm below"),
+        pytest.param((0, 0, 0.06, 0, 0, 0), True, id="6 cm nearer"),
+        pytest.param((0, 0, 0, 0, 0, 0.12), True, id="7 deg of roll"),
+        pytest.param((0, 0, 0, 0.03, 0, 0), True, id="a tilt alone"),
+        pytest.param((0, 0.018, 0, 0.03, 0, 0), False, id="shift y and tilt x that undo each other in the image"),
+        pytest.param((0.018, 0, 0, 0, -0.03, 0), False, id="shift x and tilt y that undo each other"),
+        pytest.param((0.018, 0, 0, 0, 0.03, 0), True, id="shift x and tilt y that add up"),
+        pytest.param((0.004, 0, 0, 0, 0, 0), False, id="4 mm"),
+    ],
+)
+def test_it_is_taken_back_by_what_moves_the_image(
+    aside: tuple[float, ...], taken_back: bool, plant: FlyingCameras
+) -> None:
+    """Robots over objects with a scan's depth were taken back from 1 mm to 12 to 17 mm beside the goal: a shift with a tilt."""
+    law = Handoff(Sure(aside), Scripted((1.0,)))
+    seen = stages(law, plant.look(above(2)), plant.look(above(2)), 12)
+    assert seen[:8] == [0, *[1] * 7]
+    assert (0 in seen[8:]) is taken_back
+
+
+@pytest.mark.parametrize("distance", [0.3, 2.4])
+def test_what_moves_the_image_depends_on_the_distance(distance: float, plant: FlyingCameras) -> None:
+    """2 cm are 7 % of the image's width from 0.3 m, and 1 % from 2.4 m."""
+    target = replace(plant.look(above(1)), depth=torch.tensor([distance], dtype=torch.float64))
+    seen = stages(Handoff(Sure((0.02, 0, 0, 0, 0, 0)), Scripted((1.0,))), target, plant.look(above(1)), 12)
+    width = plant.camera.width / plant.camera.fx  # at 1 m
+    assert (0 in seen[8:]) is (0.02 / distance / width > 0.02)
+
+
+def test_a_goal_of_unknown_distance_counts_as_at_the_usual_one(plant: FlyingCameras) -> None:
+    for depth in (None, torch.tensor([math.nan])):
+        target = replace(plant.look(above(1)), depth=depth)
+        _law, state = Handoff(Sure((0.02, 0, 0, 0, 0, 0)), Scripted((1.0,))).aim(target)
+        assert state.distance.tolist() == pytest.approx([0.05 / math.radians(5)])

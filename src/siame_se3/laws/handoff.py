@@ -12,7 +12,9 @@ from torch import Tensor
 
 from siame_se3.errors import LawError
 from siame_se3.files import require_types
+from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.certainty import Certain, unknown
+from siame_se3.laws.pose import point_interaction_matrix
 from siame_se3.laws.types import Controller, Law, Output, State, View
 
 
@@ -24,7 +26,8 @@ class Handoff:
     `near_t` and `near_r`, or is below them and has not become a tenth smaller for `patience` iterations; noise may keep it from
     ever being zero. It comes back when the fine law has a fault, or when its cost has risen to `rise` times what it was at the
     hand-off, `returns` times at most; after that it stays with the coarse law (with `returns` 0 with the fine one). A coarse law that
-    verifies what it says (`auto`) is asked again now and then: where it is sure that the fine one leads away, the run comes back too.
+    verifies what it says (`auto`) is asked again now and then: where it is sure that the fine one leads away, the run comes back too. Away is what
+    moves the image by a fiftieth of its width: a shift and a tilt that undo each other in the image are known to neither law from afar, best to the fine one.
 
     Attributes:
         coarse: controller of the first part.
@@ -70,12 +73,20 @@ class Handoff:
             waited=torch.zeros(n, dtype=torch.long),
             reference=torch.full((n,), math.inf, dtype=torch.float64),
             returned=torch.zeros(n, dtype=torch.long),
+            distance=self._distance(target, n),
         )
         return _HandoffLaw(self, (coarse, fine)), state
 
+    def _distance(self, target: View, n: int) -> Float[Tensor, "n"]:
+        """Of each goal [m]; where it is not known, that at which `near_t` and `near_r` move the image alike."""
+        alike = torch.full((n,), self.near_t / self.near_r, dtype=torch.float64)
+        known = alike if target.distance is None else target.distance.double().cpu().expand(n)
+        return torch.where(known > 0, known, alike)
+
 
 _ASKED = 8  # iterations of the fine law after which a coarse one that verifies is asked
-_AWAY = 0.3  # motion that it may then ask for, in units of (near_t, near_r)
+_AWAY = 0.02  # motion that it may then ask for: mean motion of the image, in widths
+_GRID = 5  # points of the image a side, of which that is the mean
 _Part = tuple[Tensor, Any]  # runs, and their state
 
 
@@ -89,6 +100,7 @@ class HandoffState(State):
         waited: iterations since that became a tenth smaller; in the fine law, since it took over.
         reference: cost of the fine law when it took over, infinite before.
         returned: how often the run came back.
+        distance: of the goal [m].
         parts: of each stage the runs that were in it last, and their state: not cut out again while they stay the same.
     """
 
@@ -99,7 +111,9 @@ class HandoffState(State):
     waited: Int[Tensor, "n"]
     reference: Float[Tensor, "n"]
     returned: Int[Tensor, "n"]
+    distance: Float[Tensor, "n"]
     parts: tuple[_Part | None, _Part | None] | None = None
+    FIXED: ClassVar[frozenset[str]] = frozenset({"distance"})
     CACHED: ClassVar[frozenset[str]] = frozenset({"parts"})
 
 
@@ -158,7 +172,7 @@ class _HandoffLaw:
         if len(due) and getattr(self.controller.coarse, "verifies", False):
             output = turn.peek(runs[due])
             sure = torch.tensor([fault == "" for fault in output.faults])
-            away[due] = sure & (self._asked(output.v.double().cpu()) > _AWAY)
+            away[due] = sure & (turn.image_motion(output.v, runs[due]) > _AWAY)
         return away
 
     def _asked(self, v: Float[Tensor, "k 6"]) -> Float[Tensor, "k"]:
@@ -217,6 +231,21 @@ class _Turn:
         output, part = self._laws[0](self._view.of(runs), self._states[0][runs])
         self._states[0] = self._states[0].put(runs, part)
         return output
+
+    def image_motion(self, v: Float[Tensor, "k 6"], runs: Int[Tensor, "k"]) -> Float[Tensor, "k"]:
+        """How far velocities move the images of some runs in a second: mean over a grid of points at the goal's distance, in the image's widths."""
+        camera = self._view.camera or default_camera()
+        middle = (torch.arange(_GRID, dtype=torch.float64) + 0.5) / _GRID
+        x, y = (
+            (middle * camera.width - 0.5 - camera.cx) / camera.fx,
+            (middle * camera.height - 0.5 - camera.cy) / camera.fy,
+        )
+        x, y = (g.flatten().expand(len(runs), -1) for g in torch.meshgrid(x, y, indexing="xy"))
+        flow = (
+            point_interaction_matrix(x, y, self._before.distance[runs, None].expand_as(x))
+            @ v.double().cpu()[:, None, :, None]
+        )
+        return (flow[..., 0] * flow.new_tensor((camera.fx, camera.fy))).norm(dim=-1).mean(-1) / camera.width
 
     def state(self) -> HandoffState:
         """After this iteration."""
