@@ -11,6 +11,7 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import depth
 from siame_se3.laws.types import View
+from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.types import Plant, check_plant
 from siame_se3.scenes.conditions import NONE, Augmentation
@@ -180,14 +181,52 @@ def test_reset_begins_anew(scene: Scene, camera: Camera) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-def test_a_zero_twist_keeps_the_image(scene: Scene, camera: Camera) -> None:
-    plant = FlyingCameras(scene, camera, conditions=EVERYTHING)
+def test_a_zero_twist_keeps_the_pose_and_what_does_not_change_from_frame_to_frame(scene: Scene, camera: Camera) -> None:
+    plant = FlyingCameras(scene, camera, conditions=replace(EVERYTHING, noise=0.0))
     v = twists(4)
     v[1] = v[3] = 0
     before, after, later = images_of(plant, poses(4), [v, torch.zeros(4, 6)])
     for k in range(4):
         assert torch.equal(before[k], after[k]) == (k in (1, 3))
     assert torch.equal(after, later)
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        pytest.param(replace(NONE, noise=0.1), id="noise"),
+        pytest.param(replace(NONE, occlusion=0.3, occlusion_rate=1.0, each_frame=True), id="a patch in each frame"),
+    ],
+)
+def test_a_camera_that_stands_sees_another_frame_until_it_is_released(
+    conditions: Augmentation, scene: Scene, camera: Camera
+) -> None:
+    """Before, one unlucky frame lasted as long as a law waited for a better one."""
+    plant = FlyingCameras(scene, camera, conditions=conditions)
+    still = torch.zeros(3, 6)
+    before, after = images_of(plant, poses(3), [still])
+    assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    plant.release(torch.tensor([False, True, False]))
+    view, applied = plant.step(still)
+    assert view.image is not None
+    assert view.T_wc is not None
+    assert [torch.equal(a, b) for a, b in zip(after, view.image, strict=True)] == [False, True, False]
+    torch.testing.assert_close(view.T_wc, poses(3), rtol=0, atol=0)
+    assert not applied.any()
+    again = plant.reset(poses(3)).image  # all are in use again
+    assert again is not None
+    second = plant.step(still)[0].image
+    assert second is not None
+    assert not torch.equal(again[1], second[1])
+
+
+def test_a_depth_camera_that_stands_measures_again(scene: Scene, camera: Camera) -> None:
+    plant = FlyingCameras(scene, camera, depth_camera=DepthCamera())
+    first = plant.reset(poses(2)).depth
+    second = plant.step(torch.zeros(2, 6))[0].depth
+    assert first is not None
+    assert second is not None
+    assert not torch.equal(first.nan_to_num(), second.nan_to_num())
 
 
 def test_runs_that_stand_still_do_not_change_the_others(scene: Scene, camera: Camera) -> None:

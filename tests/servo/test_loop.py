@@ -19,6 +19,8 @@ from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.engines import OpenVinoEngine, TorchEngine
 from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.plants.flying import FlyingCameras
+from siame_se3.plants.types import WrappedPlant
+from siame_se3.scenes.conditions import NONE
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.limits import adaptive_gain, limited
@@ -461,3 +463,55 @@ def test_who_listens_hears_each_answer() -> None:
     assert [float(output.confidence[0]) for output in heard if output.confidence is not None] == pytest.approx(
         [0.0, 0.1, 0.2, 0.3, 0.4]
     )
+
+
+@dataclass(frozen=True)
+class Choosy:
+    """A law that has no valid image until it sees another frame than its first one, and then is content."""
+
+    needs = frozenset({"image"})
+
+    def aim(self, target: View) -> tuple[Law, ChoosyState]:
+        return self.law, ChoosyState(None)
+
+    @staticmethod
+    def law(view: View, state: ChoosyState) -> tuple[Output, ChoosyState]:
+        assert view.image is not None
+        n = len(view.image)
+        first = view.image if state.first is None else state.first
+        same = [torch.equal(a, b) for a, b in zip(first, view.image, strict=True)]
+        v = torch.zeros(n, 6, dtype=torch.float64)
+        return Output.of(v, tuple("a bad frame" if k else "" for k in same)), ChoosyState(first)
+
+
+@dataclass(frozen=True, eq=False)
+class ChoosyState(State):
+    first: Tensor | None
+
+
+@pytest.mark.parametrize(("noise", "reason"), [(0.05, "settled"), (0.0, "a bad frame")])
+def test_a_run_that_stands_goes_on_with_the_next_good_frame(
+    noise: float, reason: str, scene: Scene, camera: Camera
+) -> None:
+    """A simulated camera that stood saw the same frame again and again, noise and all: one bad frame ended the run."""
+    plant = FlyingCameras(scene, camera, conditions=replace(NONE, noise=noise))
+    T_wd, T_wc = desired(2), starts(2)
+    ended = servo(plant, Choosy(), plant.look(T_wd), T_wc, ServoConfig(lost_steps=3, max_iterations=20))
+    assert set(ended.reason) == {reason}
+
+
+def test_what_has_ended_is_released_and_keeps_its_view(scene: Scene, camera: Camera) -> None:
+    plant = FlyingCameras(scene, camera, conditions=replace(NONE, noise=0.05))
+    released: list[list[bool]] = []
+
+    class Seen(WrappedPlant):
+        def release(self, runs: Tensor) -> None:
+            released.append(runs.tolist())
+            super().release(runs)
+
+    T_wd = desired(2)
+    T_wc = torch.stack((T_wd[0], starts(2)[1]))  # the first is there
+    ended = servo(Seen(plant), PBVS(), plant.look(T_wd), T_wc, ServoConfig(gain=10.0))
+    first, second = ended.iterations.tolist()
+    assert first < second
+    assert released == [[k >= first, False] for k in range(second)]

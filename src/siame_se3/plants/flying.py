@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from siame_se3.errors import InputError
@@ -34,8 +34,8 @@ class FlyingCameras:
         scene: of any kind.
         camera: intrinsics of the images.
         dt: time between steps [s].
-        conditions: lamps, gain, bias, patch and noise of the current views, drawn once a run and kept while it moves
-            (the noise is new at each step); None for none. The desired view is taken without them. Lamps light what stands out of the plane z = 0 as if
+        conditions: lamps, gain, bias, patch and noise of the current views, drawn once a run and kept while it lasts
+            (the noise is new at each step, also of a camera that stands still); None for none. The desired view is taken without them. Lamps light what stands out of the plane z = 0 as if
             it were painted on the plane.
         seed: of the conditions; each run draws its own, so that a run is the same in any batch.
         first_run: number of the first run, for a run served alone.
@@ -77,6 +77,7 @@ class FlyingCameras:
         self._conditions: Conditions | None = None
         self._generators: list[torch.Generator] = []
         self._depth_generators: list[torch.Generator] = []
+        self._released: Tensor | None = None
 
     def look(self, T_wc: Float[Tensor, "*B 4 4"]) -> View:
         """What cameras at T_wc see, without conditions, with depths as the depth camera has them: for desired views."""
@@ -118,6 +119,7 @@ class FlyingCameras:
         if start is None:
             raise InputError("flying cameras: no start pose; give camera poses T_wc")
         self._T_wc = start.clone()
+        self._released = torch.zeros(len(start), dtype=torch.bool)
         if self._augmentation is not None:
             generators = self._new_generators(len(start))
             size = (self.scene.width, self.scene.height)
@@ -144,27 +146,37 @@ class FlyingCameras:
         ]
         return torch.cat(parts) if parts else images
 
+    def release(self, runs: Bool[Tensor, "n"]) -> None:
+        """These cameras keep the view that they have: no frame is taken of one that stands."""
+        self._released = runs.cpu()
+
+    @property
+    def _renews(self) -> bool:
+        """Whether a camera that stands sees another frame at each step."""
+        a = self._augmentation
+        return self._depth_camera is not None or (a is not None and (a.noise > 0 or a.each_frame))
+
     def step(self, v: Float[Tensor, "n 6"]) -> tuple[View, Float[Tensor, "n 6"]]:
-        """Move and look; cameras with a zero twist keep their pose and image.
+        """Move and look; cameras with a zero twist keep their pose, and their image but for what is new in each frame: noise, a patch, a depth camera's.
 
         Raises:
             InputError: before `reset`.
         """
-        if self._T_wc is None or self._images is None:
+        if self._T_wc is None or self._images is None or self._released is None:
             raise InputError("flying cameras: step before reset; call reset(start) first")
         v = v.double().cpu()
         if self._mismatch is not None and self._mismatch.size != 1:
             v = v / v.new_tensor([self._mismatch.size] * 3 + [1.0] * 3)
-        moving = (v != 0).any(1).nonzero()[:, 0]
-        if len(moving):
-            twist = v[moving]
+        looks = ((v != 0).any(1) | (~self._released & self._renews)).nonzero()[:, 0]
+        if len(looks):
+            twist = v[looks]
             T_wc, images = self._T_wc.clone(), self._images.clone()
-            T_wc[moving] = T_wc[moving] @ lie.exp(twist * self.dt)
-            images[moving] = self._look_at(T_wc[moving], moving, twist)
+            T_wc[looks] = T_wc[looks] @ lie.exp(twist * self.dt)
+            images[looks] = self._look_at(T_wc[looks], looks, twist)
             self._T_wc, self._images = T_wc, images
-            measured = self._measured(T_wc[moving], [self._depth_generators[k] for k in moving.tolist()])
+            measured = self._measured(T_wc[looks], [self._depth_generators[k] for k in looks.tolist()])
             if self._depths is not None and measured is not None:
-                self._depths = self._depths.index_put((moving.to(measured.device),), measured)
+                self._depths = self._depths.index_put((looks.to(measured.device),), measured)
         return self._view(self._images, self._T_wc, self._depths), v
 
     def stop(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from siame_se3.geometry import lie
@@ -53,6 +53,14 @@ class Plant(Protocol):
         """Let go of what the plant holds: a device, a connection, a renderer."""
 
 
+@runtime_checkable
+class Releases(Protocol):
+    """A plant that saves work for cameras whose runs have ended."""
+
+    def release(self, runs: Bool[Tensor, "n"]) -> None:
+        """Which will not be moved again until `reset`: their views need not be new."""
+
+
 class WrappedPlant:
     """A plant around another one, which it is but for what a subclass changes.
 
@@ -91,6 +99,11 @@ class WrappedPlant:
         """See `Plant`."""
         return self.plant.step(v)
 
+    def release(self, runs: Bool[Tensor, "n"]) -> None:
+        """See `Releases`."""
+        if isinstance(self.plant, Releases):
+            self.plant.release(runs)
+
     def stop(self) -> None:
         """See `Plant`."""
         self.plant.stop()
@@ -103,7 +116,7 @@ class WrappedPlant:
 def check_plant(plant: Plant, start: Float[Tensor, "n 4 4"], tolerance: float = 1e-9) -> None:
     """Raise AssertionError unless the plant keeps the promises of `Plant`.
 
-    It provides what it says, for as many cameras as there are starts; a zero twist leaves the view as it is;
+    It provides what it says, for as many cameras as there are starts; a zero twist leaves the pose as it is;
     T_wc <- T_wc exp(v dt) for what it says it applied.
     """
     assert isinstance(plant, Plant), "a plant has provides, dt, camera, T_tc, reset, step, stop and close"

@@ -45,7 +45,7 @@ class Augmentation:
         brightness: a factor uniform in 1 +- this...
         contrast: ...a contrast about the image's mean likewise...
         saturation: ...and colours about their grey; as photo editors do it.
-        each_frame: while a run moves, its patch is drawn again in each frame; else it stays.
+        each_frame: a run's patch is drawn again in each frame; else it stays.
         vignetting: share by which the corners are darker, at most.
         motion: length of the motion blur [px], at most, in any direction; a third of the views has one.
         gamma: standard deviation of the logarithm of the tone curve's power.

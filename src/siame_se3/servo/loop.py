@@ -18,7 +18,7 @@ from torch import Tensor
 from siame_se3.errors import InputError, LawError
 from siame_se3.laws.certainty import Certain, unknown
 from siame_se3.laws.types import Controller, Law, Output, View
-from siame_se3.plants.types import Plant
+from siame_se3.plants.types import Plant, Releases
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.guard import Guard, Unguarded
 from siame_se3.servo.limits import adaptive_gain, limited
@@ -82,6 +82,8 @@ def servo(
             if not isinstance(step, _Step):
                 stop.halt = step
                 break
+            if isinstance(plant, Releases):
+                plant.release(~follow.runs.active)
             view, applied = plant.step(step.command)
             stop.moving = step.command
             record.add(view, step.command, applied, follow.runs, step.stage, step.seconds, step.confidence)
