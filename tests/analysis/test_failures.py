@@ -65,6 +65,18 @@ def test_a_scene_that_repeats_itself(runs: Runs) -> None:
     assert found.text.startswith("5 runs of 10 stopped where the image looks like the goal image")
 
 
+@pytest.mark.parametrize(("sigma", "kind"), [(0.03, "undetermined"), (0.02, "repeats")])
+def test_an_end_that_the_law_holds_for_possible_is_not_another_place(runs: Runs, sigma: float, kind: str) -> None:
+    """17 mm beside the goal, of a pose known to 55 mm: it was said that the scene repeats itself."""
+    trajectory, desired, plant = runs
+    T_wc = trajectory.T_wc.clone()
+    T_wc[-1, :4] = moved(runs, 4, 0.08)
+    changed = replace(trajectory, T_wc=T_wc)
+    table = [replace(row, pose_sigma_t_m=sigma, pose_sigma_r_deg=0.1) for row in metrics.rows(changed)]
+    (found,) = failures(changed, table, desired, plant.look(T_wc[-1]))
+    assert (found.kind, found.runs) == (kind, 4)
+
+
 def test_runs_that_end_elsewhere_left_or_had_a_fault(runs: Runs) -> None:
     (found,) = ended(runs, moved(runs, 3, 0.04))
     assert (found.kind, found.text) == ("elsewhere", "3 runs of 10 ended away from the goal")

@@ -53,6 +53,7 @@ def test_other_sizes_than_the_models(known: Asked) -> None:
 
 def test_what_helps_by_what_happened(known: Asked) -> None:
     assert "--distance" in words(known, [Failure("repeats", 5, "")])
+    assert "field of view" in words(known, [Failure("undetermined", 5, "")])
     assert "--max-iterations 1000" in words(known, [Failure("unfinished", 5, "")])
     assert "--law handoff" in words(replace(ASKED, law="dvs"))
     assert "siame train photos/shelf.jpg --width 0.8 --distance 0.6" in words(ASKED)

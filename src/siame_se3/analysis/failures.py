@@ -17,9 +17,10 @@ from siame_se3.servo.trajectory import Trajectory
 
 ALIKE = 0.8  # correlation of two images that look the same; of converged runs it is above 0.95
 _STILL_FALLING = 0.9  # an error that fell to this share of itself within the last fifth of a run goes on falling
+_SIGMAS = 3  # standard deviations of the pose that are no surprise
 _FEW = 0.02  # share of failed runs that needs no word
 
-Kind = Literal["fault", "repeats", "unfinished", "left", "elsewhere"]
+Kind = Literal["fault", "undetermined", "repeats", "unfinished", "left", "elsewhere"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Failure:
     """What some of the runs have in common that did not converge.
 
     Attributes:
-        kind: fault (the law or the plant said why), repeats (they stand still where the scene looks like the goal), unfinished (on their
+        kind: fault (the law or the plant said why), undetermined (they stand still within what the law says it does not know of the pose), repeats (they stand still where the scene looks like the goal), unfinished (on their
             way when their iterations were over), left (farther away than at the start), elsewhere (they stand still, or wander, at another place).
         runs: how many.
         text: one line for people, with numbers.
@@ -71,6 +72,8 @@ def failures(trajectory: Trajectory, table: Sequence[Row], desired: View, last: 
 def _kind(row: Row, t: Float[Tensor, "T"], alike: float) -> Kind:
     if row.reason not in ("settled", "iterations", "timeout"):
         return "fault"
+    if row.end_t_m < _SIGMAS * row.pose_sigma_t_m and row.end_r_deg < _SIGMAS * row.pose_sigma_r_deg:
+        return "undetermined"
     if alike > ALIKE:
         return "repeats"
     before = float(t[int(0.8 * row.iterations)])
@@ -85,6 +88,7 @@ def _text(kind: Kind, runs: int, of: int, faults: Counter[str]) -> str:
         more = f" ({times} of them)" if times < runs else ""
         return f"{counted(runs, 'run')} of {of} ended with a fault: {fault}{more}"
     said = {
+        "undetermined": "stopped near the goal, where the images do not say the pose better (a shift and a tilt undo each other)",
         "repeats": "stopped where the image looks like the goal image, and is not it: the scene repeats itself",
         "unfinished": "came nearer until the last iteration",
         "left": "ended farther away than they began",

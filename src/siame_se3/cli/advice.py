@@ -53,6 +53,10 @@ def advise(asked: Asked, found: Sequence[Failure], any_converged: bool = True) -
     wrong = list(_of_another_scene(asked)) or list(_of_other_sizes(asked))
     lines += wrong
     kinds = {failure.kind for failure in found}
+    if "undetermined" in kinds:
+        lines.append(
+            "what tells a shift from a tilt: a wider field of view, a scene or goal with depth (--depth), or a goal nearer to it (--distance)"
+        )
     if "repeats" in kinds:
         lines.append("where a scene repeats itself, show more of it (--distance), or start nearer (--starts-from FILE)")
     if "unfinished" in kinds:
