@@ -77,6 +77,23 @@ def test_an_end_that_the_law_holds_for_possible_is_not_another_place(runs: Runs,
     assert (found.kind, found.runs) == (kind, 4)
 
 
+def test_a_run_on_its_way_is_unfinished_however_little_is_known_of_its_pose(runs: Runs) -> None:
+    trajectory, desired, plant = runs
+    slow = servo(plant, PBVS(), desired, trajectory.T_wc[0], ServoConfig(gain=1.0, max_iterations=20))
+    table = [replace(row, pose_sigma_t_m=1.0, pose_sigma_r_deg=90.0) for row in metrics.rows(slow)]
+    (found,) = failures(slow, table, desired, plant.look(slow.T_wc[-1]))
+    assert found.kind == "unfinished"
+
+
+def test_an_angle_that_the_law_did_not_hold_for_possible_counts_too(runs: Runs) -> None:
+    trajectory, desired, plant = runs
+    changed = replace(trajectory, T_wc=trajectory.T_wc.clone())
+    changed.T_wc[-1, :4] = moved(runs, 4, 0.08)
+    table = [replace(row, end_r_deg=2.0, pose_sigma_t_m=0.03, pose_sigma_r_deg=0.5) for row in metrics.rows(changed)]
+    (found,) = failures(changed, table, desired, plant.look(changed.T_wc[-1]))
+    assert found.kind == "repeats"
+
+
 def test_runs_that_end_elsewhere_left_or_had_a_fault(runs: Runs) -> None:
     (found,) = ended(runs, moved(runs, 3, 0.04))
     assert (found.kind, found.text) == ("elsewhere", "3 runs of 10 ended away from the goal")

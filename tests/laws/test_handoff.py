@@ -12,6 +12,7 @@ from siame_se3.analysis import metrics
 from siame_se3.errors import SiameError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
+from siame_se3.laws import auto
 from siame_se3.laws.handoff import Handoff
 from siame_se3.laws.photometric import DVS
 from siame_se3.laws.pose import PBVS
@@ -197,6 +198,9 @@ class Sure:
         pytest.param((0.018, 0, 0, 0, -0.03, 0), False, id="shift x and tilt y that undo each other"),
         pytest.param((0.018, 0, 0, 0, 0.03, 0), True, id="shift x and tilt y that add up"),
         pytest.param((0.004, 0, 0, 0, 0, 0), False, id="4 mm"),
+        pytest.param(
+            (0, 0.1, 0, 0.166, 0, 0), True, id="10 cm and 9.5 deg that undo each other: too far for a hand-off"
+        ),
     ],
 )
 def test_it_is_taken_back_by_what_moves_the_image(
@@ -223,3 +227,12 @@ def test_a_goal_of_unknown_distance_counts_as_at_the_usual_one(plant: FlyingCame
         target = replace(plant.look(above(1)), depth=depth)
         _law, state = Handoff(Sure((0.02, 0, 0, 0, 0, 0)), Scripted((1.0,))).aim(target)
         assert state.distance.tolist() == pytest.approx([0.05 / math.radians(5)])
+        _law, state = Handoff(auto.Auto(None, Z=2.0), Scripted((1.0,))).aim(target)
+        assert state.distance.tolist() == [2.0]
+
+
+@pytest.mark.parametrize("name", ["near_t", "near_r"])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+def test_a_hand_off_needs_a_place_to_be_near(name: str, value: float) -> None:
+    with pytest.raises(SiameError, match=name):
+        Handoff(PBVS(), FINE, **{name: value})

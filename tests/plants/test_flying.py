@@ -13,6 +13,7 @@ from siame_se3.geometry.plane import depth
 from siame_se3.laws.types import View
 from siame_se3.plants.depth_camera import DepthCamera
 from siame_se3.plants.flying import FlyingCameras
+from siame_se3.plants.mismatch import Mismatch
 from siame_se3.plants.types import Plant, check_plant
 from siame_se3.scenes.conditions import NONE, Augmentation
 from siame_se3.scenes.planar import Scene
@@ -198,7 +199,7 @@ def test_a_zero_twist_keeps_the_pose_and_what_does_not_change_from_frame_to_fram
         pytest.param(replace(NONE, occlusion=0.3, occlusion_rate=1.0, each_frame=True), id="a patch in each frame"),
     ],
 )
-def test_a_camera_that_stands_sees_another_frame_until_it_is_released(
+def test_a_camera_that_stands_sees_another_frame_until_its_run_has_ended(
     conditions: Augmentation, scene: Scene, camera: Camera
 ) -> None:
     """Before, one unlucky frame lasted as long as a law waited for a better one."""
@@ -206,7 +207,7 @@ def test_a_camera_that_stands_sees_another_frame_until_it_is_released(
     still = torch.zeros(3, 6)
     before, after = images_of(plant, poses(3), [still])
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    plant.release(torch.tensor([False, True, False]))
+    plant.runs_ended(torch.tensor([False, True, False]))
     view, applied = plant.step(still)
     assert view.image is not None
     assert view.T_wc is not None
@@ -218,6 +219,16 @@ def test_a_camera_that_stands_sees_another_frame_until_it_is_released(
     second = plant.step(still)[0].image
     assert second is not None
     assert not torch.equal(again[1], second[1])
+
+
+def test_a_camera_that_stands_is_sharp_after_a_blurred_frame(scene: Scene, camera: Camera) -> None:
+    plant = FlyingCameras(scene, camera, mismatch=Mismatch(exposure=0.03))
+    sharp, blurred, after = images_of(plant, poses(2), [twists(2), torch.zeros(2, 6)])
+    assert not torch.equal(blurred, after)
+    where = plant.step(torch.zeros(2, 6))[0].T_wc
+    assert where is not None
+    torch.testing.assert_close(after, plant.reset(where).image, rtol=0, atol=1e-5)
+    assert sharp.shape == after.shape
 
 
 def test_a_depth_camera_that_stands_measures_again(scene: Scene, camera: Camera) -> None:

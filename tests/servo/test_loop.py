@@ -455,6 +455,47 @@ def test_the_pose_of_each_run_is_known_at_its_own_end() -> None:
     torch.testing.assert_close(got.covariance[:, 0, 1], got.T_wc[-1, :, 0, 3], rtol=0, atol=0)
 
 
+def test_what_is_known_of_a_run_is_what_it_was_at_its_end() -> None:
+    """A law is asked for the runs that have ended, too, until a tenth of all has: what it knows of them goes on changing."""
+    T_wd, T_wc = desired(12), starts(12)
+    T_wc[0] = T_wd[0]  # one of twelve ends at once
+    together = run(Counting(), T_wd, T_wc)
+    alone = run(Counting(), T_wd[:1], T_wc[:1])
+    assert int(together.iterations[0]) < int(together.iterations[1])
+    assert together.covariance is not None
+    assert alone.covariance is not None
+    torch.testing.assert_close(together.covariance[0], alone.covariance[0], rtol=0, atol=0)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """PBVS whose standard deviation grows with each question."""
+
+    needs = frozenset({"pose"})
+
+    def aim(self, target: View) -> tuple[Law, CountingState]:
+        law, state = PBVS().aim(target)
+        return _CountingLaw(law), CountingState(state, torch.zeros(target.batch, dtype=torch.long))
+
+
+@dataclass(frozen=True, eq=False)
+class CountingState(State):
+    inner: Any
+    asked: Tensor
+
+
+@dataclass(frozen=True)
+class _CountingLaw:
+    inner: Law
+
+    def __call__(self, view: View, state: CountingState) -> tuple[Output, CountingState]:
+        output, inner = self.inner(view, state.inner)
+        return output, CountingState(inner, state.asked + 1)
+
+    def covariance(self, view: View, state: CountingState) -> Tensor:
+        return state.asked[:, None, None] * torch.eye(6, dtype=torch.float64)
+
+
 def test_who_listens_hears_each_answer() -> None:
     heard: list[Output] = []
     T_wd, T_wc = desired(1), starts(1)
@@ -500,18 +541,18 @@ def test_a_run_that_stands_goes_on_with_the_next_good_frame(
     assert set(ended.reason) == {reason}
 
 
-def test_what_has_ended_is_released_and_keeps_its_view(scene: Scene, camera: Camera) -> None:
+def test_a_plant_is_told_whose_runs_have_ended(scene: Scene, camera: Camera) -> None:
     plant = FlyingCameras(scene, camera, conditions=replace(NONE, noise=0.05))
-    released: list[list[bool]] = []
+    told: list[list[bool]] = []
 
     class Seen(WrappedPlant):
-        def release(self, runs: Tensor) -> None:
-            released.append(runs.tolist())
-            super().release(runs)
+        def runs_ended(self, runs: Tensor) -> None:
+            told.append(runs.tolist())
+            super().runs_ended(runs)
 
     T_wd = desired(2)
     T_wc = torch.stack((T_wd[0], starts(2)[1]))  # the first is there
     ended = servo(Seen(plant), PBVS(), plant.look(T_wd), T_wc, ServoConfig(gain=10.0))
     first, second = ended.iterations.tolist()
     assert first < second
-    assert released == [[k >= first, False] for k in range(second)]
+    assert told == [[k >= first, False] for k in range(second)]

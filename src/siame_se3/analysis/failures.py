@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,7 +73,8 @@ def failures(trajectory: Trajectory, table: Sequence[Row], desired: View, last: 
 def _kind(row: Row, t: Float[Tensor, "T"], alike: float) -> Kind:
     if row.reason not in ("settled", "iterations", "timeout"):
         return "fault"
-    if row.end_t_m < _SIGMAS * row.pose_sigma_t_m and row.end_r_deg < _SIGMAS * row.pose_sigma_r_deg:
+    known = row.end_t_m >= _SIGMAS * row.pose_sigma_t_m or row.end_r_deg >= _SIGMAS * row.pose_sigma_r_deg
+    if row.reason == "settled" and not known and not math.isnan(row.pose_sigma_t_m):
         return "undetermined"
     if alike > ALIKE:
         return "repeats"
@@ -88,7 +90,7 @@ def _text(kind: Kind, runs: int, of: int, faults: Counter[str]) -> str:
         more = f" ({times} of them)" if times < runs else ""
         return f"{counted(runs, 'run')} of {of} ended with a fault: {fault}{more}"
     said = {
-        "undetermined": "stopped near the goal, where the images do not say the pose better (a shift and a tilt undo each other)",
+        "undetermined": "stopped near the goal, where the images do not say the pose any better (often a shift that a tilt undoes)",
         "repeats": "stopped where the image looks like the goal image, and is not it: the scene repeats itself",
         "unfinished": "came nearer until the last iteration",
         "left": "ended farther away than they began",

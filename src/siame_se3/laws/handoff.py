@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from siame_se3.errors import LawError
+from siame_se3.errors import LawError, require_number
 from siame_se3.files import require_types
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.certainty import Certain, unknown
@@ -27,7 +27,7 @@ class Handoff:
     ever being zero. It comes back when the fine law has a fault, or when its cost has risen to `rise` times what it was at the
     hand-off, `returns` times at most; after that it stays with the coarse law (with `returns` 0 with the fine one). A coarse law that
     verifies what it says (`auto`) is asked again now and then: where it is sure that the fine one leads away, the run comes back too. Away is what
-    moves the image by a fiftieth of its width: a shift and a tilt that undo each other in the image are known to neither law from afar, best to the fine one.
+    moves the image by a fiftieth of its width, or is above `near_t` or `near_r`: a small shift that a tilt undoes in the image is better known to the fine law.
 
     Attributes:
         coarse: controller of the first part.
@@ -49,6 +49,8 @@ class Handoff:
 
     def __post_init__(self) -> None:
         require_types(self, "handoff")
+        for name in ("near_t", "near_r"):
+            require_number(self, name, 0, open_low=True)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -78,10 +80,10 @@ class Handoff:
         return _HandoffLaw(self, (coarse, fine)), state
 
     def _distance(self, target: View, n: int) -> Float[Tensor, "n"]:
-        """Of each goal [m]; where it is not known, that at which `near_t` and `near_r` move the image alike."""
-        alike = torch.full((n,), self.near_t / self.near_r, dtype=torch.float64)
-        known = alike if target.distance is None else target.distance.double().cpu().expand(n)
-        return torch.where(known > 0, known, alike)
+        """Of each goal [m]; where it is not known what the coarse law takes it for, else that at which `near_t` and `near_r` move the image alike."""
+        usual = torch.full((n,), getattr(self.coarse, "Z", self.near_t / self.near_r), dtype=torch.float64)
+        known = usual if target.distance is None else target.distance.double().cpu().expand(n)
+        return torch.where(known > 0, known, usual)
 
 
 _ASKED = 8  # iterations of the fine law after which a coarse one that verifies is asked
@@ -172,7 +174,8 @@ class _HandoffLaw:
         if len(due) and getattr(self.controller.coarse, "verifies", False):
             output = turn.peek(runs[due])
             sure = torch.tensor([fault == "" for fault in output.faults])
-            away[due] = sure & (turn.image_motion(output.v, runs[due]) > _AWAY)
+            far = self._asked(output.v.double().cpu()) > 1
+            away[due] = sure & (far | (turn.image_motion(output.v, runs[due]) > _AWAY))
         return away
 
     def _asked(self, v: Float[Tensor, "k 6"]) -> Float[Tensor, "k"]:

@@ -77,7 +77,7 @@ class FlyingCameras:
         self._conditions: Conditions | None = None
         self._generators: list[torch.Generator] = []
         self._depth_generators: list[torch.Generator] = []
-        self._released: Tensor | None = None
+        self._ended: Tensor | None = None
 
     def look(self, T_wc: Float[Tensor, "*B 4 4"]) -> View:
         """What cameras at T_wc see, without conditions, with depths as the depth camera has them: for desired views."""
@@ -119,7 +119,7 @@ class FlyingCameras:
         if start is None:
             raise InputError("flying cameras: no start pose; give camera poses T_wc")
         self._T_wc = start.clone()
-        self._released = torch.zeros(len(start), dtype=torch.bool)
+        self._ended = torch.zeros(len(start), dtype=torch.bool)
         if self._augmentation is not None:
             generators = self._new_generators(len(start))
             size = (self.scene.width, self.scene.height)
@@ -146,28 +146,30 @@ class FlyingCameras:
         ]
         return torch.cat(parts) if parts else images
 
-    def release(self, runs: Bool[Tensor, "n"]) -> None:
+    def runs_ended(self, runs: Bool[Tensor, "n"]) -> None:
         """These cameras keep the view that they have: no frame is taken of one that stands."""
-        self._released = runs.cpu()
+        self._ended = runs.cpu()
 
     @property
     def _renews(self) -> bool:
         """Whether a camera that stands sees another frame at each step."""
-        a = self._augmentation
-        return self._depth_camera is not None or (a is not None and (a.noise > 0 or a.each_frame))
+        a, m = self._augmentation, self._mismatch
+        blurs = m is not None and m.exposure > 0  # while it moves
+        return blurs or self._depth_camera is not None or (a is not None and (a.noise > 0 or a.each_frame))
 
     def step(self, v: Float[Tensor, "n 6"]) -> tuple[View, Float[Tensor, "n 6"]]:
-        """Move and look; cameras with a zero twist keep their pose, and their image but for what is new in each frame: noise, a patch, a depth camera's.
+        """Move and look; cameras with a zero twist keep their pose, and their image but for what is new in each frame: noise, a patch,
+        a depth camera's; and no motion blur.
 
         Raises:
             InputError: before `reset`.
         """
-        if self._T_wc is None or self._images is None or self._released is None:
+        if self._T_wc is None or self._images is None or self._ended is None:
             raise InputError("flying cameras: step before reset; call reset(start) first")
         v = v.double().cpu()
         if self._mismatch is not None and self._mismatch.size != 1:
             v = v / v.new_tensor([self._mismatch.size] * 3 + [1.0] * 3)
-        looks = ((v != 0).any(1) | (~self._released & self._renews)).nonzero()[:, 0]
+        looks = ((v != 0).any(1) | (~self._ended & self._renews)).nonzero()[:, 0]
         if len(looks):
             twist = v[looks]
             T_wc, images = self._T_wc.clone(), self._images.clone()

@@ -54,11 +54,11 @@ class Plant(Protocol):
 
 
 @runtime_checkable
-class Releases(Protocol):
+class KnowsEnded(Protocol):
     """A plant that saves work for cameras whose runs have ended."""
 
-    def release(self, runs: Bool[Tensor, "n"]) -> None:
-        """Which will not be moved again until `reset`: their views need not be new."""
+    def runs_ended(self, runs: Bool[Tensor, "n"]) -> None:
+        """Whose runs have ended until `reset`: once they stand, their views need not be new."""
 
 
 class WrappedPlant:
@@ -99,10 +99,10 @@ class WrappedPlant:
         """See `Plant`."""
         return self.plant.step(v)
 
-    def release(self, runs: Bool[Tensor, "n"]) -> None:
-        """See `Releases`."""
-        if isinstance(self.plant, Releases):
-            self.plant.release(runs)
+    def runs_ended(self, runs: Bool[Tensor, "n"]) -> None:
+        """See `KnowsEnded`."""
+        if isinstance(self.plant, KnowsEnded):
+            self.plant.runs_ended(runs)
 
     def stop(self) -> None:
         """See `Plant`."""

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from siame_se3.errors import InputError, LawError
 from siame_se3.laws.certainty import Certain, unknown
 from siame_se3.laws.types import Controller, Law, Output, View
-from siame_se3.plants.types import Plant, Releases
+from siame_se3.plants.types import KnowsEnded, Plant
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.guard import Guard, Unguarded
 from siame_se3.servo.limits import adaptive_gain, limited
@@ -82,8 +82,8 @@ def servo(
             if not isinstance(step, _Step):
                 stop.halt = step
                 break
-            if isinstance(plant, Releases):
-                plant.release(~follow.runs.active)
+            if isinstance(plant, KnowsEnded):
+                plant.runs_ended(~follow.runs.active)
             view, applied = plant.step(step.command)
             stop.moving = step.command
             record.add(view, step.command, applied, follow.runs, step.stage, step.seconds, step.confidence)
@@ -135,6 +135,7 @@ class _Follow:
     ) -> None:
         self._law, self._state, self._config, self._guard, self._dt, self._heard = law, state, config, guard, dt, heard
         self._covariance: Tensor | None = None
+        self._known = torch.zeros(n, dtype=torch.bool)
         self._limits = (*config.limits, *guard.limits)
         self._settling = Settling(config, n)
         self._command = torch.zeros(n, 6, dtype=torch.float64)
@@ -153,6 +154,7 @@ class _Follow:
         runs.end(infinite, "law not finite")
         raw[infinite] = 0
         runs.end(self._settling.update(raw, faulty), "settled")
+        self._know(view, ~runs.active)
         if c.timeout > 0 and time.perf_counter() - self._began > c.timeout:
             runs.end(torch.ones_like(runs.active), "timeout")
         if not bool(runs.active.any()):
@@ -169,10 +171,8 @@ class _Follow:
     def _ask(self, view: View) -> tuple[Float[Tensor, "n 6"], Int[Tensor, "n"], Output, float]:
         """Of all runs the law's velocities at gain 1 and stages, zero and -1 where a run has ended; of the runs asked for, all that it gave;
         and the wall time a run [s]."""
-        runs, before = self.runs, self.runs.asked
+        runs = self.runs
         if (kept := runs.shrink()) is not None:
-            left = torch.ones(len(before), dtype=torch.bool).index_fill_(0, kept, False).nonzero()[:, 0]
-            self._know(view, before[left], left)
             self._state = self._state[kept]
         asked = time.perf_counter()
         output, self._state = self._law(view.of(runs.asked), self._state)
@@ -196,18 +196,21 @@ class _Follow:
         return found
 
     def covariance(self, view: View) -> Float[Tensor, "n 6 6"] | None:
-        """Of the poses of all runs at their end, the last view; None where the law does not know."""
-        self._know(view, self.runs.asked, torch.arange(len(self.runs.asked)))
+        """Of the poses of all runs at their end, of those that still moved the last view; None where the law does not know."""
+        self._know(view, torch.ones_like(self.runs.active))
         return self._covariance
 
-    def _know(self, view: View, runs: Int[Tensor, "k"], rows: Int[Tensor, "k"]) -> None:
-        """Keep how sure the law is of the poses of runs that have ended, the last look at them; `rows` of the state are theirs."""
-        if not isinstance(self._law, Certain) or not len(runs):
+    def _know(self, view: View, ended: Bool[Tensor, "n"]) -> None:
+        """Keep how sure the law is of the poses of runs that have ended, once: as long as others move, it is still asked for theirs, too."""
+        if not isinstance(self._law, Certain):
             return
-        found = self._law.covariance(view.of(runs), self._state[rows])
+        rows = (ended & ~self._known)[self.runs.asked].nonzero()[:, 0]
         if self._covariance is None:
             self._covariance = unknown(len(self.runs.active))
-        self._covariance[runs] = found
+        if len(rows):
+            runs = self.runs.asked[rows]
+            self._covariance[runs] = self._law.covariance(view.of(runs), self._state[rows])
+            self._known[runs] = True
 
 
 def _velocities(v: Any, n: int) -> Float[Tensor, "n 6"]:

@@ -205,6 +205,15 @@ def test_runs_follow_each_other(tmp_path: Path, scene: Scene, camera: Camera) ->
     assert last.image is not None
 
 
+def test_a_recorded_run_has_the_depth_camera_of_its_task(tmp_path: Path, scene: Scene, camera: Camera) -> None:
+    task = Task(scene, camera, runs=2, depth="camera")
+    with Recording(tmp_path / "run.mcap", {"name": "pbvs"}) as recording:
+        run = one_by_one(recording, task)
+        simulate(PBVS(), task, ServoConfig(max_iterations=2), quiet=True, run=run)
+    for kept in read(tmp_path / "run.mcap"):
+        assert [one.view.depth_map is not None for one in kept.views()] == [True] * 3
+
+
 def test_a_law_without_its_image_says_so(
     tmp_path: Path, scene: Scene, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,4 +61,5 @@ def _alone(task: Task, number: int) -> FlyingCameras:
         seed=task.seed,
         first_run=number,
         mismatch=task.mismatch,
+        depth_camera=task.measures,
     )
