@@ -312,6 +312,25 @@ def test_an_image_that_does_not_move_is_frozen_whatever_flickers_in_it(
     assert FREEZES_AT + 0.2 / plant.dt <= len(trajectory.twist) <= FREEZES_AT + most / plant.dt + 2
 
 
+@pytest.mark.parametrize("sigma", [0.0, 0.01], ids=["equal pixels", "noise"])
+@pytest.mark.parametrize("late", [3, 100], ids=["a camera three frames late", "a frozen one"])
+def test_a_robot_that_stood_is_not_frozen_when_it_begins_to_move(plant: FlyingCameras, sigma: float, late: int) -> None:
+    """A robot stood while its law looked for the goal; the frames of its first motion, not yet in the image, were 'frozen for 0.26 s of motion'."""
+    watch, noise, began, found = ImageWatch(Safety()), torch.Generator().manual_seed(1), 25, []
+    for k in range(50):
+        T = [pose(0.004 * max(0, j - began), 0, 0, 0, 0, 0) for j in (k, k - late)]
+        image = plant.look(T[1][None]).image
+        assert image is not None
+        seen = image[0] + sigma * torch.randn(image[0].shape, generator=noise)
+        if watch.look(seen, CAMERA, 0.04 * k, T[0]) is not None:
+            found.append(k)
+            break
+    if late == 3:
+        assert not found
+    else:  # 0.25 s of motion, and not before
+        assert 0.25 <= (found[0] - began) * 0.04 <= 0.45
+
+
 @pytest.mark.parametrize("nearer", [0.7, 1.0, 1.4])
 def test_a_shift_and_a_turn_that_cancel_each_other_are_no_frozen_image(nearer: float) -> None:
     """Of a robot that goes around what it looks at, which is not quite as far away as assumed."""

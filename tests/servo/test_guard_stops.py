@@ -13,10 +13,11 @@ from torch import Tensor
 from guard_helpers import CONFIG, START, Broken, guard_of, pose, run
 from siame_se3.errors import SiameError
 from siame_se3.laws.pose import PBVS
-from siame_se3.laws.types import View
+from siame_se3.laws.types import Law, Output, View
 from siame_se3.plants.faults import FaultyCamera
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.types import WrappedPlant
+from siame_se3.servo import loop
 from siame_se3.servo.guard import Guard
 from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
@@ -54,6 +55,73 @@ def test_a_command_from_an_image_that_is_stale_by_now_is_not_sent(plant: FlyingC
     assert at_once is None
     assert late is not None
     assert "the law took 2.00 s" in late.reason
+
+
+class Slow:
+    """PBVS that takes so many seconds of a clock at its looks, one after the other, and no time after them."""
+
+    needs = frozenset({"pose"})
+
+    def __init__(self, clocked: Clocked, *seconds: float) -> None:
+        self.clocked, self.seconds = clocked, list(seconds)
+
+    def aim(self, target: View) -> tuple[Law, Any]:
+        inner, state = PBVS().aim(target)
+
+        def law(view: View, state: Any) -> tuple[Output, Any]:
+            if self.clocked.looks:
+                self.clocked.now += self.seconds.pop(0) if self.seconds else 0.0
+            return inner(view, state)
+
+        return law, state
+
+
+class Looked(Clocked):
+    """Counts its looks; law and guard go by its clock."""
+
+    looks = 0
+
+    def reset(self, start: Tensor | None) -> View:
+        self.looks = 1
+        return super().reset(start)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "moves", "why"),
+    [
+        pytest.param((0.3,), True, "settled", id="the first look is slow"),
+        pytest.param((0.3, 0.0, 0.0, 0.0, 0.3), True, "the law took 0.30 s", id="a later one, of a robot that moves"),
+        pytest.param((0.3,) * 4, True, "settled", id="four slow looks before the first motion"),
+        pytest.param((0.3,) * 5, False, "the law took 0.30 s", id="five: it is too slow"),
+    ],
+)
+def test_a_robot_that_stands_waits_for_a_law_that_is_slow_at_first(
+    plant: FlyingCameras, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, ...], moves: bool, why: str
+) -> None:
+    """`auto` looks everywhere at its first look: 0.28 s over a scanned goal, and the run could never begin."""
+    clocked = Looked(plant, 0.04)
+    monkeypatch.setattr(loop, "Guard", lambda safety, plant, view: Guard(safety, plant, view, lambda: clocked.now))
+    trajectory = run(clocked, Slow(clocked, *seconds), safety=Safety())
+    assert why in trajectory.reason[0]
+    assert bool(trajectory.twist.any()) is moves
+    slow_at_first = next(k for k, s in enumerate((*seconds, 0.0)) if s == 0) if moves else 4
+    assert not trajectory.twist[:slow_at_first].any()
+
+
+def test_a_robot_that_was_stopped_by_its_laws_fault_waits_too(plant: FlyingCameras) -> None:
+    clocked = Clocked(plant, 0.04)
+    late = [0.0]
+    guard = Guard(Safety(), clocked, clocked.reset(START[None]), lambda: 100.0 + late[0])
+    still, moving = torch.zeros(1, 6, dtype=torch.float64), torch.full((1, 6), 0.01, dtype=torch.float64)
+    assert not guard.waits(moving)
+    assert guard.sent(moving) is None
+    late[0] = 0.3
+    assert not guard.waits(moving)  # it moves: that is a halt
+    assert guard.sent(moving) is not None
+    assert guard.sent(still) is None
+    assert [guard.waits(moving) for _ in range(5)] == [True] * 4 + [False]
+    late[0] = 0.0
+    assert guard.sent(moving) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 10.0])

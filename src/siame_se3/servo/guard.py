@@ -26,6 +26,7 @@ from siame_se3.servo.watch import ImageWatch
 
 _WINDOW = 0.5  # [s] over which the measured motion is compared with the commanded one
 _APART_T, _APART_R = 0.02, math.radians(4)  # by which they may differ [m, rad]...
+_LOOKS = 4  # in a row at fresh images, of a robot that stands and whose law takes too long
 _APART_SHARE = 0.5  # ...and by this share of the commanded one
 
 
@@ -42,6 +43,10 @@ class Unguarded:
     def judged(self, v: Float[Tensor, "n 6"]) -> Halt | None:
         """Never."""
         return None
+
+    def waits(self, command: Float[Tensor, "n 6"]) -> bool:
+        """Never."""
+        return False
 
     def sent(self, command: Float[Tensor, "n 6"]) -> Halt | None:
         """Never."""
@@ -82,6 +87,7 @@ class Guard:
         self._measured: deque[tuple[float, Tensor, Tensor]] = deque()  # time, measured pose, commanded pose
         self._T_commanded = torch.eye(4, dtype=torch.float64)
         self._least, self._least_time = math.inf, self._time
+        self._moves, self._waited = False, 0
 
     @property
     def ramp(self) -> float:
@@ -185,6 +191,18 @@ class Guard:
             return Halt(f"no progress for {s.no_progress:g} s: the target may be out of sight", False)
         return None
 
+    def waits(self, command: Float[Tensor, "1 6"]) -> bool:
+        """Whether a robot that stands goes on standing, for another image, as the law took too long over this one: a law that looks for the goal
+        everywhere does so at its first look, and follows it at the second. So often in a row at most, as a law may be without a velocity."""
+        if self._moves or self._waited >= _LOOKS or not bool(command.any()) or self._late() <= self.safety.max_age:
+            return False
+        self._waited += 1
+        return True
+
+    def _late(self) -> float:
+        """How old the image is by now, for plants with a clock [s]."""
+        return 0.0 if self._first.time is None else self._clock() - self._time
+
     def sent(self, command: Float[Tensor, "1 6"]) -> Halt | None:
         """The last look, at what is to be sent: finite, within the limits of each axis, and computed from an image that is not stale by
         now."""
@@ -192,10 +210,11 @@ class Guard:
             return Halt("the command is not finite", True)
         if bool((command.abs() > 1.001 * command.new_tensor(self.safety.max_twist)).any()):
             return Halt("the command is beyond the limits", True)
-        if self._first.time is not None and bool(command.any()):
-            late = self._clock() - self._time
-            if late > self.safety.max_age:
+        if bool(command.any()):
+            if (late := self._late()) > self.safety.max_age:
                 return Halt(f"the law took {late:.2f} s: its image is stale, limit {self.safety.max_age:g} s", True)
+            self._waited = 0
+        self._moves = bool(command.any())
         return None
 
 

@@ -163,6 +163,8 @@ class _Follow:
         gain = adaptive_gain(raw, c.gain, c.gain_at_rest, c.gain_slope)
         command = limited(self._limits, gain * raw, self._command, self._dt)
         command[faulty | ~runs.active] = 0
+        if guard.waits(command):
+            command = torch.zeros_like(command)
         if halt := guard.sent(command):
             return halt
         self._command = command

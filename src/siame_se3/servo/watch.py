@@ -26,6 +26,7 @@ _TEXTURE, _SHARE, _LEAST = (
     0.9,
     50,
 )  # such a texture's step from pixel to pixel; how many have to be equal; how many there are
+_STANDS = 0.02  # of the image's: a motion that is none [px]
 _MOVED = 0.3  # of the small image's pixels: a motion that shows in it
 _DEPTHS = (
     0.6,
@@ -71,6 +72,9 @@ class ImageWatch:
             self._equal = image, now.time, now.T_wc
             return None
         first, since, T_then = self._equal
+        if _shift(T_then, now.T_wc, camera) <= _STANDS:  # time without a motion tells nothing
+            self._equal = first, now.time, T_then
+            return None
         enough = _EQUAL_PIXELS if torch.equal(image, first) else _MOST_EQUAL_PIXELS
         if now.time - since < self._safety.frozen - 1e-9 or _shift(T_then, now.T_wc, camera) <= enough:
             return None
@@ -81,6 +85,9 @@ class ImageWatch:
         then = self._still
         if then is None:
             self._still = now
+            return None
+        if _shift(then.T_wc, now.T_wc, camera) <= _STANDS:
+            self._still = replace(then, time=now.time)
             return None
         if _shift(then.T_wc, now.T_wc, camera) * _SIDE / min(camera.width, camera.height) < _MOVED:
             return None
