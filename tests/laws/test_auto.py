@@ -248,7 +248,9 @@ def test_a_better_guess_leads_only_where_it_is_clearly_better(
     elsewhere = offset(0.2, 0, 0, 0, 0, 0).numpy()
     good = sure(state.last[0], 0.5, "tracked")
     monkeypatch.setattr(type(law), "_tracked", lambda self, *args: good)
-    monkeypatch.setattr(Guesses, "best", lambda self, *args: {0: sure(elsewhere, 0.5 + better, "points")})
+    monkeypatch.setattr(
+        type(law), "_guessed_again", lambda self, runs, *args: {0: sure(elsewhere, 0.5 + better, "points")}
+    )
     asked = replace(state, since=(100,), began=(None,))
     output, after = law(here, asked)
     assert (float(output.v[0, 0]) == pytest.approx(0.2)) == leads
@@ -267,7 +269,7 @@ def test_a_better_guess_that_an_earlier_view_contradicts_does_not_lead(
     _, state = law(camera.look(square_on(1) @ offset(0.02, 0, 0, 0, 0, 0)), state)
     upside_down = offset(0, 0, 0, 0, 0, math.pi).numpy()
     monkeypatch.setattr(type(law), "_tracked", lambda self, *args: sure(np.eye(4), 0.6, "tracked"))
-    monkeypatch.setattr(Guesses, "best", lambda self, *args: {0: sure(upside_down, 0.8, "points")})
+    monkeypatch.setattr(type(law), "_guessed_again", lambda self, *args: {0: sure(upside_down, 0.8, "points")})
     output, after = law(
         camera.look(square_on(1)), replace(state, since=(100,), held=(sure(np.eye(4), 0.6, "tracked"),))
     )
@@ -283,16 +285,14 @@ def test_of_a_guess_that_is_lost_no_earlier_view_counts(
     law, state = followed
     elsewhere = offset(0.2, 0, 0, 0, 0, 0).numpy()
     monkeypatch.setattr(type(law), "_tracked", lambda self, *args: sure(state.last[0], 0.3, "tracked"))
-    monkeypatch.setattr(Guesses, "best", lambda self, *args: {0: sure(elsewhere, 0.5, "points")})
+    monkeypatch.setattr(type(law), "_guessed_again", lambda self, *args: {0: sure(elsewhere, 0.5, "points")})
     _, after = law(here, state)
     assert np.array_equal(after.last[0], elsewhere)
     assert np.array_equal(after.began[0].T_cd, elsewhere)
 
 
 @pytest.mark.parametrize("left", [0.9, 0.6])
-def test_a_grid_is_followed_through_fast_steps(
-    left: float, plant: FlyingCameras, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_grid_is_followed_through_fast_steps(left: float, plant: FlyingCameras) -> None:
     """A step of most of a dot's distance, at the largest speed and at the gain's: the neighbouring dots explain the image nearly as well."""
     camera = FlyingCameras(dots(True), plant.camera)
     goal, start = square_on(1), offset(0.1, -0.06, 0.02, 0.05, 0.04, 0.5)
@@ -307,62 +307,28 @@ def test_a_grid_is_followed_through_fast_steps(
         T_cd = (lie.inverse(view.T_wc) @ goal)[0].numpy()
         apart = np.abs(state.goals[0].shown(state.last[0]) - state.goals[0].shown(T_cd)).max()
         assert apart < 3  # [px]; the dots are 31 apart
-        monkeypatch.setattr(Guesses, "best", lambda self, *args: {})  # from then on no other guess helps
+        assert state.since[0] == k  # no other guess was looked for
 
 
-@pytest.mark.parametrize(("score", "every"), [(0.95, 6), (0.7, 2)])
-def test_other_guesses_are_looked_for_one_kind_after_the_other(
-    score: float, every: int, followed: tuple[Any, Any], here: View, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All at once take 0.1 to 0.3 s, longer than a robot may move without an answer: over objects no run of `siame live` from 25 deg came home."""
-    law, state = followed
-    looked: list[int | None] = []
-    guess = sure(state.last[0], score, "tracked")
-
-    def anew(
-        self: Guesses, runs: list[int], images: Tensor, now: Any, kind: int | None = None, beside: Any = ()
-    ) -> Any:
-        looked.append(kind)
-        assert beside == [guess]
-        return {0: guess}
-
-    monkeypatch.setattr(Guesses, "best", anew)
-    monkeypatch.setattr(type(law), "_tracked", lambda self, *args: guess)
-    state = replace(state, held=(guess,))
-    for k in range(5 * every):
-        output, state = law(here, state)
-        assert output.faults == ("",)
-        assert len(looked) == (k + 1) // every
-    assert looked == [0, 1, 2, 3, 0]
-
-
-def test_where_what_is_followed_is_lost_all_kinds_are_looked_for_at_once(
+def test_other_guesses_are_looked_for_now_and_then(
     followed: tuple[Any, Any], here: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     law, state = followed
-    looked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(Guesses, "best", lambda self, runs, images, now, *args: looked.append(args) or {})
-    monkeypatch.setattr(type(law), "_tracked", lambda self, *args: sure(state.last[0], 0.3, "tracked"))
-    _, after = law(here, replace(state, kind=(2,)))
-    assert looked == [()]
-    assert (after.since, after.kind) == ((0,), (0,))
+    looked: list[int] = []
 
+    def anew(self: Any, runs: list[int], *args: Any) -> dict[int, Estimate]:
+        looked.append(len(looked))
+        return {}
 
-def test_guesses_of_one_kind_are_made_where_what_is_known_is_not_better(
-    plant: FlyingCameras, goal: View, here: View
-) -> None:
-    assert here.image is not None
-    law, state = Auto(None).aim(goal)
-    now = [Pyramid.of(here.image[0].mean(0).numpy())]
-    guesses = Guesses(None, plant.camera, state.goals, None)
-    T_cd = law(here, state)[1].last[0]
-    poor, good = (Estimate(T_cd, score, "tracked") for score in (0.3, 0.9))
-    assert guesses.best([0], here.image, now, 1, [poor])[0].source == "points"
-    assert guesses.best([0], here.image, now, 3, [poor])[0].source == "search"
-    for kind in (1, 2, 3):  # there is nothing better to be looked for
-        assert guesses.best([0], here.image, now, kind, [good])[0].source == "tracked"
-    found = guesses.best([0], here.image, now, 1, [poor])[0]
-    assert found.agreed  # with what is known already
+    monkeypatch.setattr(type(law), "_guessed_again", anew)
+    for score, every in ((0.95, LAW.again), (0.6, 6)):
+        guess = sure(state.last[0], score, "tracked")
+        monkeypatch.setattr(type(law), "_tracked", lambda self, *args, guess=guess: guess)
+        looked.clear()
+        now = state
+        for _ in range(2 * (every + 1)):
+            _, now = law(here, now)
+        assert len(looked) == 2
 
 
 def test_what_is_followed_is_looked_for_where_the_run_went(followed: tuple[Any, Any], plant: FlyingCameras) -> None:

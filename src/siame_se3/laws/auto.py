@@ -24,7 +24,7 @@ from siame_se3.images.blur import BlurScale
 from siame_se3.images.contrast import contrast
 from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.goals import MOST_BLUR, NEAR, SURE, Estimate, Goal, judged
-from siame_se3.laws.guesses import KINDS, Guesses, grey_of
+from siame_se3.laws.guesses import Guesses, grey_of
 from siame_se3.laws.matched import parallel
 from siame_se3.laws.neural import Neural, NeuralState
 from siame_se3.laws.pnp import poses_over_plane
@@ -32,7 +32,7 @@ from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
 
-_AGAIN_UNSURE = 8  # iterations in which all kinds of other guesses are looked for where the last one is below that
+_AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
 _BORDER = 8  # of an image, left out where its sharpness is measured [px]
 _KNOWN = 0.15  # share of the distance, or [rad], to which the goal image has to determine each motion (see `alignment.least_determined`)
 _UNDETERMINED = "the goal image does not determine the pose (few edges, or edges that look the same along themselves)"
@@ -50,7 +50,7 @@ class Auto:
     Attributes:
         network: of any scene, for its guesses; None for none.
         threshold: least confidence (see `Estimate.confidence`) of a guess that may move the robot.
-        again: iterations in which all kinds of other guesses are looked for, one kind after the other, though the last one is good.
+        again: iterations after which other guesses are looked for, though the last one is good.
         Z: distance of the plane [m] at the desired image's middle, seen square on, where the target knows neither pose nor depth.
     """
 
@@ -87,7 +87,7 @@ class Auto:
         nothing, none = (None,) * n, (Estimate(None, -1.0, "tracked"),) * n
         scale = BlurScale.of(torch.from_numpy(grey_of(images)), _BORDER, MOST_BLUR)
         return _AutoLaw(self, camera), AutoState(
-            goals, contrast(images), scale, known, none, nothing, nothing, (0,) * n, (0,) * n
+            goals, contrast(images), scale, known, none, nothing, nothing, (0,) * n
         )
 
 
@@ -102,8 +102,7 @@ class Earlier:
 @dataclass(frozen=True, eq=False)
 class AutoState(State):
     """Of each run: its goal, the goal's contrast, its sharpness, and the network's state for it; the last estimate, T_cd of the one before it, the view at
-    which the guess that is followed began (None where there is none), the iterations since other guesses were looked for, and the kind of these that is
-    next."""
+    which the guess that is followed began (None where there is none), and the iterations since other guesses were looked for."""
 
     goals: tuple[Goal, ...]
     contrast: Float[Tensor, "n"]
@@ -113,7 +112,6 @@ class AutoState(State):
     before: tuple[np.ndarray | None, ...]
     began: tuple[Earlier | None, ...]
     since: tuple[int, ...]
-    kind: tuple[int, ...]
     FIXED: ClassVar[frozenset[str]] = frozenset({"goals", "contrast", "scale", "network"})
 
     @property
@@ -145,30 +143,26 @@ class _AutoLaw:
         tracked = parallel(self._tracked, goals, now, state.held, state.before)
         broken = [guess.score < max(_LOST, last.score - _SLIP) for guess, last in zip(tracked, state.held, strict=True)]
         lost = [
-            not fault and (slipped or guess.confidence < c.threshold)
-            for fault, guess, slipped in zip(faults, tracked, broken, strict=True)
-        ]
-        # one kind of guesses after the other, while one is followed: all at once take longer than a robot may move without an answer
-        due = [
-            not fault and not gone and since >= ((c.again if guess.score >= SURE else _AGAIN_UNSURE) + 1) // KINDS - 1
-            for fault, gone, guess, since in zip(faults, lost, tracked, state.since, strict=True)
+            not fault
+            and (
+                slipped
+                or guess.confidence < c.threshold
+                or since >= (c.again if guess.score >= SURE else _AGAIN_UNSURE)
+            )
+            for fault, guess, since, slipped in zip(faults, tracked, state.since, broken, strict=True)
         ]
         # of one that has slipped it is not known how the camera has moved
         began = tuple(None if slipped else earlier for slipped, earlier in zip(broken, state.began, strict=True))
         best, state = tracked, replace(state, began=began)
-        if any(lost) or any(due):
-            guesses = Guesses(c.network, self.camera, tuple(goals), state.network)
-            found = guesses.best([k for k, x in enumerate(lost) if x], images, now) if any(lost) else {}
-            for kind in range(KINDS):
-                if some := [k for k, x in enumerate(due) if x and state.kind[k] == kind]:
-                    found |= guesses.best(some, images, now, kind, tracked)
+        if any(lost):
+            found = self._guessed_again(
+                [k for k, x in enumerate(lost) if x], images, now, replace(state, goals=tuple(goals))
+            )
             best = [self._led(goals[k], guess, found.get(k), state.began[k]) for k, guess in enumerate(tracked)]
-        kinds = tuple(0 if gone else (kind + x) % KINDS for gone, x, kind in zip(lost, due, state.kind, strict=True))
-        looked = [a or b for a, b in zip(lost, due, strict=True)]
-        return self._output(best, looked, faults, now, replace(state, kind=kinds))
+        return self._output(best, lost, faults, now, state)
 
     def _output(
-        self, best: list[Estimate], looked: list[bool], faults: tuple[str, ...], now: list[Pyramid], state: AutoState
+        self, best: list[Estimate], lost: list[bool], faults: tuple[str, ...], now: list[Pyramid], state: AutoState
     ) -> tuple[Output, AutoState]:
         c = self.controller
         faults = tuple(
@@ -185,7 +179,7 @@ class _AutoLaw:
         # v = -(R_dc^T t_dc, theta u(R_dc)) with T_dc = T_cd^-1
         v, faults = standing_still(torch.cat((T_cd[:, :3, 3], lie.so3_log(T_cd[:, :3, :3])), 1), faults)
         confidence = torch.tensor([guess.confidence for guess in best], dtype=torch.float64)
-        since = tuple(0 if was else k + 1 for was, k in zip(looked, state.since, strict=True))
+        since = tuple(0 if was else k + 1 for was, k in zip(lost, state.since, strict=True))
         began = tuple(
             None if T_cd is None else earlier if guess.source == "tracked" and earlier else Earlier(seen, T_cd)
             for T_cd, guess, earlier, seen in zip(poses, best, state.began, now, strict=True)
@@ -220,6 +214,13 @@ class _AutoLaw:
         assert found.T_cd is not None
         spread = goal.spread(now, found.T_cd)
         return replace(found, agreed=held.agreed, rival=held.rival, of_depth=held.of_depth, spread=spread)
+
+    def _guessed_again(
+        self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState
+    ) -> dict[int, Estimate]:
+        """The best of all other guesses, of some runs."""
+        guesses = Guesses(self.controller.network, self.camera, state.goals, state.network)
+        return guesses.best(runs, images, now)
 
 
 def _length(T: np.ndarray) -> float:

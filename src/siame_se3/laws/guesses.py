@@ -3,7 +3,7 @@ keypoints, and a search over turns and scales."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,6 @@ from siame_se3.laws.matched import grey_levels, parallel
 from siame_se3.laws.neural import Neural, NeuralState
 from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import View
-
-KINDS = 4  # of guesses: the network's and that nothing has moved; points; the network's of turned images; a search
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,22 +37,9 @@ class Guesses:
     goals: tuple[Goal, ...]
     known: NeuralState | None
 
-    def best(
-        self,
-        runs: list[int],
-        images: Float[Tensor, "n 3 h w"],
-        now: list[Pyramid],
-        kind: int | None = None,
-        beside: Sequence[Estimate] = (),
-    ) -> dict[int, Estimate]:
-        """The best guess of some runs' places, verified in their images: first the network's, then the likely ones, then all, where those before are not good.
-
-        Args:
-            runs, images, now: which runs, of all of them the images, and these as they are compared.
-            kind: guesses of this one of `KINDS` alone.
-            beside: of all runs, what is known of their places already: it takes part, and counts as a guess before those of the kind.
-        """
-        found: dict[int, list[Estimate]] = {k: [beside[k]] if beside else [] for k in runs}
+    def best(self, runs: list[int], images: Float[Tensor, "n 3 h w"], now: list[Pyramid]) -> dict[int, Estimate]:
+        """The best guess of some runs' places, verified in their images: first the network's, then the likely ones, then all, where those before are not good."""
+        found: dict[int, list[Estimate]] = {k: [] for k in runs}
 
         def tried(some: list[int], guesses: Callable[[int], dict[str, list[np.ndarray]]]) -> None:
             more = parallel(lambda k: aligned(self.goals[k], now[k], guesses(k)), some)
@@ -64,19 +49,18 @@ class Guesses:
         def below(score: float) -> list[int]:
             return [k for k in runs if max((guess.score for guess in found[k]), default=-1.0) < score]
 
-        if kind in (None, 0):
-            asked = self._asked_of_network(runs, images, (0,))
-            tried(runs, lambda k: {"network": asked.get(k, []), "search": [np.eye(3)]})
-        if kind in (None, 1):
-            tried(below(SURE), lambda k: {"points": self.goals[k].from_image(grey_of(images[k : k + 1])[0])})
-        poor = below(GOOD) if kind in (None, 2, 3) else []
-        turned = self._asked_of_network(poor, images, (1, 2, 3)) if poor and kind != 3 else {}
-
-        def others(k: int) -> dict[str, list[np.ndarray]]:
-            searched = [] if kind == 2 else hypotheses.by_search(self.goals[k].template, now[k])
-            return {"search": searched, "network": turned.get(k, [])}
-
-        tried(poor, others)
+        asked = self._asked_of_network(runs, images, (0,))
+        tried(runs, lambda k: {"network": asked.get(k, []), "search": [np.eye(3)]})
+        tried(below(SURE), lambda k: {"points": self.goals[k].from_image(grey_of(images[k : k + 1])[0])})
+        poor = below(GOOD)
+        turned = self._asked_of_network(poor, images, (1, 2, 3)) if poor else {}
+        tried(
+            poor,
+            lambda k: {
+                "search": hypotheses.by_search(self.goals[k].template, now[k]),
+                "network": turned.get(k, []),
+            },
+        )
         best = parallel(lambda k: best_of(self.goals[k], now[k], found[k]), runs)
         fine = parallel(lambda k, guess: self.goals[k].finely(grey_of(images[k : k + 1])[0], guess), runs, best)
         return dict(zip(runs, fine, strict=True))
