@@ -127,6 +127,7 @@ NOT_RUN = {
         "siame target --scan --dry-run --ros2.pose /arm/tool_pose --hand-eye hand-eye.yaml",
         "siame target --scan --ros2.pose /arm/tool_pose --hand-eye hand-eye.yaml --out goal",
         "siame live --target goal",
+        "siame live --target goal --start",
     ),
     SERVES: (
         "siame page --scene my.jpg --width 1.2 --model my.safetensors",
@@ -135,6 +136,8 @@ NOT_RUN = {
         "siame demo --page",
         "siame servo --page",
         "siame arm --start-from 0 0 0 0 0 0",
+        "siame arm --scene objects --start-from 0 0 0 0 0 0",
+        "siame arm --scene objects",
     ),
     MEASURES: (
         "siame bench fig4 --plant arm --minutes 9",
