@@ -82,8 +82,7 @@ def servo(
             if not isinstance(step, _Step):
                 stop.halt = step
                 break
-            if isinstance(plant, KnowsEnded):
-                plant.runs_ended(~follow.runs.active)
+            _tell_ended(plant, ~follow.runs.active)
             view, applied = plant.step(step.command)
             stop.moving = step.command
             record.add(view, step.command, applied, follow.runs, step.stage, step.seconds, step.confidence)
@@ -99,6 +98,11 @@ def _check_needs(controller: Controller, plant: Plant) -> None:
     if missing := controller.needs - plant.provides:
         has = ", ".join(sorted(plant.provides))
         raise LawError(f"the law needs {', '.join(sorted(missing))}, which this plant does not provide (it has {has})")
+
+
+def _tell_ended(plant: Plant, ended: Bool[Tensor, "n"]) -> None:
+    if isinstance(plant, KnowsEnded):
+        plant.runs_ended(ended)
 
 
 def _kept(config: ServoConfig, safety: Safety | None, plant: Plant) -> dict[str, Any]:
