@@ -159,12 +159,14 @@ def test_a_turned_image_is_found() -> None:
     assert "the camera's axes are turned" in wrong(findings(image=lambda image: image.rot90(1, (-2, -1))))
 
 
+@pytest.mark.slow
 def test_an_inverted_hand_eye_transform_is_found() -> None:
     T_tc = pose(*HAND_EYE)
     error = lie.vector_from_pose(lie.inverse(T_tc) @ lie.inverse(T_tc)).tolist()
     assert "the hand-eye transform is inverted" in wrong(findings({"hand_eye_error": tuple(error)}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("focal", [0.9, 1.1])
 def test_a_focal_length_wrong_by_a_tenth_is_found(focal: float) -> None:
     found = wrong(findings({"focal": focal}))
