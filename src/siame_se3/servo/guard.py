@@ -26,8 +26,8 @@ from siame_se3.servo.watch import ImageWatch
 
 _WINDOW = 0.5  # [s] over which the measured motion is compared with the commanded one
 _APART_T, _APART_R = 0.02, math.radians(4)  # by which they may differ [m, rad]...
-_LOOKS = 4  # in a row at fresh images, of a robot that stands and whose law takes too long
 _APART_SHARE = 0.5  # ...and by this share of the commanded one
+_LOOKS = 4  # in a row at fresh images, of a robot that stands and whose law takes too long
 
 
 class Unguarded:
