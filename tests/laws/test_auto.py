@@ -248,9 +248,7 @@ def test_a_better_guess_leads_only_where_it_is_clearly_better(
     elsewhere = offset(0.2, 0, 0, 0, 0, 0).numpy()
     good = sure(state.last[0], 0.5, "tracked")
     monkeypatch.setattr(type(law), "_tracked", lambda self, *args: good)
-    monkeypatch.setattr(
-        type(law), "_guessed_again", lambda self, runs, *args: {0: sure(elsewhere, 0.5 + better, "points")}
-    )
+    monkeypatch.setattr(Guesses, "best", lambda self, runs, *args: {0: sure(elsewhere, 0.5 + better, "points")})
     asked = replace(state, since=(100,), began=(None,))
     output, after = law(here, asked)
     assert (float(output.v[0, 0]) == pytest.approx(0.2)) == leads
@@ -269,7 +267,7 @@ def test_a_better_guess_that_an_earlier_view_contradicts_does_not_lead(
     _, state = law(camera.look(square_on(1) @ offset(0.02, 0, 0, 0, 0, 0)), state)
     upside_down = offset(0, 0, 0, 0, 0, math.pi).numpy()
     monkeypatch.setattr(type(law), "_tracked", lambda self, *args: sure(np.eye(4), 0.6, "tracked"))
-    monkeypatch.setattr(type(law), "_guessed_again", lambda self, *args: {0: sure(upside_down, 0.8, "points")})
+    monkeypatch.setattr(Guesses, "best", lambda self, *args: {0: sure(upside_down, 0.8, "points")})
     output, after = law(
         camera.look(square_on(1)), replace(state, since=(100,), held=(sure(np.eye(4), 0.6, "tracked"),))
     )
@@ -285,7 +283,7 @@ def test_of_a_guess_that_is_lost_no_earlier_view_counts(
     law, state = followed
     elsewhere = offset(0.2, 0, 0, 0, 0, 0).numpy()
     monkeypatch.setattr(type(law), "_tracked", lambda self, *args: sure(state.last[0], 0.3, "tracked"))
-    monkeypatch.setattr(type(law), "_guessed_again", lambda self, *args: {0: sure(elsewhere, 0.5, "points")})
+    monkeypatch.setattr(Guesses, "best", lambda self, *args: {0: sure(elsewhere, 0.5, "points")})
     _, after = law(here, state)
     assert np.array_equal(after.last[0], elsewhere)
     assert np.array_equal(after.began[0].T_cd, elsewhere)
@@ -320,7 +318,7 @@ def test_other_guesses_are_looked_for_now_and_then(
         looked.append(len(looked))
         return {}
 
-    monkeypatch.setattr(type(law), "_guessed_again", anew)
+    monkeypatch.setattr(Guesses, "best", anew)
     for score, every in ((0.95, LAW.again), (0.6, 6)):
         guess = sure(state.last[0], score, "tracked")
         monkeypatch.setattr(type(law), "_tracked", lambda self, *args, guess=guess: guess)

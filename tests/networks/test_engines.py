@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from siame_se3.errors import ModelError
 from siame_se3.networks import engines
-from siame_se3.networks.engines import OpenVinoEngine, TorchEngine, engine_for
+from siame_se3.networks.engines import Engine, OpenVinoEngine, TorchEngine, engine_for
 from siame_se3.networks.siamese import SiameseNetwork
 
 Lean = Callable[..., SiameseNetwork]
@@ -96,6 +97,19 @@ def engines_of_one(lean: Lean, request: pytest.FixtureRequest) -> tuple[OpenVino
     return OpenVinoEngine(network, "f32", 1), TorchEngine(network)
 
 
+def test_an_engine_takes_two_threads(engines_of_one: tuple[OpenVinoEngine, TorchEngine]) -> None:
+    """`auto` searches beside its loop, and two laws on a page share a network: one request's output was the other one's."""
+    for engine in engines_of_one:
+        images = [rand(1, 3, 32, 32, seed=seed) for seed in range(2)]
+        expected = [engine.embed(image) for image in images]
+
+        def same(k: int, engine: Engine = engine, images: Any = images, expected: Any = expected) -> bool:
+            return all(torch.equal(engine.embed(images[k]), expected[k]) for _ in range(100))
+
+        with ThreadPoolExecutor(2) as pool:
+            assert all(pool.map(same, (0, 1)))
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_openvino_says_the_same_at_any_batch_size(engines_of_one: tuple[OpenVinoEngine, TorchEngine], n: int) -> None:
     engine, plain = engines_of_one
@@ -137,6 +151,7 @@ for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "create_connect
     setattr(socket, name, refuse)
 for name in ("connect", "connect_ex", "sendto"):
     setattr(socket.socket, name, refuse)
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from siame_se3.files import model_file
 from siame_se3.networks.checkpoint import Model, load

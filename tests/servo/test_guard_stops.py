@@ -93,6 +93,8 @@ class Looked(Clocked):
         pytest.param((0.3, 0.0, 0.0, 0.0, 0.3), True, "the law took 0.30 s", id="a later one, of a robot that moves"),
         pytest.param((0.3,) * 4, True, "settled", id="four slow looks before the first motion"),
         pytest.param((0.3,) * 5, False, "the law took 0.30 s", id="five: it is too slow"),
+        pytest.param((0.9, 0.9), True, "settled", id="within two seconds"),
+        pytest.param((0.9, 0.9, 0.9), False, "the law took 0.90 s", id="longer than a start counts"),
     ],
 )
 def test_a_robot_that_stands_waits_for_a_law_that_is_slow_at_first(
@@ -104,7 +106,7 @@ def test_a_robot_that_stands_waits_for_a_law_that_is_slow_at_first(
     trajectory = run(clocked, Slow(clocked, *seconds), safety=Safety())
     assert why in trajectory.reason[0]
     assert bool(trajectory.twist.any()) is moves
-    slow_at_first = next(k for k, s in enumerate((*seconds, 0.0)) if s == 0) if moves else 4
+    slow_at_first = next(k for k, s in enumerate((*seconds, 0.0)) if s == 0) if moves else len(seconds) - 1
     assert not trajectory.twist[:slow_at_first].any()
 
 

@@ -3,12 +3,14 @@
 Guesses come from the last estimate, from matched keypoints, from a network for any scene (the image as it is and turned by quarter turns), and
 from a search over turns and scales (`hypotheses`). Each is aligned, as a pose of the goal's plane, to the image's local contrast, and scored by how
 well that explains it (`alignment`); the best one leads, and PBVS (the paper's Eq. 3) goes home. Where no guess
-explains the image, the law says so, and the run stands still: it may be another scene.
+explains the image, the law says so, and the run stands still: it may be another scene. Views that have a time are a robot's: while it moves, other guesses
+are looked for beside the loop (`looks`), and where it follows nothing any more, it stands, and is looked for then.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -23,11 +25,13 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.images.blur import BlurScale
 from siame_se3.images.contrast import contrast
 from siame_se3.laws.goal_depth import GoalDepth
-from siame_se3.laws.goals import MOST_BLUR, NEAR, SURE, Estimate, Goal, judged
+from siame_se3.laws.goals import MOST_BLUR, SURE, Estimate, Goal, near
 from siame_se3.laws.guesses import Guesses, grey_of
+from siame_se3.laws.looks import Look
 from siame_se3.laws.matched import parallel
 from siame_se3.laws.neural import Neural, NeuralState
 from siame_se3.laws.pnp import poses_over_plane
+from siame_se3.laws.steps import after_a_step
 from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.laws.validity import image_faults, images_of, standing_still
@@ -35,9 +39,11 @@ from siame_se3.laws.validity import image_faults, images_of, standing_still
 _AGAIN_UNSURE = 6  # iterations after which other guesses are looked for where the last one is below that
 _BORDER = 8  # of an image, left out where its sharpness is measured [px]
 _KNOWN = 0.15  # share of the distance, or [rad], to which the goal image has to determine each motion (see `alignment.least_determined`)
+_LOOKING = "not sure where the goal is (it is looked for again)"
 _UNDETERMINED = "the goal image does not determine the pose (few edges, or edges that look the same along themselves)"
-# shares of the way that the first step may leave
-_FIRST = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4, 0.3)
+_AT_ONCE = (
+    -1
+)  # in the place of the iterations since other guesses were looked for: they are at the next view, as the run stands
 _LOST = 0.2  # a score below which nothing of the image is explained
 _SLIP = 0.15  # by which the score falls where what is followed has slipped to a place that looks like it
 _BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed
@@ -87,7 +93,7 @@ class Auto:
         nothing, none = (None,) * n, (Estimate(None, -1.0, "tracked"),) * n
         scale = BlurScale.of(torch.from_numpy(grey_of(images)), _BORDER, MOST_BLUR)
         return _AutoLaw(self, camera), AutoState(
-            goals, contrast(images), scale, known, none, nothing, nothing, (0,) * n
+            goals, contrast(images), scale, known, none, nothing, nothing, (_AT_ONCE,) * n, nothing
         )
 
 
@@ -102,7 +108,8 @@ class Earlier:
 @dataclass(frozen=True, eq=False)
 class AutoState(State):
     """Of each run: its goal, the goal's contrast, its sharpness, and the network's state for it; the last estimate, T_cd of the one before it, the view at
-    which the guess that is followed began (None where there is none), and the iterations since other guesses were looked for."""
+    which the guess that is followed began (None where there is none), the iterations since other guesses were looked for, and a look for them
+    that is under way."""
 
     goals: tuple[Goal, ...]
     contrast: Float[Tensor, "n"]
@@ -112,12 +119,23 @@ class AutoState(State):
     before: tuple[np.ndarray | None, ...]
     began: tuple[Earlier | None, ...]
     since: tuple[int, ...]
+    looks: tuple[Look | None, ...]
     FIXED: ClassVar[frozenset[str]] = frozenset({"goals", "contrast", "scale", "network"})
 
     @property
     def last(self) -> tuple[np.ndarray | None, ...]:
         """T_cd of the last estimate."""
         return tuple(estimate.T_cd for estimate in self.held)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Images of the runs, as they are and reduced, the goals as blurred as these, and the time of the view [s], of a robot."""
+
+    images: Tensor
+    now: list[Pyramid]
+    goals: list[Goal]
+    time: float | None
 
 
 @dataclass(frozen=True)
@@ -146,6 +164,7 @@ class _AutoLaw:
             not fault
             and (
                 slipped
+                or since == _AT_ONCE
                 or guess.confidence < c.threshold
                 or since >= (c.again if guess.score >= SURE else _AGAIN_UNSURE)
             )
@@ -153,16 +172,45 @@ class _AutoLaw:
         ]
         # of one that has slipped it is not known how the camera has moved
         began = tuple(None if slipped else earlier for slipped, earlier in zip(broken, state.began, strict=True))
-        best, state = tracked, replace(state, began=began)
-        if any(lost):
-            found = self._guessed_again(
-                [k for k, x in enumerate(lost) if x], images, now, replace(state, goals=tuple(goals))
-            )
-            best = [self._led(goals[k], guess, found.get(k), state.began[k]) for k, guess in enumerate(tracked)]
-        return self._output(best, lost, faults, now, state)
+        places = [
+            None if slipped or guess.confidence < c.threshold else guess.T_cd
+            for guess, slipped in zip(tracked, broken, strict=True)
+        ]
+        whole = _Seen(images, now, goals, view.time)
+        found, state = self._looked(whole, lost, places, replace(state, began=began))
+        best = [self._led(goals[k], guess, found.get(k), state.began[k]) for k, guess in enumerate(tracked)]
+        waits = [_LOOKING if x and k == _AT_ONCE else "" for x, k in zip(lost, state.since, strict=True)]
+        faults = tuple(fault or wait for fault, wait in zip(faults, waits, strict=True))
+        return self._output(best, faults, whole, state)
+
+    def _looked(
+        self, seen: _Seen, lost: list[bool], places: list[np.ndarray | None], state: AutoState
+    ) -> tuple[dict[int, Estimate], AutoState]:
+        """The best of other guesses, of the runs that have been looked for: at once, or, of a robot that follows something, beside the loop; one
+        that follows nothing any more stands first."""
+        found: dict[int, Estimate] = {}
+        at_once: list[int] = []
+        looks, since = list(state.looks), [k + 1 for k in state.since]
+        guesses = Guesses(self.controller.network, self.camera, tuple(seen.goals), state.network)
+        for k, place in enumerate(places):
+            look = looks[k]
+            if seen.time is None or (lost[k] and state.since[k] == _AT_ONCE):
+                at_once += [k] * lost[k]
+                looks[k] = None
+            elif place is None:
+                looks[k], since[k] = None, _AT_ONCE if lost[k] else since[k]
+            elif look is None and lost[k]:
+                looks[k], since[k] = Look.begin(partial(_of_one, guesses, k, seen), seen.time, place), 0
+            elif look and look.due(seen.time):
+                found[k], looks[k] = look.heard(seen.goals[k], seen.now[k], place), None
+        if at_once:
+            found |= guesses.best(at_once, seen.images, seen.now)
+        for k in at_once:
+            since[k] = 0
+        return found, replace(state, looks=tuple(looks), since=tuple(since))
 
     def _output(
-        self, best: list[Estimate], lost: list[bool], faults: tuple[str, ...], now: list[Pyramid], state: AutoState
+        self, best: list[Estimate], faults: tuple[str, ...], seen: _Seen, state: AutoState
     ) -> tuple[Output, AutoState]:
         c = self.controller
         faults = tuple(
@@ -179,16 +227,23 @@ class _AutoLaw:
         # v = -(R_dc^T t_dc, theta u(R_dc)) with T_dc = T_cd^-1
         v, faults = standing_still(torch.cat((T_cd[:, :3, 3], lie.so3_log(T_cd[:, :3, :3])), 1), faults)
         confidence = torch.tensor([guess.confidence for guess in best], dtype=torch.float64)
-        since = tuple(0 if was else k + 1 for was, k in zip(lost, state.since, strict=True))
-        began = tuple(
-            None if T_cd is None else earlier if guess.source == "tracked" and earlier else Earlier(seen, T_cd)
-            for T_cd, guess, earlier, seen in zip(poses, best, state.began, now, strict=True)
-        )
         output = replace(Output.of(v, faults), confidence=confidence)
+        return output, self._remembered(best, faults, seen, state)
+
+    @staticmethod
+    def _remembered(best: list[Estimate], faults: tuple[str, ...], seen: _Seen, state: AutoState) -> AutoState:
+        """What the next view goes on from: what is followed, unless there is a fault; a robot stands at one, and is looked for at once then."""
         held = tuple(
-            guess if fault == "" else replace(guess, T_cd=None) for guess, fault in zip(best, faults, strict=True)
+            guess if fault in ("", _LOOKING) else replace(guess, T_cd=None)
+            for guess, fault in zip(best, faults, strict=True)
         )
-        return output, replace(state, held=held, before=state.last, began=began, since=since)
+        began = tuple(
+            _began(guess, fault, earlier, now)
+            for guess, fault, earlier, now in zip(best, faults, state.began, seen.now, strict=True)
+        )
+        stands = [fault != "" and seen.time is not None for fault in faults]
+        since = tuple(_AT_ONCE if x else k for x, k in zip(stands, state.since, strict=True))
+        return replace(state, held=held, before=state.last, began=began, since=since)
 
     def _led(self, goal: Goal, tracked: Estimate, found: Estimate | None, began: Earlier | None) -> Estimate:
         """A new guess leads where it is clearly better than a good one that is followed already, also in the view at which that one began: what
@@ -208,40 +263,22 @@ class _AutoLaw:
         """From the last estimates: how far the run has come since is not known, but that it goes home is. What other guesses said of it stays."""
         if held.T_cd is None:
             return Estimate(None, -1.0, "tracked")
-        guesses = [_part(held.T_cd, share) for share in _shares(held.T_cd, before)]
+        guesses = after_a_step(held.T_cd, before, goal.depth is not None)
         best = max(guesses, key=lambda T: goal.explained(now, T, 1))
-        found = judged(goal, now, best, "tracked", NEAR)
+        found = near(goal, now, best, "tracked")
         assert found.T_cd is not None
         spread = goal.spread(now, found.T_cd)
         return replace(found, agreed=held.agreed, rival=held.rival, of_depth=held.of_depth, spread=spread)
 
-    def _guessed_again(
-        self, runs: list[int], images: Tensor, now: list[Pyramid], state: AutoState
-    ) -> dict[int, Estimate]:
-        """The best of all other guesses, of some runs."""
-        guesses = Guesses(self.controller.network, self.camera, state.goals, state.network)
-        return guesses.best(runs, images, now)
+
+def _began(guess: Estimate, fault: str, earlier: Earlier | None, now: Pyramid) -> Earlier | None:
+    """The view at which what is followed after this one began."""
+    if fault == _LOOKING:
+        return earlier
+    if fault or guess.T_cd is None:
+        return None
+    return earlier if guess.source == "tracked" and earlier else Earlier(now, guess.T_cd)
 
 
-def _length(T: np.ndarray) -> float:
-    """Of a motion, metres and radians alike."""
-    return float(np.linalg.norm(T[:3, 3])) + float(lie.so3_log(torch.from_numpy(T[:3, :3])).norm())
-
-
-def _shares(last: np.ndarray, before: np.ndarray | None) -> tuple[float, ...]:
-    """Of the way home that may be left after a step: all (the robot stands), as much as of the step before (the gain's exponential decrease), or
-    as much less (its largest speed). A step too far or too near and what repeats itself is taken for its neighbour."""
-    if before is None:
-        return _FIRST
-    left = _length(last) / max(1e-9, _length(before))
-    return 1.0, min(1.0, left), min(1.0, max(0.0, 2 - 1 / max(1e-9, left)))
-
-
-def _part(T: np.ndarray, share: float) -> np.ndarray:
-    """T_cd once that share of the way is left, on PBVS's path: R_dc^T t_dc and the rotation vector fall alike."""
-    if share == 1.0:
-        return T
-    part = np.eye(4)
-    part[:3, :3] = lie.so3_exp(share * lie.so3_log(torch.from_numpy(T[:3, :3]))).numpy()
-    part[:3, 3] = share * T[:3, 3]
-    return part
+def _of_one(guesses: Guesses, run: int, seen: _Seen) -> Estimate:
+    return guesses.best([run], seen.images, seen.now)[run]

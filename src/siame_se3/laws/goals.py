@@ -190,9 +190,7 @@ def aligned(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> l
         guess = judged(goal, now, T_cd, source, NEAR)
         if guess.score < GOOD:  # from far only coarse copies lead; from near they lead astray
             guess = max(guess, judged(goal, now, T_cd, source, FAR), key=lambda g: g.score)
-        if goal.depth is not None:
-            # PnP of points at their depths is often nearer than an alignment of small copies, whose pixels at edges are of two things
-            guess = max(Estimate(T_cd, goal.explained(now, T_cd), source), guess, key=lambda g: g.score)
+        guess = _kept(goal, now, T_cd, guess)
         estimates.append(guess)
         if guess.score > SURE:
             break
@@ -229,6 +227,19 @@ def _apart(goal: Goal, a: Estimate, b: Estimate) -> float:
     size = np.array([goal.camera.width, goal.camera.height])
     shown = ((second > 0) & (second < size)).all(1)
     return float(np.abs(first[shown] - second[shown]).max() / size.min()) if shown.any() else math.inf
+
+
+def near(goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str) -> Estimate:
+    """A guess that is near, aligned where that is better, and verified."""
+    return _kept(goal, now, T_cd, judged(goal, now, T_cd, source, NEAR))
+
+
+def _kept(goal: Goal, now: Pyramid, T_cd: np.ndarray, guess: Estimate) -> Estimate:
+    """An aligned guess, or of a goal with depth the pose from which it was begun, where that explains the image better: PnP of points at their depths is
+    often nearer than an alignment of small copies, whose pixels at edges are of two things."""
+    if goal.depth is None:
+        return guess
+    return max(Estimate(T_cd, goal.explained(now, T_cd), guess.source), guess, key=lambda g: g.score)
 
 
 def judged(goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str, levels: tuple[int, ...]) -> Estimate:

@@ -230,9 +230,12 @@ class _Turn:
         return output
 
     def peek(self, runs: Int[Tensor, "k"]) -> Output:
-        """What the coarse law says of some runs, which the fine one leads."""
+        """What the coarse law says of some runs, which the fine one leads. Of a robot it does not remember where it was at a loss: it would take it that
+        the robot stands then, as it asks for."""
         output, part = self._laws[0](self._view.of(runs), self._states[0][runs])
-        self._states[0] = self._states[0].put(runs, part)
+        known = [fault == "" or self._view.time is None for fault in output.faults]
+        kept = torch.tensor(known).nonzero()[:, 0]
+        self._states[0] = self._states[0].put(runs[kept], part[kept])
         return output
 
     def image_motion(self, v: Float[Tensor, "k 6"], runs: Int[Tensor, "k"]) -> Float[Tensor, "k"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import threading
 import warnings
 from dataclasses import dataclass
 from types import ModuleType
@@ -189,6 +190,7 @@ class OpenVinoEngine:
         self._example = {"images": images, "s_desired": s}
         self._models: dict[str, Any] = {}  # converted when they are first asked for
         self._requests: dict[tuple[str, int], Any] = {}
+        self._one = threading.Lock()
 
     def _converted(self, name: str) -> Any:
         if name not in self._models:
@@ -200,20 +202,24 @@ class OpenVinoEngine:
         return self._models[name]
 
     def _run(self, name: str, *inputs: Tensor) -> Tensor:
-        # One compiled model of static shape for single images (fastest), one of dynamic shape for batches.
-        batch = 1 if len(inputs[0]) == 1 else 0
+        """What a part of the network gives; one thread after the other, as a request holds one input and one output."""
+        with self._one:
+            request = self._request(name, 1 if len(inputs[0]) == 1 else 0)
+            # 64 at a time: larger batches leave the caches and gain nothing.
+            parts = []
+            for chunk in zip(*(x.split(64) for x in inputs), strict=True):
+                out = request.infer([x.contiguous().numpy() for x in chunk])
+                parts.append(torch.from_numpy(out[0].copy()))
+        return torch.cat(parts)
+
+    def _request(self, name: str, batch: int) -> Any:
+        """One compiled model of static shape for single images (fastest), one of dynamic shape (batch 0) for batches."""
         if (name, batch) not in self._requests:
             model = self._converted(name).clone()
             if batch:
                 model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
             self._requests[name, batch] = self._core.compile_model(model, "CPU", self._options).create_infer_request()
-        request = self._requests[name, batch]
-        # 64 at a time: larger batches leave the caches and gain nothing.
-        parts = []
-        for chunk in zip(*(x.split(64) for x in inputs), strict=True):
-            out = request.infer([x.contiguous().numpy() for x in chunk])
-            parts.append(torch.from_numpy(out[0].copy()))
-        return torch.cat(parts)
+        return self._requests[name, batch]
 
     def embed(self, images: Tensor) -> Tensor:
         """S(I)."""

@@ -28,6 +28,7 @@ _WINDOW = 0.5  # [s] over which the measured motion is compared with the command
 _APART_T, _APART_R = 0.02, math.radians(4)  # by which they may differ [m, rad]...
 _APART_SHARE = 0.5  # ...and by this share of the commanded one
 _LOOKS = 4  # in a row at fresh images, of a robot that stands and whose law takes too long
+_STANDS = 2.0  # [s] after which a robot that has stood so long does not begin to move by a law that takes too long
 
 
 class Unguarded:
@@ -87,7 +88,7 @@ class Guard:
         self._measured: deque[tuple[float, Tensor, Tensor]] = deque()  # time, measured pose, commanded pose
         self._T_commanded = torch.eye(4, dtype=torch.float64)
         self._least, self._least_time = math.inf, self._time
-        self._moves, self._waited = False, 0
+        self._moves, self._waited, self._moved = False, 0, self._time
 
     @property
     def ramp(self) -> float:
@@ -193,11 +194,12 @@ class Guard:
 
     def waits(self, command: Float[Tensor, "1 6"]) -> bool:
         """Whether a robot that stands goes on standing, for another image, as the law took too long over this one: a law that looks for the goal
-        everywhere does so at its first look, and follows it at the second. So often in a row at most, as a law may be without a velocity."""
-        if self._moves or self._waited >= _LOOKS or not bool(command.any()) or self._late() <= self.safety.max_age:
+        everywhere does so at its first look, and follows it at the second. So often in a row at most, as a law may be without a velocity, and not
+        once it has stood for `_STANDS`: nothing begins to move when nobody expects it any more."""
+        if self._moves or not bool(command.any()) or self._late() <= self.safety.max_age:
             return False
         self._waited += 1
-        return True
+        return self._waited <= _LOOKS and self._clock() - self._moved <= _STANDS
 
     def _late(self) -> float:
         """How old the image is by now, for plants with a clock [s]."""
@@ -213,7 +215,7 @@ class Guard:
         if bool(command.any()):
             if (late := self._late()) > self.safety.max_age:
                 return Halt(f"the law took {late:.2f} s: its image is stale, limit {self.safety.max_age:g} s", True)
-            self._waited = 0
+            self._waited, self._moved = 0, self._time
         self._moves = bool(command.any())
         return None
 
