@@ -220,7 +220,7 @@ def followed(goal: View, here: View) -> tuple[Any, Any]:
 
 def sure(T_cd: np.ndarray, score: float, source: str) -> Estimate:
     """An estimate that the robot would follow."""
-    return Estimate(T_cd, score, source, agreed=True, spread=0.01)
+    return Estimate(T_cd, score, source, support=20.0)
 
 
 def test_a_guess_that_is_followed_is_left_for_a_clearly_better_one(followed: tuple[Any, Any]) -> None:

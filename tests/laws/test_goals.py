@@ -16,6 +16,7 @@ from siame_se3.laws import goals
 from siame_se3.laws.alignment import verified
 from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.goals import FAR, NEAR, Estimate, Goal, aligned, best_of, judged, near, pose_of
+from siame_se3.laws.hypotheses import Matches
 from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import View
 from siame_se3.plants.flying import FlyingCameras
@@ -42,8 +43,11 @@ def grey_of(T_wc: Tensor) -> np.ndarray:
     return image[0].mean(0).numpy()
 
 
-def guessed(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> Estimate:
-    return best_of(goal, now, aligned(goal, now, guesses))
+NOTHING = Matches(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros((0, 3, 3)))
+
+
+def guessed(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]], matches: Matches = NOTHING) -> Estimate:
+    return best_of(goal, aligned(goal, now, guesses), matches)
 
 
 @pytest.fixture(scope="module")
@@ -142,20 +146,29 @@ def test_the_guess_that_explains_the_image_leads(goal: Goal, now: Pyramid, order
     np.testing.assert_allclose(found.T_cd, T_CD, atol=0.02)
 
 
-def test_guesses_that_come_to_one_place_count_for_more(goal: Goal, now: Pyramid) -> None:
-    """Only where none of them is sure by itself: here a part of the image is something else."""
-    image = now.images[0].copy()
-    image[:, 90:] = np.kron(np.random.default_rng(0).random((14, 8)), np.ones((8, 8)))[:112, : image.shape[1] - 90]
-    covered = replace(now, images=Pyramid.of(image).images)
-    beside = H @ np.array([[1, 0, 12], [0, 1, 0], [0, 0, 1.0]])
-    alone, both = (guessed(goal, covered, {"points": some}) for some in ([H], [H, beside]))
-    assert 0.3 < alone.score < 0.8
-    assert both.score == pytest.approx(alone.score, abs=0.02)
-    assert (alone.agreed, both.agreed) == (False, True)
-    assert both.confidence > alone.confidence
-    other = guessed(goal, covered, {"points": [H, WRONG]})
-    assert not other.agreed
-    assert other.rival == max(0.0, *(guess.score for guess in aligned(goal, covered, {"points": [WRONG]})))
+def test_matches_that_agree_with_a_guess_count_for_it(goal: Goal) -> None:
+    """They speak for the true place, of a plane and of its depths alike, and for no other one; what is in the way takes only its own."""
+    for known in (goal, with_depth(goal)):
+        found = known.matches(grey_of(T_WC))
+        assert len(found.distinct().ratio) > 50
+        assert known.support(found, T_CD) > 30
+        wrong = (lie.inverse(T_WC @ offset(0, 0, 0, 0, 0, 1.5)) @ T_WD).numpy()
+        assert known.support(found, wrong) < 2
+        assert known.support(found, T_CD @ offset(0, 0, 0, math.pi, 0, 0).numpy()) == 0  # behind the camera
+    assert goal.support(NOTHING, T_CD) == 0
+
+
+def test_of_two_guesses_that_explain_an_image_alike_the_one_with_support_leads(goal: Goal) -> None:
+    """What repeats itself explains an image twice."""
+    found = goal.matches(grey_of(T_WC))
+    elsewhere = T_CD @ offset(0.2, 0.1, 0, 0, 0, 0.5).numpy()
+    two = [Estimate(elsewhere, 0.55, "network"), Estimate(T_CD, 0.5, "points")]
+    best = best_of(goal, two, found)
+    assert best.source == "points"
+    assert best.support == goal.support(found, T_CD)
+    assert best_of(goal, two, NOTHING).source == "network"
+    # it is no more than a help
+    assert best_of(goal, [replace(two[0], score=0.7), two[1]], found).source == "network"
 
 
 def test_a_goal_with_depth_is_judged_as_one(goal: Goal, now: Pyramid) -> None:
@@ -165,28 +178,15 @@ def test_a_goal_with_depth_is_judged_as_one(goal: Goal, now: Pyramid) -> None:
     view = View(torch.zeros(1, 3, 224, 224), None, torch.from_numpy(depth)[None], goal.camera)
     of_depth = replace(goal, depth=GoalDepth.of(view, "auto"))
     assert guessed(of_depth, now, {"points": [H]}).of_depth
-    guess = Estimate(np.eye(4), 0.5, "points", rival=0.3, spread=0.02)
-    assert replace(guess, of_depth=True).confidence > guess.confidence
 
 
 def test_confidence_is_a_chance_that_grows_with_what_speaks_for_a_guess() -> None:
-    guess = Estimate(np.eye(4), 0.5, "points", agreed=False, rival=0.3, spread=0.05)
-    better = [
-        replace(guess, **change) for change in ({"score": 0.6}, {"agreed": True}, {"rival": 0.1}, {"spread": 0.02})
-    ]
-    assert all(guess.confidence < other.confidence < 1 for other in better)
-    assert 0 < replace(guess, score=0.26, spread=math.inf, rival=1.0).confidence < 1e-2
-    assert replace(guess, score=0.24, agreed=True, spread=1e-3, rival=0.0).confidence == 0
+    guess = Estimate(np.eye(4), 0.5, "points", support=1.0)
+    for change in ({"score": 0.6}, {"support": 3.0}):
+        assert guess.confidence < replace(guess, **change).confidence < 1  # type: ignore[arg-type]  # fields of it
+    assert 0 < replace(guess, score=0.26, support=0.0).confidence < 0.1
+    assert replace(guess, score=0.24, support=100.0).confidence == 0
     assert replace(guess, T_cd=None, score=1.0).confidence == 0
-    # a rival that explains nothing says nothing
-    assert replace(guess, rival=-0.5).confidence == replace(guess, rival=0.0).confidence
-
-
-def test_a_goal_that_an_image_shows_a_little_of_is_less_determined(goal: Goal, now: Pyramid) -> None:
-    far = offset(0.35, 0, 0, 0, 0, 0).numpy()
-    assert goal.spread(now, T_CD) < 0.02
-    assert goal.spread(now, T_CD @ far) > 3 * goal.spread(now, T_CD)
-    assert goal.spread(now, T_CD @ offset(5, 0, 0, 0, 0, 0).numpy()) == math.inf
 
 
 def with_depth(goal: Goal) -> Goal:

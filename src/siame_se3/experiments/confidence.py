@@ -10,7 +10,7 @@ that a right look has a higher confidence than a wrong one; on another photo eac
 
 `--fit` fits the confidence (`laws.goals.Estimate`): a logistic regression of right on what is known of the best guess, on the 100 photos that trainings
 have seen and 60 textures that a program makes, most of which repeat themselves; the weights are those of `laws/goals.py`. `--fit-depth` does so for goals
-with a map of depths, as a depth camera gives it, on drawn reliefs under 30 of these photos. It leaves out the rival: what repeats itself has other depths.
+with a map of depths, as a depth camera gives it, on drawn reliefs under 30 of these photos.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Looks:
     confidence: Float[Tensor, "n"]
     moves: Tensor
     right: Tensor
-    features: Float[Tensor, "n 4"]
+    features: Float[Tensor, "n 2"]
 
 
 def looks(controller: Controller, goal: Scene, world: Scene, condition: str, count: int, seed: int) -> Looks:
@@ -163,7 +163,7 @@ def depth_looks(goal: Relief, world: Relief, condition: str, count: int, seed: i
 
 
 def fit_depth(seen: list[Scene], count: int, seed: int) -> None:
-    """Print the weights of goals with depth, that of the rival 0."""
+    """Print the weights of goals with depth."""
     reliefs = [Relief.drawn(scene, _relief_height(k), k) for k, scene in enumerate(seen)]
     parts = []
     for k, own in enumerate(reliefs):
@@ -171,7 +171,7 @@ def fit_depth(seen: list[Scene], count: int, seed: int) -> None:
             parts.append(depth_looks(own, own, condition, count, seed + 100 * number + k))
         parts.append(depth_looks(own, reliefs[(k + _OTHER) % len(reliefs)], "table1", count, seed + 900 + k))
     X, right = (torch.cat([getattr(part, name) for part in parts]) for name in ("features", "right"))
-    _print_fit(X[:, :3], right, "score, agreement, log10 of the spread")
+    _print_fit(X, right)
 
 
 def _relief_height(k: int) -> float:
@@ -179,13 +179,13 @@ def _relief_height(k: int) -> float:
     return 0.05 + 0.13 * (k % 5) / 4
 
 
-def _print_fit(X: Float[Tensor, "n k"], right: Tensor, names: str) -> None:
+def _print_fit(X: Float[Tensor, "n k"], right: Tensor) -> None:
     known = X.isfinite().all(1)
     X, right = X[known], right[known]
     weights = fitted(X, right)
     sure = torch.sigmoid(X @ weights[:-1] + weights[-1])
     print(
-        f"{len(X)} looks, {int(right.sum())} right; area {area(sure[right], sure[~right]):.4f}; weights of {names}, and the constant: "
+        f"{len(X)} looks, {int(right.sum())} right; area {area(sure[right], sure[~right]):.4f}; weights of the score, the logarithm of (1 + the support), and the constant: "
         + ", ".join(f"{x:.2f}" for x in weights.tolist())
     )
 
@@ -201,7 +201,7 @@ def fit(seen: list[Scene], count: int, seed: int) -> None:
     same = made_looks(law, [(scene, scene) for scene in seen], list(CONDITIONS), count, seed)
     other = made_looks(law, _others(seen), ["table1", "poster"], count, seed + 50)
     X, right = torch.cat((same.features, other.features)), torch.cat((same.right, other.right))
-    _print_fit(X, right, "score, agreement, log10 of the spread, the rival's score")
+    _print_fit(X, right)
 
 
 def row(pairs: list[tuple[Scene, Scene]], conditions: list[str], count: int, seed: int) -> dict[str, Any]:

@@ -127,26 +127,16 @@ def aligned(
 def least_determined(template: Template, surface: Surface) -> float:
     """Standard deviation to be expected of the motion that the goal image determines least, as a share of the distance or in radians: that of an
     alignment with the usual residual between two photos. Straight edges between plain surfaces look the same along themselves: nothing says then
-    how far the camera is that way, though all that is seen agrees."""
-    return spread(template, template.pyramid, surface, np.eye(4), _RESIDUAL)
-
-
-def spread(
-    template: Template, current: Pyramid, surface: Surface, T_cd: np.ndarray, residual: float | None = None
-) -> float:
-    """Standard deviation of the motion that an alignment T_cd [m] determines least, as a share of the distance or in radians, from what both images show
-    and the residual of their local contrasts (None: the one that they have). Infinite where too little is seen."""
-    view = surface.seen(template, current, T_cd, 0)
+    how far the camera is that way, though all that is seen agrees. Infinite where too little is seen."""
+    view = surface.seen(template, template.pyramid, np.eye(4), 0)
     compared = None if view is None else _compared(template, 0, *view)
     if compared is None:
         return math.inf
     gx, gy, e, trust, inner = compared
-    J, P = surface.design(template, 0, T_cd, gx, gy, inner)
+    J, P = surface.design(template, 0, np.eye(4), gx, gy, inner)
     A, _ = _normal(J, e, trust)
     information = float(np.linalg.eigvalsh(P.T @ A @ P)[0])
-    if residual is None:
-        residual = math.sqrt(float((trust * e * e).sum()) / max(1e-6, float(trust.sum())))
-    return residual * math.sqrt(_ALIKE / max(information, 1e-12))
+    return _RESIDUAL * math.sqrt(_ALIKE / max(information, 1e-12))
 
 
 def verified(template: Template, current: Pyramid, H: np.ndarray, level: int = 0) -> Found:

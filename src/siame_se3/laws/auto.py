@@ -267,8 +267,7 @@ class _AutoLaw:
         best = max(guesses, key=lambda T: goal.explained(now, T, 1))
         found = near(goal, now, best, "tracked")
         assert found.T_cd is not None
-        spread = goal.spread(now, found.T_cd)
-        return replace(found, agreed=held.agreed, rival=held.rival, of_depth=held.of_depth, spread=spread)
+        return replace(found, support=held.support, of_depth=held.of_depth)
 
 
 def _began(guess: Estimate, fault: str, earlier: Earlier | None, now: Pyramid) -> Earlier | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws import hypotheses
-from siame_se3.laws.alignment import explained, least_determined, refined, spread, verified
+from siame_se3.laws.alignment import explained, least_determined, refined, verified
 from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.pnp import on_plane, pose_of_all, pose_of_points
 from siame_se3.laws.relief import Relief
@@ -19,14 +19,16 @@ from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
 GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
-# Of the confidence: of score, agreement, log10 of the spread, the rival's score, and the constant; of a plane, and of a goal with a map of depths, where the
-# points' own depths have to fit too. The commands of `experiments.confidence` with --fit and --fit-depth print them.
-_WEIGHTS = 7.92, 3.95, -0.91, -3.31, -4.96
-_WEIGHTS_OF_DEPTH = 12.8, 3.29, -1.29, 0.0, -6.21
+# Of the confidence: of the score, of the logarithm of (1 + the support), and the constant; of a plane, and of a goal with a map of depths, where the points'
+# own depths have to fit too. The commands of `experiments.confidence` with --fit and --fit-depth print them.
+_WEIGHTS = 4.66, 1.59, -4.36
+_WEIGHTS_OF_DEPTH = 13.45, 0.84, -5.57
 _EXPLAINED = 0.25  # a score below which chance explains an image as well, whatever agrees
-_NARROW, _WIDE = 1e-4, 100.0  # spreads in the confidence, at least and at most
+_WORTH, _PLENTY = (
+    0.01,
+    10.0,
+)  # of a guess that is chosen, what a unit of support counts beside the score, and from which on more counts no more
 _FINE = 224  # side of the larger copy [px]
-_ALIKE, _ELSEWHERE = 1 / 40, 1 / 20  # of the image: guesses that differ by less are of one place, by more of two
 _PROMISING = 6  # guesses that are aligned
 MOST_BLUR = 4  # of a current image beside the goal's [px]
 SOURCES = ("tracked", "points", "network", "search")
@@ -88,10 +90,6 @@ class Goal:
         view = self.surface.seen(self.template, now, T_cd, level)
         return explained(self.template, view, level, self.surface.known(level))[0]
 
-    def spread(self, now: Pyramid, T_cd: np.ndarray) -> float:
-        """How well that pose is determined (see `alignment.spread`)."""
-        return spread(self.template, now, self.surface, T_cd)
-
     @property
     def plane(self) -> Plane:
         """The goal's plane; of a relief one square to the view, at its median depth."""
@@ -119,10 +117,14 @@ class Goal:
         T_cd = refined(template, now, relief, guess.T_cd, (0,))
         return replace(guess, T_cd=max(guess.T_cd, T_cd, key=score))
 
-    def from_image(self, grey: np.ndarray) -> list[np.ndarray]:
-        """Guesses that matches of keypoints with those of an image (h, w) agree on."""
+    def matches(self, grey: np.ndarray) -> hypotheses.Matches:
+        """Of its keypoints and those of an image (h, w); of a goal with a map of depths, those at points whose depth is known."""
         side = hypotheses.SIDE if self.depth is None else hypotheses.FINE_SIDE
         found = hypotheses.matches(self.views, hypotheses.Keypoints.of(grey, side=side))
+        return found if self.depth is None else found[self.depth.points(self.camera, 0, found.desired)[:, 2] > 0]
+
+    def from_matches(self, found: hypotheses.Matches) -> list[np.ndarray]:
+        """Guesses that these agree on."""
         if self.depth is None:
             distinct = found.distinct()
             return [
@@ -130,6 +132,15 @@ class Goal:
                 *hypotheses.by_support(found, self.camera.size),
             ]
         return hypotheses.in_space(found, self.camera, self.depth.points(self.camera, 0, found.desired))
+
+    def support(self, found: hypotheses.Matches, T_cd: np.ndarray) -> float:
+        """How much distinct matches speak for a pose (see `hypotheses.support`)."""
+        found = found.distinct()
+        if self.depth is None:
+            mapped = _mapped(self.plane.homography(T_cd), found.desired)
+        else:
+            mapped = _mapped(self.camera.K.numpy() @ T_cd[:3], self.depth.points(self.camera, 0, found.desired))
+        return hypotheses.support(found, mapped, self.camera.size)
 
     def as_blurred_as(self, image: float) -> Goal:
         """With the template of the goal image under about the blur that the current one has beside it [px]."""
@@ -145,25 +156,20 @@ class Estimate:
         T_cd: desired camera in the current one's frame [m]; None where no guess gives a pose.
         score: of the guess.
         source: of SOURCES.
-        agreed: another guess, begun elsewhere, has come to the same place.
-        rival: the best score of a guess that has come to another place: what repeats itself has some as good.
-        spread: see `alignment.spread`.
+        support: how much matches of keypoints speak for it, at the last time that other guesses were looked for (see `hypotheses.support`).
         of_depth: the goal has a map of depths.
     """
 
     T_cd: np.ndarray | None
     score: float
     source: str
-    agreed: bool = False
-    rival: float = 0.0
-    spread: float = math.inf
+    support: float = 0.0
     of_depth: bool = False
 
     @property
-    def features(self) -> tuple[float, float, float, float]:
-        """What the confidence is computed from: score, agreement (0 or 1), log10 of the spread, the rival's score."""
-        spread = min(max(self.spread, _NARROW), _WIDE)
-        return self.score, float(self.agreed), math.log10(spread), max(0.0, self.rival)
+    def features(self) -> tuple[float, float]:
+        """What the confidence is computed from: the score, and the logarithm of (1 + the support)."""
+        return self.score, math.log1p(self.support)
 
     @property
     def confidence(self) -> float:
@@ -197,17 +203,21 @@ def aligned(goal: Goal, now: Pyramid, guesses: dict[str, list[np.ndarray]]) -> l
     return estimates
 
 
-def best_of(goal: Goal, now: Pyramid, found: list[Estimate]) -> Estimate:
-    """Of aligned guesses, all of one image, the one that explains it best, and what the others say of it."""
+def best_of(goal: Goal, found: list[Estimate], matches: hypotheses.Matches) -> Estimate:
+    """Of aligned guesses, all of one image, the one that explains it best, and that most of the image's matches speak for."""
     if not found:
         return Estimate(None, -1.0, "points")
-    best = max(found, key=lambda guess: guess.score)
-    others = [guess for guess in found if guess is not best]
-    alike = [_apart(goal, guess, best) < _ALIKE for guess in others]
-    elsewhere = [guess.score for guess in others if _apart(goal, guess, best) > _ELSEWHERE]
-    assert best.T_cd is not None
-    known = replace(best, spread=goal.spread(now, best.T_cd), of_depth=goal.depth is not None)
-    return replace(known, agreed=any(alike), rival=max(elsewhere, default=0.0))
+    return max(known_by(goal, found, matches), key=lambda guess: guess.score + _WORTH * min(_PLENTY, guess.support))
+
+
+def known_by(goal: Goal, found: list[Estimate], matches: hypotheses.Matches) -> list[Estimate]:
+    """Aligned guesses with their support."""
+    of_depth = goal.depth is not None
+    return [
+        replace(guess, support=goal.support(matches, guess.T_cd), of_depth=of_depth)
+        for guess in found
+        if guess.T_cd is not None
+    ]
 
 
 def _begun(goal: Goal, now: Pyramid, guess: np.ndarray) -> tuple[np.ndarray, float]:
@@ -217,16 +227,6 @@ def _begun(goal: Goal, now: Pyramid, guess: np.ndarray) -> tuple[np.ndarray, flo
         return H, verified(goal.template, now, H, 1).score
     T_cd = pose_of(goal, guess) if guess.shape == (3, 3) else guess
     return (guess, -1.0) if T_cd is None else (T_cd, goal.explained(now, T_cd, 1))
-
-
-def _apart(goal: Goal, a: Estimate, b: Estimate) -> float:
-    """How far apart two guesses have what the image shows of the goal by b, at most, as a share of the image's shorter side."""
-    assert a.T_cd is not None
-    assert b.T_cd is not None
-    first, second = goal.shown(a.T_cd), goal.shown(b.T_cd)
-    size = np.array([goal.camera.width, goal.camera.height])
-    shown = ((second > 0) & (second < size)).all(1)
-    return float(np.abs(first[shown] - second[shown]).max() / size.min()) if shown.any() else math.inf
 
 
 def near(goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str) -> Estimate:

@@ -14,11 +14,13 @@ from torch import Tensor
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws import hypotheses
-from siame_se3.laws.goals import GOOD, SURE, Estimate, Goal, aligned, best_of
+from siame_se3.laws.goals import GOOD, SURE, Estimate, Goal, aligned, best_of, known_by
 from siame_se3.laws.matched import grey_levels, parallel
 from siame_se3.laws.neural import Neural, NeuralState
 from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import View
+
+_SPEAKS = 3.0  # a support that chance reaches once in a thousand times
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,10 @@ class Guesses:
     known: NeuralState | None
 
     def best(self, runs: list[int], images: Float[Tensor, "n 3 h w"], now: list[Pyramid]) -> dict[int, Estimate]:
-        """The best guess of some runs' places, verified in their images: first the network's, then the likely ones, then all, where those before are not good."""
+        """The best guess of some runs' places, verified in their images: first the network's, then those that matches agree on, then all, where those before
+        are not good."""
+        grey = {k: grey_of(images[k : k + 1])[0] for k in runs}
+        matches = dict(zip(runs, parallel(lambda k: self.goals[k].matches(grey[k]), runs), strict=True))
         found: dict[int, list[Estimate]] = {k: [] for k in runs}
 
         def tried(some: list[int], guesses: Callable[[int], dict[str, list[np.ndarray]]]) -> None:
@@ -49,9 +54,14 @@ class Guesses:
         def below(score: float) -> list[int]:
             return [k for k in runs if max((guess.score for guess in found[k]), default=-1.0) < score]
 
+        def alone(k: int) -> bool:
+            """Whether matches speak for none of the sure ones: what repeats itself has such places."""
+            sure = [guess for guess in found[k] if guess.score >= SURE]
+            return all(guess.support < _SPEAKS for guess in known_by(self.goals[k], sure, matches[k]))
+
         asked = self._asked_of_network(runs, images, (0,))
         tried(runs, lambda k: {"network": asked.get(k, []), "search": [np.eye(3)]})
-        tried(below(SURE), lambda k: {"points": self.goals[k].from_image(grey_of(images[k : k + 1])[0])})
+        tried([k for k in runs if alone(k)], lambda k: {"points": self.goals[k].from_matches(matches[k])})
         poor = below(GOOD)
         turned = self._asked_of_network(poor, images, (1, 2, 3)) if poor else {}
         tried(
@@ -61,8 +71,8 @@ class Guesses:
                 "network": turned.get(k, []),
             },
         )
-        best = parallel(lambda k: best_of(self.goals[k], now[k], found[k]), runs)
-        fine = parallel(lambda k, guess: self.goals[k].finely(grey_of(images[k : k + 1])[0], guess), runs, best)
+        best = parallel(lambda k: best_of(self.goals[k], found[k], matches[k]), runs)
+        fine = parallel(lambda k, guess: self.goals[k].finely(grey[k], guess), runs, best)
         return dict(zip(runs, fine, strict=True))
 
     def _asked_of_network(

@@ -54,7 +54,7 @@ class Look:
             return found
         here = near(goal, now, followed @ np.linalg.inv(self.followed) @ found.T_cd, found.source)
         assert here.T_cd is not None
-        return replace(found, T_cd=here.T_cd, score=here.score, spread=goal.spread(now, here.T_cd))
+        return replace(found, T_cd=here.T_cd, score=here.score)
 
 
 @cache
