@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -157,17 +156,6 @@ def test_matches_that_agree_with_a_guess_count_for_it(goal: Goal) -> None:
         assert known.support(found, wrong) < 2
         assert known.support(found, T_CD @ offset(0, 0, 0, math.pi, 0, 0).numpy()) == 0  # behind the camera
     assert goal.support(NOTHING, T_CD) == 0
-
-
-def test_a_blurred_images_matches_are_with_a_goal_as_blurred(goal: Goal) -> None:
-    """3 px of blur took nine of ten matches, and with them what speaks for the place."""
-    soft = cv2.GaussianBlur(grey_of(T_WC), (0, 0), 3)
-    as_blurred = goal.as_blurred_as(3.2)
-    sharp, alike = (len(known.matches(soft).distinct().ratio) for known in (goal, as_blurred))
-    assert alike > 1.3 * sharp
-    assert as_blurred.support(as_blurred.matches(soft), T_CD) > goal.support(goal.matches(soft), T_CD) > 0
-    assert goal.as_blurred_as(0.4) is goal
-    assert goal.as_blurred_as(99.0).template is goal.blurred[-1][0]
 
 
 def test_of_two_guesses_that_explain_an_image_alike_the_one_with_support_leads(goal: Goal) -> None:

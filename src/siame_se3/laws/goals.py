@@ -21,7 +21,7 @@ GOOD = 0.6  # a score that most wrong guesses do not reach
 SURE = 0.85  # a score above which no other guess is looked for
 # Of the confidence: of the score, of the logarithm of (1 + the support), and the constant; of a plane, and of a goal with a map of depths, where the points'
 # own depths have to fit too. The commands of `experiments.confidence` with --fit and --fit-depth print them.
-_WEIGHTS = 4.28, 1.65, -4.47
+_WEIGHTS = 4.66, 1.59, -4.36
 _WEIGHTS_OF_DEPTH = 13.45, 0.84, -5.57
 _EXPLAINED = 0.25  # a score below which chance explains an image as well, whatever agrees
 _WORTH, _PLENTY = (
@@ -46,7 +46,7 @@ class Goal:
         pixels: a grid of pixels that see the plane (p, 2), and the points there, in the desired camera's frame [m] (p, 3).
         surface: what it shows, a plane or a relief.
         least_determined: see `alignment.least_determined`.
-        blurred: templates and keypoints of the image under a blur of 1, 2, ... pixels.
+        blurred: templates of the image under a blur of 1, 2, ... pixels.
         depth: of its pixels, where it has a map.
         fine: template and relief of a larger copy, for the last of an alignment, where it has a map.
     """
@@ -58,7 +58,7 @@ class Goal:
     points: np.ndarray
     surface: Plane | Relief
     least_determined: float
-    blurred: tuple[tuple[Template, hypotheses.Keypoints], ...] = ()
+    blurred: tuple[Template, ...] = ()
     depth: GoalDepth | None = None
     fine: tuple[Template, Relief] | None = None
 
@@ -79,11 +79,9 @@ class Goal:
             surface = Relief.of(camera, template, *maps)
             large = Template.of(grey, side=_FINE, levels=1)
             fine = large, Relief.of(camera, large, *maps)
-        side = hypotheses.SIDE if depth is None else hypotheses.FINE_SIDE
-        views = hypotheses.tilted(grey, side=side)
+        views = hypotheses.tilted(grey, side=hypotheses.SIDE if depth is None else hypotheses.FINE_SIDE)
         front = points[:, 2] > 0
-        soft = (cv2.GaussianBlur(grey, (0, 0), k + 1) for k in range(MOST_BLUR))
-        blurred = tuple((Template.of(image), hypotheses.Keypoints.of(image, side=side)) for image in soft)
+        blurred = tuple(Template.of(cv2.GaussianBlur(grey, (0, 0), k + 1)) for k in range(MOST_BLUR))
         least = least_determined(template, surface)
         return Goal(camera, template, views, pixels[front], points[front], surface, least, blurred, depth, fine)
 
@@ -145,12 +143,9 @@ class Goal:
         return hypotheses.support(found, mapped, self.camera.size)
 
     def as_blurred_as(self, image: float) -> Goal:
-        """With the template and the keypoints of the goal image under about the blur that the current one has beside it [px]."""
+        """With the template of the goal image under about the blur that the current one has beside it [px]."""
         k = min(round(image), len(self.blurred))
-        if k == 0:
-            return self
-        template, seen = self.blurred[k - 1]
-        return replace(self, template=template, views=[seen, *self.views[1:]])
+        return self if k == 0 else replace(self, template=self.blurred[k - 1])
 
 
 @dataclass(frozen=True)
