@@ -12,10 +12,11 @@ from torch import Tensor
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
-from siame_se3.laws import goals
+from siame_se3.laws import goals, guesses
 from siame_se3.laws.alignment import verified
 from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.goals import FAR, NEAR, Estimate, Goal, aligned, best_of, judged, near, pose_of
+from siame_se3.laws.guesses import Guesses
 from siame_se3.laws.hypotheses import Matches
 from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import View
@@ -132,8 +133,8 @@ def test_a_judged_guess_is_aligned_and_scored(goal: Goal, now: Pyramid) -> None:
 
 
 def test_no_guess_is_no_pose(goal: Goal, now: Pyramid) -> None:
-    for guesses in ({}, {"points": []}, {"search": [np.full((3, 3), np.nan)]}):
-        found = guessed(goal, now, guesses)  # type: ignore[arg-type]  # an empty dictionary
+    for given in ({}, {"points": []}, {"search": [np.full((3, 3), np.nan)]}):
+        found = guessed(goal, now, given)  # type: ignore[arg-type]  # an empty dictionary
         assert (found.T_cd, found.score) == (None, -1)
 
 
@@ -147,7 +148,7 @@ def test_the_guess_that_explains_the_image_leads(goal: Goal, now: Pyramid, order
 
 
 def test_matches_that_agree_with_a_guess_count_for_it(goal: Goal) -> None:
-    """They speak for the true place, of a plane and of its depths alike, and for no other one; what is in the way takes only its own."""
+    """They speak for the true place, of a plane and of its depths alike, and for no other one."""
     for known in (goal, with_depth(goal)):
         found = known.matches(grey_of(T_WC))
         assert len(found.distinct().ratio) > 50
@@ -172,12 +173,14 @@ def test_of_two_guesses_that_explain_an_image_alike_the_one_with_support_leads(g
 
 
 def test_a_goal_with_depth_is_judged_as_one(goal: Goal, now: Pyramid) -> None:
-    """Its points' own depths have to fit too: without another guess that agrees, its chance is higher."""
+    """Its points' own depths have to fit too: at the same score its chance is higher."""
     assert not guessed(goal, now, {"points": [H]}).of_depth
     depth = goal.points[:, 2].mean() * np.ones((224, 224))
     view = View(torch.zeros(1, 3, 224, 224), None, torch.from_numpy(depth)[None], goal.camera)
     of_depth = replace(goal, depth=GoalDepth.of(view, "auto"))
     assert guessed(of_depth, now, {"points": [H]}).of_depth
+    guess = Estimate(np.eye(4), 0.7, "points")
+    assert replace(guess, of_depth=True).confidence > guess.confidence
 
 
 def test_confidence_is_a_chance_that_grows_with_what_speaks_for_a_guess() -> None:
@@ -210,3 +213,25 @@ def test_over_a_relief_an_alignment_that_leads_astray_is_not_taken(
     assert found.score == pytest.approx(chosen.explained(now, found.T_cd))
     monkeypatch.setattr(goals, "refined", lambda *args: T_CD)
     assert np.array_equal(near(chosen, now, away, "tracked").T_cd, T_CD)  # type: ignore[arg-type]  # it has one
+
+
+def test_a_sure_guess_for_which_no_match_speaks_is_not_the_last_word(
+    goal: Goal, now: Pyramid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what repeats itself a wrong place can explain the whole image."""
+    asked: list[int] = []
+
+    def from_matches(self: Goal, found: Matches) -> list[np.ndarray]:
+        asked.append(len(found.ratio))
+        return []
+
+    monkeypatch.setattr(Goal, "from_matches", from_matches)
+    image = torch.from_numpy(grey_of(T_WC)).expand(1, 3, -1, -1)
+    some = Guesses(None, CAMERA, (goal,), None)
+    for speak, tries in ((4.0, 0), (1.0, 1)):
+        asked.clear()
+        monkeypatch.setattr(Goal, "support", lambda self, found, T_cd, speak=speak: speak)
+        monkeypatch.setattr(guesses, "aligned", lambda goal, now, given: [Estimate(T_CD, 0.9, "network")])
+        answer = some.best([0], image, [now], [T_CD])[0]
+        assert len(asked) == tries
+        assert (answer.best.score, answer.followed) == (0.9, speak)

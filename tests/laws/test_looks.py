@@ -17,7 +17,7 @@ from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.auto import Auto
 from siame_se3.laws.goals import Estimate
-from siame_se3.laws.guesses import Guesses
+from siame_se3.laws.guesses import Answer, Guesses
 from siame_se3.laws.handoff import Handoff
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.looks import AFTER, Look
@@ -60,10 +60,10 @@ class Searches:
         self.go.set()
         self.found = Estimate(None, -1.0, "points")
 
-    def __call__(self, guesses: Any, runs: list[int], *args: Any) -> dict[int, Estimate]:
+    def __call__(self, guesses: Any, runs: list[int], *args: Any) -> dict[int, Answer]:
         self.threads.append(threading.current_thread().name)
         assert self.go.wait(10)
-        return dict.fromkeys(runs, self.found)
+        return dict.fromkeys(runs, Answer(self.found, 0.0))
 
 
 @pytest.fixture

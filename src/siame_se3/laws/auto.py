@@ -26,7 +26,7 @@ from siame_se3.images.blur import BlurScale
 from siame_se3.images.contrast import contrast
 from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.goals import MOST_BLUR, SURE, Estimate, Goal, near
-from siame_se3.laws.guesses import Guesses, grey_of
+from siame_se3.laws.guesses import Answer, Guesses, grey_of
 from siame_se3.laws.looks import Look
 from siame_se3.laws.matched import parallel
 from siame_se3.laws.neural import Neural, NeuralState
@@ -146,7 +146,7 @@ class _AutoLaw:
     camera: Camera
 
     def __call__(self, view: View, state: AutoState) -> tuple[Output, AutoState]:
-        """v at gain 1; a fault where no guess explains the image; confidence: the best guess's score."""
+        """v at gain 1; a fault where no guess explains the image; confidence: see `Estimate.confidence`."""
         c = self.controller
         images = images_of(view, "auto", self.camera, len(state.goals))
         faults = tuple(
@@ -160,6 +160,8 @@ class _AutoLaw:
         goals = [goal.as_blurred_as(sigma) for goal, sigma in zip(state.goals, blur, strict=True)]
         tracked = parallel(self._tracked, goals, now, state.held, state.before)
         broken = [guess.score < max(_LOST, last.score - _SLIP) for guess, last in zip(tracked, state.held, strict=True)]
+        # matches spoke for the place that it was at before
+        tracked = [replace(guess, support=0.0) if x else guess for guess, x in zip(tracked, broken, strict=True)]
         lost = [
             not fault
             and (
@@ -178,17 +180,19 @@ class _AutoLaw:
         ]
         whole = _Seen(images, now, goals, view.time)
         found, state = self._looked(whole, lost, places, replace(state, began=began))
-        best = [self._led(goals[k], guess, found.get(k), state.began[k]) for k, guess in enumerate(tracked)]
+        tracked = [_heard(guess, found.get(k)) for k, guess in enumerate(tracked)]
+        guesses = [found[k].best if k in found else None for k in range(len(tracked))]
+        best = [self._led(*each) for each in zip(goals, tracked, guesses, state.began, strict=True)]
         waits = [_LOOKING if x and k == _AT_ONCE else "" for x, k in zip(lost, state.since, strict=True)]
         faults = tuple(fault or wait for fault, wait in zip(faults, waits, strict=True))
         return self._output(best, faults, whole, state)
 
     def _looked(
         self, seen: _Seen, lost: list[bool], places: list[np.ndarray | None], state: AutoState
-    ) -> tuple[dict[int, Estimate], AutoState]:
+    ) -> tuple[dict[int, Answer], AutoState]:
         """The best of other guesses, of the runs that have been looked for: at once, or, of a robot that follows something, beside the loop; one
         that follows nothing any more stands first."""
-        found: dict[int, Estimate] = {}
+        found: dict[int, Answer] = {}
         at_once: list[int] = []
         looks, since = list(state.looks), [k + 1 for k in state.since]
         guesses = Guesses(self.controller.network, self.camera, tuple(seen.goals), state.network)
@@ -200,11 +204,11 @@ class _AutoLaw:
             elif place is None:
                 looks[k], since[k] = None, _AT_ONCE if lost[k] else since[k]
             elif look is None and lost[k]:
-                looks[k], since[k] = Look.begin(partial(_of_one, guesses, k, seen), seen.time, place), 0
+                looks[k], since[k] = Look.begin(partial(_of_one, guesses, k, seen, places), seen.time, place), 0
             elif look and look.due(seen.time):
                 found[k], looks[k] = look.heard(seen.goals[k], seen.now[k], place), None
         if at_once:
-            found |= guesses.best(at_once, seen.images, seen.now)
+            found |= guesses.best(at_once, seen.images, seen.now, places)
         for k in at_once:
             since[k] = 0
         return found, replace(state, looks=tuple(looks), since=tuple(since))
@@ -251,13 +255,15 @@ class _AutoLaw:
         if found is None or found.T_cd is None:
             return tracked
         margin = _BETTER if tracked.score >= _LOST else 0.0
-        if found.score < tracked.score + margin:
+        if tracked.confidence < self.controller.threshold <= found.confidence:
+            return found
+        if found.rank < tracked.rank + margin:
             return tracked
         if began is None or tracked.T_cd is None:
             return found
         then = began.T_cd @ np.linalg.inv(tracked.T_cd) @ found.T_cd
         gained = max(0.0, goal.explained(began.image, then)) - goal.explained(began.image, began.T_cd)
-        return found if found.score + gained >= tracked.score + 2 * margin else tracked
+        return found if found.rank + gained >= tracked.rank + 2 * margin else tracked
 
     def _tracked(self, goal: Goal, now: Pyramid, held: Estimate, before: np.ndarray | None) -> Estimate:
         """From the last estimates: how far the run has come since is not known, but that it goes home is. What other guesses said of it stays."""
@@ -279,5 +285,10 @@ def _began(guess: Estimate, fault: str, earlier: Earlier | None, now: Pyramid) -
     return earlier if guess.source == "tracked" and earlier else Earlier(now, guess.T_cd)
 
 
-def _of_one(guesses: Guesses, run: int, seen: _Seen) -> Estimate:
-    return guesses.best([run], seen.images, seen.now)[run]
+def _heard(tracked: Estimate, answer: Answer | None) -> Estimate:
+    """What is followed, once its support was measured again. Half of what it was stays: a thing in the way, or blur, takes the matches of one view."""
+    return tracked if answer is None else replace(tracked, support=max(answer.followed, 0.5 * tracked.support))
+
+
+def _of_one(guesses: Guesses, run: int, seen: _Seen, places: list[np.ndarray | None]) -> Answer:
+    return guesses.best([run], seen.images, seen.now, places)[run]

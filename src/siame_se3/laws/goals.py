@@ -18,16 +18,14 @@ from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
 GOOD = 0.6  # a score that most wrong guesses do not reach
-SURE = 0.85  # a score above which no other guess is looked for
+SURE = 0.85  # a score above which no other guess is looked for, if matches speak for it
 # Of the confidence: of the score, of the logarithm of (1 + the support), and the constant; of a plane, and of a goal with a map of depths, where the points'
 # own depths have to fit too. The commands of `experiments.confidence` with --fit and --fit-depth print them.
 _WEIGHTS = 4.66, 1.59, -4.36
 _WEIGHTS_OF_DEPTH = 13.45, 0.84, -5.57
 _EXPLAINED = 0.25  # a score below which chance explains an image as well, whatever agrees
-_WORTH, _PLENTY = (
-    0.01,
-    10.0,
-)  # of a guess that is chosen, what a unit of support counts beside the score, and from which on more counts no more
+_WORTH = 0.01  # of a unit of support beside the score, where one of two guesses is chosen
+_PLENTY = 10.0  # of support, from which on more of it counts no more there
 _FINE = 224  # side of the larger copy [px]
 _PROMISING = 6  # guesses that are aligned
 MOST_BLUR = 4  # of a current image beside the goal's [px]
@@ -156,7 +154,8 @@ class Estimate:
         T_cd: desired camera in the current one's frame [m]; None where no guess gives a pose.
         score: of the guess.
         source: of SOURCES.
-        support: how much matches of keypoints speak for it, at the last time that other guesses were looked for (see `hypotheses.support`).
+        support: how much matches of keypoints speak for it (see `hypotheses.support`); of what is followed, the last time that others were looked for,
+            or half of what it was before, where that is more.
         of_depth: the goal has a map of depths.
     """
 
@@ -170,6 +169,11 @@ class Estimate:
     def features(self) -> tuple[float, float]:
         """What the confidence is computed from: the score, and the logarithm of (1 + the support)."""
         return self.score, math.log1p(self.support)
+
+    @property
+    def rank(self) -> float:
+        """By which one of two guesses is chosen: the score, and a little for the support."""
+        return self.score + _WORTH * min(_PLENTY, self.support)
 
     @property
     def confidence(self) -> float:
@@ -207,10 +211,10 @@ def best_of(goal: Goal, found: list[Estimate], matches: hypotheses.Matches) -> E
     """Of aligned guesses, all of one image, the one that explains it best, and that most of the image's matches speak for."""
     if not found:
         return Estimate(None, -1.0, "points")
-    return max(known_by(goal, found, matches), key=lambda guess: guess.score + _WORTH * min(_PLENTY, guess.support))
+    return max(with_support(goal, found, matches), key=lambda guess: guess.rank)
 
 
-def known_by(goal: Goal, found: list[Estimate], matches: hypotheses.Matches) -> list[Estimate]:
+def with_support(goal: Goal, found: list[Estimate], matches: hypotheses.Matches) -> list[Estimate]:
     """Aligned guesses with their support."""
     of_depth = goal.depth is not None
     return [

@@ -14,13 +14,26 @@ from torch import Tensor
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws import hypotheses
-from siame_se3.laws.goals import GOOD, SURE, Estimate, Goal, aligned, best_of, known_by
+from siame_se3.laws.goals import GOOD, SURE, Estimate, Goal, aligned, best_of, with_support
 from siame_se3.laws.matched import grey_levels, parallel
 from siame_se3.laws.neural import Neural, NeuralState
 from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import View
 
 _SPEAKS = 3.0  # a support that chance reaches once in a thousand times
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a search in one image has found.
+
+    Attributes:
+        best: the best guess.
+        followed: how much the image's matches speak for what was followed (see `hypotheses.support`).
+    """
+
+    best: Estimate
+    followed: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +52,11 @@ class Guesses:
     goals: tuple[Goal, ...]
     known: NeuralState | None
 
-    def best(self, runs: list[int], images: Float[Tensor, "n 3 h w"], now: list[Pyramid]) -> dict[int, Estimate]:
+    def best(
+        self, runs: list[int], images: Float[Tensor, "n 3 h w"], now: list[Pyramid], followed: list[np.ndarray | None]
+    ) -> dict[int, Answer]:
         """The best guess of some runs' places, verified in their images: first the network's, then those that matches agree on, then all, where those before
-        are not good."""
+        are not good. `followed`: of all runs, T_cd of what they follow, whose support is measured too."""
         grey = {k: grey_of(images[k : k + 1])[0] for k in runs}
         matches = dict(zip(runs, parallel(lambda k: self.goals[k].matches(grey[k]), runs), strict=True))
         found: dict[int, list[Estimate]] = {k: [] for k in runs}
@@ -54,14 +69,14 @@ class Guesses:
         def below(score: float) -> list[int]:
             return [k for k in runs if max((guess.score for guess in found[k]), default=-1.0) < score]
 
-        def alone(k: int) -> bool:
+        def unsupported(k: int) -> bool:
             """Whether matches speak for none of the sure ones: what repeats itself has such places."""
             sure = [guess for guess in found[k] if guess.score >= SURE]
-            return all(guess.support < _SPEAKS for guess in known_by(self.goals[k], sure, matches[k]))
+            return all(guess.support < _SPEAKS for guess in with_support(self.goals[k], sure, matches[k]))
 
         asked = self._asked_of_network(runs, images, (0,))
         tried(runs, lambda k: {"network": asked.get(k, []), "search": [np.eye(3)]})
-        tried([k for k in runs if alone(k)], lambda k: {"points": self.goals[k].from_matches(matches[k])})
+        tried([k for k in runs if unsupported(k)], lambda k: {"points": self.goals[k].from_matches(matches[k])})
         poor = below(GOOD)
         turned = self._asked_of_network(poor, images, (1, 2, 3)) if poor else {}
         tried(
@@ -73,7 +88,12 @@ class Guesses:
         )
         best = parallel(lambda k: best_of(self.goals[k], found[k], matches[k]), runs)
         fine = parallel(lambda k, guess: self.goals[k].finely(grey[k], guess), runs, best)
-        return dict(zip(runs, fine, strict=True))
+        return {
+            k: Answer(guess, self._support(k, matches[k], followed[k])) for k, guess in zip(runs, fine, strict=True)
+        }
+
+    def _support(self, k: int, matches: hypotheses.Matches, T_cd: np.ndarray | None) -> float:
+        return 0.0 if T_cd is None else self.goals[k].support(matches, T_cd)
 
     def _asked_of_network(
         self, runs: list[int], images: Tensor, turned: tuple[int, ...]

@@ -14,7 +14,8 @@ from functools import cache
 
 import numpy as np
 
-from siame_se3.laws.goals import Estimate, Goal, near
+from siame_se3.laws.goals import Goal, near
+from siame_se3.laws.guesses import Answer
 from siame_se3.laws.templates import Pyramid
 
 AFTER = 0.6  # [s] from a view to when what was found in it is heard; where it takes longer, it is waited for
@@ -27,34 +28,35 @@ class Look:
     Attributes:
         time: of the view [s].
         followed: T_cd in it of what is followed.
-        found: the best of all guesses, once it is there.
+        found: what the search gives, once it is there.
     """
 
     time: float
     followed: np.ndarray
-    found: Future[Estimate]
+    found: Future[Answer]
 
     @staticmethod
-    def begin(search: Callable[[], Estimate], time: float, followed: np.ndarray) -> Look:
+    def begin(search: Callable[[], Answer], time: float, followed: np.ndarray) -> Look:
         """Search in the thread that there is for it: one search after the other, so that the loop keeps a core."""
         return Look(time, followed, _thread().submit(search))
 
     def due(self, time: float) -> bool:
-        """Whether it is to be heard at a view of this time."""
-        return time - self.time >= AFTER - 1e-9
+        """Whether it is to be heard at a view of this time; of a clock that was set back, at once."""
+        return not 0 <= time - self.time < AFTER - 1e-9
 
-    def heard(self, goal: Goal, now: Pyramid, followed: np.ndarray) -> Estimate:
+    def heard(self, goal: Goal, now: Pyramid, followed: np.ndarray) -> Answer:
         """What was found, in a later image, in which what is followed is at this T_cd.
 
         Raises:
             Exception: what the search raised.
         """
-        found = self.found.result()
+        answer = self.found.result()
+        found = answer.best
         if found.T_cd is None:
-            return found
+            return answer
         here = near(goal, now, followed @ np.linalg.inv(self.followed) @ found.T_cd, found.source)
         assert here.T_cd is not None
-        return replace(found, T_cd=here.T_cd, score=here.score)
+        return replace(answer, best=replace(found, T_cd=here.T_cd, score=here.score))
 
 
 @cache

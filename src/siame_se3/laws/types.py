@@ -172,7 +172,7 @@ class Output:
         faults: of each run, why it has no valid velocity; '' where it has one.
         stage: which part of a law made of several gave the velocity, 0 for the first.
         cost: what the law minimises, of each run, where there is such a thing.
-        confidence: of each run, how well what the law takes for the goal's place explains the image, 1 for fully; None of laws that do not know.
+        confidence: of each run, the chance that what the law takes for the goal's place is it; None of laws that do not know.
     """
 
     v: Float[Tensor, "n 6"]
