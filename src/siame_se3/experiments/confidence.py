@@ -2,8 +2,8 @@
 light and under the posters' perturbation, near and far; and looks at another photo than the goal's.
 
     python -m siame_se3.experiments.confidence --photos-root debs --looks 4
-    python -m siame_se3.experiments.confidence --photos-root debs --looks 2 --seed 5000 --fit
-    python -m siame_se3.experiments.confidence --photos-root debs --looks 2 --seed 5000 --fit-depth
+    python -m siame_se3.experiments.confidence --photos-root debs --looks 1 --seed 5000 --fit
+    python -m siame_se3.experiments.confidence --photos-root debs --looks 1 --seed 5000 --fit-depth
 
 A look is right where the estimate, however sure, has what both images show within 5 % of the image's width of its place, on average. The area under the curve is the chance
 that a right look has a higher confidence than a wrong one; on another photo each look is wrong, and moving at all is a fault.

@@ -28,6 +28,7 @@ class Handoff:
     hand-off, `returns` times at most; after that it stays with the coarse law (with `returns` 0 with the fine one). A coarse law that
     verifies what it says (`auto`) is asked again now and then: where it is sure that the fine one leads away, the run comes back too. Away is what
     moves the image by a fiftieth of its width, or is above `near_t` or `near_r`: a small shift that a tilt undoes in the image is better known to the fine law.
+    Of a robot (a view with a time) it is not asked where it follows nothing: a search would hold up the loop of a robot that moves.
 
     Attributes:
         coarse: controller of the first part.
