@@ -308,11 +308,10 @@ def test_a_right_guess_of_which_matches_speak_is_not_thrown_away(
 ) -> None:
     """The place that is followed is hardly better by its score alone."""
     law, state = followed
-    weak, known = Estimate(np.eye(4), 0.6, "tracked"), Estimate(np.eye(4), 0.62, "points", support=60.0)
-    assert law._led(state.goals[0], weak, known, None) is known
-    unsure = Estimate(np.eye(4), 0.5, "tracked")
-    assert unsure.confidence < LAW.threshold
-    assert law._led(state.goals[0], unsure, replace(known, score=0.45, support=9.0), None).source == "points"
+    unsure, known = Estimate(np.eye(4), 0.5, "tracked"), Estimate(np.eye(4), 0.45, "points", support=9.0)
+    assert unsure.confidence < LAW.threshold < known.confidence
+    assert law._led(state.goals[0], unsure, known, None) is known
+    assert law._led(state.goals[0], replace(unsure, support=9.0), known, None).source == "tracked"
 
 
 def test_of_a_guess_that_is_lost_no_earlier_view_counts(

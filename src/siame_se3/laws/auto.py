@@ -251,19 +251,20 @@ class _AutoLaw:
 
     def _led(self, goal: Goal, tracked: Estimate, found: Estimate | None, began: Earlier | None) -> Estimate:
         """A new guess leads where it is clearly better than a good one that is followed already, also in the view at which that one began: what
-        repeats itself explains an image often, and two views of it seldom."""
+        repeats itself explains an image often, and two views of it seldom. By the scores alone: matches on what repeats itself speak for wrong places, too.
+        One that is not followed for sure is left for any that is."""
         if found is None or found.T_cd is None:
             return tracked
         margin = _BETTER if tracked.score >= _LOST else 0.0
         if tracked.confidence < self.controller.threshold <= found.confidence:
             return found
-        if found.rank < tracked.rank + margin:
+        if found.score < tracked.score + margin:
             return tracked
         if began is None or tracked.T_cd is None:
             return found
         then = began.T_cd @ np.linalg.inv(tracked.T_cd) @ found.T_cd
         gained = max(0.0, goal.explained(began.image, then)) - goal.explained(began.image, began.T_cd)
-        return found if found.rank + gained >= tracked.rank + 2 * margin else tracked
+        return found if found.score + gained >= tracked.score + 2 * margin else tracked
 
     def _tracked(self, goal: Goal, now: Pyramid, held: Estimate, before: np.ndarray | None) -> Estimate:
         """From the last estimates: how far the run has come since is not known, but that it goes home is. What other guesses said of it stays."""

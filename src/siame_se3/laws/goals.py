@@ -172,7 +172,7 @@ class Estimate:
 
     @property
     def rank(self) -> float:
-        """By which one of two guesses is chosen: the score, and a little for the support."""
+        """By which one of several new guesses is chosen: the score, and a little for the support."""
         return self.score + _WORTH * min(_PLENTY, self.support)
 
     @property
