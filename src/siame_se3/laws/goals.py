@@ -14,6 +14,7 @@ from siame_se3.laws.alignment import explained, least_determined, refined, verif
 from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.pnp import on_plane, pose_of_all, pose_of_points
 from siame_se3.laws.relief import Relief
+from siame_se3.laws.support import support
 from siame_se3.laws.templates import Plane, Pyramid, Template, facing
 
 NEAR, FAR = (1, 0), (2, 1, 0)  # levels of the images on which a guess is aligned
@@ -132,13 +133,13 @@ class Goal:
         return hypotheses.in_space(found, self.camera, self.depth.points(self.camera, 0, found.desired))
 
     def support(self, found: hypotheses.Matches, T_cd: np.ndarray) -> float:
-        """How much distinct matches speak for a pose (see `hypotheses.support`)."""
+        """How much distinct matches speak for a pose (see `support.support`)."""
         found = found.distinct()
         if self.depth is None:
             mapped = _mapped(self.plane.homography(T_cd), found.desired)
         else:
             mapped = _mapped(self.camera.K.numpy() @ T_cd[:3], self.depth.points(self.camera, 0, found.desired))
-        return hypotheses.support(found, mapped, self.camera.size)
+        return support(found, mapped, self.camera.size)
 
     def as_blurred_as(self, image: float) -> Goal:
         """With the template of the goal image under about the blur that the current one has beside it [px]."""
@@ -154,7 +155,7 @@ class Estimate:
         T_cd: desired camera in the current one's frame [m]; None where no guess gives a pose.
         score: of the guess.
         source: of SOURCES.
-        support: how much matches of keypoints speak for it (see `hypotheses.support`); of what is followed, the last time that others were looked for,
+        support: how much matches of keypoints speak for it (see `support.support`); of what is followed, the last time that others were looked for,
             or half of what it was before, where that is more.
         of_depth: the goal has a map of depths.
     """

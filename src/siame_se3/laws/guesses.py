@@ -29,7 +29,7 @@ class Answer:
 
     Attributes:
         best: the best guess.
-        followed: how much the image's matches speak for what was followed (see `hypotheses.support`).
+        followed: how much the image's matches speak for what was followed (see `support.support`).
     """
 
     best: Estimate

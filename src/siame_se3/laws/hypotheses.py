@@ -16,7 +16,6 @@ from siame_se3.laws.templates import Pyramid, Template, local_contrast
 
 _FEATURES, _CONTRAST, _RATIO, _PIXELS = 800, 0.01, 0.8, 3.0
 _LEAST = 6  # matches that agree
-_AGREES = 1 / 45  # of the image's side, by which a match may be off
 _SINGLE, _VOTERS, _NEAR = (
     200,
     600,
@@ -148,27 +147,6 @@ def matches(views: list[Keypoints], current: Keypoints) -> Matches:
     desired, seen, ratio, maps = (np.concatenate(x) for x in zip(*parts, strict=True))
     order = np.argsort(ratio, kind="stable")
     return Matches(desired[order], seen[order], ratio[order], maps[order])
-
-
-def support(found: Matches, mapped: np.ndarray, size: tuple[int, int]) -> float:
-    """How much distinct matches speak for a pose that takes their desired pixels to `mapped` (n, 2): -log10 of a bound of the chance (Hoeffding's) that so
-    many agree with a pose that has nothing to do with them. Matches of one place count once, in either image."""
-    if not len(found.ratio):
-        return 0.0
-    side = min(size)
-    with np.errstate(invalid="ignore"):
-        agree = np.linalg.norm(mapped - found.seen, axis=1) < _AGREES * side
-    n, k = (
-        min(len(np.unique((at[some] / (side / 64)).astype(int), axis=0)) for at in (found.desired, found.seen))
-        for some in (np.ones_like(agree), agree)
-    )
-    # of one place, with several matches, one of which may agree
-    chance = min(0.5, math.pi * (_AGREES * side) ** 2 / (size[0] * size[1]) * len(found.ratio) / n)
-    share = k / n
-    if share <= chance:
-        return 0.0
-    rest = (1 - share) * math.log((1 - share) / (1 - chance)) if share < 1 else 0.0
-    return n * (share * math.log(share / chance) + rest) / math.log(10)
 
 
 def from_matches(desired: np.ndarray, seen: np.ndarray, models: int = _MODELS) -> Iterator[np.ndarray]:
