@@ -41,9 +41,8 @@ _BORDER = 8  # of an image, left out where its sharpness is measured [px]
 _KNOWN = 0.15  # share of the distance, or [rad], to which the goal image has to determine each motion (see `alignment.least_determined`)
 _LOOKING = "not sure where the goal is (it is looked for again)"
 _UNDETERMINED = "the goal image does not determine the pose (few edges, or edges that look the same along themselves)"
-_AT_ONCE = (
-    -1
-)  # in the place of the iterations since other guesses were looked for: they are at the next view, as the run stands
+# in the place of the iterations since other guesses were looked for: they are at the next view, as the run stands
+_AT_ONCE = -1
 _LOST = 0.2  # a score below which nothing of the image is explained
 _SLIP = 0.15  # by which the score falls where what is followed has slipped to a place that looks like it
 _BETTER = 0.07  # by which the score of another guess has to be higher than that of the one that is followed

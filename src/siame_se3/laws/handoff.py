@@ -231,8 +231,8 @@ class _Turn:
         return output
 
     def peek(self, runs: Int[Tensor, "k"]) -> Output:
-        """What the coarse law says of some runs, which the fine one leads. Of a robot it does not remember where it was at a loss: it would take it that
-        the robot stands then, as it asks for."""
+        """What the coarse law says of some runs, which the fine one leads. Of a robot, what it says at a loss is not kept in its state: it would expect
+        that the robot stands then, as it asks for, and search in the loop."""
         output, part = self._laws[0](self._view.of(runs), self._states[0][runs])
         known = [fault == "" or self._view.time is None for fault in output.faults]
         kept = torch.tensor(known).nonzero()[:, 0]
