@@ -351,11 +351,11 @@ def test_other_guesses_are_looked_for_now_and_then(
     law, state = followed
     looked: list[int] = []
 
-    def anew(self: Any, runs: list[int], *args: Any) -> dict[int, Answer]:
+    def looks(self: Any, runs: list[int], *args: Any) -> dict[int, Answer]:
         looked.append(len(looked))
         return {}
 
-    monkeypatch.setattr(Guesses, "best", anew)
+    monkeypatch.setattr(Guesses, "best", looks)
     for score, every in ((0.95, LAW.again), (0.6, 6)):
         guess = sure(state.last[0], score, "tracked")
         monkeypatch.setattr(type(law), "_tracked", lambda self, *args, guess=guess: guess)
@@ -433,7 +433,7 @@ def test_a_networks_guess_leads_where_it_is_the_only_one(
     T_wc = square_on(1) @ offset(0.1, -0.05, 0.03, 0.05, -0.05, 1.9)
     monkeypatch.setattr(hypotheses, "by_search", lambda *args: [])
     monkeypatch.setattr(hypotheses, "from_matches", lambda *args: iter(()))
-    monkeypatch.setattr(hypotheses, "by_support", lambda *args: [])
+    monkeypatch.setattr(hypotheses, "by_votes", lambda *args: [])
     view = plant.look(T_wc)
     alone = ask(LAW, goal, view)
     assert "not sure" in alone.faults[0]

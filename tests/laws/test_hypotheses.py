@@ -95,7 +95,7 @@ def test_matches_agree_on_the_true_homography(coffee: Scene, goal_views: list[Ke
 def test_single_matches_with_support_are_near_the_true_homography(
     coffee: Scene, goal_views: list[Keypoints], view: str
 ) -> None:
-    found = hypotheses.by_support(matched(coffee, goal_views, view), SIZE)
+    found = hypotheses.by_votes(matched(coffee, goal_views, view), SIZE)
     assert 1 <= len(found) <= 12
     assert min(wrong_by(H, true(view)) for H in found[:3]) < 2
 
@@ -154,7 +154,7 @@ def test_an_image_of_nothing_has_no_keypoints(value: float, goal: np.ndarray, go
         found = hypotheses.matches(views, current)
         assert len(found.desired) == len(found.distinct().desired) == 0
         assert list(hypotheses.from_matches(found.desired, found.seen)) == []
-        assert hypotheses.by_support(found, SIZE) == []
+        assert hypotheses.by_votes(found, SIZE) == []
     for template, image in ((goal, grey), (grey, goal)):
         guesses = hypotheses.by_search(Template.of(template), Pyramid.of(image))
         assert np.isfinite(np.array(guesses)).all()

@@ -120,7 +120,7 @@ def _matched(views: list[hypotheses.Keypoints], seen: hypotheses.Keypoints, size
     distinct = found.distinct()
     return [
         *hypotheses.from_matches(distinct.desired, distinct.seen),
-        *hypotheses.by_support(found, (size[0], size[1])),
+        *hypotheses.by_votes(found, (size[0], size[1])),
     ]
 
 

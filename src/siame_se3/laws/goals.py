@@ -128,7 +128,7 @@ class Goal:
             distinct = found.distinct()
             return [
                 *hypotheses.from_matches(distinct.desired, distinct.seen),
-                *hypotheses.by_support(found, self.camera.size),
+                *hypotheses.by_votes(found, self.camera.size),
             ]
         return hypotheses.in_space(found, self.camera, self.depth.points(self.camera, 0, found.desired))
 

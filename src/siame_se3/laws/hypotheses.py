@@ -164,13 +164,13 @@ def from_matches(desired: np.ndarray, seen: np.ndarray, models: int = _MODELS) -
         desired, seen = desired[rest], seen[rest]
 
 
-def by_support(found: Matches, size: tuple[int, int], most: int = 12) -> list[np.ndarray]:
+def by_votes(found: Matches, size: tuple[int, int], most: int = 12) -> list[np.ndarray]:
     """The similarities of single matches that most other matches agree with, each with a homography of those that do: one right match is enough
     where a sample of four hardly ever has no wrong one."""
     n = min(len(found.ratio), _VOTERS)
     desired, seen = found.desired[:n], found.seen[:n]
     chosen: list[np.ndarray] = []
-    for H, agree in supported(found, size, most):
+    for H, agree in voted(found, size, most):
         if int(agree.sum()) >= _LEAST:
             cv2.setRNGSeed(0)
             refit, _ = cv2.findHomography(desired[agree], seen[agree], cv2.USAC_MAGSAC, _PIXELS, maxIters=300)
@@ -180,7 +180,7 @@ def by_support(found: Matches, size: tuple[int, int], most: int = 12) -> list[np
     return chosen
 
 
-def supported(found: Matches, size: tuple[int, int], most: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def voted(found: Matches, size: tuple[int, int], most: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """The similarities (3, 3) of single matches that most other matches agree with, and which of the first `_VOTERS` do."""
     n = min(len(found.ratio), _VOTERS)
     maps, desired, seen = found.maps[:_SINGLE], found.desired[:n], found.seen[:n]
@@ -195,8 +195,8 @@ def supported(found: Matches, size: tuple[int, int], most: int) -> list[tuple[np
     _, number = np.unique(cells[:, 0] * 4096 + cells[:, 1], return_inverse=True)
     places = np.zeros((n, int(number.max()) + 1), np.float32)
     places[np.arange(n), number] = 1
-    support = (agree.astype(np.float32) @ places > 0).sum(1)
-    order = (-support).argsort(kind="stable")
+    votes = (agree.astype(np.float32) @ places > 0).sum(1)
+    order = (-votes).argsort(kind="stable")
     return [(maps[k], agree[k]) for k in order[different(maps[order], size, most)]]
 
 
@@ -205,10 +205,8 @@ def in_space(found: Matches, camera: Camera, points: np.ndarray, most: int = 12)
     single matches that most others agree with.
 
     Args:
-        points: of the matches' desired pixels, in the desired camera's frame (n, 3) [m]; z = 0 where it is not known.
+        points: of the matches' desired pixels, in the desired camera's frame (n, 3) [m], all in front of it.
     """
-    known = points[:, 2] > 0
-    found, points = found[known], points[known]
     poses: list[np.ndarray] = []
     distinct = int(np.searchsorted(found.ratio, _RATIO))
     X, x = points[:distinct], found.seen[:distinct]
@@ -219,7 +217,7 @@ def in_space(found: Matches, camera: Camera, points: np.ndarray, most: int = 12)
         poses.append(model[0])
         X, x = X[~model[1]], x[~model[1]]
     n = min(len(found.ratio), _VOTERS)
-    for _, agree in supported(found, camera.size, most):
+    for _, agree in voted(found, camera.size, most):
         model = pose_in_space(camera, points[:n][agree], found.seen[:n][agree], _PIXELS)
         if model is not None:
             poses.append(model[0])
