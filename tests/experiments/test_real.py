@@ -112,6 +112,19 @@ def settings_of(out: Path, **options: Any) -> Settings:
     return Settings(out, **({"runs": 2, "seed": 5, "laws": ("perfect",), "say": lambda text: None} | options))
 
 
+def test_goals_are_chosen_by_name(tmp_path: Path, photo: Scene) -> None:
+    write_ours(tmp_path / "desk", photo)
+    folder = read_folder(tmp_path / "desk")
+    assert folder.of_goals(()) is folder
+    names = [picture.name for picture in folder.pictures]
+    chosen = folder.of_goals((Path(names[1]).stem, names[2]))
+    for some, all_of_them in ((chosen.pairs, folder.pairs), (chosen.worlds, folder.worlds)):
+        assert some == tuple(pair for pair in all_of_them if pair[0] in (1, 2))
+        assert 0 < len(some) < len(all_of_them)
+    with pytest.raises(InputError, match=rf"nowhere.png: no picture of folder desk; it has {names[0]}"):
+        folder.of_goals(("nowhere.png",))
+
+
 def refused(*args: object) -> Any:
     raise AssertionError("a law was asked for")
 

@@ -72,6 +72,8 @@ class Bench:
     laws: tuple[str, ...] = ()
     """Only these rows. table1, wide, perturb: dvs, dct20, dct100, dvs-light, ibvs-orb, ibvs-sift, pbvs-orb, pbvs-sift, absolute-pose,
     'siame-SE(3)', 'siame-se(3)-two', 'siame-se(3)', handoff, 'siame-se(3)-robust', handoff-robust, 'siame-se(3)-wide', handoff-wide; fig3: colour, grey, handoff, dvs."""
+    goals: tuple[str, ...] = ()
+    """Of real: only these pictures as goals, by their names."""
     counts: tuple[int, ...] = (2, 5, 10, 50, 100)
     """Numbers of scenes of fig3's networks."""
     scenes: Path | None = None
@@ -166,7 +168,7 @@ class Bench:
         if unknown := [law for law in self.laws if law not in known]:
             raise InputError(f"--laws {unknown[0]}: no such row of real; use some of {', '.join(known)}")
         self._check(())
-        found = [read_folder(path) for path in self.folders]
+        found = [read_folder(path).of_goals(self.goals) for path in self.folders]
         if len({folder.name for folder in found}) < len(found):
             raise InputError("bench real: two folders of one name; results are kept by it, so give them different ones")
         setup = self._setup(output)

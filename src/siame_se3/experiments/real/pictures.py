@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.errors import InputError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 
@@ -55,6 +57,22 @@ class Folder:
     metric: bool
     pairs: tuple[tuple[int, int], ...]
     worlds: tuple[tuple[int, int], ...] = ()
+
+    def of_goals(self, names: tuple[str, ...]) -> Folder:
+        """Only the pairs whose goal is one of these pictures, named with or without their ending; all where none is named.
+
+        Raises:
+            InputError: no picture has such a name.
+        """
+        if not names:
+            return self
+        places = {name: k for k, p in enumerate(self.pictures) for name in (Path(p.name).stem, p.name)}
+        if unknown := [name for name in names if name not in places]:
+            there = ", ".join(p.name for p in self.pictures)
+            raise InputError(f"{unknown[0]}: no picture of folder {self.name}; it has {there}", "goals")
+        goals = {places[name] for name in names}
+        pairs, worlds = (tuple(pair for pair in some if pair[0] in goals) for some in (self.pairs, self.worlds))
+        return replace(self, pairs=pairs, worlds=worlds)
 
 
 def between(a: Picture, b: Picture) -> tuple[float, float]:
