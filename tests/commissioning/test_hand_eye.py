@@ -254,3 +254,51 @@ def test_a_motion_that_does_not_tell_is_refused() -> None:
     T_co.append(views(board, 1, 1)[0])  # one tilted otherwise tells
     resolved, _ = resolve_turns(tool_poses(T_co), torch.stack(T_co), board)
     torch.testing.assert_close(resolved, torch.stack(T_co), atol=1e-9, rtol=0)
+
+
+def beside_the_robot() -> tuple[Tensor, Tensor, Tensor]:
+    """Eye to hand: T_bt, and the board, which the tool carries, in a camera that stands beside the robot; and T_bc."""
+    T_bc = lie.pose_from_vector(torch.tensor([0.9, 0.5, 0.7, 0.4, -2.0, 0.3], dtype=torch.float64))
+    T_to = lie.pose_from_vector(torch.tensor([0.02, 0.05, 0.12, 0.1, 0.0, 0.4], dtype=torch.float64))
+    noise = lie.inverse(T_CO) @ SEEN
+    return T_BT, lie.inverse(T_bc) @ T_BT @ T_to @ noise, T_bc
+
+
+@pytest.mark.parametrize("boards_read", [False, True])
+def test_a_camera_beside_the_robot_is_named(boards_read: bool) -> None:
+    """Inverting the poses, which makes them agree, would give the camera's place in the base."""
+    T_bt, T_co, T_bc = beside_the_robot()
+    with pytest.raises(
+        InputError, match=r"the camera stands beside the robot and the board is on the tool \(eye to hand\)"
+    ):
+        calibrate_hand_eye(T_bt, T_co, NAMES, vectors(T_bt), boards_read)
+    # what following that advice, or a session of easy_handeye for such a camera, would give
+    assert float(lie.error_norms(lie.inverse(T_bc) @ solve(lie.inverse(T_bt), T_co)[0])[0]) < 0.05
+    with pytest.raises(InputError, match=r"m from the tool, and the board at the base: as if the camera stands beside"):
+        calibrate_hand_eye(lie.inverse(T_bt), T_co, NAMES, None, boards_read)
+
+
+def test_inverted_poses_of_the_board_are_named() -> None:
+    with pytest.raises(InputError, match=r"with the board's poses inverted, .*give the board in the camera's frame"):
+        calibrate_hand_eye(T_BT, lie.inverse(SEEN), NAMES, vectors(T_BT), True)
+
+
+@pytest.mark.parametrize("size", [0.985, 0.99, 1.015])
+def test_lengths_that_clearly_do_not_fit_are_in_the_standard_deviation(size: float) -> None:
+    """A square, or a focal length, that is off by too little to be refused."""
+    wrong = SEEN.clone()
+    wrong[:, :3, 3] *= size
+    right, found = calibrate_hand_eye(T_BT, SEEN), calibrate_hand_eye(T_BT, wrong)
+    assert not right.misfit
+    assert found.misfit
+    assert found.scale == pytest.approx(1 / size, abs=3 * found.scale_std)
+    assert off(found.T_tc)[0] < 2 * max(found.std_t)
+    assert max(found.std_t) > 3 * max(right.std_t)
+
+
+@pytest.mark.parametrize("size", [0.98, 1.02])
+def test_lengths_that_would_move_the_camera_by_more_than_noise_are_refused(size: float) -> None:
+    wrong = SEEN.clone()
+    wrong[:, :3, 3] *= size
+    with pytest.raises(InputError, match=r"lengths contradict each other.*measure a square"):
+        calibrate_hand_eye(T_BT, wrong)

@@ -87,6 +87,14 @@ def test_files_of_other_tools(tmp_path: Path, text: str, encoding: str) -> None:
         (EASY.replace("eye_on_hand: true", "eye_on_hand: false"), "stands beside the robot"),
         (EASY.replace("eye_on_hand: true", "eye_on_hand: 'False'"), "stands beside the robot"),
         (EASY2.replace("eye_in_hand", "eye_on_base"), "stands beside the robot"),
+        ("eye_on_hand: false\n" + EASY.split("\n", 3)[3], "stands beside the robot"),
+        ("robot_base_frame: base_link\n" + EASY.split("\n", 3)[3], "stands beside the robot"),
+        (
+            EASY.replace("robot_base_frame: base", "tracking_base_frame: camera"),
+            "camera_link', a frame whose x is forward",
+        ),
+        ("child_frame_id: cam_link\n" + EASY2, "cam_link', a frame whose x is forward"),
+        (OURS.replace("[0.048,", "[1.2,"), "a camera 1.2 m from the tool; give the place of one that is on it"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, words: str) -> None:

@@ -81,6 +81,17 @@ def test_an_order_that_is_in_doubt_is_no_order(tmp_path: Path) -> None:
         read_poses(csv(tmp_path, ["1", "2", "3", "4"])).of_pictures(pictures)
 
 
+def test_pictures_counted_with_zeros_are_found_without(tmp_path: Path) -> None:
+    """img_10 is found by its name too: all of them count, and not the most exact."""
+    pictures = [Path(f"img_{k:02d}.png") for k in range(1, 13)]
+    names = [f"img_{k}.png" for k in range(1, 13)]
+    numbers = [f"{k}.0" for k in range(1, 13)]  # as a table's program writes a column of numbers
+    for said in (names, numbers):
+        (tmp_path / "p.csv").write_text("".join(f"{name},0.1,0.2,0.3,0,0,{k}\n" for k, name in enumerate(said)))
+        found = read_poses(tmp_path / "p.csv").of_pictures(pictures)
+        assert found == {picture: k for k, picture in enumerate(pictures)}
+
+
 def test_quaternions_by_the_headers_order(tmp_path: Path) -> None:
     expected = lie.pose_from_vector(torch.tensor([[0.1, 0.2, 0.3, 0.0, 0.0, 1.0]], dtype=torch.float64))
     w, z = float(torch.cos(torch.tensor(0.5).double())), float(torch.sin(torch.tensor(0.5).double()))
@@ -91,6 +102,15 @@ def test_quaternions_by_the_headers_order(tmp_path: Path) -> None:
         ("name,tx,ty,tz,quat_w,quat_x,quat_y,quat_z\n", (w, 0, 0, z)),
     ):
         (tmp_path / "q.csv").write_text(header + "a,0.1,0.2,0.3," + ",".join(map(repr, values)))
+        torch.testing.assert_close(read_poses(tmp_path / "q.csv").poses(), expected, atol=1e-12, rtol=0)
+    for header, line in (
+        ("picture,qw,qx,qy,qz,x,y,z\n", (w, 0, 0, z, 0.1, 0.2, 0.3)),
+        ("picture,x,z,y,qx,qy,qz,qw\n", (0.1, 0.3, 0.2, 0, 0, z, w)),
+        ("picture,w,x,y,z,x,y,z\n", (w, 0, 0, z, 0.1, 0.2, 0.3)),
+        ("picture,rz,ry,rx,x,y,z\n", (1.0, 0, 0, 0.1, 0.2, 0.3)),
+        ("picture,pos_x [m],pos_y,pos_z,rot_x,rot_y,rot_z\n", (0.1, 0.2, 0.3, 0, 0, 1.0)),
+    ):
+        (tmp_path / "q.csv").write_text(header + "a," + ",".join(map(repr, line)), encoding="utf-16")
         torch.testing.assert_close(read_poses(tmp_path / "q.csv").poses(), expected, atol=1e-12, rtol=0)
     (tmp_path / "q.csv").write_text("a,0.1,0.2,0.3,1,1,0,0")
     with pytest.raises(InputError, match=r"line 1: a quaternion of length 1\.414"):
@@ -106,6 +126,8 @@ def test_quaternions_by_the_headers_order(tmp_path: Path) -> None:
         ("a.png,1,2,3,0,0,nan\n", "line 1"),
         ("a.png,1,2,3,0,0,0\nb.png,1,2,3,0,0,0,1\n", "line 2"),
         ('a.png,1,2,3,"0,0",0,0\n', "line 1"),
+        ("x,y,z,rx,ry,rz\n1,2,3,0,0,0\n", "its first column is no picture's name"),
+        ("picture,x,x,y,z,rx,ry,rz\na.png,1,2,3,0,0,0,0\n", "two columns are called x"),
         ("", "no poses"),
         ("a.png," + "x" * 200_000 + ",1,1,1,1,1\n", "field larger than field limit"),
         ("#" * 2_000_000, "too many"),
@@ -155,6 +177,9 @@ def test_visps_poses_of_the_board_and_ten_of_them_in_order(tmp_path: Path) -> No
     assert (table.T_co[:, 1, 3] * 100).round().tolist() == list(range(1, 12))
     (tmp_path / "pose_cPo_3.yaml").unlink()
     assert read_poses(tmp_path).T_co is None
+    some = read_poses(tmp_path, boards=True)
+    assert some.names == tuple(str(k) for k in range(1, 12) if k != 3)
+    assert some.T_co is not None
 
 
 def test_samples_of_easy_handeye2(tmp_path: Path) -> None:

@@ -134,8 +134,13 @@ class Calibrate:
         )
         output.say(f"camera in tool: {fit.line()}; standard deviation {std}")
         output.say(
-            f"the board's place differs by {spread} over {len(names)} pictures; squares {fit.scale:.3f} times as large would fit best"
+            f"the board's place differs by {spread} over {len(names)} pictures; squares {fit.scale:.3f} +- {fit.scale_std:.3f} times as large would fit best"
         )
+        if fit.misfit:
+            output.say(
+                f"WARNING: with such squares the camera moves by {1000 * fit.scale_moves:.1f} mm: measure a square, and check that the camera's calibration is of "
+                "this image size"
+            )
         output.wrote(out)
         output.end(
             {
@@ -143,6 +148,7 @@ class Calibrate:
                 "std_t_m": max(map(float, fit.std_t)),
                 "std_r_rad": max(map(float, fit.std_r)),
                 "squares_scale": float(fit.scale),
+                "squares_scale_std": float(fit.scale_std),
                 "residuals_m_rad": dict(zip(names, fit.residuals.tolist(), strict=True)),
                 "notes": list(notes),
             }

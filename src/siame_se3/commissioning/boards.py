@@ -158,7 +158,7 @@ def pictures(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one with pictures of the board", "pictures")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _ENDINGS and not p.name.startswith("."))
     if not found:
         raise InputError(f"{folder}: no pictures ({', '.join(_ENDINGS)})", "pictures")
     return found
@@ -188,7 +188,7 @@ def look(paths: Sequence[Path], board: Board, least: int = 0) -> list[Seen]:
             seen.append(Seen(path, size, *found))
     if len(seen) < least:
         without = [path for path in paths if path not in {s.path for s in seen}]
-        hint, settings = what_is_seen(without, board)
+        hint, settings = what_is_seen(without, board) if without else ("take more pictures, each with its pose", ())
         raise InputError(
             f"the {board.name} is seen in {len(seen)} of {len(paths)} pictures; {least} are needed, 15 are good; {hint}",
             *settings,

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.commissioning.hand_eye_solver import HandEye, Spread, check_motion, estimate, true_scale
-from siame_se3.commissioning.slips import explained
+from siame_se3.commissioning.hand_eye_solver import HandEye, Spread, check_motion, estimate, stands_beside, true_scale
+from siame_se3.commissioning.slips import BESIDE, explained
 from siame_se3.errors import InputError
 
 
@@ -19,6 +19,7 @@ def calibrate_hand_eye(
     T_co: Sequence[Float[Tensor, "4 4"]] | Float[Tensor, "n 4 4"],
     names: Sequence[str] = (),
     values: Float[Tensor, "n m"] | None = None,
+    boards_read: bool = False,
 ) -> HandEye:
     """The camera in the tool's frame, T_tc, from poses of the tool in the base's and of the board in the camera's frame.
 
@@ -27,6 +28,7 @@ def calibrate_hand_eye(
         T_co: the board in the camera's frame, of the same pictures.
         names: of the pictures, for errors.
         values: the numbers that T_bt was read from, for a look at what else they may mean.
+        boards_read: T_co was read from a file too, and may be meant otherwise.
 
     Raises:
         InputError: poses that are too few, too much alike, or that contradict the pictures; names the usual slip or the bad pictures.
@@ -40,7 +42,7 @@ def calibrate_hand_eye(
     suspicious = float(moved[0]) > found.spread.most_t or float(moved[1]) > found.spread.most_r
     suspicious = suspicious or true_scale(A, C, found.spread.t) is not None
     if not found.spread.explained or suspicious:
-        said = explained(A, C, found, names, values)
+        said = explained(A, C, found, names, values, boards_read)
         if said or not found.spread.explained:
             noise = Spread(found.spread.most_t, found.spread.most_r, 1.0)
             raise InputError(
@@ -50,6 +52,16 @@ def calibrate_hand_eye(
                     or "no usual slip and no few bad pictures explain it: check poses, units, the board's size and the camera"
                 )
             )
+    if stands_beside(A, found.T_tc, C):
+        raise InputError(
+            f"hand-eye: the camera comes out {float(found.T_tc[:3, 3].norm()):.2f} m from the tool, and the board at the base: as if {BESIDE}"
+            + ("; or as if the board's poses were inverted, and the tool's too" if boards_read else "")
+        )
+    if found.misfit and found.scale_moves > found.spread.most_t:
+        raise InputError(
+            f"hand-eye: lengths contradict each other: on the board {found.scale:.3f} +- {found.scale_std:.3f} times as large would fit best, and the camera "
+            f"would move by {1000 * found.scale_moves:.1f} mm; measure a square, and check that the camera's calibration is of this image size"
+        )
     if max(found.std_t) > found.spread.most_t or max(found.std_r) > found.spread.most_r:
         raise InputError(
             f"hand-eye: not determined: standard deviations of {1000 * max(found.std_t):.1f} mm and "

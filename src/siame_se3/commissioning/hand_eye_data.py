@@ -55,7 +55,7 @@ def hand_eye_of_boards(poses: Path) -> tuple[list[str], HandEye, list[str]]:
     Raises:
         InputError: as `hand_eye_of_pictures`, or a file of the tool's poses alone.
     """
-    table = read_poses(poses)
+    table = read_poses(poses, boards=True)
     if table.T_co is None:
         raise InputError(
             f"{poses}: poses of the tool alone; give the pictures and the camera's calibration", "camera", "pictures"
@@ -64,7 +64,7 @@ def hand_eye_of_boards(poses: Path) -> tuple[list[str], HandEye, list[str]]:
     values, T_bt = poses_of(table, list(range(len(names))), table.T_co, names)
     return (
         names,
-        calibrate_hand_eye(T_bt, table.T_co, names, values),
+        calibrate_hand_eye(T_bt, table.T_co, names, values, boards_read=True),
         [f"{poses}: with the board's poses, no pictures used"],
     )
 

@@ -47,13 +47,7 @@ def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:
         raise wrong from None
     if not isinstance(content, dict):
         raise wrong
-    parameters = content.get("parameters")
-    if isinstance(parameters, dict):
-        kind = str(parameters.get("calibration_type", ""))[:40]
-        if str(parameters.get("eye_on_hand")).lower() in ("false", "no", "0") or kind not in ("", "eye_in_hand"):
-            raise InputError(
-                f"{path}: the camera stands beside the robot in it; calibrate a camera on the tool (eye in hand)"
-            )
+    _check_eye_in_hand(content, path)
     try:
         if "camera_in_tool" in content:
             ours = content["camera_in_tool"]
@@ -69,6 +63,30 @@ def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:
         turn = f"{math.hypot(*values[3:]):g} rad is more than half a turn"
         raise InputError(f"{path}: a rotation vector of {turn}; give radians, not degrees, the short way round")
     return pose_of_values(values, str(path))
+
+
+def _check_eye_in_hand(content: dict[Any, Any], path: Path) -> None:
+    """By what easy_handeye and tf write beside the transform.
+
+    Raises:
+        InputError: a camera beside the robot, or the place of a camera's body (x forward) instead of its optical frame (z forward; REP 103).
+    """
+    for said in (content, content.get("parameters")):
+        if not isinstance(said, dict):
+            continue
+        kind = str(said.get("calibration_type", ""))[:40]
+        hand = str(said.get("eye_on_hand", "")).lower()
+        beside = "robot_base_frame" in said and not (said.get("robot_effector_frame") or hand or kind)
+        if beside or hand in ("false", "no", "0") or kind not in ("", "eye_in_hand"):
+            raise InputError(
+                f"{path}: the camera stands beside the robot in it; calibrate a camera on the tool (eye in hand)"
+            )
+        for name in ("tracking_base_frame", "child_frame_id"):
+            if str(said.get(name, "")).endswith("_link"):
+                raise InputError(
+                    f"{path}: {name} is {str(said[name])[:40]!r}, a frame whose x is forward; give the camera's optical frame, whose z is "
+                    "(..._optical_frame), with the transform to it"
+                )
 
 
 def _three(values: Any) -> list[Any]:
@@ -104,6 +122,10 @@ def check_units(values: list[float], where: str, reach: float, what: str) -> Non
     Raises:
         InputError: a position beyond `reach` [m], or a rotation vector of more than a turn.
     """
+    if what == "a camera" and reach < max(map(abs, values[:3])) < 10:
+        raise InputError(
+            f"{where}: a camera {max(map(abs, values[:3])):g} m from the tool; give the place of one that is on it, in metres"
+        )
     if max(map(abs, values[:3])) > reach:
         raise InputError(f"{where}: {what} {max(map(abs, values[:3])):g} m away; give metres, not millimetres")
     if len(values) == 6 and max(map(abs, values[3:])) > MOST_TURN:

@@ -6,7 +6,7 @@ T_bt T_tc T_co = T_bo, the same for each picture.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,10 @@ _BOARD_NOISE = 0.015  # of the board's position, over its distance
 _TURN_NOISE = math.radians(1.5)
 _OTHER_SCALE = 0.025  # the board's size wrong by less may be the intrinsics'; it is reported
 _SCALE_FALLS = 0.6  # with the board's true size the spread falls to this share and less
+_SURE = (
+    3.0  # standard deviations of that size from 1, from which on what it does to the camera's place is an error of it
+)
+_FAR = 0.4  # a camera farther from its tool [m] is looked at: it may stand beside the robot
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,13 @@ class HandEye:
     Attributes:
         T_tc: the camera (optical frame) in the tool's frame.
         spread: of the board's place.
-        std_t, std_r: standard deviations of T_tc's translation [m] and rotation [rad], about the camera's axes.
+        std_t, std_r: standard deviations of T_tc's translation [m] and rotation [rad], about the camera's axes. Where the board's lengths, or the
+            focal length, clearly do not fit the poses, the translation's have what the lengths that fit best would change.
         residuals: of each picture, how far the board is from its mean place (n, 2): [m], [rad].
         influence: how far T_tc moves without each picture (n, 2): [m], [rad].
         scale: the factor on the board's lengths that would fit best; 1 where square and intrinsics are right.
+        scale_std: its standard deviation, by leaving out each picture (jackknife).
+        scale_moves: how far T_tc moves with the board's lengths that fit best [m].
     """
 
     T_tc: Float[Tensor, "4 4"]
@@ -73,6 +80,13 @@ class HandEye:
     residuals: Float[Tensor, "n 2"]
     influence: Float[Tensor, "n 2"]
     scale: float
+    scale_std: float
+    scale_moves: float
+
+    @property
+    def misfit(self) -> bool:
+        """Whether the board's lengths or the focal length clearly do not fit the poses."""
+        return abs(self.scale - 1) > max(_SURE * self.scale_std, 0.005)
 
     def line(self) -> str:
         """The transform in words."""
@@ -185,12 +199,30 @@ def estimate(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> Hand
     without = torch.stack([torch.cat((torch.arange(k), torch.arange(k + 1, n))) for k in range(n)])
     others, _ = solve(T_bt[without], T_co[without])
     influence = torch.stack(lie.error_norms(lie.inverse(T_tc) @ others), -1)
-    return HandEye(
+    best, scale = solve(T_bt, T_co, any_scale=True)
+    _, scales = solve(T_bt[without], T_co[without], any_scale=True)
+    scale_std = math.sqrt(n - 1) * float(scales.std(unbiased=False))
+    away = (lie.inverse(T_tc) @ best)[:3, 3]
+    fit = HandEye(
         T_tc,
         spread_of(T_bt, T_tc, T_co),
         (std[0], std[1], std[2]),
         (std[3], std[4], std[5]),
         torch.stack((t.norm(dim=1), r.norm(dim=1)), -1),
         influence,
-        float(solve(T_bt, T_co, any_scale=True)[1]),
+        float(scale),
+        scale_std,
+        float(away.norm()),
     )
+    if not fit.misfit:
+        return fit
+    x, y, z = (math.hypot(a, b) for a, b in zip(std[:3], away.tolist(), strict=True))
+    return replace(fit, std_t=(x, y, z))
+
+
+def stands_beside(T_bt: Float[Tensor, "n 4 4"], T_tc: Float[Tensor, "4 4"], T_co: Float[Tensor, "n 4 4"]) -> bool:
+    """Whether this is no camera on the tool: it is farther from it than a tool is long, and the board lies nearer the base's origin than that. So it looks
+    where the camera stands beside the robot and the board is on the tool (eye to hand), or where the board's poses are inverted."""
+    T_bo = T_bt @ T_tc @ T_co
+    far = float(T_tc[:3, 3].norm())
+    return far > _FAR and float(T_bo[:, :3, 3].mean(0).norm()) < far

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from siame_se3.commissioning.hand_eye_file import MOST_TURN, pose_of_values, pose_values
 from siame_se3.errors import InputError
-from siame_se3.files import read_yaml
+from siame_se3.files import read_text, read_yaml
 
 MOST_REACH = 10.0  # of a robot [m]; more are millimetres
 _MOST_BYTES = 1_000_000
@@ -71,9 +71,10 @@ class PoseTable:
         stems = Counter(path.stem for path in pictures)
         by_name.update({path.stem: path for path in pictures if stems[path.stem] == 1 and path.stem not in by_name})
         found = {by_name[name]: row for row, name in enumerate(names) if name in by_name}
-        if found:
+        if len(found) == len(names):
             return found
-        found = _by_number(names, pictures) or _by_order(names, pictures)
+        numbered = _by_number(names, pictures)  # img_1.png, ..., img_12.png of img_01.png, ..., img_12.png
+        found = max(found, numbered, key=len) or _by_order(names, pictures)
         if found:
             return found
         raise InputError(
@@ -83,16 +84,20 @@ class PoseTable:
         )
 
 
-def read_poses(path: Path) -> PoseTable:
-    """A CSV with lines picture,x,y,z,rx,ry,rz or picture,x,y,z,qx,qy,qz,qw (a header may name another order of the quaternion), divided by
+def read_poses(path: Path, boards: bool = False) -> PoseTable:
+    """A CSV with lines picture,x,y,z,rx,ry,rz or picture,x,y,z,qx,qy,qz,qw (a header may name another order of the columns), divided by
     commas, semicolons or tabs; a folder of ViSP's pose files (pose_fPe_*.yaml, with pose_cPo_*.yaml if there are no pictures), or one of
     them; samples of easy_handeye2.
+
+    Args:
+        path: of the file or folder.
+        boards: of ViSP's poses, only those that have the board's too.
 
     Raises:
         InputError: no such file, or naming the bad line.
     """
     if path.is_dir():
-        return _visp(path, sorted(path.glob("*.yaml")))
+        return _visp(path, sorted([*path.glob("*.yaml"), *path.glob("*.yml")]), boards)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a CSV with lines picture,x,y,z,rx,ry,rz", "poses")
     if path.stat().st_size > _MOST_BYTES:
@@ -105,15 +110,11 @@ def read_poses(path: Path) -> PoseTable:
     if isinstance(content, list):
         return _samples(path, content)
     pattern = re.sub(r"\d+(?=\D*$)", "*", path.name)
-    return _visp(path.parent, sorted([*path.parent.glob(pattern), *path.parent.glob("*cPo*.yaml")]))
+    return _visp(path.parent, sorted([*path.parent.glob(pattern), *path.parent.glob("*cPo*.yaml")]), boards)
 
 
 def _csv(path: Path) -> PoseTable:
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")
+    text = read_text(path, _MOST_BYTES, _FORMAT)
     lines = [
         (number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() and line.lstrip()[0] != "#"
     ]
@@ -121,7 +122,7 @@ def _csv(path: Path) -> PoseTable:
     names: list[str] = []
     rows: list[tuple[float, ...]] = []
     places: list[str] = []
-    order = "xyzw"
+    order: list[int] | None = None
     try:
         cells_of = [[cell.strip() for cell in next(csv.reader([line], delimiter=divider))] for _, line in lines]
     except csv.Error as error:
@@ -131,12 +132,14 @@ def _csv(path: Path) -> PoseTable:
             cells.pop()
         values = [_value(cell if divider == "," else cell.replace(",", ".")) for cell in cells[1:]]
         if k == 0 and values and all(map(math.isnan, values)):
-            order = _quaternion_order(cells[1:])
+            order = _order(cells[1:], str(path))
+            if order is None and _order(cells, str(path)) is not None:
+                raise InputError(f"{path}, line {number}: its first column is no picture's name; {_FORMAT}")
             continue
         if len(values) not in (6, 7) or not all(map(math.isfinite, values)) or (rows and len(values) != len(rows[0])):
             raise InputError(f"{path}, line {number}: {_FORMAT}")
-        if len(values) == 7:
-            values[3:] = [values[3 + order.index(axis)] for axis in "xyzw"]
+        if order is not None and len(order) == len(values):
+            values = [values[j] for j in order]
         names.append(cells[0])
         rows.append(tuple(values))
         places.append(f"{path}, line {number}")
@@ -145,21 +148,34 @@ def _csv(path: Path) -> PoseTable:
     return PoseTable(str(path), tuple(names), tuple(rows), tuple(places))
 
 
-def _quaternion_order(header: Sequence[str]) -> str:
-    """The quaternion's elements in a header's order: 'xyzw' unless it names others."""
-    found = [
-        match[1] for cell in header if (match := re.fullmatch(r"(?:.*[^a-z])?(?:q|quat|rot)?_?([xyzw])", cell.lower()))
-    ]
-    order = "".join(found[-4:])
-    return order if sorted(order) == sorted("xyzw") else "xyzw"
+def _order(header: Sequence[str], where: str) -> list[int] | None:
+    """Where x, y, z, rx, ry, rz or x, y, z, qx, qy, qz, qw stand in a header's columns; None where it does not name them all. A quaternion's
+    elements may be called x, y, z, w after a position's, or the other way round where w tells that they come first.
+
+    Raises:
+        InputError: it names something twice, which only a guess could resolve.
+    """
+    short = [re.sub(r"[^a-z]+", " ", cell.lower()).split()[-1:] or [""] for cell in header]
+    words = [x[0].removeprefix("quat").removeprefix("rot").removeprefix("pos").removeprefix("t") or x[0] for x in short]
+    turned = [word for word in words if word in ("qx", "qy", "qz", "qw", "rx", "ry", "rz")]
+    if not turned and sorted(words) == sorted("xyzxyzw"):
+        q = slice(3, 7) if sorted(words[:3]) == sorted("xyz") else slice(0, 4)
+        words[q] = [f"q{word}" for word in words[q]]
+    for wanted in (("x", "y", "z", "qx", "qy", "qz", "qw"), ("x", "y", "z", "rx", "ry", "rz")):
+        if set(wanted) <= set(words):
+            if twice := [word for word in wanted if words.count(word) > 1]:
+                raise InputError(f"{where}: two columns are called {twice[0]}; {_FORMAT}")
+            return [words.index(word) for word in wanted]
+    return None
 
 
-def _visp(folder: Path, paths: Sequence[Path]) -> PoseTable:
+def _visp(folder: Path, paths: Sequence[Path], boards: bool) -> PoseTable:
     """vpPoseVector files: the tool in the base's frame, and the board in the camera's (cPo)."""
     tool: dict[str, tuple[Path, tuple[float, ...]]] = {}
     board: dict[str, tuple[Path, tuple[float, ...]]] = {}
     for path in paths:
-        if "eP" in path.name:  # a result, such as ePc
+        number = _number_of(path.stem)
+        if path.name.startswith(".") or not number or re.search(r"(?<![A-Za-z])ePc", path.name):  # or a result
             continue
         try:
             values = tuple(pose_values(read_yaml(path, 10_000)))
@@ -167,9 +183,11 @@ def _visp(folder: Path, paths: Sequence[Path]) -> PoseTable:
             continue  # another file of the folder, such as the camera's
         if not all(map(math.isfinite, values)):
             raise InputError(f"{path}: a value is not finite; take it out of the folder")
-        (board if "cPo" in path.name else tool)[_number_of(path.stem)] = (path, values)
+        (board if "cPo" in path.name else tool)[number] = (path, values)
     if not tool:
         raise InputError(f"{folder}: no poses of the tool; give a CSV, or ViSP's pose_fPe_*.yaml", "poses")
+    if boards:
+        tool = {key: value for key, value in tool.items() if key in board} or tool
     keys = sorted(tool, key=lambda key: (len(key), key))
     T_co = None
     if all(key in board for key in keys):
@@ -220,7 +238,8 @@ def _by_order(names: Sequence[str], pictures: Sequence[Path]) -> dict[Path, int]
 
 
 def _file_name(name: str) -> str:
-    return re.split(r"[/\\]", name.strip().strip("'\""))[-1]
+    last = re.split(r"[/\\]", name.strip().strip("'\""))[-1]
+    return last.removesuffix(".0") if re.fullmatch(r"\d+\.0", last) else last  # a table's program made numbers of names
 
 
 def _number_of(name: str) -> str:

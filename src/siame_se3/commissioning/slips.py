@@ -19,6 +19,7 @@ from siame_se3.commissioning.hand_eye_solver import (
     estimate,
     solve,
     spread_of,
+    stands_beside,
     true_scale,
 )
 from siame_se3.commissioning.poses import MOST_REACH
@@ -27,6 +28,7 @@ from siame_se3.geometry import lie
 
 _FALLS = 0.4  # what explains a contradiction brings the spread down to this share and less
 _MOST_SUBSETS = 1500
+BESIDE = "the camera stands beside the robot and the board is on the tool (eye to hand): this calibrates a camera on the tool, and a board that lies still"
 _TRIPLES = 12  # of pictures that a board's looks are tried in
 
 
@@ -36,6 +38,7 @@ def explained(
     found: HandEye | None,
     names: Sequence[str],
     values: Float[Tensor, "n m"] | None,
+    boards_read: bool = False,
 ) -> str:
     """Which usual slip makes the poses agree with the pictures, or which few pictures do not belong; '' for none.
 
@@ -44,24 +47,34 @@ def explained(
         found: the estimate from these.
         names: of the pictures.
         values: the numbers that T_bt was read from.
+        boards_read: the board's poses were read from a file too, and not found in pictures.
     """
     before = found.spread if found else None
     most = _FALLS * before.size if before else math.inf
     if found and T_bt is not None and (other := true_scale(T_bt, T_co, found.spread.t)):
         return (
             f"with lengths on the board {_times(other[0])} as large, the spread is {other[1]}: give the board's true square in metres, "
-            "and poses in metres"
+            "and poses in metres; or, if the square is right, the calibration of this camera at this image size (its focal length is wrong)"
         )
-    for words, instead, poses, boards in _slips(T_bt, T_co, values):
+    beside = False
+    for words, instead, poses, boards in _slips(T_bt, T_co, values, boards_read):
         T_tc, _ = solve(poses, boards)
         spread = spread_of(poses, T_tc, boards)
-        if spread.explained and spread.size < most:
+        if not spread.explained or spread.size >= most:
+            continue
+        if not stands_beside(poses, T_tc, boards):
             return f"{words}, the spread is {spread}: give {instead}"
+        beside = True
+    if beside:
+        return f"they agree where {BESIDE}"
     return "" if T_bt is None or found is None else _bad_pictures(T_bt, T_co, found, names)
 
 
 def _slips(
-    T_bt: Float[Tensor, "n 4 4"] | None, T_co: Float[Tensor, "n 4 4"], values: Float[Tensor, "n m"] | None
+    T_bt: Float[Tensor, "n 4 4"] | None,
+    T_co: Float[Tensor, "n 4 4"],
+    values: Float[Tensor, "n m"] | None,
+    boards_read: bool,
 ) -> Iterator[tuple[str, str, Float[Tensor, "n 4 4"], Float[Tensor, "n 4 4"]]]:
     """In words, what to give instead, and the poses: one slip first, then two."""
     read = readings(values) if values is not None else [("", "", T_bt)] if T_bt is not None else []
@@ -76,6 +89,13 @@ def _slips(
                 said.append("with the poses inverted")
                 give.append(tool)
             boards = T_co
+            if boards_read and inverted and not late:
+                yield (
+                    " and ".join([*said[:-1], "with the board's poses inverted"]),
+                    ", and ".join([*give[:-1], f"the board in the camera's frame (right as it is, if {BESIDE})"]),
+                    lie.inverse(poses),
+                    lie.inverse(T_co),
+                )
             if late:
                 poses, boards = (poses[1:], T_co[:-1]) if late > 0 else (poses[:-1], T_co[1:])
                 said.append(f"with each pose taken for the {'previous' if late > 0 else 'next'} picture")
@@ -84,11 +104,14 @@ def _slips(
                 yield " and ".join(said), ", and ".join(give), poses, boards
 
 
+_UNITS = [("millimetres", "metres", 1e-3), ("centimetres", "metres", 1e-2), ("inches", "metres", 0.0254)]
+
+
 def readings(values: Float[Tensor, "n m"]) -> list[tuple[str, str, Float[Tensor, "n 4 4"]]]:
     """Poses as somebody may have meant these numbers: (in words, what to give instead, T_bt). The first is as they are read, if that can be."""
     found = []
     position, rest = values[:, :3], values[:, 3:]
-    units = [("", "", 1.0)] if float(position.abs().max()) <= MOST_REACH else [("millimetres", "metres", 1e-3)]
+    units = [("", "", 1.0)] if float(position.abs().max()) <= MOST_REACH else _UNITS
     for unit, give, scale in units:
         for words, instead, R in _rotations(rest):
             said = " and ".join(x for x in (unit, words) if x)
