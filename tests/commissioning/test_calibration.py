@@ -131,6 +131,9 @@ def test_poses_of_the_board_need_no_pictures(tmp_path: Path) -> None:
     assert names == [str(k) for k in range(1, 9)]
     torch.testing.assert_close(fit.T_tc, T_TC, atol=1e-9, rtol=0)
     (tmp_path / "pose_cPo_3.yaml").unlink()
+    assert hand_eye_of_boards(tmp_path)[0] == [str(k) for k in range(1, 9) if k != 3]
+    for path in tmp_path.glob("pose_cPo_*"):
+        path.unlink()
     with pytest.raises(InputError, match="poses of the tool alone; give the pictures"):
         hand_eye_of_boards(tmp_path)
 

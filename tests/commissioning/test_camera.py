@@ -122,3 +122,22 @@ def test_too_few_pictures_and_unknown_lenses() -> None:
         calibrate_camera([])
     with pytest.raises(CameraError, match="lens omni"):
         calibrate_camera([], "omni")
+
+
+@pytest.mark.parametrize("strange", [(11,), (2, 7, 11)], ids=str)
+def test_pictures_of_another_camera_are_named(strange: tuple[int, ...]) -> None:
+    """One of twelve used to move the focal length by sixteen of the standard deviations that were stated with it."""
+    poses = views(BOARD, 12, 1, 0.3)
+    seen, zoomed = seen_by(TRUE, poses, 0.1, 0), seen_by(replace(TRUE, fx=606.0, fy=600.0), poses, 0.1, 0)
+    mixed = [zoomed[k] if k in strange else seen[k] for k in range(12)]
+    with pytest.raises(CameraError, match="the pictures contradict each other") as error:
+        calibrate_camera(mixed)
+    named = {f"{k:02d}.png" for k in range(12) if f"{k:02d}.png" in str(error.value)}
+    assert named
+    assert named <= {f"{k:02d}.png" for k in strange}
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.4])
+def test_no_picture_of_good_ones_is_odd(noise: float) -> None:
+    for seed in range(6):
+        assert calibrate_camera(seen_by(TRUE, views(BOARD, 8 + seed, seed, 0.3), noise, seed)).odd == ()

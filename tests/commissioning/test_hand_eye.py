@@ -283,7 +283,7 @@ def test_inverted_poses_of_the_board_are_named() -> None:
         calibrate_hand_eye(T_BT, lie.inverse(SEEN), NAMES, vectors(T_BT), True)
 
 
-@pytest.mark.parametrize("size", [0.985, 0.99, 1.015])
+@pytest.mark.parametrize("size", [0.985, 1.015])
 def test_lengths_that_clearly_do_not_fit_are_in_the_standard_deviation(size: float) -> None:
     """A square, or a focal length, that is off by too little to be refused."""
     wrong = SEEN.clone()

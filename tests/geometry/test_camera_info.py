@@ -127,7 +127,11 @@ def test_a_roi_outside_the_sensor_is_refused(roi: tuple[int, int, int, int]) -> 
         ((640, 480), (500, 0, 159.5, 0, 500, 119.5, 0, 0, 1), "about 320 x 240 px"),
         ((640, 480), (900, 0, 639.5, 0, 900, 359.5, 0, 0, 1), "about 1280 x 720 px"),
         ((1280, 720), (500, 0, 319.5, 0, 500, 239.5, 0, 0, 1), "about 640 x 480 px"),
-        ((640, 480), (0.8, 0, 0.5, 0, 0.8, 0.5, 0, 0, 1), "far from its middle"),
+        ((640, 480), (0.8, 0, 0.5, 0, 0.8, 0.5, 0, 0, 1), "give pixels, not millimetres"),
+        ((640, 480), (4.2, 0, 319.5, 0, 4.2, 239.5, 0, 0, 1), "give pixels, not millimetres"),
+        ((640, 480), (500, 0, 319.5, 0, 50, 239.5, 0, 0, 1), "pixels are about square"),
+        ((480, 640), (500, 0, 319.5, 0, 500, 239.5, 0, 0, 1), "width and height are exchanged"),
+        ((640, 480), (500, 0, 319.5, 0, 500, 239.5, 0, 0, 2), "last row of K"),
         ((640, 480), (500, 0, 0, 0, 500, 0, 319.5, 239.5, 1), "last row of K"),
     ],
 )
@@ -337,3 +341,45 @@ def test_a_file_that_grows_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "deep.yaml").write_text("a: " + "[" * 50 + "]" * 50)
     with pytest.raises(CameraError, match="nested too deep"):
         Camera.from_yaml(tmp_path / "deep.yaml")
+
+
+_SIZE = "image_width: '640'\nimage_height: 480\n"
+_MATRIX = "[[600, 0, 319.5], [0, 605, 239.5], [0, 0, 1]]"
+_BENT = "[[-0.12, 0.05, 0.001, -0.0005, 0]]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"camera_matrix: {_MATRIX}\n{name}: {_BENT}" for name in ("dist_coeff", "distCoeffs", "distortion", "dist")),
+        f"mtx: {_MATRIX}\ndist: {_BENT}",
+        f"cameraMatrix: {_MATRIX}\ndistCoeffs: {_BENT}\ndistortion_model: Brown Conrady",
+        f"K: {_MATRIX}\nk1: -0.12\nk2: 0.05\np1: 0.001\np2: -0.0005\ndistortion_model: PLUMB_BOB",
+        f"K: {_MATRIX}\nD: {{k1: -0.12, k2: 0.05, p1: 0.001, p2: -0.0005}}",
+        f"fx: 600\nfy: 605\ncx: 319.5\ncy: 239.5\ncoeffs: {_BENT}\nmodel: 'brown-conrady'",
+    ],
+)
+def test_the_names_that_other_programs_give(tmp_path: Path, text: str) -> None:
+    """A lens that was left out because of its name would be a wrong one."""
+    (tmp_path / "c.yaml").write_text(_SIZE + text)
+    expected = Camera(600, 605, 319.5, 239.5, 640, 480, (-0.12, 0.05, 0.001, -0.0005, 0.0))
+    assert Camera.from_yaml(tmp_path / "c.yaml") == expected
+
+
+@pytest.mark.parametrize("name", ["distorsion", "dist_params", "radial"])
+def test_a_distortion_of_a_name_that_is_not_known_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "c.yaml").write_text(f"{_SIZE}camera_matrix: {_MATRIX}\n{name}: {_BENT}")
+    with pytest.raises(
+        CameraError, match=f"'{name}' is not a name of ROS; call the distortion distortion_coefficients"
+    ):
+        Camera.from_yaml(tmp_path / "c.yaml")
+
+
+def test_a_file_with_p_alone_and_a_fisheyes_flat_terms(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(f"{_SIZE}P: [500, 0, 319.5, 0, 0, 500, 239.5, 0, 0, 0, 1, 0]")
+    assert Camera.from_yaml(tmp_path / "c.yaml") == Camera(500, 500, 319.5, 239.5, 640, 480)
+    (tmp_path / "c.yaml").write_text(
+        f"{_SIZE}K: {_MATRIX}\nk1: 0.1\nk2: 0.02\nk3: 0.003\nk4: 0.0004\ndistortion_model: FISHEYE"
+    )
+    found = Camera.from_yaml(tmp_path / "c.yaml")
+    assert (found.distortion, found.distortion_model) == ((0.1, 0.02, 0.003, 0.0004), "equidistant")

@@ -67,7 +67,9 @@ def semi_planar(order: str) -> np.ndarray:
 
 
 def nv24() -> np.ndarray:
-    yuv = cv2.cvtColor(RGB, cv2.COLOR_RGB2YUV)
+    """BT.601 in video range, as cameras have it."""
+    matrix = np.array([[0.257, 0.504, 0.098], [-0.148, -0.291, 0.439], [0.439, -0.368, -0.071]])
+    yuv = np.rint(RGB @ matrix.T + (16, 128, 128)).astype(np.uint8)
     return np.concatenate((yuv[..., 0].ravel(), yuv[..., 1:].ravel()))
 
 
@@ -255,3 +257,13 @@ def test_a_compressed_bomb_is_refused_by_its_header(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cv2, "imdecode", lambda *args: pytest.fail("decoded"))
     with pytest.raises(CameraError, match="megapixels"):
         ImageReader()(types.SimpleNamespace(format="png", data=bytes(data)))
+
+
+@pytest.mark.parametrize("longer", [2.0, 3.0])
+def test_a_buffer_of_another_encoding_is_refused(longer: float) -> None:
+    """Colours called mono8, or rows that are padded and do not say so, gave a sheared part of the picture."""
+    grey = RGB[..., 0]
+    data = np.zeros(int(grey.size * longer), np.uint8).tobytes()
+    with pytest.raises(CameraError, match=r"bytes for 64 x 48 px of mono8"):
+        ImageReader()(image("mono8", data))
+    assert ImageReader()(image("mono8", grey.tobytes() + bytes(3000))).shape == (48, 64, 3)  # whole pages

@@ -84,8 +84,8 @@ class Calibrate:
             seen = boards.look(paths, self.board, least=5)
         with doing("fitting the camera"):
             fit = calibrate_camera(seen, self.lens)
-        for s, error, moved in zip(seen, fit.errors, fit.influence, strict=True):
-            far = "  (far off: blurred, or badly found?)" if error > 3 * fit.rms else ""
+        for k, (s, error, moved) in enumerate(zip(seen, fit.errors, fit.influence, strict=True)):
+            far = "  (WARNING: the others contradict it: blurred, zoomed, or badly found?)" if k in fit.odd else ""
             output.say(
                 f"{s.path.name}: {error:.3f} px; without it fx moves by {moved[0]:+.2f} px, cx by {moved[2]:+.2f} px{far}"
             )

@@ -19,6 +19,11 @@ _CORNER_NOISE = 0.1  # systematic errors of corners make up for a small residual
 _MOST_FOCAL_STD = 0.02  # of the focal length, that its standard deviation may be
 _MOST_CENTRE_STD = 0.03  # of the image's width, that the principal point's standard deviation may be
 _MOST_RMS = 0.004  # of the image's width, that the reprojection error may be
+_STRANGE = (
+    5.0,
+    2.0,
+)  # a picture that moves the intrinsics by more standard deviations, with an error of more times the median, is of another camera
+_ODD = 3.0, 2.0  # the same, for a word
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class CameraFit:
         errors: that of each picture [px].
         std: standard deviations of fx, fy, cx, cy [px].
         influence: how far fx, fy, cx, cy move without each picture (n, 4) [px].
+        odd: pictures that the others contradict, though not by enough to be refused.
     """
 
     camera: Camera
@@ -38,6 +44,7 @@ class CameraFit:
     errors: tuple[float, ...]
     std: tuple[float, float, float, float]
     influence: np.ndarray
+    odd: tuple[int, ...] = ()
 
 
 def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> CameraFit:
@@ -72,12 +79,20 @@ def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> CameraFi
     std, influence = _uncertainty(residuals, jacobians)
     fx, fy, cx, cy = (float(K[k]) for k in ((0, 0), (1, 1), (0, 2), (1, 2)))
     _accept(seen, errors, rms, std, (fx, fy))
+    if strange := _contradicted(errors, std, influence, _STRANGE):
+        named = ", ".join(
+            f"{seen[i].path.name} (without it fx moves by {influence[i][0]:+.1f} px)" for i in strange[:4]
+        )
+        raise CameraError(
+            f"camera calibration: the pictures contradict each other: {named}; is it blurred, zoomed, or of another camera? take it out"
+        )
+    odd = _contradicted(errors, std, influence, _ODD)
     k = (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
     try:
         camera = Camera.from_info(CameraInfo(w, h, k, tuple(float(x) for x in np.ravel(d)), model))
     except CameraError as error:
         raise CameraError(f"camera calibration: {error}") from None
-    return CameraFit(camera, rms, errors, (std[0], std[1], std[2], std[3]), influence)
+    return CameraFit(camera, rms, errors, (std[0], std[1], std[2], std[3]), influence, odd)
 
 
 def _ordinary(seen: Sequence[Seen], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, list[tuple[Any, Any]]]:
@@ -129,6 +144,16 @@ def _uncertainty(
     covariance = variance * np.linalg.pinv(N / np.outer(scale, scale), 1e-14, True) / np.outer(scale, scale)
     influence = [np.linalg.lstsq((N - n) / np.outer(scale, scale), g / scale, rcond=None)[0] / scale for n, g in parts]
     return [float(x) for x in np.sqrt(np.diag(covariance)[:4])], np.array(influence)[:, :4]
+
+
+def _contradicted(
+    errors: Sequence[float], std: Sequence[float], influence: np.ndarray, limits: tuple[float, float]
+) -> tuple[int, ...]:
+    """Pictures that move the intrinsics by more than limits[0] of their standard deviations, and whose error is above limits[1] times the median, the
+    worst first."""
+    moved = np.abs(influence / np.maximum(np.asarray(std), 1e-12)).max(1)
+    far = (moved > limits[0]) & (np.asarray(errors) > limits[1] * float(np.median(errors)))
+    return tuple(int(k) for k in np.argsort(-moved) if far[k])
 
 
 def _accept(

@@ -116,13 +116,14 @@ class Camera:
             raise CameraError(
                 f"K is not finite: fx {fx:g}, fy {fy:g}, principal point ({cx:g}, {cy:g}) px; calibrate again"
             )
-        if info.k[6] or info.k[7]:
+        if info.k[6] or info.k[7] or (has_k and info.k[8] != 1):
             raise CameraError("the last row of K is not 0 0 1; give it row by row")
         if info.k[3] or abs(info.k[1]) > 1e-2 * abs(info.k[0]):
             raise CameraError(f"K has a skew of {info.k[1] or info.k[3]:g} px, which is not used; calibrate without it")
         straight = (rectified and has_p) or not has_k
         fx, cx, fy, cy = (info.p[i] for i in (0, 2, 5, 6)) if straight else (info.k[i] for i in (0, 2, 4, 5))
         full = Camera(fx, fy, cx, cy, info.width, info.height, () if straight or rectified else info.d, info.model)
+        full._check_lens()
         full._check_centre()
         return full._part(info)
 
@@ -224,6 +225,24 @@ class Camera:
         import cv2
 
         return cv2.remap(image, *_rectification(self), interpolation=cv2.INTER_LINEAR)
+
+    def _check_lens(self) -> None:
+        """Refuse focal lengths that no lens has, or that are of a sensor of the other orientation."""
+        if min(self.fx, self.fy) < max(self.width, self.height) / 20:
+            raise CameraError(
+                f"fx {self.fx:g}, fy {self.fy:g} px see more than any lens at {self.width} x {self.height} px; give pixels, not millimetres"
+            )
+        if not 0.4 < self.fx / self.fy < 2.5:
+            raise CameraError(
+                f"fx {self.fx:g} and fy {self.fy:g} px are no camera's: pixels are about square; correct it"
+            )
+        across, down = (self.cx + 0.5) / self.width, (self.cy + 0.5) / self.height
+        turned = (self.cx + 0.5) / self.height, (self.cy + 0.5) / self.width
+        if max(abs(x - 0.5) for x in turned) < 0.03 and max(abs(across - 0.5), abs(down - 0.5)) > 0.1:
+            raise CameraError(
+                f"the principal point ({self.cx:g}, {self.cy:g}) px is the middle of an image of {self.height} x {self.width} px; width and height "
+                "are exchanged"
+            )
 
     def _check_centre(self) -> None:
         """Refuse a principal point that no camera of this size has; it belongs to another size, or to nothing."""

@@ -19,7 +19,13 @@ from siame_se3.files import read_text, read_yaml, require_types
 _MODEL_NAMES = {  # how other tools call ROS's models
     "": "plumb_bob", "none": "plumb_bob", "radtan": "plumb_bob", "radial-tangential": "plumb_bob", "pinhole": "plumb_bob",
     "brown_conrady": "plumb_bob", "equi": "equidistant", "kannala_brandt": "equidistant", "kannalabrandt8": "equidistant",
+    "fisheye": "equidistant", "opencv_fisheye": "equidistant", "opencv": "plumb_bob", "rational": "rational_polynomial",
 }  # fmt: skip
+_K = ("camera_matrix", "k", "cameramatrix", "intrinsic_matrix", "camera_intrinsics", "mtx")
+_D = ("distortion_coefficients", "d", "distortion_coeffs", "distortion_coefficient", "distortion", "distortion_parameters", "dist_coeffs", "dist_coeff",
+      "distcoeffs", "distcoef", "dist", "coeffs")  # fmt: skip
+_FLAT = (("fx", "fy", "cx", "cy"), ("fx", "fy", "ppx", "ppy"))  # librealsense's
+_TERMS = ("k1", "k2", "p1", "p2", "k3")
 _MOST_SIDE = 65_535  # [px]
 
 
@@ -64,7 +70,7 @@ def info_from_message(message: Any) -> CameraInfo:
         message.height,
         tuple(map(float, message.k)),
         tuple(map(float, message.d)),
-        _MODEL_NAMES.get(model.lower(), model),
+        _model_name(model),
         tuple(map(float, getattr(message, "p", ()))) or (0.0,) * 12,
         (getattr(message, "binning_x", 0), getattr(message, "binning_y", 0)),
         (roi.x_offset, roi.y_offset, roi.width, roi.height) if roi is not None else (0, 0, 0, 0),
@@ -124,6 +130,8 @@ class _Fields:
             return default
         if value is None:
             raise CameraError(f"no '{names[0]}'; a ROS camera_info YAML has one")
+        if isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}(\.0*)?\s*", value):
+            value = float(value)
         if isinstance(value, float) and math.isfinite(value) and value == int(value):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
@@ -158,28 +166,45 @@ class _Fields:
 
     def _lens(self) -> tuple[tuple[float, ...], tuple[float, ...], str]:
         """K, the distortion coefficients, and the model's name."""
-        if self.get("intrinsics") is not None and self.get("camera_matrix", "k") is None:
+        if isinstance(self.get("intrinsics"), list) and self.get(*_K) is None:
             return self._kalibr()
         for prefix in ("camera.", "camera1."):
             if f"{prefix}fx" in self._content:
                 return self._orb_slam(prefix)
         if isinstance(self._content.get("projection_parameters"), dict):
             return self._camodocal()
-        if (
-            self.get("camera_matrix", "k") is None
-            and self._content.get("camera_matrix", self._content.get("k")) is None
-        ):
+        model = self.get("distortion_model", "model") or ("equidistant" if self.get("fisheye_model") else "plumb_bob")
+        return self._matrix(), self._distortion(), _model_name(str(model))
+
+    def _matrix(self) -> tuple[float, ...]:
+        """K; zeros where only P is there."""
+        if any(self._content.get(name) is not None for name in _K):
+            return self.numbers(*_K)
+        for names in _FLAT:
+            if all(name in self._content for name in names):
+                return _matrix(*(_number(self._content[name], name) for name in names))
+        if self.get("projection_matrix", "p") is None:
             raise CameraError("no 'camera_matrix'; a ROS camera_info YAML has one")
-        names = ("distortion_coefficients", "d", "distortion_coeffs", "dist_coeffs")
-        given = any(self._content.get(name) is not None for name in names)
-        model = str(
-            self.get("distortion_model") or ("equidistant" if self.get("fisheye_model") else "plumb_bob")
-        ).strip()
-        return (
-            self.numbers("camera_matrix", "k"),
-            self.numbers(*names) if given else (),
-            _MODEL_NAMES.get(model.lower(), model),
-        )
+        return (0.0,) * 9
+
+    def _distortion(self) -> tuple[float, ...]:
+        """The coefficients, under one of their names.
+
+        Raises:
+            CameraError: what looks like coefficients has a name that is not known; to leave them out would be a wrong lens.
+        """
+        given = next((self._content[name] for name in _D if self._content.get(name) is not None), self._content)
+        if isinstance(given, dict) and "k1" in given:
+            names = ("k1", "k2", "k3", "k4") if "k4" in given else _TERMS
+            return tuple(_number(given.get(name, 0.0), name) for name in names)
+        if given is not self._content:
+            return self.numbers(*_D)
+        known = ("distortion_model", "distortion_type", *_D)
+        if others := [
+            key for key in self._content if key.startswith(("dist", "k1", "k_1", "radial")) and key not in known
+        ]:
+            raise CameraError(f"'{others[0][:40]}' is not a name of ROS; call the distortion distortion_coefficients")
+        return ()
 
     def _kalibr(self) -> tuple[tuple[float, ...], tuple[float, ...], str]:
         kind, values = str(self.get("camera_model") or "pinhole"), self.numbers("intrinsics")
@@ -189,7 +214,7 @@ class _Fields:
             )
         model = str(self.get("distortion_model") or "none")
         d = self.numbers("distortion_coeffs") if self.get("distortion_coeffs") is not None else ()
-        return _matrix(*values), d, _MODEL_NAMES.get(model.lower(), model)
+        return _matrix(*values), d, _model_name(model)
 
     def _orb_slam(self, prefix: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
         def value(name: str) -> float:
@@ -221,6 +246,12 @@ class _Fields:
         K = _matrix(*(_number(projection.get(name), name) for name in intrinsics))
         d = tuple(_number(distortion.get(name), name) for name in names) if isinstance(distortion, dict) else ()
         return K, d, model
+
+
+def _model_name(model: str) -> str:
+    """A distortion model by ROS's name, however it is written ('Brown Conrady', 'PLUMB_BOB', 'radial-tangential')."""
+    name = re.sub(r"[\s-]+", "_", model.strip().lower())
+    return _MODEL_NAMES.get(name, _MODEL_NAMES.get(name.replace("_", "-"), name))
 
 
 def _refuse_other_formats(path: Path) -> None:

@@ -136,14 +136,21 @@ def depth_of(message: Any) -> np.ndarray:
     compressed_depth_image_transport (PNG), (h, w) float32 [m], NaN where it is not known.
 
     Raises:
-        CameraError: another encoding, or data that do not fit.
+        CameraError: another encoding, data that do not fit, or depths that are no metres of a camera's view.
     """
     try:
-        return _raw(message) if hasattr(message, "encoding") else _compressed(message)
+        depth = _raw(message) if hasattr(message, "encoding") else _compressed(message)
     except CameraError:
         raise
     except InputError as error:
         raise CameraError(str(error)) from None
+    known = depth[np.isfinite(depth)]
+    middle = float(np.median(known)) if known.size else 1.0
+    if not _SANE[0] <= middle <= _SANE[1]:
+        raise CameraError(
+            f"depth image: depths of {middle:g} m (the median) are of another unit; 16UC1 is in millimetres, 32FC1 in metres (REP 118)"
+        )
+    return depth
 
 
 _ENCODINGS = {"16uc1": "u2", "mono16": "u2", "32fc1": "f4", "64fc1": "f8"}

@@ -28,6 +28,7 @@ _HINT = (
     "PixelFormat), or put image_proc between"
 )
 
+_PAGE = 65_536  # [bytes] that a buffer may be longer than its image, at most
 _ROWS = 64  # that are converted at a time
 
 
@@ -106,8 +107,10 @@ class ImageReader:
     def _nv24(self, message: Any) -> np.ndarray:
         h, w = message.height, message.width
         flat = buffer_rows(message, 3 * h, w)
-        chroma = flat[h:].reshape(h, w, 2)
-        return _converted(np.dstack((flat[:h], chroma)), "COLOR_YUV2RGB")
+        Y, (Cb, Cr) = flat[:h].astype(np.float32), np.moveaxis(flat[h:].reshape(h, w, 2).astype(np.float32), -1, 0)
+        Y, Cb, Cr = 1.164 * (Y - 16), Cb - 128, Cr - 128  # ITU-R BT.601, limited range, as OpenCV reads NV12
+        rgb = np.stack((Y + 1.596 * Cr, Y - 0.813 * Cr - 0.391 * Cb, Y + 2.018 * Cb), -1)
+        return np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
 
     def _compressed(self, message: Any) -> np.ndarray:
         """image_transport's format: 'ENCODING; CODEC compressed ORDER', or the codec alone."""
@@ -146,11 +149,13 @@ def buffer_rows(message: Any, rows: int, used: int) -> np.ndarray:
     """The buffer (rows, used) [bytes], without the padding of its rows.
 
     Raises:
-        CameraError: it is too short.
+        CameraError: it is too short, or so long that it is of another encoding or step.
     """
     data = bytes(message.data)
     step = message.step or used
-    if not message.height * message.width or step < used or len(data) < (rows - 1) * step + used:
+    short = step < used or len(data) < (rows - 1) * step + used
+    other = len(data) >= 2 * rows * step or len(data) > rows * step + _PAGE  # of another step, or another encoding
+    if not message.height * message.width or short or other:
         raise CameraError(
             f"image: {len(data)} bytes for {message.width} x {message.height} px of {message.encoding[:40]}; "
             "the camera's driver is at fault"
