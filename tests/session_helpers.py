@@ -125,7 +125,7 @@ class Running:
 
     def wait(self, words: str) -> str:
         while True:
-            self.lines.append(self.said.get(timeout=60))
+            self.lines.append(self.said.get(timeout=20))
             if words in self.lines[-1]:
                 return self.lines[-1]
 

@@ -119,6 +119,18 @@ def test_a_run_ends_when_its_starter_closes_the_page(desk: Desk) -> None:
     assert desk.session.wait_until_idle(20)
 
 
+def test_a_run_does_not_begin_whose_starter_has_left(desk: Desk) -> None:
+    """It was asked for, and has not begun."""
+    desk.show.terminal("arm")
+    desk.show.started_by(3)
+    with desk.session._changed:
+        desk.show.start()
+        desk.show.left(3)
+    time.sleep(0.2)
+    assert desk.robot.moves == 0
+    assert not desk.moving()
+
+
 def test_a_run_of_the_terminal_goes_on_when_tabs_are_closed(desk: Desk) -> None:
     desk.show.terminal("arm")
     desk.show.start()

@@ -193,6 +193,7 @@ class Check:
         from siame_se3.commissioning.diagnosis import diagnose
         from siame_se3.commissioning.targets import target_from
         from siame_se3.plants.robots.signals import StopSignals
+        from siame_se3.plants.robots.typed import wait_for_enter
 
         if self.robot.robot == "none":
             raise SiameError("check: it has to move the robot; give --robot ros2 or ur")
@@ -212,7 +213,7 @@ class Check:
                 target = target_from(self.target, plant)
                 findings.append(check.law_at(controller, target, plant.reset(None)))
             if not self.yes:
-                input(
+                wait_for_enter(
                     f"the robot will move by {100 * self.translation:g} cm and {self.rotation:g} deg; Enter to go on, Ctrl-C to leave "
                 )
             motions = check.Motions(self.translation, math.radians(self.rotation))

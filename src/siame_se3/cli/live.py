@@ -107,7 +107,7 @@ class Live:
             session = self._session(
                 plant, bus, controller, None if isinstance(depth, float) else depth, run_of(recording)
             )
-            take: Callable[[str], None] = session.command
+            take: Callable[[str], None] = session.heard
             if self.page:
                 take = closing.enter_context(page_of_robot(session, self.law, self.served, distance))
             if not self.start:
@@ -217,9 +217,7 @@ class Live:
             make_run=pictures.servo if self.report else make_run,
         )
         if bus and topics.command:
-            bus.subscribe(
-                topics.command, messages().String, lambda message: session.command(message.data), reliable=True
-            )
+            bus.subscribe(topics.command, messages().String, lambda message: session.heard(message.data), reliable=True)
         return session
 
 

@@ -108,6 +108,7 @@ class Target:
     def _scan(self, plant: LivePlant) -> int | None:
         from siame_se3.commissioning.goal_folder import Goal, write_goal
         from siame_se3.commissioning.scan import check_box, check_plant_fits, pose_of, scan
+        from siame_se3.plants.robots.typed import wait_for_enter
 
         check_plant_fits(plant, self.pattern, self.safety)
         places = self.pattern.places(self.depth)
@@ -121,7 +122,7 @@ class Target:
             print(f"dry run: {motion}; nothing was sent")
             return None
         if not self.yes:
-            input(f"the robot will move the camera to {motion}, and back; Enter to go on, Ctrl-C to leave ")
+            wait_for_enter(f"the robot will move the camera to {motion}, and back; Enter to go on, Ctrl-C to leave ")
         try:
             found = scan(
                 plant, self.depth, self.pattern, self.safety, self.depths, lambda line: print(line, flush=True)

@@ -1,49 +1,37 @@
 """A session with a real robot: 'target' (this view is it), 'start', 'stop', 'quit', from a keyboard or from topics.
 
-Nothing moves that nobody just asked for. A command counts for two seconds; a stop, a halt, the end of a run, a signal or a lost
-connection voids all that was asked before; and a start counts only after the session has said that it is ready, and for which target.
+Nothing moves that nobody just asked for. A command counts for two seconds; a stop, a halt, the end of a run, a signal, a lost
+connection or a program that was suspended voids all that was asked before; a start counts only after the session has said that it is ready, and
+for which target; and the robot begins to move within five seconds of it, or not at all.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import os
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from siame_se3.commissioning.commands import BEGINS, COMMANDS, LASTS, MOST, Asked
+from siame_se3.commissioning.keyboard import listen
 from siame_se3.commissioning.targets import depths_of
 from siame_se3.errors import RobotError, SiameError
 from siame_se3.laws.certainty import described
 from siame_se3.laws.types import Controller, Output, View
 from siame_se3.plants.robots.live import LivePlant
+from siame_se3.plants.robots.pulse import Pulse
 from siame_se3.plants.robots.signals import StopSignals
 from siame_se3.plants.robots.text import format_twist, printable
-from siame_se3.plants.robots.threads import Worker
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
-COMMANDS = ("start", "stop", "target", "quit")
-LASTS = 2.0  # [s] for which a command counts
-MOST = 8  # commands that may wait
-_LINE = 4096  # bytes of a line that are read at once
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A command, when it was given [s], and how often commands had been voided before."""
-
-    word: str
-    at: float
-    voided: int
 
 
 class Session:
@@ -81,9 +69,11 @@ class Session:
         self.target, self._target_name = target, target_name
         self._print, self._done, self._settings, self._clock = say, done, settings or {}, clock
         self._changed = threading.Condition()  # of what follows
-        self._asked: deque[_Asked] = deque()
+        self._asked: deque[Asked] = deque()
         self._voided = 0  # how often all that was asked before was voided
-        self._moving = self._waiting = False
+        self._moving = self._waiting = self._welcome = False  # _welcome: it has said once that it is ready
+        self._pulse = Pulse(self._suspended)
+        self._prepared: View | None = None  # the target that the law has been asked for once
         self.confidence: float | None = None  # of the law at its last answer
         self.listeners: list[Say] = []  # to what is said, beside `say`
 
@@ -99,7 +89,7 @@ class Session:
 
     def command(self, word: str) -> None:
         """One of COMMANDS, from any thread."""
-        word = printable(word[: 2 * _LINE].strip(), 20).lower()
+        word = printable(word[:8192].strip(), 20).lower()
         if word not in COMMANDS:
             self.say(f"'{word}' is not known; say {', '.join(COMMANDS)}")
             return
@@ -110,10 +100,12 @@ class Session:
                 self.plant.ask_to_stop(f"'{word}' was said")
             elif self._moving:
                 refused = f"'{word}' while it moves: say 'stop' first"
+            elif self._pulse.interrupted:
+                refused = f"'{word}' is void: the program was suspended; say it again"
             elif len(self._asked) >= MOST:
                 refused = f"'{word}' is refused: {MOST} commands wait already"
             if word != "stop" and not refused:
-                self._asked.append(_Asked(word, self._clock(), self._voided))
+                self._asked.append(Asked(word, self._clock(), self._voided))
                 self._changed.notify_all()
         if refused:
             self.say(refused)
@@ -128,9 +120,25 @@ class Session:
         with self._changed:
             self._void()
             self.plant.ask_to_stop(f"{who} is gone")
+            if alone:  # before it is said: what cannot be shown any more must not keep it from ending
+                self._asked.append(Asked("quit", self._clock(), self._voided))
+                self._changed.notify_all()
         self.say(f"{who} is gone: what was asked before is void")
-        if alone:
-            self.command("quit")
+
+    def heard(self, word: str) -> None:
+        """A command from outside, which may have been given long before it is heard: nothing counts that came before the first 'ready'."""
+        if self._welcome or word.strip().lower() in ("stop", "quit"):
+            self.command(word)
+        else:
+            self.say(f"'{printable(word.strip(), 20)}' was said before 'ready', and is void; say it again")
+
+    def _suspended(self, seconds: float) -> None:
+        with self._changed:
+            void = self._void()
+            if self._moving:
+                self.plant.ask_to_stop(f"the program was suspended for {seconds:.1f} s")
+        if void:
+            self.say(f"void, as the program was suspended for {seconds:.1f} s: {', '.join(void)}; say it again")
 
     def _void(self) -> list[str]:
         """All that was asked until now does not count any more, except 'quit'; what that was. The lock is held."""
@@ -146,7 +154,7 @@ class Session:
             Interrupted: a signal ended it.
             RobotError: at the end the robot has not taken the stop.
         """
-        with StopSignals(self.plant.ask_to_stop) as signals:
+        with StopSignals(self.plant.ask_to_stop) as signals, self._pulse:
             try:
                 while not signals.ending:
                     signals.forget()
@@ -171,18 +179,40 @@ class Session:
         """
         with StopSignals(self.plant.ask_to_stop):
             try:
-                return self._drive(_Asked("start", self._clock(), 0))
+                if self.target:
+                    self._prepare(self.target)
+                return self._drive(Asked("start", self._clock(), 0))
             finally:
                 self.plant.stop()
 
     def _say_ready(self) -> None:
+        try:
+            if self.target:
+                self._prepare(self.target)
+        except SiameError as error:  # which a start would meet too
+            self.say(f"error: {error}")
+        if self._welcome:
+            self._say_void()  # also what was said since the last answer
+        self._welcome = True
+        try:
+            self.plant.stop()
+        except RobotError as error:
+            self.say(f"NOT ready, the robot may move: {error}; when it stands still, say 'start' again")
+            return
         self.say(
             f"ready, the target is {self._target_name}: say 'start'"
             if self.target
             else "ready: say 'target' at the desired place"
         )
 
-    def _next(self) -> _Asked:
+    def _prepare(self, target: View) -> None:
+        """Ask the law once, as first calls are slow: a robot begins to move soon after its start, or not at all."""
+        if target is not self._prepared and self.controller.needs <= self.plant.provides:
+            law, state = self.controller.aim(target.flat())
+            law(target.flat(), law(target.flat(), state)[1])
+            self._prepared = target
+
+    def _next(self) -> Asked:
         """The next command that counts."""
         while True:
             with self._changed:
@@ -195,7 +225,7 @@ class Session:
                 return asked
             self.say(f"'{asked.word}' was said {age:.1f} s ago, and is void; say it again")
 
-    def _obey(self, asked: _Asked) -> None:
+    def _obey(self, asked: Asked) -> None:
         if asked.word == "target":
             self._take_target()
         elif self.target is None:
@@ -207,6 +237,10 @@ class Session:
         """What was asked before the answer was shown is void: two starts start one run."""
         with self._changed:
             self._moving = False
+        self._say_void()
+
+    def _say_void(self) -> None:
+        with self._changed:
             void = self._void()
         if void:
             self.say(f"said too early, and void: {', '.join(void)}; say it again")
@@ -221,7 +255,7 @@ class Session:
         self.target, self._target_name = replace(view, age=0.0), f"the view of {time.strftime('%H:%M:%S')}"
         self.say("this view is the target" + depths_of(view))
 
-    def _drive(self, asked: _Asked) -> Trajectory:
+    def _drive(self, asked: Asked) -> Trajectory:
         """One run, if nothing has voided the start."""
         assert self.target is not None
         with self._changed:
@@ -229,6 +263,7 @@ class Session:
                 raise RobotError("'stop' was said after 'start'")
             self._moving = True
             self.plant.ask_to_stop("")
+        self.plant.begin_within(BEGINS - (self._clock() - asked.at))
         self.confidence = None
         self.say("moving" + (" (dry run: nothing is sent)" if self.plant.dry else ""))
         trajectory = self._make_run(
@@ -237,7 +272,12 @@ class Session:
             self.safety,
             self._heard,
         )
-        self.say(f"stands still after {int(trajectory.iterations)} iterations: {trajectory.reason[0]}")
+        ended = f"after {int(trajectory.iterations)} iterations: {trajectory.reason[0]}"
+        try:
+            self.plant.stop()  # which it has been told already; whether it has taken it
+            self.say(f"stands still {ended}")
+        except RobotError as error:
+            self.say(f"THE ROBOT MAY STILL MOVE, ended {ended}; {error}")
         if known := described(trajectory.covariances):
             self.say(f"pose known to {known}")
         self._done(trajectory)
@@ -255,27 +295,5 @@ class Session:
         self.confidence = None if math.isnan(confidence) else confidence
 
     def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False, take: Say | None = None) -> None:
-        """Take commands from the terminal, a line each, in a thread of its own.
-
-        Args:
-            stream: instead of standard input.
-            alone: nobody else gives commands: the session ends with the stream.
-            take: given each line instead of `command`, and 'disarm' when the stream ends.
-        """
-        source: io.BufferedIOBase | None = stream
-        if stream is None and sys.stdin is not None:
-            # A file of its own: at the end of the program Python aborts where a thread still reads sys.stdin itself.
-            source = open(os.dup(sys.stdin.fileno()), "rb")  # noqa: SIM115  # the thread reads it for good
-
-        def read() -> None:
-            try:
-                while source is not None and (line := source.readline(_LINE)):
-                    if text := line.decode("utf-8", errors="replace").strip():
-                        (take or self.command)(text)
-            finally:  # also of a keyboard that fails, before the thread's fault is seen
-                if take is not None:
-                    take("disarm")
-                self.disconnected("the keyboard", alone)
-
-        reader = Worker("keyboard", read, endless=False)
-        self.plant.watch(lambda: reader.fault)
+        """Take commands from the terminal, or from `stream`, see `keyboard.listen`."""
+        listen(self, stream, alone, take or self.heard, take is not None)

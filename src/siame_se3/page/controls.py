@@ -30,7 +30,7 @@ class Controls:
     """
 
     def __init__(self, server: Any, show: Show, ask: Ask, drop: Callable[[], None]) -> None:
-        self._show, self._ask, self._drop, self._gui = show, ask, drop, server.gui
+        self._show, self._ask, self._drop, self._gui, self._server = show, ask, drop, server.gui, server
         gui = server.gui
         self._sheet = gui.add_html(style.SHEET)
         self._title = gui.add_html(style.heading(show.title))
@@ -73,8 +73,10 @@ class Controls:
         self._show.stop()
 
     def _started(self, visitor: int) -> None:
+        if visitor is not None and visitor not in self._server.get_clients():
+            return  # whoever pressed it has left since
+        self._show.started_by(visitor)  # before it moves: whoever leaves from now on stops it
         self._show.start()
-        self._show.started_by(visitor)
 
     def update(self, nows: list[Now], said: list[str]) -> None:
         """Show what has changed."""

@@ -51,7 +51,7 @@ class LiveRobot:
             self.disarm()
             self.session.say("the page cannot start the robot any more")
         else:
-            self.session.command(word)
+            self.session.heard(word)
 
     def disarm(self) -> None:
         """The page cannot start the robot any more; one that moves goes on."""
@@ -74,12 +74,12 @@ class LiveRobot:
     def start(self) -> None:
         """See `Show`."""
         self._require_armed()
-        self.session.command("start")
+        self.session.heard("start")
 
     def goal_here(self) -> None:
         """See `Show`."""
         self._require_armed()
-        self.session.command("target")
+        self.session.heard("target")
 
     def _heard(self, line: str) -> None:
         """The session has said something: where it is ready for commands, no run goes on."""
@@ -92,7 +92,7 @@ class LiveRobot:
 
     def left(self, visitor: int) -> None:
         """A visitor has closed the page: a run that this one started ends, for nobody who asked for it watches it."""
-        if self._starter == visitor and self.tracks[0].moving:
+        if self._starter == visitor:
             self._starter = None
             self.session.disconnected("the page's visitor who started it")
 

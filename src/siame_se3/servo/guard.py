@@ -27,6 +27,12 @@ from siame_se3.servo.watch import ImageWatch
 _WINDOW = 0.5  # [s] over which the measured motion is compared with the commanded one
 _APART_T, _APART_R = 0.02, math.radians(4)  # by which they may differ [m, rad]...
 _APART_SHARE = 0.5  # ...and by this share of the commanded one
+_STUCK, _STUCK_T, _STUCK_R, _LAG = (
+    0.1,
+    0.01,
+    math.radians(2),
+    0.2,
+)  # less than this share of a commanded motion of so much [m, rad], so long ago [s]: no motion
 _LOOKS = 4  # in a row at fresh images, of a robot that stands and whose law takes too long
 _STANDS = 2.0  # [s] after which a robot that has stood so long does not begin to move by a law that takes too long
 
@@ -88,6 +94,7 @@ class Guard:
         self._measured: deque[tuple[float, Tensor, Tensor]] = deque()  # time, measured pose, commanded pose
         self._T_commanded = torch.eye(4, dtype=torch.float64)
         self._least, self._least_time = math.inf, self._time
+        self._age = view.age
         self._moves, self._waited, self._moved = False, 0, self._time
 
     @property
@@ -102,6 +109,7 @@ class Guard:
         s = self.safety
         if fault := self._unusable(view, applied):
             return Halt(fault, True)
+        self._age = view.age
         if applied is not None:
             self._time = self._time + self._dt if view.time is None else view.time
             self._T_wc = self._T_wc @ lie.exp(applied[0].double().cpu() * self._dt)
@@ -131,6 +139,8 @@ class Guard:
         ):
             if (now is None) != (first is None) or (now is not None and first is not None and now.shape != first.shape):
                 return f"the {name} is not as it was at the start"
+            if now is not None and first is not None and now.dtype != first.dtype:
+                return f"the {name} is of another kind of numbers than at the start ({now.dtype})"
             if now is not None and not bool(torch.isfinite(now).all()):
                 return f"the {name} has values that are not finite"
         if applied is not None and (applied.shape != (1, 6) or not bool(torch.isfinite(applied).all())):
@@ -156,6 +166,8 @@ class Guard:
             base + _APART_SHARE * float(x)
             for base, x in zip((_APART_T, _APART_R), lie.error_norms(wanted), strict=True)
         )
+        if self._stuck(moved):
+            return Halt("the measured pose does not move with the robot: it is commanded to, and the pose stays", True)
         if float(t) <= most_t and float(r) <= most_r:
             return None
         return Halt(
@@ -163,13 +175,26 @@ class Guard:
             True,
         )
 
+    def _stuck(self, moved: Tensor) -> bool:
+        """Whether the measured pose has hardly moved over the window, while the robot was commanded to, long enough ago for it to be seen."""
+        _, _, C_then = self._measured[0]
+        seen = [C for time, _, C in self._measured if self._time - time >= _LAG]
+        if not seen or self._time - self._measured[0][0] < 0.8 * _WINDOW:
+            return False
+        wanted = lie.error_norms(lie.inverse(C_then) @ seen[-1])
+        made = lie.error_norms(moved)
+        commanded = float(wanted[0]) > _STUCK_T or float(wanted[1]) > _STUCK_R
+        return commanded and all(float(m) <= _STUCK * float(w) for m, w in zip(made, wanted, strict=True))
+
     def _outside(self, view: View) -> Halt | None:
         s = self.safety
-        apart = (self._T_wc - self._T_start)[:3, 3]
         measured, first = _pose_of(view), _pose_of(self._first)
-        if measured is not None and first is not None:  # rather than the sum of what was commanded
-            apart = (measured - first)[:3, 3]
-        if s.reach and float(apart.norm()) > s.reach:
+        apart = float((self._T_wc - self._T_start)[:3, 3].norm())
+        if (
+            measured is not None and first is not None
+        ):  # and not rather: a pose that stays, or is too small, is no way to go farther
+            apart = max(apart, float((measured - first)[:3, 3].norm()))
+        if s.reach and apart > s.reach:
             return Halt(f"the camera went {s.reach:g} m from its start, the limit", False)
         if s.box and measured is not None:
             at = measured[:3, 3].tolist()
@@ -203,7 +228,7 @@ class Guard:
 
     def _late(self) -> float:
         """How old the image is by now, for plants with a clock [s]."""
-        return 0.0 if self._first.time is None else self._clock() - self._time
+        return 0.0 if self._first.time is None else self._clock() - self._time + self._age
 
     def sent(self, command: Float[Tensor, "1 6"]) -> Halt | None:
         """The last look, at what is to be sent: finite, within the limits of each axis, and computed from an image that is not stale by
@@ -214,7 +239,10 @@ class Guard:
             return Halt("the command is beyond the limits", True)
         if bool(command.any()):
             if (late := self._late()) > self.safety.max_age:
-                return Halt(f"the law took {late:.2f} s: its image is stale, limit {self.safety.max_age:g} s", True)
+                return Halt(
+                    f"the law took {late - self._age:.2f} s: its image is stale, {late:.2f} s old, limit {self.safety.max_age:g} s",
+                    True,
+                )
             self._waited, self._moved = 0, self._time
         self._moves = bool(command.any())
         return None

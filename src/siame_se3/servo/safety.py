@@ -30,7 +30,7 @@ class Safety:
         max_law: a law's velocity at gain 1 above this has exploded [m/s]; rotations: 2 pi rad/s.
         no_progress: the law's velocity has not fallen for this long [s]: overlap is lost, or the motion is not what is commanded; 0 for
             no such limit.
-        ramp: a smooth stop takes this long [s].
+        ramp: a smooth stop takes this long [s], half a second at most.
     """
 
     max_twist: tuple[float, ...] = (0.1, 0.1, 0.1, 0.35, 0.35, 0.35)
@@ -56,8 +56,9 @@ class Safety:
                 )
         for name in ("max_age", "frozen", "jump", "jump_contrast", "max_law"):
             require_number(self, name, 0, 1e6, open_low=True)
-        for name in ("reach", "no_progress", "ramp", "drift"):
+        for name in ("reach", "no_progress", "drift"):
             require_number(self, name, 0, 1e6)
+        require_number(self, "ramp", 0, 0.5)
         low, high = self.box[:3], self.box[3:]
         finite = all(map(math.isfinite, self.box))
         if self.box and not (len(self.box) == 6 and finite and all(a < b for a, b in zip(low, high, strict=True))):

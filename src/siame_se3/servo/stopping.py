@@ -73,13 +73,15 @@ class Stopping:
         return isinstance(error, KeyboardInterrupt | OSError | SiameError)
 
     def _ramp(self) -> None:
-        """The last command, ever less of it, down to zero."""
+        """The last command, ever less of it, down to zero; at once to zero where something is seen that cannot wait."""
         self._runs.active = torch.zeros_like(self._runs.active)
         steps = math.ceil(self._guard.ramp / self._plant.dt)
         for k in range(1, steps + 1):
             command = self.moving * (1 - k / steps)
             view, applied = self._plant.step(command)
             self._record.add(view, command, applied, self._runs)
+            if (halt := self._guard.seen(view, applied, command)) and halt.at_once:
+                return
 
     def _stop(self) -> None:
         """`plant.stop()`, again where Ctrl-C interrupts it; that a lost plant cannot stop is known."""

@@ -427,3 +427,52 @@ def test_a_law_that_is_busy_for_long_halts_the_run() -> None:
     stops = [at for _, at, _ in driver.named("stop") if at > last]
     assert stops[0] - last < 2 * WATCHDOG, "it stood still long before the law was ready"
     plant.close()
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, MemoryError, OSError])
+def test_a_stop_that_fails_once_is_tried_again_whatever_it_raises(
+    gates: Callable[..., Gate], kind: type[BaseException]
+) -> None:
+    driver = Driver()
+    gate = gates(driver)
+    assert gate.move(V)
+    driver.fails["stop"] = kind()
+    with pytest.raises(RobotError, match="press the emergency stop"):
+        gate.stop()
+    driver.fails.clear()
+    wait_for(lambda: driver.named("stop"))
+    gate.stop()
+    assert "stop failed" in gate.fault
+
+
+def test_a_halt_that_comes_meanwhile_is_not_released(gates: Callable[..., Gate]) -> None:
+    gate = gates(Driver())
+    gate.stop()
+    before = gate.halts
+    gate.halt()
+    assert not gate.release(before)
+    assert not gate.move(V)
+    assert gate.release(gate.halts)
+    assert gate.move(V)
+
+
+def test_a_second_fault_halts_too(gates: Callable[..., Gate]) -> None:
+    gate = gates(Driver())
+    gate.fail("one")
+    gate._halted = False  # as a release that is under way has it
+    assert not gate.move(V), "it has a fault"
+    gate.fail("two")
+    assert gate._halted
+    assert gate.fault == "one"
+
+
+def test_a_call_that_comes_back_after_the_end_stops_the_robot(gates: Callable[..., Gate]) -> None:
+    driver = Driver()
+    gate = gates(driver)
+    driver.blocks.add("move")
+    assert not gate.move(V), "it is given up"
+    gate.close()
+    stops = len(driver.named("stop"))
+    driver.freed.set()
+    wait_for(lambda: driver.named("move") and len(driver.named("stop")) > stops)
+    assert driver.calls[-1][0] == "stop"

@@ -356,3 +356,56 @@ def test_a_depth_map_that_is_missing_is_said(live: Callable[..., LivePlant], dep
     plant = live(depth_source=FakeDepth(depth))
     with pytest.raises(RobotError, match=words):
         plant.with_depth(plant.reset(None))
+
+
+def test_a_stop_while_it_looks_is_not_lost(live: Callable[..., LivePlant]) -> None:
+    """A button that calls `stop`, while a run waits for its first image."""
+    source, driver = FakeCamera(), FakeDriver()
+    plant = live(source, driver)
+    latest = source.latest
+
+    def slow(after: float, wait: float) -> Frame | None:
+        plant.stop()
+        return latest(after, wait)
+
+    source.latest = slow  # type: ignore[method-assign]
+    view = plant.reset(None)
+    assert view.fault == "the robot was told to stop before it began to move"
+    plant.step(V[None])
+    assert not any(isinstance(sent, Tensor) for sent in driver.sent)
+    source.latest = latest  # type: ignore[method-assign]
+    assert plant.reset(None).fault == ""
+
+
+def test_errors_of_camera_and_watchers_are_named(live: Callable[..., LivePlant]) -> None:
+    source = FakeCamera()
+    plant = live(source)
+    plant.reset(None)
+
+    def broken(*args: Any) -> Any:
+        raise ValueError("odd")
+
+    latest = source.latest
+    source.latest = broken  # type: ignore[method-assign]
+    with pytest.raises(RobotError, match=r"camera: it has failed \(ValueError: odd\); its driver is at fault"):
+        plant.step(V[None])
+    source.latest = latest  # type: ignore[method-assign]
+    plant.watch(broken)
+    assert plant.step(V[None])[0].fault == "what watches the robot has failed (ValueError: odd)"
+
+
+def test_a_first_twist_that_comes_too_late_is_not_sent(live: Callable[..., LivePlant]) -> None:
+    driver, now = FakeDriver(), [5.0]
+    plant = live(None, driver, clock=lambda: now[0], sleep=lambda seconds: None)
+    plant.begin_within(2.0)
+    plant.reset(None)
+    plant.step(0 * V[None])
+    now[0] += 2.5
+    view, applied = plant.step(V[None])
+    assert "too late after the start; say 'start' again" in view.fault
+    assert not applied.any()
+    plant.begin_within(2.0)
+    plant.reset(None)
+    plant.step(V[None])
+    now[0] += 60
+    assert plant.step(V[None])[0].fault == "", "one that moves already"

@@ -70,6 +70,8 @@ class Gate:
         self._state = RobotState()
         self._fault = ""  # what is wrong, until `release`
         self._halted = True  # nothing is sent; set by anybody at any time, also by a signal's handler: it takes no lock
+        self.halts = 0  # how often it was set
+        self._times = threading.Lock()  # of what the watchdog clears and a twist sets, which are the next two
         self._due = math.inf  # when the present twist lapses; inf: the robot was stopped
         self._last = math.inf  # when the last twist that moves was asked for; inf: it has stopped in order
         self._stop_due = False  # driver.stop() is to be called
@@ -106,6 +108,7 @@ class Gate:
         """Something is wrong: the robot is stopped, and nothing is sent until `release`."""
         if not self._fault:
             self._fault = printable(fault)
+        if not self._halted:
             self.halt()
 
     def move(self, v_c: Float[Tensor, "6"]) -> bool:
@@ -116,14 +119,15 @@ class Gate:
         """
         asked = self._clock()
         state = self.state()
-        if self._halted:
+        if self._halted or self._fault:
             return False
         twist = self._checked(v_c, state)
         if self._dry:
             return False
         # From here on the watchdog looks: before the call, which may not come back.
-        self._due, moves = asked + WATCHDOG, bool(v_c.any())
-        self._last = asked if moves else math.inf
+        with self._times:
+            self._due = asked + WATCHDOG
+            self._last = asked if bool(v_c.any()) else math.inf
         self._wake.set()
         try:
             return bool(self._moves.call(lambda: self._send(twist, asked), self._answer))
@@ -157,12 +161,15 @@ class Gate:
         try:
             self._driver.move(twist)
         finally:
-            if self._halted:
+            if self._closed:  # a call that was given up, and came back when no watchdog looks any more
+                self._driver.stop()
+            elif self._halted:
                 self._ask_for_stop()
         return True
 
     def halt(self) -> None:
         """Stop the robot from whatever thread or signal handler, without waiting: nothing is sent until `release`."""
+        self.halts += 1
         self._halted = True
         self._stop_due = not self._dry
         # A signal's handler, which runs in the main thread, may have interrupted it while it held the event's lock.
@@ -190,8 +197,11 @@ class Gate:
                 return
         raise RobotError(f"{self._fault or 'robot: the driver has not taken the stop'}; press the emergency stop")
 
-    def release(self) -> None:
-        """Forget faults that are over, and let twists pass again.
+    def release(self, halts: int | None = None) -> bool:
+        """Forget faults that are over, and let twists pass again; whether they do: not where somebody has halted it meanwhile.
+
+        Args:
+            halts: how often it had been halted when this was decided; None for now.
 
         Raises:
             RobotError: the watchdog or a call of the driver is lost for good.
@@ -200,9 +210,13 @@ class Gate:
         if lost or self._watchdog.fault:
             what = f"{lost.name}: a call has not returned" if lost else self._watchdog.fault
             raise RobotError(f"{what}; see to the robot, and start the program again")
-        self._fault = ""
-        self._due = self._last = math.inf
-        self._halted = False
+        with self._times:
+            self._fault = ""
+            self._due = self._last = math.inf
+            self._halted = False
+        if halts is not None and self.halts != halts:
+            self.halt()
+        return not self._halted
 
     def _watch(self) -> None:
         """The watchdog's thread. While the robot moves, it looks every `_TICK`, at flags that need no lock."""
@@ -214,12 +228,14 @@ class Gate:
             else:
                 self._wake.wait(_TICK)
                 self._wake.clear()
-            now = self._clock()
-            if now > self._due:  # no twist has come: the robot has to stand still
-                self._due, self._stop_due = math.inf, True
-            if now - self._last > self._late:
-                self.fail(f"the loop is late: no twist for {now - self._last:.2f} s while the robot moved")
-                self._last = math.inf
+            with self._times:
+                now = self._clock()
+                if now > self._due:  # no twist has come: the robot has to stand still
+                    self._due, self._stop_due = math.inf, True
+                if (late := now - self._last) > self._late:
+                    self._last = math.inf
+            if late > self._late:
+                self.fail(f"the loop is late: no twist for {late:.2f} s while the robot moved")
             if self._stop_due and time.monotonic() >= again:
                 again = 0.0 if self._call_stop() else time.monotonic() + _RETRY
 
@@ -230,14 +246,17 @@ class Gate:
             self._stop_due = False  # before the call: a twist that goes out meanwhile asks for another one
         try:
             self._stops.call(self._driver.stop, self._answer)
-        except Exception as error:  # a driver's, of any kind: it is named, and the stop is tried again
+        except (
+            BaseException
+        ) as error:  # a driver's, of any kind, SystemExit too: it is named, and the stop is tried again
             self._stop_due = not self._closed
             self.fail(f"robot: stop failed ({describe(error)})")
             return False
         with self._stopped:
             self._taken = self._begun
-            if self._halted:
-                self._due = self._last = math.inf
+            with self._times:
+                if self._halted:
+                    self._due = self._last = math.inf
             self._stopped.notify_all()
         return True
 

@@ -7,6 +7,7 @@ driver's own watchdog: it stands still when no twist has come for `WATCHDOG`.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,12 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError, RobotError
+from siame_se3.errors import InputError, RobotError, SiameError
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
 from siame_se3.plants.robots.checks import HardLimits
 from siame_se3.plants.robots.gate import Gate
 from siame_se3.plants.robots.interfaces import WATCHDOG, CameraSource, DepthSource, Frame, VelocityDriver
+from siame_se3.plants.robots.threads import describe
 
 _FIRST = 5.0  # [s] for the first image
 _DEPTH = 2.0  # [s] for the depth map of an image
@@ -79,6 +81,7 @@ class LivePlant:
         self._tick = self._returned = 0.0
         self._sent = torch.zeros(6, dtype=torch.float64)
         self._stop_reason = ""
+        self._begins = math.inf  # until when the first twist that moves may be sent
         self._monitors: list[Callable[[], str]] = []
         self.asked = torch.zeros(6, dtype=torch.float64)  # the last twist, sent or not
         self.seen: View | None = None  # the last view handed out
@@ -105,6 +108,11 @@ class LivePlant:
         if reason:
             self._gate.halt()
 
+    def begin_within(self, seconds: float) -> None:
+        """Whoever asks for a run expects it to begin: where the first twist that moves comes later than this from now, it is not sent, and the
+        next view has a fault. It holds for the next run."""
+        self._begins = self._clock() + seconds
+
     def reset(self, start: Float[Tensor, "1 4 4"] | None) -> View:
         """Stand still where the robot is, and look.
 
@@ -115,21 +123,36 @@ class LivePlant:
         if start is not None:
             raise InputError("a real robot starts where it is; give no start pose")
         self._gate.stop()
-        self._frame = self.camera_source.latest(self._clock() - 0.5, _FIRST)
+        halts = self._gate.halts
+        self._frame = self._latest(self._clock() - 0.5, _FIRST)
         if self._frame is None:
             raise RobotError(f"camera: no image within {_FIRST:g} s; check that it is connected and sends")
         self._tick = self._returned = self._clock()
         self._sent = torch.zeros(6, dtype=torch.float64)
-        self._gate.release()
+        if not self._gate.release(halts):
+            self._gate.fail("the robot was told to stop before it began to move")
         view = self._view()
         if self._stop_reason:  # said before or meanwhile: it is not taken back by a start
             self._gate.halt()
         return view
 
+    def _latest(self, after: float, wait: float) -> Frame | None:
+        """The camera's, whose errors are a robot's."""
+        try:
+            return self.camera_source.latest(after, wait)
+        except (SiameError, OSError):
+            raise
+        except Exception as error:  # a camera's, of any kind
+            raise RobotError(f"camera: it has failed ({describe(error)}); its driver is at fault") from None
+
     def _view(self) -> View:
         assert self._frame is not None
         for monitor in self._monitors:
-            if fault := monitor():
+            try:
+                fault = monitor()
+            except Exception as error:  # of any kind: what cannot be watched is a fault
+                fault = f"what watches the robot has failed ({describe(error)})"
+            if fault:
                 self._gate.fail(fault)
         state = self._gate.state()
         T_bc = None if state.T_bt is None else (state.T_bt.double() @ self._hand_eye)[None]
@@ -173,6 +196,10 @@ class LivePlant:
             raise RobotError("robot: step before reset; call reset(None) first")
         self.asked = v.double().reshape(6)
         before, self._sent = self._sent, torch.zeros(6, dtype=torch.float64)
+        if bool(self.asked.any()):
+            if (late := self._clock() - self._begins) > 0:
+                self._gate.fail(f"it would have begun to move {late:.1f} s too late after the start; say 'start' again")
+            self._begins = math.inf
         if self._gate.move(self.asked):
             self._sent = self.asked
         now = self._clock()
@@ -180,7 +207,7 @@ class LivePlant:
         # A late step begins a new row of ticks: no two twists in a hurry.
         self._tick = max(self._tick + self.dt, now)
         self._sleep(self._tick - now)
-        frame = self.camera_source.latest(self._frame.stamp, 0.5 * self.dt)
+        frame = self._latest(self._frame.stamp, 0.5 * self.dt)
         self._frame = frame or self._frame
         self._returned = self._clock()
         obeyed = min(self._returned - now, WATCHDOG)

@@ -1,0 +1,190 @@
+"""What was said long ago, or to nobody, moves nothing; and a robot that has not taken a stop is not said to stand still."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from session_helpers import Grey, Running, Steady
+from siame_se3.laws.types import Law, State, View
+from siame_se3.plants.robots.pulse import Pulse
+from siame_se3.plants.robots.typed import lines_of, own_file, typed_ahead
+from siame_se3.servo.config import ServoConfig
+
+LONG = ServoConfig(gain=0.01, max_iterations=100_000)
+TARGET = View(torch.rand(1, 3, 8, 8))
+
+
+@pytest.fixture
+def begun() -> Iterator[Callable[..., Running]]:
+    made: list[Running] = []
+
+    def begin(robot: Grey, **changes: Any) -> Running:
+        made.append(Running(robot, law=changes.pop("law", Steady()), config=LONG, **changes))
+        return made[-1]
+
+    yield begin
+    for running in made:
+        if running.thread.is_alive():
+            running.session.command("quit")
+            running.thread.join(60)
+        running.plant.close()
+
+
+def moves(robot: Grey) -> None:
+    until = time.monotonic() + 20
+    while robot.moves < 3:
+        assert time.monotonic() < until, "it does not move"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("word", ["start", "target"])
+def test_what_was_typed_before_ready_is_void(begun: Callable[..., Running], word: str) -> None:
+    robot = Grey()
+    running = begun(robot, target=TARGET)
+    running.session.keyboard(io.BytesIO(word.encode() + b"\n" + b"x" * 5000 + b" start\nstart"), alone=False)
+    running.wait(f"'{word}' was said before 'ready', and is void; say it again")
+    running.wait("'start' was said before 'ready'")
+    running.start()
+    running.wait("ready")
+    time.sleep(0.2)
+    assert robot.moves == 0
+    assert "moving" not in running.lines
+    running.session.heard("start")
+    running.wait("moving")
+
+
+def test_a_stop_or_quit_of_before_counts(begun: Callable[..., Running]) -> None:
+    running = begun(Grey(), target=TARGET)
+    running.session.heard("quit")
+    running.start().thread.join(20)
+    assert not running.thread.is_alive()
+
+
+def test_what_lies_in_a_terminal_or_a_pipe_is_taken_away() -> None:
+    parent, child = pty.openpty()
+    os.write(parent, b"start\n")
+    time.sleep(0.1)
+    assert typed_ahead(child) == []
+    os.write(parent, b"stop\n")
+    with own_file(child) as terminal:
+        assert list(lines_of(io.BytesIO(terminal.readline()))) == ["stop"], "what is typed later is read"
+    os.close(parent)
+    os.close(child)
+    read, write = os.pipe()
+    os.write(write, b" Start\n\nquit\n")
+    assert typed_ahead(read) == ["start", "quit"]
+    assert typed_ahead(read) == []
+    os.close(write)
+    os.close(read)
+
+
+def test_the_rest_of_a_line_that_is_too_long_is_no_command() -> None:
+    long = b"x" * 4096 + b"start\n"
+    assert list(lines_of(io.BytesIO(long + b"stop\n"))) == ["x" * 4096, "stop"]
+
+
+def test_what_is_read_after_a_suspension_is_void(begun: Callable[..., Running]) -> None:
+    robot, now = Grey(), [100.0]
+    running = begun(robot, target=TARGET)
+    running.session._pulse = Pulse(running.session._suspended, lambda: now[0])
+    running.start()
+    running.wait("ready")
+    with running.session._changed:  # the reader is the first that goes on, or the pulse
+        now[0] += 8
+        running.session.command("start")
+    running.wait("'start' is void: the program was suspended; say it again")
+    time.sleep(0.3)  # a beat
+    assert running.session._pulse.interrupted
+    now[0] += 0.6
+    assert not running.session._pulse.interrupted
+    assert robot.moves == 0
+    running.session.command("start")
+    running.wait("moving")
+    now[0] += 8
+    assert "the program was suspended for 8." in running.wait("stands still")
+
+
+def test_a_start_that_cannot_begin_soon_lapses(begun: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A law that takes long to be made ready, images that come late, a terminal that is held."""
+
+    class Slow(Steady):
+        aimed = 0
+
+        def aim(self, target: View) -> tuple[Law, State]:
+            self.aimed += 1
+            if self.aimed == 2:  # once before it is ready, and at the start
+                time.sleep(0.4)
+            return super().aim(target)
+
+    monkeypatch.setattr("siame_se3.commissioning.session.BEGINS", 0.2)
+    robot = Grey()
+    running = begun(robot, law=Slow(), target=TARGET)
+    running.start()
+    running.wait("ready")
+    running.tell("start", "moving")
+    assert "s too late after the start; say 'start' again" in running.wait("stands still")
+    assert robot.moves == 0
+    running.wait("ready")
+    running.tell("start", "moving")
+    moves(robot)
+
+
+def test_a_robot_that_has_not_taken_the_stop_does_not_stand_still(begun: Callable[..., Running]) -> None:
+    robot = Grey()
+    running = begun(robot, target=TARGET)
+    stop = robot.stop
+
+    def fails() -> None:
+        raise OSError("bus off")
+
+    running.start()
+    running.wait("ready")
+    running.tell("start", "moving")
+    moves(robot)
+    robot.stop = fails  # type: ignore[method-assign]
+    running.session.command("stop")
+    line = running.wait("THE ROBOT MAY STILL MOVE")
+    assert "stop failed (OSError: bus off); press the emergency stop" in line
+    assert "NOT ready" in running.wait("press the emergency stop")
+    robot.stop = stop  # type: ignore[method-assign]
+    assert not any("stands still" in line for line in running.lines[:-1])
+    time.sleep(0.2)
+    assert robot.stops, "it is tried again until it is taken"
+
+
+def test_a_session_ends_though_nothing_can_be_shown_any_more(begun: Callable[..., Running]) -> None:
+    running = begun(Grey(), target=TARGET)
+    running.start()
+    running.wait("ready")
+
+    def gone(line: str) -> None:
+        raise BrokenPipeError
+
+    running.session._print = gone
+
+    def take(word: str) -> None:
+        raise BrokenPipeError
+
+    running.session.keyboard(io.BytesIO(b""), True, take)
+    running.thread.join(20)
+    assert not running.thread.is_alive()
+
+
+def test_a_pulse_tells_of_a_gap() -> None:
+    now, told = [0.0], threading.Event()
+    pulse = Pulse(lambda seconds: told.set(), lambda: now[0])
+    assert not pulse.interrupted, "it is not entered"
+    with pulse:
+        time.sleep(0.25)
+        assert not told.is_set()
+        now[0] = 3.0
+        assert told.wait(5)
