@@ -104,3 +104,21 @@ def test_summary() -> None:
     lines = summary.text().splitlines()
     assert lines[0] == "11 frames in 0.4 s (25 a second): right in 55 %, move in 0 %, not sure in 45 %"
     assert lines[1].startswith("at the end: right: within 2 mm")
+
+
+def test_a_films_end_does_not_depend_on_how_fast_looks_are() -> None:
+    """The last frame is looked at whole: what an earlier look knew of it was too little to call it right."""
+    pool = Later()
+    with Tracker(reference(), pool=pool) as tracker:
+        for k, (_, pixels) in enumerate(frames(6)):
+            last = Picture.of(pixels, OPTICS)
+            tracker.step(last)
+            if k == 1:
+                pool.run()  # the only look that ends in time
+        pool.at_once = True
+        pool.run()
+        found, summary = tracker.last(last), Summary(JUDGE)
+    summary.add(found, 0.0)
+    summary.end(found)
+    assert JUDGE.verdict(found)[0].value == "right"
+    assert "at the end: right" in summary.text()

@@ -248,6 +248,10 @@ class Align:
                     more = self._more(reference.picture, seen)
                 display.show(found, summary.rate)
                 status = _status(judge, found)
+            if frames.film and display is not None:
+                found = tracker.last(seen)
+                summary.end(found)
+                status = _status(judge, found)
         print(summary.text(), file=sys.stderr if self.json else sys.stdout, flush=True)
         if followed is not None:
             self._report(reference, followed, more, frames.name)

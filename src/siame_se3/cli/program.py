@@ -56,7 +56,7 @@ def _run(arguments: list[str]) -> int:
         return _wrong("the input ended before an answer came; run this in a terminal")
     except KeyboardInterrupt as stop:
         where = f" at {stop}" if str(stop) else ""
-        resumes = command is not None and COMMANDS[name].resumes
+        resumes = command is not None and COMMANDS[name].resumes and getattr(command, "saved", True)
         print(f"siame: stopped{where}" + "; the same command goes on from what is saved" * resumes, file=sys.stderr)
         return Status.INTERRUPTED
 

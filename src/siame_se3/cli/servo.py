@@ -204,8 +204,13 @@ class Servo:
         ended = ", stopped by Ctrl-C" * stopped
         title = f"{self.law} on {scene.name}, starts '{self.starts_from}', seed {self.seed}, {took} s, {machine}{ended}"
         output.say(metrics.format_summary(summary, title))
-        if known := described(trajectory.covariances):
-            output.say(f"  pose known to {known}")
+        arrived = [
+            k for k, row in enumerate(table) if row.converged
+        ]  # of one that ended elsewhere the law knows no better
+        if known := described(trajectory.covariances[arrived]):
+            output.say(
+                f"  pose known to {known}" + f", of the {len(arrived)} that converged" * (len(arrived) < len(table))
+            )
         found = [] if stopped else failures(trajectory, table, desired, last)
         hints = [] if stopped else advise(self._asked(scene, camera, model), found, summary.converged_percent > 0)
         for line in hints:

@@ -135,6 +135,13 @@ class Train:
         """Whether the length of the training is a number of steps, and no time."""
         return self.train.steps is not None or self.steps is not None
 
+    @property
+    def saved(self) -> bool:
+        """Whether the same command would go on from something."""
+        from siame_se3.training import state
+
+        return state.path_of(self.out).exists()
+
     def _check_replaced(self, names: list[str]) -> None:
         """Refuse to replace what cannot be made again by this command.
 
@@ -144,6 +151,7 @@ class Train:
         if self.force or not self.out.is_file() or not self.out.stat().st_size:
             return
         from siame_se3.networks import checkpoint
+        from siame_se3.training import state
 
         try:
             card = checkpoint.load(self.out).card
@@ -152,6 +160,12 @@ class Train:
                 f"{self.out}: there is a file that is no model; it would be replaced", "out", "force"
             ) from None
         theirs = card.get("photo", card.get("scenes"))
+        if theirs == names and not state.path_of(self.out).exists():
+            steps = f" of {card['steps']} steps" if "steps" in card else ""
+            print(
+                f"{self.out}: a finished model{steps} of this photo is replaced when this training has ended",
+                file=sys.stderr,
+            )
         if theirs != names:
             of = ", ".join(map(str, theirs)) if isinstance(theirs, list) else "other scenes"
             raise ModelError(

@@ -47,6 +47,10 @@ class Summary:
         self._counts[self.judge.verdict(found)[0]] += 1
         self._last = found
 
+    def end(self, found: Alignment) -> None:
+        """The last frame's alignment, looked at again."""
+        self._last = found
+
     @property
     def rate(self) -> float:
         """Frames a second, of the last ones."""
@@ -69,7 +73,8 @@ class Tracker:
 
     Args:
         reference: what is looked for.
-        waits: where the reference is lost, the next whole look is waited for: for a film, whose frames do not run away. Else frames pass meanwhile.
+        waits: where the reference is lost, or the last whole look says too little, the next one is waited for: for a film, whose frames do not run away.
+            Else frames pass meanwhile.
         every: frames from one whole look to the next.
         pool: where whole looks are made, beside the tracking; default: a thread.
     """
@@ -108,13 +113,23 @@ class Tracker:
             found = self._tracked(small, views)
             if found is not None:
                 break
-        if found is None or self._frame >= self._due or self._nearer(found):
+        nearer = found is not None and self._nearer(found)
+        if found is None or self._frame >= self._due or nearer:
             self._look(now, small, views)
-            self._hear(wait=False)
+            self._hear(wait=self._waits and nearer)
         self._frame += 1
         if found is not None:
             return replace(found, covariance=self._looked.covariance, doubt=self._looked.doubt)
         return self._looked if self._looked.doubt else Alignment.unknown("looking for it", self.reference.unit)
+
+    def last(self, now: Picture) -> Alignment:
+        """Of a film's last frame, which does not run away, looked at whole: what it says does not depend on how fast looks are."""
+        small = now.reduced(SIDE)
+        views = self._small.beside(small)
+        for _ in range(2):  # one that is under way was at an earlier frame
+            self._look(now, small, views)
+            self._hear(wait=True)
+        return self._looked
 
     def _nearer(self, found: Alignment) -> bool:
         """Whether the motion that is left is half of what it was at the last whole look, which says too little of it now."""

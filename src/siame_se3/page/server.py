@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import logging
 import socket
 from typing import Any
 
@@ -43,6 +44,9 @@ def served(config: PageConfig, access: Access) -> Any:
     """
     check(config)
     import viser
+
+    # a browser that opens a connection and closes it is no fault of the page, and its traceback helps nobody
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
 
     let_any_thread_push()
     with guarding(access), _silence():
