@@ -19,7 +19,7 @@ FEW = "--runs 1 --max-iterations 2"
 RUN: dict[str, list[Small]] = {  # of a page, in this order
     "README.md": [
         Small("siame demo", "--runs 2", "siame-out/demo.png"),
-        Small("siame align reference.jpg --now today.jpg"),
+        Small("siame align reference.jpg --now today.jpg --goal-depth 0.8"),
         Small("siame servo --scene my-scene.jpg --runs 20 --figure mine.png", FEW, "mine.png"),
     ],
     "align.md": [
