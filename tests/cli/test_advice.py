@@ -57,4 +57,5 @@ def test_what_helps_by_what_happened(known: Asked) -> None:
     assert "--max-iterations 1000" in words(known, [Failure("unfinished", 5, "")])
     assert "--law handoff" in words(replace(ASKED, law="dvs"))
     assert "siame train photos/shelf.jpg --width 0.8 --distance 0.6" in words(ASKED)
-    assert "--figure" in words(known)
+    assert "next: train shelf.safetensors longer, or let the law auto begin" in words(known)
+    assert "--figure" in words(replace(known, law="auto"))
