@@ -103,7 +103,7 @@ def _another_law(asked: Asked) -> Iterator[str]:
         yield f"photometric laws converge from near starts only; next: --law handoff (a coarse law first) instead of --law {asked.law}"
     elif asked.law not in ("auto", "pbvs", "ibvs", "2.5d") and not asked.knows():
         yield f"next: train a network for this scene: siame train {asked.photo} --width {asked.width:g} --distance {asked.distance:g}"
-    elif asked.knows():
+    elif asked.knows() and asked.law in ("neural", "handoff"):
         yield f"next: train {asked.name} longer, or let the law auto begin: leave out --model, or --model any-scene"
     else:
         yield "next: look at a failed run: --figure runs.png (its last row), or --save runs.npz and siame plot"
