@@ -193,10 +193,9 @@ class Trials:
             self._set_off(host)
             time.sleep(self.rng.uniform(0.1, 1.2))
             self.speeds.log.clear()
-            if host.has_said("stands still"):
-                continue
-            if found := self._fault(host):
+            if not host.has_said("stands still") and (found := self._fault(host)):
                 return found
+            time.sleep(0.5)  # until it has said that it is ready
         raise RobotError(f"{_STARTS} runs ended before their fault; try again on a quiet machine")
 
     def _fault(self, host: Host) -> tuple[float, str, bool] | None:
