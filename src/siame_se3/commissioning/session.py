@@ -157,7 +157,6 @@ class Session:
         with StopSignals(self.plant.ask_to_stop) as signals, self._pulse:
             try:
                 while not signals.ending:
-                    signals.forget()
                     self._say_ready()
                     asked = self._next()
                     if asked.word == "quit":
@@ -167,6 +166,7 @@ class Session:
                     except (SiameError, OSError) as error:  # said; the session goes on, the robot stands still
                         self.say(f"error: {error}")
                     self._end_of_command()
+                    signals.forget()
             finally:
                 self.plant.stop()
 

@@ -62,8 +62,10 @@ class StopSignals:
         return self.received not in ("", *_GO_ON)
 
     def forget(self) -> None:
-        """The signals until now have been dealt with: the next one interrupts."""
-        self.received, self._raised = "", float("-inf")
+        """The signals until now have been dealt with: the next one interrupts. One that ends the program is not forgotten."""
+        self._raised = float("-inf")  # first: one that comes between these lines interrupts
+        if not self.ending:
+            self.received = ""
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
