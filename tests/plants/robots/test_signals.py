@@ -69,14 +69,17 @@ def test_the_robot_is_stopped_while_the_main_thread_computes() -> None:
 
 
 def test_one_that_ends_the_program_is_not_forgotten_for_one_that_does_not() -> None:
-    with pytest.raises(Interrupted, match="SIGTERM"), StopSignals() as signals:
-        with pytest.raises(Interrupted):
-            signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-        assert signals.received == "SIGTERM"
-        assert signals.ending
-        signals.forget()  # nor for having been dealt with
-        assert signals.ending
+    def ended() -> None:
+        with StopSignals() as signals:
+            with pytest.raises(Interrupted):
+                signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            assert signals.received == "SIGTERM"
+            signals.forget()  # nor for having been dealt with
+            assert signals.ending
+
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        ended()
 
 
 def test_what_was_dealt_with_interrupts_no_more() -> None:
