@@ -105,6 +105,7 @@ def quaternions(T: Tensor, order: str) -> Tensor:
 
 
 DEGREE = 180 / math.pi
+MIRROR = torch.diag(torch.tensor([1.0, 1.0, -1.0, 1.0], dtype=torch.float64))
 SLIPS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "inverse": (lambda T: vectors(lie.inverse(T)), "with the poses inverted, .*base-from-tool poses"),
     "one late": (lambda T: vectors(T.roll(-1, 0)), "taken for the next picture"),
@@ -121,6 +122,8 @@ SLIPS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
         "millimetres and Euler angles in degrees .KUKA",
     ),
     "w first": (lambda T: quaternions(T, "wxyz"), "quaternion read as w, x, y, z.*give x, y, z, w"),
+    "left-handed": (lambda T: vectors(MIRROR @ T @ MIRROR), "read as those of a left-handed frame.*a right-handed one"),
+    "rotation inverted": (lambda T: vectors(lie.pose(T[:, :3, :3].mT, T[:, :3, 3])), "with the rotation inverted.*its conjugate"),
     "inverse and w first": (lambda T: quaternions(lie.inverse(T), "wxyz"), "w, x, y, z and with the poses inverted"),
 }  # fmt: skip
 

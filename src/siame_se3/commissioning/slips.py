@@ -78,6 +78,7 @@ def _slips(
 ) -> Iterator[tuple[str, str, Float[Tensor, "n 4 4"], Float[Tensor, "n 4 4"]]]:
     """In words, what to give instead, and the poses: one slip first, then two."""
     read = readings(values) if values is not None else [("", "", T_bt)] if T_bt is not None else []
+    read += [other for words, _, T in read[:1] if not words and T is not None for other in _other_hands(T)]
     tool = "base-from-tool poses (the tool in the base's frame), the camera being on the tool"
     for inverted, late in ((False, 0), (True, 0), (False, 1), (False, -1), (True, 1), (True, -1)):
         for words, instead, poses in read:
@@ -105,6 +106,24 @@ def _slips(
 
 
 _UNITS = [("millimetres", "metres", 1e-3), ("centimetres", "metres", 1e-2), ("inches", "metres", 0.0254)]
+
+
+def _other_hands(T_bt: Float[Tensor, "n 4 4"]) -> list[tuple[str, str, Float[Tensor, "n 4 4"] | None]]:
+    """Poses of a left-handed frame, whichever of its axes points the other way, and rotations that are those of the base in the tool."""
+    mirror = torch.diag(torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=T_bt.dtype))
+    turned = lie.pose(T_bt[:, :3, :3].mT, T_bt[:, :3, 3])
+    return [
+        (
+            "those of a left-handed frame",
+            "those of a right-handed one (x, y, z in the order of a right hand)",
+            mirror @ T_bt @ mirror,
+        ),
+        (
+            "ones with the rotation inverted",
+            "the tool's rotation in the base's frame (of a quaternion, its conjugate)",
+            turned,
+        ),
+    ]
 
 
 def readings(values: Float[Tensor, "n m"]) -> list[tuple[str, str, Float[Tensor, "n 4 4"]]]:
