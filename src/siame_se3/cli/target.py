@@ -129,6 +129,8 @@ class Target:
             )
         except RobotError as error:
             print(f"siame: {error}", file=sys.stderr)
+            with contextlib.suppress(OSError):  # it was made to see whether it can be written, and is empty
+                self.out.rmdir()
             return 1
         assert found.goal.image is not None
         notes = {**self._notes(), **_found(found)}
