@@ -116,7 +116,7 @@ def test_an_images_whole_age_counts(flying: FlyingCameras) -> None:
     now[0] += 0.15
     halt = guard.sent(command)
     assert halt is not None
-    assert halt.reason == "the law took 0.17 s: its image is stale, 0.34 s old, limit 0.2 s"
+    assert halt.reason == "stale image: 340 ms old when the law has answered, which took 170, limit 200 ms"
 
 
 def test_an_image_of_another_kind_of_numbers_is_a_fault(flying: FlyingCameras) -> None:

@@ -239,10 +239,11 @@ class Guard:
             return Halt("the command is beyond the limits", True)
         if bool(command.any()):
             if (late := self._late()) > self.safety.max_age:
-                return Halt(
-                    f"the law took {late - self._age:.2f} s: its image is stale, {late:.2f} s old, limit {self.safety.max_age:g} s",
-                    True,
-                )
+                took, limit = late - self._age, self.safety.max_age
+                if took > limit:
+                    return Halt(f"the law took {took:.2f} s: its image is stale, limit {limit:g} s", True)
+                old = f"{1e3 * late:.0f} ms old when the law has answered, which took {1e3 * took:.0f}"
+                return Halt(f"stale image: {old}, limit {1e3 * limit:.0f} ms", True)
             self._waited, self._moved = 0, self._time
         self._moves = bool(command.any())
         return None
