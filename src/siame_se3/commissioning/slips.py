@@ -108,7 +108,7 @@ def _slips(
 _UNITS = [("millimetres", "metres", 1e-3), ("centimetres", "metres", 1e-2), ("inches", "metres", 0.0254)]
 
 
-def _other_hands(T_bt: Float[Tensor, "n 4 4"]) -> list[tuple[str, str, Float[Tensor, "n 4 4"] | None]]:
+def _other_hands(T_bt: Float[Tensor, "n 4 4"]) -> list[tuple[str, str, Float[Tensor, "n 4 4"]]]:
     """Poses of a left-handed frame, whichever of its axes points the other way, and rotations that are those of the base in the tool."""
     mirror = torch.diag(torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=T_bt.dtype))
     turned = lie.pose(T_bt[:, :3, :3].mT, T_bt[:, :3, 3])
