@@ -128,6 +128,7 @@ def test_quaternions_by_the_headers_order(tmp_path: Path) -> None:
         ('a.png,1,2,3,"0,0",0,0\n', "line 1"),
         ("x,y,z,rx,ry,rz\n1,2,3,0,0,0\n", "its first column is no picture's name"),
         ("picture,x,x,y,z,rx,ry,rz\na.png,1,2,3,0,0,0,0\n", "two columns are called x"),
+        ("picture,x,y,z,stamp,rx,ry,rz\na.png,1,2,3,0,0,0\n", "line 2: it has fewer columns than the header"),
         ("", "no poses"),
         ("a.png," + "x" * 200_000 + ",1,1,1,1,1\n", "field larger than field limit"),
         ("#" * 2_000_000, "too many"),

@@ -139,6 +139,8 @@ def _csv(path: Path) -> PoseTable:
         if len(values) not in (6, 7) or not all(map(math.isfinite, values)) or (rows and len(values) != len(rows[0])):
             raise InputError(f"{path}, line {number}: {_FORMAT}")
         if order is not None and len(order) == len(values):
+            if max(order) >= len(values):
+                raise InputError(f"{path}, line {number}: it has fewer columns than the header; {_FORMAT}")
             values = [values[j] for j in order]
         names.append(cells[0])
         rows.append(tuple(values))
