@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+import time_limit
+
 TESTS = """
 import time
 import pytest
@@ -25,7 +27,16 @@ def test_unmarked_tests_over_the_limit_fail(pytester: pytest.Pytester, monkeypat
     pytester.makepyfile(TESTS)
     with monkeypatch.context() as limit:
         limit.setenv("SIAME_TEST_SECONDS", "0.1")
+        limit.setattr("time_limit.slowness", lambda: 1.0)
         result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
     result.assert_outcomes(passed=3, failed=3)
     for name in ("sleeps", "works"):
         result.stdout.fnmatch_lines([f"*::test_{name} took 0.* s, over 0.1 s: make it smaller, or mark it slow"])
+
+
+def test_a_slower_machine_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds, expected in ((0.5 * time_limit._WORK, 1.0), (1.5 * time_limit._WORK, 1.5), (60.0, time_limit._MOST)):
+        time_limit.slowness.cache_clear()
+        monkeypatch.setattr(time_limit, "_work", lambda seconds=seconds: seconds)
+        assert time_limit.slowness() == pytest.approx(expected)
+    time_limit.slowness.cache_clear()

@@ -162,11 +162,9 @@ class Guard:
         _, T_then, C_then = self._measured[0]
         moved, wanted = lie.inverse(T_then) @ measured, lie.inverse(C_then) @ self._T_commanded
         t, r = lie.error_norms(lie.inverse(wanted) @ moved)
-        most_t, most_r = (
-            base + _APART_SHARE * float(x)
-            for base, x in zip((_APART_T, _APART_R), lie.error_norms(wanted), strict=True)
-        )
-        if self._stuck(moved):
+        way = tuple(float(x) for x in lie.error_norms(wanted))
+        most_t, most_r = (base + _APART_SHARE * x for base, x in zip((_APART_T, _APART_R), way, strict=True))
+        if (way[0] > _STUCK_T or way[1] > _STUCK_R) and self._stuck(moved):
             return Halt("the measured pose does not move with the robot: it is commanded to, and the pose stays", True)
         if float(t) <= most_t and float(r) <= most_r:
             return None
@@ -181,8 +179,8 @@ class Guard:
         seen = [C for time, _, C in self._measured if self._time - time >= _LAG]
         if not seen or self._time - self._measured[0][0] < 0.8 * _WINDOW:
             return False
-        wanted = lie.error_norms(lie.inverse(C_then) @ seen[-1])
         made = lie.error_norms(moved)
+        wanted = lie.error_norms(lie.inverse(C_then) @ seen[-1])
         commanded = float(wanted[0]) > _STUCK_T or float(wanted[1]) > _STUCK_R
         return commanded and all(float(m) <= _STUCK * float(w) for m, w in zip(made, wanted, strict=True))
 
