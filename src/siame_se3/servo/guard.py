@@ -165,7 +165,7 @@ class Guard:
         way = tuple(float(x) for x in lie.error_norms(wanted))
         most_t, most_r = (base + _APART_SHARE * x for base, x in zip((_APART_T, _APART_R), way, strict=True))
         if (way[0] > _STUCK_T or way[1] > _STUCK_R) and self._stuck(moved):
-            return Halt("the measured pose does not move with the robot: it is commanded to, and the pose stays", True)
+            return Halt("the robot does not move as commanded: its measured pose stays", True)
         if float(t) <= most_t and float(r) <= most_r:
             return None
         return Halt(
