@@ -32,6 +32,7 @@ def test_imports_go_one_way(path: Path) -> None:
     assert not later, f"{path.name} imports {later}, which come after {room}\n{table()}"
 
 
+@pytest.mark.slow
 def test_rooms_use_those_before_them() -> None:
     """The same in one picture: every room's uses stand above it."""
     print(f"\n{table()}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import statistics
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -25,7 +26,7 @@ _MOST = 4.0  # times as slow; what is slower is a fault of its own
 @functools.cache
 def slowness() -> float:
     """How much longer this machine takes, as it is now: 1 at least."""
-    return min(_MOST, max(1.0, min(_work() for _ in range(5)) / _WORK))
+    return min(_MOST, max(1.0, statistics.median(_work() for _ in range(7)) / _WORK))
 
 
 def _work() -> float:

@@ -182,6 +182,7 @@ def test_a_training_says_at_once_what_it_does_and_on_what(
     assert lines[1] == "measuring the speed of a step"
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_said_after_the_state_is_saved(siame: Siame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "parse", lambda arguments: replace(FAST, out=tmp_path / "m.safetensors"))
     report = train._TrainLog.report

@@ -94,6 +94,7 @@ def test_a_printed_board_is_found_whole(tmp_path: Path, board: Board) -> None:
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_board_that_is_not_found_says_what_is_seen(
     tmp_path: Path, made: dict[str, Any], given: dict[str, Any], words: str, settings: set[str]
 ) -> None:

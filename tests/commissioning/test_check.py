@@ -125,6 +125,7 @@ def wrong(found: list[diagnosis.Finding]) -> str:
     return "; ".join(finding.text for finding in found if finding.wrong)
 
 
+@pytest.mark.slow
 def test_a_sound_robot_is_found_sound() -> None:
     generator = torch.Generator().manual_seed(0)
 
@@ -136,6 +137,7 @@ def test_a_sound_robot_is_found_sound() -> None:
     assert len(found) == 4
 
 
+@pytest.mark.slow
 def test_swapped_axes_are_found() -> None:
     def swap(v: Tensor) -> Tensor:
         return v[..., [1, 0, 2, 4, 3, 5]]
@@ -143,6 +145,7 @@ def test_swapped_axes_are_found() -> None:
     assert "axes are swapped: x, y, z of the twist come out as +y, +x, +z" in wrong(findings(twist=swap))
 
 
+@pytest.mark.slow
 def test_an_inverted_axis_is_found() -> None:
     def invert(v: Tensor) -> Tensor:
         return v * v.new_tensor([1.0, 1.0, -1.0, 1.0, 1.0, -1.0])
@@ -151,10 +154,12 @@ def test_an_inverted_axis_is_found() -> None:
 
 
 @pytest.mark.parametrize(("axis", "words"), [(-1, "mirrored, left to right"), (-2, "mirrored, upside down")])
+@pytest.mark.slow
 def test_a_mirrored_image_is_found(axis: int, words: str) -> None:
     assert words in wrong(findings(image=lambda image: image.flip(axis)))
 
 
+@pytest.mark.slow
 def test_a_turned_image_is_found() -> None:
     assert "the camera's axes are turned" in wrong(findings(image=lambda image: image.rot90(1, (-2, -1))))
 
@@ -175,10 +180,12 @@ def test_a_focal_length_wrong_by_a_tenth_is_found(focal: float) -> None:
     assert told == pytest.approx(200 * focal, rel=0.03)
 
 
+@pytest.mark.slow
 def test_wrong_units_are_found() -> None:
     assert "size of motions: +" in wrong(findings(twist=lambda v: 1.5 * v))
 
 
+@pytest.mark.slow
 def test_another_motion_is_distinguished_from_known_faults() -> None:
     turned = lie.adjoint(pose(0, 0, 0, 0.3, 0.4, 0.3))
 

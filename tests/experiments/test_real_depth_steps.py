@@ -188,6 +188,7 @@ def test_alignment_and_starts_of_a_relief(relief: worlds.Drawn) -> None:
     assert float(seen.flatten(1).float().mean(1).min()) > 0.5
 
 
+@pytest.mark.slow
 def test_closed_loops_over_a_relief(
     tmp_path: Path, room: Views, relief: worlds.Drawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,6 +201,7 @@ def test_maps_are_kept(lens: Camera) -> None:
     assert _maps(lens, 4, 4) is _maps(lens, 4, 4)
 
 
+@pytest.mark.slow
 def test_a_thing_in_the_way_under_any_light_is_left_out(photo: Scene) -> None:
     """Up to 15 % of each image covered; lamps, gain, bias, white balance and noise; from half a centimetre away."""
     wide = Camera.from_focal(300, 224).resized(112)

@@ -68,6 +68,7 @@ def test_pbvs_on_matches_is_pbvs(detector: Any, plant: FlyingCameras) -> None:
 
 
 @each_law
+@pytest.mark.slow
 def test_laws_converge(law: MatchedPoints, plant: FlyingCameras) -> None:
     trajectory = servo(plant, law, plant.look(above(4)), away(4), ServoConfig(gain=8, max_iterations=40))
     distance, angle = trajectory.error_norms

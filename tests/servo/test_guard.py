@@ -29,6 +29,7 @@ from siame_se3.servo.safety import Safety
 from siame_se3.servo.watch import ImageWatch
 
 
+@pytest.mark.slow
 def test_a_sound_run_converges_within_the_limits(plant: FlyingCameras) -> None:
     trajectory = run(plant)
     assert trajectory.reason == ["settled"]
@@ -169,6 +170,7 @@ def test_errors_of_the_program_are_not_hidden_and_stop_the_plant(plant: FlyingCa
     assert broken.at == 0, "nothing was sent after it"
 
 
+@pytest.mark.slow
 def test_slow_errors_of_set_up_and_light_are_no_faults() -> None:
     """A hand-eye error of 5 deg, a distance wrong by a fifth, a brighter lamp: it goes on."""
     scene = Scene.from_photo(PHOTO)
@@ -191,6 +193,7 @@ def test_slow_errors_of_set_up_and_light_are_no_faults() -> None:
     assert trajectory.reason == ["settled"]
 
 
+@pytest.mark.slow
 def test_dry_runs_and_faults_are_no_lack_of_progress(plant: FlyingCameras) -> None:
     guard = guard_of(plant, Safety(no_progress=1.0))
     v = torch.tensor([[0.1, 0, 0, 0, 0, 0]], dtype=torch.float64)

@@ -86,9 +86,9 @@ def test_reach_counts_what_is_commanded_too(flying: FlyingCameras, share: float)
         return start @ lie.pose_from_vector(share * lie.vector_from_pose(lie.inverse(start) @ T))
 
     plant = Tells(flying, said)
-    trajectory = run(plant, Steady(0.01), replace(ANY_IMAGE, reach=0.1))
-    assert "0.1 m from its start" in trajectory.reason[0]
-    assert went(plant) < 0.11
+    trajectory = run(plant, Steady(0.01), replace(ANY_IMAGE, reach=0.04))
+    assert "0.04 m from its start" in trajectory.reason[0]
+    assert went(plant) < 0.05
 
 
 @pytest.mark.parametrize("late", [0, 2, 4])
