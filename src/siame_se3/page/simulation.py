@@ -79,6 +79,7 @@ class Simulation:
         if self.tracks and self.tracks[0].world:
             world.disturbances.on = self.tracks[0].world.disturbances.on
         track.run()
+        track.wait()  # until the law has been asked once: what is not ready yet does not move, and cannot be paused
         return track
 
     def _target(self, world: World) -> View:
