@@ -124,10 +124,10 @@ def test_an_image_of_another_kind_of_numbers_is_a_fault(flying: FlyingCameras) -
         def step(self, v: Tensor) -> tuple[View, Tensor]:
             view, applied = self.plant.step(v)
             assert view.image is not None
-            return replace(view, image=(255 * view.image).to(torch.uint8)), applied
+            return replace(view, image=view.image.half()), applied
 
     trajectory = run(Turns(flying), Steady(0.05), ANY_IMAGE)
-    assert "the image is of another kind of numbers than at the start (torch.uint8)" in trajectory.reason[0]
+    assert "the image is of another kind of numbers than at the start (torch.float16)" in trajectory.reason[0]
 
 
 def test_a_smooth_stop_is_short_and_looks(flying: FlyingCameras) -> None:
