@@ -58,6 +58,8 @@ def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:
         raise wrong from None
     if len(values) not in (6, 7) or not all(map(math.isfinite, values)):
         raise wrong
+    if _MOST_REACH < (far := max(map(abs, values[:3]))) < 10:  # no millimetres: one that is elsewhere
+        raise InputError(f"{path}: a camera {far:g} m from the tool; give the place of one that is on it, in metres")
     check_units(values, f"{path}", _MOST_REACH, "a camera")
     if len(values) == 6 and math.hypot(*values[3:]) > _HALF_TURN:
         turn = f"{math.hypot(*values[3:]):g} rad is more than half a turn"
@@ -122,10 +124,6 @@ def check_units(values: list[float], where: str, reach: float, what: str) -> Non
     Raises:
         InputError: a position beyond `reach` [m], or a rotation vector of more than a turn.
     """
-    if what == "a camera" and reach < max(map(abs, values[:3])) < 10:
-        raise InputError(
-            f"{where}: a camera {max(map(abs, values[:3])):g} m from the tool; give the place of one that is on it, in metres"
-        )
     if max(map(abs, values[:3])) > reach:
         raise InputError(f"{where}: {what} {max(map(abs, values[:3])):g} m away; give metres, not millimetres")
     if len(values) == 6 and max(map(abs, values[3:])) > MOST_TURN:
