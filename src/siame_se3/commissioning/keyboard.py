@@ -21,7 +21,7 @@ def listen(
     """Take commands, a line each, in a thread of its own.
 
     Args:
-        session: is told when the stream ends, and watches the thread.
+        session: learns when the stream ends, and watches the thread.
         stream: of lines; None for standard input. What was typed before counts for nothing, but for 'stop' and 'quit'.
         alone: nobody else gives commands: the session ends with the stream.
         hear: given each line.

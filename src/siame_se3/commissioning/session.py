@@ -274,7 +274,7 @@ class Session:
         )
         ended = f"after {int(trajectory.iterations)} iterations: {trajectory.reason[0]}"
         try:
-            self.plant.stop()  # which it has been told already; whether it has taken it
+            self.plant.stop()  # which was asked for already; whether it has been taken
             self.say(f"stands still {ended}")
         except RobotError as error:
             self.say(f"THE ROBOT MAY STILL MOVE, ended {ended}; {error}")

@@ -370,7 +370,7 @@ def test_a_stop_while_it_looks_is_not_lost(live: Callable[..., LivePlant]) -> No
 
     source.latest = slow  # type: ignore[method-assign]
     view = plant.reset(None)
-    assert view.fault == "the robot was told to stop before it began to move"
+    assert view.fault == "the robot was stopped before it began to move"
     plant.step(V[None])
     assert not any(isinstance(sent, Tensor) for sent in driver.sent)
     source.latest = latest  # type: ignore[method-assign]

@@ -130,7 +130,7 @@ class LivePlant:
         self._tick = self._returned = self._clock()
         self._sent = torch.zeros(6, dtype=torch.float64)
         if not self._gate.release(halts):
-            self._gate.fail("the robot was told to stop before it began to move")
+            self._gate.fail("the robot was stopped before it began to move")
         view = self._view()
         if self._stop_reason:  # said before or meanwhile: it is not taken back by a start
             self._gate.halt()
