@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from auto_helpers import LAW, apart, dots, offset, square_on, starts
 from poses_helpers import ask
 from siame_se3.errors import InputError, LawError
 from siame_se3.files import BUNDLED_MODELS, bundled
@@ -18,43 +18,18 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
 from siame_se3.images.blur import gaussian_blur
 from siame_se3.laws.auto import Auto
-from siame_se3.laws.goals import SOURCES, Estimate
-from siame_se3.laws.guesses import Answer, Guesses
+from siame_se3.laws.guesses import Guesses
 from siame_se3.laws.handoff import Handoff
 from siame_se3.laws.neural import Neural
 from siame_se3.laws.pose import pbvs_velocity
 from siame_se3.laws.registry import controller_for
-from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import View, check_law
 from siame_se3.networks.checkpoint import load
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
-
-LAW = Auto(None)
-
-
-@pytest.fixture(scope="module")
-def plant() -> FlyingCameras:
-    photo = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
-    return FlyingCameras(Scene.from_photo(photo, 1.0), Camera.from_focal(300, 224))
-
-
-def square_on(*shape: int) -> Tensor:
-    T = torch.eye(4, dtype=torch.float64).repeat(*shape, 1, 1)
-    T[..., 2, 3] = -0.6
-    return T
-
-
-def offset(*p: float) -> Tensor:
-    return lie.pose_from_vector(torch.tensor(p, dtype=torch.float64))
-
-
-def starts(n: int, plant: FlyingCameras, seed: int = 3) -> tuple[Tensor, Tensor]:
-    return draw_starts("table1", n, plant.scene, plant.camera, Workspace(), seed)  # type: ignore[arg-type]  # a print
 
 
 @pytest.mark.slow
@@ -62,20 +37,6 @@ def test_law_keeps_the_houses_promises(plant: FlyingCameras) -> None:
     """At the goal the leading guess may be one of matched points, whose alignment ends at a step below 1e-4: near zero, not at it."""
     T_wd, T_wc = starts(2, plant)
     check_law(LAW, plant.look(T_wd), plant.look(T_wc), zero_at_goal=1e-5)
-
-
-def apart(camera: Camera, T_wd: Tensor, T_wc: Tensor, T_wo: Tensor | None = None) -> Tensor:
-    """How far what the desired camera sees, and another one too, is in an image from its place, on average [px]."""
-    grid = camera.pixel_grid()[::16, ::16].reshape(-1, 2)
-    pixels = torch.cat((grid, torch.ones(len(grid), 1, dtype=torch.float64)), 1)
-
-    def seen_by(T: Tensor) -> Tensor:
-        mapped = pixels @ homography(camera, T, T_wd).mT
-        return mapped[..., :2] / mapped[..., 2:]
-
-    other = seen_by(T_wc if T_wo is None else T_wo)
-    shown = ((other > 0) & (other < camera.width - 1)).all(-1)
-    return ((seen_by(T_wc) - grid).norm(dim=-1) * shown).sum(-1) / shown.sum(-1)
 
 
 @pytest.mark.slow
@@ -108,16 +69,6 @@ def test_without_the_desired_pose_the_plane_is_taken_square_on(plant: FlyingCame
         v = ask(LAW, blind, view).v
         torch.testing.assert_close(v[:, :3], factor * expected[:, :3], rtol=0, atol=0.01)
         torch.testing.assert_close(v[:, 3:], expected[:, 3:], rtol=0, atol=0.01)
-
-
-@pytest.fixture(scope="module")
-def goal(plant: FlyingCameras) -> View:
-    return plant.look(square_on(1))
-
-
-@pytest.fixture(scope="module")
-def here(plant: FlyingCameras) -> View:
-    return plant.look(square_on(1) @ offset(0.02, -0.02, 0.02, 0.03, 0.03, 0.1))
 
 
 def test_another_scene_is_a_fault_that_names_the_confidence(goal: View, scene: Scene, plant: FlyingCameras) -> None:
@@ -189,18 +140,6 @@ def test_law_converges(plant: FlyingCameras) -> None:
 # scenes that repeat themselves
 
 
-def dots(mark: bool) -> Scene:
-    """A grid of dots, the same upside down; with `mark`, a stripe beside it tells which side is up."""
-    y, x = np.mgrid[0:400, 0:400]
-    inside = (np.abs(x - 199.5) < 150) & (np.abs(y - 199.5) < 150)
-    dot = np.hypot((x - 199.5) % 50 - 25, (y - 199.5) % 50 - 25) < 12
-    grey = np.where(inside & dot, 0.1, 0.8)
-    if mark:
-        stripe = np.random.default_rng(0).random((10, 80)) < 0.5
-        grey[5:45] = np.kron(stripe[:8], np.ones((5, 5)))
-    return Scene(torch.from_numpy(grey).float().expand(3, -1, -1).contiguous(), 0.5, 0.5, "dots")
-
-
 @pytest.mark.parametrize("mark", [True, False], ids=["border", "no-border"])
 def test_a_grid_upside_down_is_not_the_goal_where_its_border_shows_it(mark: bool, plant: FlyingCameras) -> None:
     camera = FlyingCameras(dots(mark), plant.camera)
@@ -209,180 +148,6 @@ def test_a_grid_upside_down_is_not_the_goal_where_its_border_shows_it(mark: bool
     assert output.faults == ("",)
     angle = float(output.v[0, 3:].norm())
     assert angle == pytest.approx(math.pi if mark else 0.0, abs=0.02)
-
-
-@pytest.fixture(scope="module")
-def followed(goal: View, here: View) -> tuple[Any, Any]:
-    """A law that follows a guess."""
-    law, state = LAW.aim(goal)
-    return law, law(here, state)[1]
-
-
-def sure(T_cd: np.ndarray, score: float, source: str) -> Estimate:
-    """An estimate that the robot would follow."""
-    return Estimate(T_cd, score, source, support=20.0)
-
-
-def test_a_guess_that_is_followed_is_left_for_a_clearly_better_one(followed: tuple[Any, Any]) -> None:
-    law, state = followed
-
-    def led(tracked: float, found: float | None) -> str:
-        other = None if found is None else sure(np.eye(4), found, "points")
-        return law._led(state.goals[0], sure(np.eye(4), tracked, "tracked"), other, None).source
-
-    assert led(0.6, None) == "tracked"
-    assert led(0.6, 0.65) == "tracked"
-    assert led(0.6, 0.75) == "points"
-    # one that explains nothing is left for any better one
-    assert led(0.1, 0.15) == "points"
-    assert led(0.1, 0.05) == "tracked"
-    assert {led(0.1, 0.15), led(0.6, 0.65)} <= set(SOURCES)
-
-
-@pytest.mark.parametrize(("better", "leads"), [(0.05, False), (0.15, True)])
-def test_a_better_guess_leads_only_where_it_is_clearly_better(
-    followed: tuple[Any, Any], here: View, monkeypatch: pytest.MonkeyPatch, better: float, leads: bool
-) -> None:
-    """Of a scene that repeats itself: another place explains the image nearly as well."""
-    law, state = followed
-    elsewhere = offset(0.2, 0, 0, 0, 0, 0).numpy()
-    good = sure(state.last[0], 0.5, "tracked")
-    monkeypatch.setattr(type(law), "_tracked", lambda self, *args: good)
-    monkeypatch.setattr(
-        Guesses, "best", lambda self, runs, *args: {0: Answer(sure(elsewhere, 0.5 + better, "points"), 0.0)}
-    )
-    asked = replace(state, since=(100,), began=(None,), held=(good,))
-    output, after = law(here, asked)
-    assert (float(output.v[0, 0]) == pytest.approx(0.2)) == leads
-    assert after.since == (0,)
-    assert np.array_equal(after.last[0], elsewhere if leads else state.last[0])
-    assert np.array_equal(after.before[0], state.last[0])
-
-
-@pytest.mark.parametrize("mark", [True, False], ids=["border", "no-border"])
-def test_a_better_guess_that_an_earlier_view_contradicts_does_not_lead(
-    mark: bool, plant: FlyingCameras, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A grid is the same upside down: what explains the image of now better does not explain the one at the start, which shows the border."""
-    camera = FlyingCameras(dots(mark), plant.camera)
-    law, state = LAW.aim(camera.look(square_on(1)))
-    _, state = law(camera.look(square_on(1) @ offset(0.02, 0, 0, 0, 0, 0)), state)
-    upside_down = offset(0, 0, 0, 0, 0, math.pi).numpy()
-    monkeypatch.setattr(type(law), "_tracked", lambda self, *args: sure(np.eye(4), 0.6, "tracked"))
-    monkeypatch.setattr(Guesses, "best", lambda self, *args: {0: Answer(sure(upside_down, 0.8, "points"), 0.0)})
-    output, after = law(
-        camera.look(square_on(1)), replace(state, since=(100,), held=(sure(np.eye(4), 0.6, "tracked"),))
-    )
-    assert float(output.v[0, 3:].norm()) == pytest.approx(0.0 if mark else math.pi, abs=1e-6)
-    # the view at which the guess that is followed began
-    assert after.began[0] is not None
-    assert (after.began[0] is state.began[0]) == mark
-
-
-def test_a_guess_loses_the_word_of_matches_that_do_not_confirm_it(
-    followed: tuple[Any, Any], here: View, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A half at each look; all at once where it has slipped to another place."""
-    law, state = followed
-    nothing = Estimate(None, -1.0, "points")
-    monkeypatch.setattr(Guesses, "best", lambda self, *args: {0: Answer(nothing, 3.0)})
-    good = replace(sure(state.last[0], 0.6, "tracked"), support=16.0)
-    monkeypatch.setattr(type(law), "_tracked", lambda self, goal, now, held, before: replace(held, score=good.score))
-    supports, now = [], replace(state, held=(good,))
-    for _ in range(4):
-        output, now = law(here, replace(now, since=(100,)))
-        assert output.faults == ("",)
-        supports.append(now.held[0].support)
-    assert supports == [8.0, 4.0, 3.0, 3.0]
-    slipped = replace(good, score=0.4)
-    monkeypatch.setattr(Guesses, "best", lambda self, *args: {0: Answer(nothing, 0.0)})
-    monkeypatch.setattr(type(law), "_tracked", lambda self, *args: slipped)
-    output, now = law(here, now)
-    assert "not sure" in output.faults[0]
-    assert output.confidence is not None
-    assert float(output.confidence[0]) == pytest.approx(replace(slipped, support=0.0).confidence)
-
-
-def test_a_right_guess_of_which_matches_speak_is_not_thrown_away(
-    followed: tuple[Any, Any],
-) -> None:
-    """The place that is followed is hardly better by its score alone."""
-    law, state = followed
-    unsure, known = Estimate(np.eye(4), 0.5, "tracked"), Estimate(np.eye(4), 0.45, "points", support=9.0)
-    assert unsure.confidence < LAW.threshold < known.confidence
-    assert law._led(state.goals[0], unsure, known, None) is known
-    assert law._led(state.goals[0], replace(unsure, support=9.0), known, None).source == "tracked"
-
-
-def test_of_a_guess_that_is_lost_no_earlier_view_counts(
-    followed: tuple[Any, Any], here: View, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    law, state = followed
-    elsewhere = offset(0.2, 0, 0, 0, 0, 0).numpy()
-    monkeypatch.setattr(type(law), "_tracked", lambda self, *args: sure(state.last[0], 0.3, "tracked"))
-    monkeypatch.setattr(Guesses, "best", lambda self, *args: {0: Answer(sure(elsewhere, 0.5, "points"), 0.0)})
-    _, after = law(here, state)
-    assert np.array_equal(after.last[0], elsewhere)
-    assert np.array_equal(after.began[0].T_cd, elsewhere)
-
-
-@pytest.mark.parametrize("left", [0.9, 0.6])
-def test_a_grid_is_followed_through_fast_steps(left: float, plant: FlyingCameras) -> None:
-    """A step of most of a dot's distance, at the largest speed and at the gain's: the neighbouring dots explain the image nearly as well."""
-    camera = FlyingCameras(dots(True), plant.camera)
-    goal, start = square_on(1), offset(0.1, -0.06, 0.02, 0.05, 0.04, 0.5)
-    law, state = LAW.aim(camera.look(goal))
-    xi = lie.vector_from_pose(start)
-    for k in range(4):
-        share = max(0.0, 1 - (1 - left) * k) if left == 0.9 else left**k
-        view = camera.look(goal @ lie.pose_from_vector(share * xi))
-        assert view.T_wc is not None
-        output, state = law(view, state)
-        assert output.faults == ("",)
-        T_cd = (lie.inverse(view.T_wc) @ goal)[0].numpy()
-        apart = np.abs(state.goals[0].shown(state.last[0]) - state.goals[0].shown(T_cd)).max()
-        assert (
-            apart < 6
-        )  # [px]; the dots are 31 apart, and what it is differs from processor to processor (3.9 on an Intel Xeon)
-        assert state.since[0] == k  # no other guess was looked for
-
-
-def test_other_guesses_are_looked_for_now_and_then(
-    followed: tuple[Any, Any], here: View, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    law, state = followed
-    looked: list[int] = []
-
-    def looks(self: Any, runs: list[int], *args: Any) -> dict[int, Answer]:
-        looked.append(len(looked))
-        return {}
-
-    monkeypatch.setattr(Guesses, "best", looks)
-    for score, every in ((0.95, LAW.again), (0.6, 6)):
-        guess = sure(state.last[0], score, "tracked")
-        monkeypatch.setattr(type(law), "_tracked", lambda self, *args, guess=guess: guess)
-        looked.clear()
-        now = state
-        for _ in range(2 * (every + 1)):
-            _, now = law(here, now)
-        assert len(looked) == 2
-
-
-def test_what_is_followed_is_looked_for_where_the_run_went(followed: tuple[Any, Any], plant: FlyingCameras) -> None:
-    """Nearer home on PBVS's path, and as good a guess as the first."""
-    law, state = followed
-    T_wc = square_on(1) @ offset(0.02, -0.02, 0.02, 0.03, 0.03, 0.1)
-    v = pbvs_velocity(lie.inverse(square_on(1)) @ T_wc)
-    nearer = T_wc @ lie.exp(0.4 * v)
-    view = plant.look(nearer)
-    assert view.image is not None
-    grey = view.image[0].mean(0).numpy()
-    guess = law._tracked(state.goals[0], Pyramid.of(grey), state.held[0], None)
-    assert guess.source == "tracked"
-    assert guess.score > 0.8
-    np.testing.assert_allclose(guess.T_cd, (lie.inverse(nearer) @ square_on(1))[0].numpy(), atol=8e-3)
-    nothing = replace(state.held[0], T_cd=None)
-    assert law._tracked(state.goals[0], Pyramid.of(grey), nothing, None).T_cd is None
 
 
 # the network

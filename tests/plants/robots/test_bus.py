@@ -176,3 +176,29 @@ def test_threads_of_a_bus_end_with_it() -> None:
     assert "DDS: /until/close" in {thread.name for thread in threading.enumerate()}
     bus.close()
     assert "DDS: /until/close" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_two_threads_make_their_topics_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CycloneDDS made errors of two at once (of a type that was new to the process): a camera and a program in one process, say."""
+    import cyclonedds.topic
+
+    made = cyclonedds.topic.Topic
+    making, most = [0], [0]
+
+    def slow(*args: Any) -> Any:
+        making[0] += 1
+        most[0] = max(most[0], making[0])
+        time.sleep(0.05)
+        making[0] -= 1
+        return made(*args)
+
+    monkeypatch.setattr(cyclonedds.topic, "Topic", slow)
+    buses = [DdsBus(DOMAIN), DdsBus(DOMAIN)]
+    threads = [threading.Thread(target=bus.publisher, args=("/c/image", m.Image)) for bus in buses]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+    for bus in buses:
+        bus.close()

@@ -11,6 +11,7 @@ from siame_se3.errors import InputError, RobotError
 from siame_se3.plants.robots.bus import CallbackFaults, Publisher, messages
 from siame_se3.plants.robots.threads import Worker, describe
 
+_making_topics = threading.Lock()  # two threads that make topics of one type at once get an error
 _ANY_STATE = 1 | 2 | 4 | 8 | 16 | 32 | 64
 
 
@@ -52,7 +53,8 @@ class DdsBus:
     def _topic(self, name: str, kind: type) -> Any:
         from cyclonedds.topic import Topic
 
-        return Topic(self._participant, "rt/" + name.lstrip("/"), kind)
+        with _making_topics:
+            return Topic(self._participant, "rt/" + name.lstrip("/"), kind)
 
     def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None], reliable: bool = False) -> None:
         """See `Bus`."""
