@@ -311,7 +311,12 @@ def test_command(
     focal: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant = types.SimpleNamespace(
-        reset=lambda start: look(), stop=lambda: None, ask_to_stop=lambda reason: None, camera=CAMERA, T_tc=None
+        reset=lambda start: look(),
+        stop=lambda: None,
+        ask_to_stop=lambda reason: None,
+        watch=lambda fault: None,
+        camera=CAMERA,
+        T_tc=None,
     )
     monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
     monkeypatch.setattr("siame_se3.commissioning.check.move", lambda plant, motions, safety, say: synthetic(focal))
@@ -335,7 +340,12 @@ def test_command_asks_the_law_before_it_moves(
     assert seen.image is not None
     write_picture(tmp_path / "target.png", as_pixels(seen.image[0]))
     plant = types.SimpleNamespace(
-        reset=lambda start: seen, stop=lambda: None, ask_to_stop=lambda reason: None, camera=CAMERA, T_tc=None
+        reset=lambda start: seen,
+        stop=lambda: None,
+        ask_to_stop=lambda reason: None,
+        watch=lambda fault: None,
+        camera=CAMERA,
+        T_tc=None,
     )
     monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
     monkeypatch.setattr("siame_se3.commissioning.check.move", lambda plant, motions, safety, say: synthetic(1.0))

@@ -129,7 +129,7 @@ def test_two_starts_start_one_run(begun: Callable[..., Running], end: str) -> No
     config = ServoConfig(gain=0.01, max_iterations=20) if end == "run ends" else LONG
     running = begun(robot, law=Steady(), config=config)
     running.take_target()
-    with running.session._changed:  # both before the session has taken the first
+    with running.session._inbox.lock:  # both before the session has taken the first
         running.session.command("start")
         running.session.command("start")
     running.wait("moving")
@@ -153,7 +153,7 @@ def test_a_start_said_before_the_target_is_shown_is_void(begun: Callable[..., Ru
     robot = Grey()
     running = begun(robot, law=Steady(), config=LONG)
     running.wait("ready")
-    with running.session._changed:
+    with running.session._inbox.lock:
         running.session.command("target")
         running.session.command("start")
     running.wait("this view is the target")
@@ -174,12 +174,12 @@ def test_commands_expire_and_few_may_wait() -> None:
     idle = Running(Grey(), law=Steady())  # nobody takes its commands
     for _ in range(10_000):
         idle.session.command("target")
-    assert len(idle.session._asked) == MOST
+    assert len(idle.session._inbox._asked) == MOST
     said = list(idle.said.queue)
     assert len(said) == 10_000 - MOST
     assert said[0] == f"'target' is refused: {MOST} commands wait already"
     idle.session.command("quit")
-    assert [asked.word for asked in idle.session._asked] == ["quit"], "what matters has a place always"
+    assert [asked.word for asked in idle.session._inbox._asked] == ["quit"], "what matters has a place always"
     idle.plant.close()
 
 
@@ -187,7 +187,7 @@ def test_a_stop_voids_a_start_that_waits(begun: Callable[..., Running]) -> None:
     robot = Grey()
     running = begun(robot, law=Steady(), config=LONG)
     running.take_target()
-    with running.session._changed:
+    with running.session._inbox.lock:
         running.session.command("start")
         running.session.command("stop")
     running.tell("target", "this view is the target")

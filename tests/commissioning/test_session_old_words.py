@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
@@ -14,9 +15,13 @@ import pytest
 import torch
 
 from session_helpers import Grey, Running, Steady
+from siame_se3.commissioning.keyboard import Words
+from siame_se3.errors import RobotError
 from siame_se3.laws.types import Law, State, View
-from siame_se3.plants.robots.pulse import Pulse
-from siame_se3.plants.robots.typed import lines_of, own_file, typed_ahead
+from siame_se3.plants.robots.interfaces import Frame
+from siame_se3.plants.robots.live import LivePlant
+from siame_se3.plants.robots.pulse import Pulse, awake
+from siame_se3.plants.robots.typed import lines_of, own_file, typed_ahead, wait_for_enter
 from siame_se3.servo.config import ServoConfig
 
 LONG = ServoConfig(gain=0.01, max_iterations=100_000)
@@ -73,7 +78,7 @@ def test_what_lies_in_a_terminal_or_a_pipe_is_taken_away() -> None:
     parent, child = pty.openpty()
     os.write(parent, b"start\n")
     time.sleep(0.1)
-    assert typed_ahead(child) == []
+    typed_ahead(child)
     os.write(parent, b"stop\n")
     with own_file(child) as terminal:
         assert list(lines_of(io.BytesIO(terminal.readline()))) == ["stop"], "what is typed later is read"
@@ -81,9 +86,9 @@ def test_what_lies_in_a_terminal_or_a_pipe_is_taken_away() -> None:
     os.close(child)
     read, write = os.pipe()
     os.write(write, b" Start\n\nquit\n")
-    assert typed_ahead(read) == ["start", "quit"]
-    assert typed_ahead(read) == []
+    typed_ahead(read)
     os.close(write)
+    assert os.read(read, 10) == b""
     os.close(read)
 
 
@@ -98,14 +103,14 @@ def test_what_is_read_after_a_suspension_is_void(begun: Callable[..., Running]) 
     running.session._pulse = Pulse(running.session._suspended, lambda: now[0])
     running.start()
     running.wait("ready")
-    with running.session._changed:  # the reader is the first that goes on, or the pulse
+    with running.session._inbox.lock:  # the reader is the first that goes on, or the pulse
         now[0] += 8
         running.session.command("start")
     running.wait("'start' is void: the program was suspended; say it again")
     time.sleep(0.3)  # a beat
-    assert running.session._pulse.interrupted
+    assert running.session._pulse.interrupted()
     now[0] += 0.6
-    assert not running.session._pulse.interrupted
+    assert not running.session._pulse.interrupted()
     assert robot.moves == 0
     running.session.command("start")
     running.wait("moving")
@@ -171,7 +176,7 @@ def test_a_session_ends_though_nothing_can_be_shown_any_more(begun: Callable[...
 
     running.session._print = gone
 
-    def take(word: str) -> None:
+    def take(word: str, age: float) -> None:
         raise BrokenPipeError
 
     running.session.keyboard(io.BytesIO(b""), True, take)
@@ -182,9 +187,166 @@ def test_a_session_ends_though_nothing_can_be_shown_any_more(begun: Callable[...
 def test_a_pulse_tells_of_a_gap() -> None:
     now, told = [0.0], threading.Event()
     pulse = Pulse(lambda seconds: told.set(), lambda: now[0])
-    assert not pulse.interrupted, "it is not entered"
+    assert not pulse.interrupted(), "it is not entered"
     with pulse:
         time.sleep(0.25)
         assert not told.is_set()
         now[0] = 3.0
         assert told.wait(5)
+
+
+def test_a_file_of_starts_starts_nothing(begun: Callable[..., Running]) -> None:
+    """Longer than a pipe holds: what was read after 'ready' had been written long before."""
+    robot = Grey()
+    running = begun(robot, target=TARGET)
+    running.session.keyboard(io.BytesIO(b"start\n" * 40_000), alone=False)
+    running.start()
+    running.wait("ready")
+    time.sleep(0.3)
+    assert robot.moves == 0
+    assert "moving" not in running.lines
+
+
+@pytest.mark.parametrize("way", ["keyboard", "topic"])
+def test_a_word_is_as_old_as_when_it_was_given(
+    begun: Callable[..., Running], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output is held (Ctrl-S), and with it whoever tells of a word that is not known; 'start' is given then, and heard much later."""
+    monkeypatch.setattr("siame_se3.commissioning.session.LASTS", 0.2)
+    robot, free, held = Grey(), threading.Event(), threading.Event()
+    running = begun(robot, target=TARGET)
+    show = running.session._print
+
+    def say(line: str) -> None:
+        if "strat" in line:
+            held.set()
+            free.wait(20)
+        show(line)
+
+    running.session._print = say
+    running.start()
+    running.wait("ready")
+    if way == "keyboard":
+        read, write = os.pipe()
+        running.session.keyboard(os.fdopen(read, "rb"))
+        os.write(write, b"strat\nstart\n")
+    else:
+        words = Words("commands", running.session.heard)
+        words.put("strat")
+        words.put("start")
+    assert held.wait(20)
+    time.sleep(0.4)
+    free.set()
+    running.wait("s ago, and is void; say it again")
+    assert robot.moves == 0
+    running.session.heard("start")
+    running.wait("moving")
+    if way == "keyboard":
+        os.close(write)
+
+
+def test_a_stop_is_heard_while_the_output_is_held(begun: Callable[..., Running]) -> None:
+    heard: list[str] = []
+    held = threading.Event()
+
+    def hear(word: str, age: float) -> None:
+        if word == "strat":
+            held.wait(20)
+        heard.append(word)
+
+    words = Words("keyboard", hear)
+    for word in ("strat", "start", " Stop\n"):
+        words.put(word)
+    assert heard == ["stop"]
+    held.set()
+
+
+def test_a_start_counts_once_ready_has_been_shown(begun: Callable[..., Running]) -> None:
+    robot, free, showing = Grey(), threading.Event(), threading.Event()
+    running = begun(robot, target=TARGET)
+    show = running.session._print
+
+    def say(line: str) -> None:
+        if line.startswith("ready"):
+            showing.set()
+            free.wait(20)
+        show(line)
+
+    running.session._print = say
+    running.start()
+    assert showing.wait(20)
+    words = Words("keyboard", running.session.heard)
+    words.put("start")
+    time.sleep(0.2)
+    free.set()
+    running.wait("'start' was said before 'ready', and is void")
+    assert robot.moves == 0
+
+
+def test_a_run_for_scripts_does_not_begin_after_a_suspension(begun: Callable[..., Running]) -> None:
+    robot, now = Grey(), [100.0]
+    running = begun(robot, target=TARGET)
+    session = running.session
+    session._pulse = Pulse(session._suspended, lambda: now[0])
+
+    class Slow(Steady):
+        def aim(self, target: View) -> tuple[Law, State]:
+            now[0] += 12.0  # while it gets ready
+            time.sleep(0.4)
+            return super().aim(target)
+
+    session.controller = Slow()
+    with pytest.raises(RobotError, match=r"'start' is void: the program was suspended for 12\.\d s"):
+        session.run_once()
+    assert robot.moves == 0
+
+
+def test_the_target_is_a_copy(begun: Callable[..., Running]) -> None:
+    """A camera source may give the same memory again."""
+    robot = Grey()
+    same = torch.rand(3, 8, 8)
+    robot.latest = lambda after, wait: Frame(same, time.monotonic())  # type: ignore[method-assign]
+    running = begun(robot).start()
+    running.take_target()
+    assert running.session.target is not None
+    assert running.session.target.image is not None
+    before = running.session.target.image.clone()
+    same.zero_()
+    assert torch.equal(running.session.target.image, before)
+
+
+def test_a_robot_stays_where_it_is_after_a_suspension() -> None:
+    """Between the test motions of `check`, or the views of a scan: nothing takes that back."""
+    robot = Grey()
+    plant = LivePlant(robot, robot, None, 0.002, 0.6)
+    with awake(plant):
+        assert plant.reset(None).fault == ""
+        time.sleep(0.05)
+        pulse = next(m for m in plant._monitors if "awake" in m.__qualname__)
+        assert pulse() == ""
+        plant.ask_to_stop("the program was suspended for 12.0 s")  # as the pulse does
+        assert plant.reset(None).fault == "the program was suspended for 12.0 s"
+        plant.step(torch.full((1, 6), 0.01))
+    assert robot.moves == 0
+    plant.close()
+
+
+@pytest.mark.parametrize(
+    ("written", "later", "answered"), [(b"\n", b"", False), (b"\n\n", b"y\n", True), (b"", b"\n", True)]
+)
+def test_an_enter_in_a_pipe_from_before_the_question_is_no_answer(
+    written: bytes, later: bytes, answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.pipe()
+    os.write(write, written)
+    if not later:
+        os.close(write)
+    else:
+        threading.Timer(0.2, lambda: (os.write(write, later + b"rest"), os.close(write))).start()
+    with os.fdopen(read, "r") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        began = time.monotonic()
+        with contextlib.nullcontext() if answered else pytest.raises(EOFError):
+            wait_for_enter("the robot will move; Enter to go on ")
+            assert time.monotonic() - began > 0.1
+            assert os.read(read, 10) == b"rest", "what comes after it is not taken"

@@ -109,8 +109,7 @@ def test_words_for_the_session_pass(desk: Desk) -> None:
 
 def test_a_run_ends_when_its_starter_closes_the_page(desk: Desk) -> None:
     desk.show.terminal("arm")
-    desk.show.start()
-    desk.show.started_by(3)
+    desk.show.start(3)
     wait_for(lambda: desk.robot.moves > 2, 20)
     desk.show.left(4)
     time.sleep(0.05)
@@ -122,9 +121,8 @@ def test_a_run_ends_when_its_starter_closes_the_page(desk: Desk) -> None:
 def test_a_run_does_not_begin_whose_starter_has_left(desk: Desk) -> None:
     """It was asked for, and has not begun."""
     desk.show.terminal("arm")
-    desk.show.started_by(3)
-    with desk.session._changed:
-        desk.show.start()
+    with desk.session._inbox.lock:
+        desk.show.start(3)
         desk.show.left(3)
     time.sleep(0.2)
     assert desk.robot.moves == 0
@@ -133,8 +131,7 @@ def test_a_run_does_not_begin_whose_starter_has_left(desk: Desk) -> None:
 
 def test_a_run_of_the_terminal_goes_on_when_tabs_are_closed(desk: Desk) -> None:
     desk.show.terminal("arm")
-    desk.show.start()
-    desk.show.started_by(3)
+    desk.show.start(3)
     wait_for(lambda: desk.robot.moves > 2, 20)
     desk.show.stop()
     assert desk.session.wait_until_idle(20)
@@ -179,3 +176,30 @@ def test_closing_the_page_stops_the_robot_and_leaves_the_session(desk: Desk) -> 
     desk.show.close()
     assert desk.session.wait_until_idle(20)
     assert desk.worker.alive
+
+
+def test_who_is_refused_is_not_who_started_it(desk: Desk) -> None:
+    """Somebody else presses Start while it moves, and leaves, or the one who started it does."""
+    desk.show.terminal("arm")
+    desk.show.start(3)
+    wait_for(lambda: desk.robot.moves > 2, 20)
+    desk.show.start(4)  # refused: it moves
+    desk.show.left(4)
+    time.sleep(0.05)
+    assert desk.moving()
+    desk.show.disarm()
+    with pytest.raises(RobotError, match="type 'arm'"):
+        desk.show.start(4)
+    desk.show.left(3)
+    assert desk.session.wait_until_idle(20)
+
+
+def test_a_press_that_waited_too_long_starts_nothing(desk: Desk) -> None:
+    desk.show.terminal("arm")
+    desk.show.start(3, 5.0)
+    assert any("'start' was said 5.0 s ago, and is void" in line for line in desk.lines)
+    desk.show.disarm()
+    desk.show.terminal("arm", 5.0)
+    assert desk.show.barred()
+    time.sleep(0.1)
+    assert desk.robot.moves == 0

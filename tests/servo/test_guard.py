@@ -433,3 +433,14 @@ def test_a_long_run_keeps_no_images(plant: FlyingCameras) -> None:
     assert trajectory.reason == ["iterations"]
     assert len(counting.held) >= 40
     assert max(counting.held) <= 4, "the one that is seen, the last one and the first of equal ones"
+
+
+def test_iterations_without_a_velocity_do_not_begin_the_time_without_progress_again(plant: FlyingCameras) -> None:
+    """One in ten has none, as of a law with half of its overlap: the limit was never reached."""
+    around = Says(
+        lambda k: (0.05 * math.cos(k / 6), 0.05 * math.sin(k / 6), 0, 0, 0, 0),
+        lambda k: "too few matches" if k % 10 == 9 else "",
+    )
+    trajectory = run(plant, around, Safety(no_progress=2.0))
+    assert "no progress for 2 s" in trajectory.reason[0]
+    assert 2.0 <= len(trajectory.twist) * plant.dt < 3.0

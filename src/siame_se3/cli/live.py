@@ -34,6 +34,7 @@ from siame_se3.servo.safety import Safety
 if TYPE_CHECKING:
     import numpy as np
 
+    from siame_se3.commissioning.keyboard import Hear
     from siame_se3.commissioning.session import Session
     from siame_se3.laws.types import Controller, View
     from siame_se3.plants.robots.bus import Bus
@@ -107,13 +108,15 @@ class Live:
             session = self._session(
                 plant, bus, controller, None if isinstance(depth, float) else depth, run_of(recording)
             )
-            take: Callable[[str], None] = session.heard
+            take: Hear = session.heard
             if self.page:
                 take = closing.enter_context(page_of_robot(session, self.law, self.served, distance))
             if not self.start:
                 session.keyboard(None, not (bus and self.robot.ros2.command), take)
                 session.run()
                 return
+            if sys.stdin is not None and sys.stdin.isatty():  # not a script's, which may have none
+                session.keyboard(None, False, take)
             try:
                 settled = session.run_once().reason[0] == "settled"
             except (RobotError, OSError) as error:
@@ -179,6 +182,7 @@ class Live:
         make_run: Callable[..., Trajectory],
     ) -> Session:
         """The session, which shows its lines here and on the status topic, and hears the command topic."""
+        from siame_se3.commissioning.keyboard import Words
         from siame_se3.commissioning.session import Session
         from siame_se3.commissioning.targets import target_from
         from siame_se3.plants.robots.bus import messages
@@ -217,7 +221,9 @@ class Live:
             make_run=pictures.servo if self.report else make_run,
         )
         if bus and topics.command:
-            bus.subscribe(topics.command, messages().String, lambda message: session.heard(message.data), reliable=True)
+            words = Words("commands", session.heard)
+            plant.watch(lambda: words.fault)
+            bus.subscribe(topics.command, messages().String, lambda message: words.put(message.data), reliable=True)
         return session
 
 

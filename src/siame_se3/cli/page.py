@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from siame_se3.scenes.registry import scene_for
 from siame_se3.servo.config import ServoConfig
 
 if TYPE_CHECKING:
+    from siame_se3.commissioning.keyboard import Hear
     from siame_se3.commissioning.session import Session
     from siame_se3.networks.checkpoint import Model
     from siame_se3.page.app import Page as Served
@@ -167,7 +168,7 @@ def say_where(page: Served) -> None:
 
 
 @contextlib.contextmanager
-def page_of_robot(session: Session, law: str, config: PageConfig, distance: float) -> Iterator[Callable[[str], None]]:
+def page_of_robot(session: Session, law: str, config: PageConfig, distance: float) -> Iterator[Hear]:
     """A page of a robot while its session goes on; gives what takes the terminal's lines, 'arm' and 'disarm' among them.
 
     Raises:
@@ -178,6 +179,7 @@ def page_of_robot(session: Session, law: str, config: PageConfig, distance: floa
 
     show = LiveRobot(session, law)
     with contextlib.closing(Served(show, config, distance)) as page:
+        session.plant.watch(lambda: page.fault)
         say_where(page)
         print("The page shows all, and can stop the robot. Type 'arm' here to let it start the robot too.", flush=True)
         yield show.terminal

@@ -23,6 +23,7 @@ from siame_se3.images.decode import as_image, as_pixels, read_picture, to_bytes
 from siame_se3.laws.certainty import Certain, described
 from siame_se3.laws.matched import MatchedPoints, matched_pixels
 from siame_se3.laws.types import Controller, Law, Output, State, View
+from siame_se3.plants.robots.pulse import awake
 from siame_se3.plants.types import Plant
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
@@ -95,6 +96,11 @@ def move(
     Raises:
         RobotError: the robot was stopped, or images do not match.
     """
+    with awake(plant):
+        return _moved(plant, motions, safety, say)
+
+
+def _moved(plant: Plant, motions: Motions, safety: Safety, say: Callable[[str], None]) -> list[Seen]:
     # A wrong set-up moves the image in another way than commanded: that is what is looked for here, and no reason to stop.
     safety = replace(safety, jump=2.0, drift=0.0, reach=min(safety.reach or math.inf, 3 * motions.translation))
     seen = []

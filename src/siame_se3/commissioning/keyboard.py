@@ -1,47 +1,95 @@
-"""The terminal as a place that commands come from."""
+"""Places that words come from: the terminal, a topic."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import math
+import queue
 import sys
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from siame_se3.plants.robots.text import printable
 from siame_se3.plants.robots.threads import Worker
-from siame_se3.plants.robots.typed import lines_of, own_file, typed_ahead
+from siame_se3.plants.robots.typed import lines_of, own_file
 
 if TYPE_CHECKING:
     from siame_se3.commissioning.session import Session
 
+Hear = Callable[[str, float], object]  # a word, and how long ago it was given [s]
+_MOST = 64  # words that may wait; of a flood the rest is lost
+_FEW, _WITHIN = 8, 1.0  # words, and [s]: more at once are a file's
+_AT_ONCE = ("stop", "quit")  # which wait for nothing
 
-def listen(
-    session: Session, stream: io.BufferedIOBase | None, alone: bool, hear: Callable[[str], None], disarms: bool
-) -> None:
-    """Take commands, a line each, in a thread of its own.
+
+class Words:
+    """Takes words in at once, and gives them on in a thread of its own: where that is held up (an output that is held with Ctrl-S, say), it is known
+    how old a word is. Many at once are nobody's, but a file's: they are given as of long ago.
 
     Args:
-        session: learns when the stream ends, and watches the thread.
-        stream: of lines; None for standard input. What was typed before counts for nothing, but for 'stop' and 'quit'.
+        name: of the thread.
+        hear: given each word, and how old it is [s].
+    """
+
+    def __init__(self, name: str, hear: Hear) -> None:
+        self._hear, self._ended = hear, False
+        self._times: deque[float] = deque(maxlen=_FEW)
+        self._waiting: queue.Queue[tuple[str, float]] = queue.Queue(_MOST)
+        self._worker = Worker(name, self._give)
+
+    def put(self, word: str) -> None:
+        """A word has come."""
+        word, now = printable(word[:8192].strip(), 20).lower(), time.monotonic()
+        self._times.append(now)
+        if word in _AT_ONCE:
+            self._hear(word, 0.0)
+        else:
+            many = len(self._times) == _FEW and now - self._times[0] < _WITHIN
+            with contextlib.suppress(queue.Full):
+                self._waiting.put_nowait((word, -math.inf if many else now))
+
+    def end(self) -> None:
+        """Who gave them is gone: what waits is given as of long ago."""
+        self._ended = True
+
+    def _give(self) -> None:
+        while True:
+            word, at = self._waiting.get()
+            self._hear(word, math.inf if self._ended else time.monotonic() - at)
+
+    @property
+    def fault(self) -> str:
+        """Why words are not given on any more; '' where they are."""
+        return self._worker.fault
+
+
+def listen(session: Session, stream: io.BufferedIOBase | None, alone: bool, hear: Hear, disarms: bool) -> None:
+    """Take commands, a line each, in threads of their own.
+
+    Args:
+        session: learns when the stream ends, and watches the threads.
+        stream: of lines; None for standard input.
         alone: nobody else gives commands: the session ends with the stream.
-        hear: given each line.
+        hear: given each line, and how long ago it was read [s].
         disarms: it is given 'disarm' too, when the stream ends.
     """
     if stream is None and sys.stdin is not None:
-        fd = sys.stdin.fileno()
-        for word in typed_ahead(fd):
-            session.heard(word)
-        stream = own_file(fd)
+        stream = own_file(sys.stdin.fileno())
+    words = Words("keyboard", hear)
 
     def read() -> None:
         try:
             for line in lines_of(stream):
-                hear(line)
+                words.put(line)
         finally:  # also of a keyboard that fails, before the thread's fault is seen
+            words.end()
             with contextlib.ExitStack() as last:
                 last.callback(session.disconnected, "the keyboard", alone)
                 if disarms:
-                    hear("disarm")
+                    hear("disarm", 0.0)
 
     reader = Worker("keyboard", read, endless=False)
-    session.plant.watch(lambda: reader.fault)
+    session.plant.watch(lambda: reader.fault or words.fault)

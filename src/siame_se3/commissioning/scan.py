@@ -21,6 +21,7 @@ from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.laws.pose import pbvs_velocity
 from siame_se3.laws.types import Law, Output, State, View
+from siame_se3.plants.robots.pulse import awake
 from siame_se3.plants.types import Plant
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
@@ -122,14 +123,15 @@ def scan(
     # The distance, from which the guard predicts images, is what is looked for; and each leg is short, begins at rest, and ends where it should.
     safety = replace(safety, no_progress=0.0, drift=0.0, frozen=max(safety.frozen, _FROZEN))
     views: list[View] = []
-    for T in (torch.eye(4, dtype=torch.float64)[None], *places.split(1), None):
-        say("back to the goal" if T is None else f"view {len(views)} of {pattern.views}" if views else "the goal")
-        leg = _Leg(T_goal if T is None else T_goal @ T[0], pattern, plant.dt, T is None)
-        now = start if start is None or not views else pose_of(views[-1])[None]
-        run = servo(plant, leg, plant.reset(now), now, leg.config, safety=safety)
-        if run.reason[0] != "settled":
-            raise RobotError(f"scan: stopped after {len(views)} of {pattern.views + 1} views: {run.reason[0]}")
-        views.append(leg.seen)
+    with awake(plant):
+        for T in (torch.eye(4, dtype=torch.float64)[None], *places.split(1), None):
+            say("back to the goal" if T is None else f"view {len(views)} of {pattern.views}" if views else "the goal")
+            leg = _Leg(T_goal if T is None else T_goal @ T[0], pattern, plant.dt, T is None)
+            now = start if start is None or not views else pose_of(views[-1])[None]
+            run = servo(plant, leg, plant.reset(now), now, leg.config, safety=safety)
+            if run.reason[0] != "settled":
+                raise RobotError(f"scan: stopped after {len(views)} of {pattern.views + 1} views: {run.reason[0]}")
+            views.append(leg.seen)
     say("finding the depths")
     return scanned(views[:-1], distance, settings)
 

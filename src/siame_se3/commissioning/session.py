@@ -11,13 +11,12 @@ import io
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from siame_se3.commissioning.commands import BEGINS, COMMANDS, LASTS, MOST, Asked
-from siame_se3.commissioning.keyboard import listen
+from siame_se3.commissioning.commands import BEGINS, COMMANDS, LASTS, MOST, Asked, Inbox
+from siame_se3.commissioning.keyboard import Hear, listen
 from siame_se3.commissioning.targets import depths_of
 from siame_se3.errors import RobotError, SiameError
 from siame_se3.laws.certainty import described
@@ -32,6 +31,7 @@ from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 Say = Callable[[str], None]
+_SHOWN = 0.05  # [s]: 'ready' was shown that long before it is known to have been
 
 
 class Session:
@@ -68,47 +68,45 @@ class Session:
         self.plant, self.controller, self.config, self.safety = plant, controller, config, safety
         self.target, self._target_name = target, target_name
         self._print, self._done, self._settings, self._clock = say, done, settings or {}, clock
-        self._changed = threading.Condition()  # of what follows
-        self._asked: deque[Asked] = deque()
-        self._voided = 0  # how often all that was asked before was voided
-        self._moving = self._waiting = self._welcome = False  # _welcome: it has said once that it is ready
+        self._inbox, self._moving = Inbox(clock), False
+        self._greeting, self._ready_at = threading.RLock(), math.inf  # held while 'ready' is shown; when it had been
         self._pulse = Pulse(self._suspended)
+        plant.watch(lambda: self._pulse.fault)
         self._prepared: View | None = None  # the target that the law has been asked for once
         self.confidence: float | None = None  # of the law at its last answer
         self.listeners: list[Say] = []  # to what is said, beside `say`
 
     def wait_until_idle(self, seconds: float) -> bool:
         """Wait until a command counts; whether it does."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._waiting and not self._asked, seconds)
+        return self._inbox.wait_until_taken(seconds)
 
     def say(self, line: str) -> None:
         """Show a line, without control characters."""
         for listener in (self._print, *self.listeners):
             listener(printable(line))
 
-    def command(self, word: str) -> None:
-        """One of COMMANDS, from any thread."""
+    def command(self, word: str, age: float = 0.0) -> bool:
+        """One of COMMANDS, from any thread, given `age` s ago; whether it counts as yet."""
         word = printable(word[:8192].strip(), 20).lower()
         if word not in COMMANDS:
             self.say(f"'{word}' is not known; say {', '.join(COMMANDS)}")
-            return
+            return False
         refused = ""
-        with self._changed:
+        with self._inbox.lock:
             if word in ("stop", "quit"):
-                self._void()
+                self._inbox.void(f"'{word}' was said")
                 self.plant.ask_to_stop(f"'{word}' was said")
             elif self._moving:
                 refused = f"'{word}' while it moves: say 'stop' first"
-            elif self._pulse.interrupted:
+            elif self._pulse.interrupted(age):
                 refused = f"'{word}' is void: the program was suspended; say it again"
-            elif len(self._asked) >= MOST:
+            elif self._inbox.full:
                 refused = f"'{word}' is refused: {MOST} commands wait already"
             if word != "stop" and not refused:
-                self._asked.append(Asked(word, self._clock(), self._voided))
-                self._changed.notify_all()
+                self._inbox.put(self._inbox.asked(word, age))
         if refused:
             self.say(refused)
+        return not refused
 
     def disconnected(self, who: str, alone: bool = False) -> None:
         """Somebody who gave commands is gone: the robot stops, and what was asked before is void.
@@ -117,35 +115,38 @@ class Session:
             who: in words.
             alone: nobody else gives commands: the session ends.
         """
-        with self._changed:
-            self._void()
+        with self._inbox.lock:
+            self._inbox.void(f"{who} is gone")
             self.plant.ask_to_stop(f"{who} is gone")
             if alone:  # before it is said: what cannot be shown any more must not keep it from ending
-                self._asked.append(Asked("quit", self._clock(), self._voided))
-                self._changed.notify_all()
+                self._inbox.put(self._inbox.asked("quit"))
         self.say(f"{who} is gone: what was asked before is void")
 
-    def heard(self, word: str) -> None:
-        """A command from outside, which may have been given long before it is heard: nothing counts that came before the first 'ready'."""
-        if self._welcome or word.strip().lower() in ("stop", "quit"):
-            self.command(word)
-        else:
-            self.say(f"'{printable(word.strip(), 20)}' was said before 'ready', and is void; say it again")
+    def heard(self, word: str, age: float = 0.0) -> bool:
+        """A command from outside, which may have been given long before it is heard; whether it counts as yet."""
+        began = self._clock()
+        at_once = word.strip().lower() not in ("start", "target")
+        return (at_once or self.is_new(word, age)) and self.command(word, age + self._clock() - began)
+
+    def is_new(self, word: str, age: float) -> bool:
+        """Whether a word that was given `age` s ago counts: it is not old, and came after the last 'ready' had been shown; else it is said to be void."""
+        at = self._clock() - age
+        if self._greeting.acquire(timeout=LASTS):  # the line is being shown
+            self._greeting.release()
+        if age <= LASTS and at >= self._ready_at:
+            return True
+        when = f"{age:.1f} s ago" if LASTS < age < math.inf else "before 'ready'"
+        self.say(f"'{printable(word.strip(), 20)}' was said {when}, and is void; say it again")
+        return False
 
     def _suspended(self, seconds: float) -> None:
-        with self._changed:
-            void = self._void()
+        why = f"the program was suspended for {seconds:.1f} s"
+        with self._inbox.lock:
+            void = self._inbox.void(why)
             if self._moving:
-                self.plant.ask_to_stop(f"the program was suspended for {seconds:.1f} s")
+                self.plant.ask_to_stop(why)
         if void:
-            self.say(f"void, as the program was suspended for {seconds:.1f} s: {', '.join(void)}; say it again")
-
-    def _void(self) -> list[str]:
-        """All that was asked until now does not count any more, except 'quit'; what that was. The lock is held."""
-        self._voided += 1
-        void = [asked.word for asked in self._asked if asked.word != "quit"]
-        self._asked = deque(asked for asked in self._asked if asked.word == "quit")
-        return void
+            self.say(f"void, as {why}: {', '.join(void)}; say it again")
 
     def run(self) -> None:
         """Until 'quit', or a signal: Ctrl-C ends a run, and the session where the robot stands still.
@@ -175,9 +176,9 @@ class Session:
 
         Raises:
             Interrupted: a signal ended it.
-            RobotError: 'stop' was said before, or something does not answer.
+            RobotError: 'stop' was said or the program suspended before it moved, or something does not answer.
         """
-        with StopSignals(self.plant.ask_to_stop):
+        with StopSignals(self.plant.ask_to_stop), self._pulse:
             try:
                 if self.target:
                     self._prepare(self.target)
@@ -186,24 +187,22 @@ class Session:
                 self.plant.stop()
 
     def _say_ready(self) -> None:
+        first, self._ready_at = math.isinf(self._ready_at), math.inf
         try:
             if self.target:
                 self._prepare(self.target)
         except SiameError as error:  # which a start would meet too
             self.say(f"error: {error}")
-        if self._welcome:
+        if not first:
             self._say_void()  # also what was said since the last answer
-        self._welcome = True
-        try:
-            self.plant.stop()
-        except RobotError as error:
-            self.say(f"NOT ready, the robot may move: {error}; when it stands still, say 'start' again")
-            return
-        self.say(
-            f"ready, the target is {self._target_name}: say 'start'"
-            if self.target
-            else "ready: say 'target' at the desired place"
-        )
+        ready = f"ready, the target is {self._target_name}: say 'start'"
+        with self._greeting:
+            try:
+                self.plant.stop()
+                self.say(ready if self.target else "ready: say 'target' at the desired place")
+            except RobotError as error:
+                self.say(f"NOT ready, the robot may move: {error}; when it stands still, say 'start' again")
+            self._ready_at = self._clock() - _SHOWN
 
     def _prepare(self, target: View) -> None:
         """Ask the law once, as first calls are slow: a robot begins to move soon after its start, or not at all."""
@@ -215,12 +214,7 @@ class Session:
     def _next(self) -> Asked:
         """The next command that counts."""
         while True:
-            with self._changed:
-                self._waiting = True
-                self._changed.notify_all()
-                self._changed.wait_for(lambda: self._asked)
-                self._waiting = False
-                asked = self._asked.popleft()
+            asked = self._inbox.take()
             if (age := self._clock() - asked.at) <= LASTS or asked.word == "quit":
                 return asked
             self.say(f"'{asked.word}' was said {age:.1f} s ago, and is void; say it again")
@@ -235,14 +229,12 @@ class Session:
 
     def _end_of_command(self) -> None:
         """What was asked before the answer was shown is void: two starts start one run."""
-        with self._changed:
+        with self._inbox.lock:
             self._moving = False
         self._say_void()
 
     def _say_void(self) -> None:
-        with self._changed:
-            void = self._void()
-        if void:
+        if void := self._inbox.void("a run has ended since"):
             self.say(f"said too early, and void: {', '.join(void)}; say it again")
 
     def _take_target(self) -> None:
@@ -252,15 +244,17 @@ class Session:
         if view.fault:
             raise RobotError(view.fault)
         view = self.plant.with_depth(view)
-        self.target, self._target_name = replace(view, age=0.0), f"the view of {time.strftime('%H:%M:%S')}"
+        assert view.image is not None
+        view = replace(view, age=0.0, image=view.image.clone())  # a camera may use its memory again
+        self.target, self._target_name = view, f"the view of {time.strftime('%H:%M:%S')}"
         self.say("this view is the target" + depths_of(view))
 
     def _drive(self, asked: Asked) -> Trajectory:
         """One run, if nothing has voided the start."""
         assert self.target is not None
-        with self._changed:
-            if asked.voided != self._voided:
-                raise RobotError("'stop' was said after 'start'")
+        with self._inbox.lock:
+            if asked.voided != self._inbox.voided:
+                raise RobotError(f"'start' is void: {self._inbox.why}; say it again")
             self._moving = True
             self.plant.ask_to_stop("")
         self.plant.begin_within(BEGINS - (self._clock() - asked.at))
@@ -294,6 +288,6 @@ class Session:
         confidence = math.nan if output.confidence is None else float(output.confidence[0])
         self.confidence = None if math.isnan(confidence) else confidence
 
-    def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False, take: Say | None = None) -> None:
+    def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False, take: Hear | None = None) -> None:
         """Take commands from the terminal, or from `stream`, see `keyboard.listen`."""
         listen(self, stream, alone, take or self.heard, take is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -61,22 +62,23 @@ class Controls:
 
         @self._start.on_click
         async def _(event: Any) -> None:
-            self._ask("start", lambda: self._started(event.client_id), event.client_id)
+            pressed = time.monotonic()
+            self._ask("start", lambda: self._started(event.client_id, pressed), event.client_id)
 
         @self._goal.on_click
         async def _(event: Any) -> None:
-            self._ask("goal", self._show.goal_here, event.client_id)
+            pressed = time.monotonic()
+            self._ask("goal", lambda: self._show.goal_here(time.monotonic() - pressed), event.client_id)
 
     def stop(self) -> None:
         """Stop at once; what was asked for before does not count any more."""
         self._drop()
         self._show.stop()
 
-    def _started(self, visitor: int) -> None:
+    def _started(self, visitor: int, pressed: float) -> None:
         if visitor is not None and visitor not in self._server.get_clients():
             return  # whoever pressed it has left since
-        self._show.started_by(visitor)  # before it moves: whoever leaves from now on stops it
-        self._show.start()
+        self._show.start(visitor, time.monotonic() - pressed)
 
     def update(self, nows: list[Now], said: list[str]) -> None:
         """Show what has changed."""

@@ -32,6 +32,7 @@ class LiveRobot:
         self.title = "robot, DRY RUN: nothing is sent" if session.plant.dry else "robot"
         self._armed_until = -1.0
         self._starter: int | None = None  # the visitor that started the present run
+        self._asking: int | None = None  # the one whose start is being looked at
         session.listeners.append(self._heard)
 
     @property
@@ -39,10 +40,12 @@ class LiveRobot:
         """See `Show`: nothing holds a robot's time."""
         return False
 
-    def terminal(self, word: str) -> None:
-        """A line from the terminal: 'arm', 'disarm', or a word for the session."""
+    def terminal(self, word: str, age: float = 0.0) -> None:
+        """A line from the terminal, read `age` s ago: 'arm', 'disarm', or a word for the session."""
         word = word.strip().lower()
         if word == "arm":
+            if not self.session.is_new(word, age):
+                return
             self._armed_until = self._clock() + ARMED_FOR
             self.session.say(
                 f"the page may start the robot, for {ARMED_FOR / 60:.0f} minutes; 'disarm' takes that back"
@@ -51,7 +54,7 @@ class LiveRobot:
             self.disarm()
             self.session.say("the page cannot start the robot any more")
         else:
-            self.session.heard(word)
+            self.session.heard(word, age)
 
     def disarm(self) -> None:
         """The page cannot start the robot any more; one that moves goes on."""
@@ -71,28 +74,27 @@ class LiveRobot:
         """See `Show`."""
         self.session.command("stop")
 
-    def start(self) -> None:
-        """See `Show`."""
+    def start(self, visitor: int | None = None, age: float = 0.0) -> None:
+        """See `Show`. Whose start counts is who stops the robot by leaving."""
         self._require_armed()
-        self.session.heard("start")
+        self._asking = visitor  # who leaves from now on stops it
+        if self.session.heard("start", age):
+            self._starter = visitor
+        self._asking = None
 
-    def goal_here(self) -> None:
+    def goal_here(self, age: float = 0.0) -> None:
         """See `Show`."""
         self._require_armed()
-        self.session.heard("target")
+        self.session.heard("target", age)
 
     def _heard(self, line: str) -> None:
         """The session has said something: where it is ready for commands, no run goes on."""
         if line.startswith("ready"):
             self._starter = None
 
-    def started_by(self, visitor: int) -> None:
-        """Who started the present run."""
-        self._starter = visitor
-
     def left(self, visitor: int) -> None:
         """A visitor has closed the page: a run that this one started ends, for nobody who asked for it watches it."""
-        if self._starter == visitor:
+        if visitor in (self._starter, self._asking):
             self._starter = None
             self.session.disconnected("the page's visitor who started it")
 

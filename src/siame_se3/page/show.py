@@ -31,21 +31,25 @@ class Show(Protocol):
     def stop(self) -> None:
         """Stop all, at once, from any thread, without waiting."""
 
-    def start(self) -> None:
+    def start(self, visitor: int | None = None, age: float = 0.0) -> None:
         """Start all from where they are.
+
+        Args:
+            visitor: who asks for it; None for nobody in particular.
+            age: how long ago it was asked for [s].
 
         Raises:
             SiameError: why not.
         """
 
-    def started_by(self, visitor: int) -> None:
-        """Who has just started."""
-
     def left(self, visitor: int) -> None:
         """A visitor has closed the page."""
 
-    def goal_here(self) -> None:
+    def goal_here(self, age: float = 0.0) -> None:
         """The first track's present view becomes the goal of all.
+
+        Args:
+            age: how long ago it was asked for [s].
 
         Raises:
             SiameError: why not.

@@ -125,14 +125,11 @@ class Simulation:
         for track in self.tracks:
             track.wait()
 
-    def start(self) -> None:
+    def start(self, visitor: int | None = None, age: float = 0.0) -> None:
         """See `Show`; one that moves already begins again."""
         self._rest()
         for track in self.tracks:
             track.session.command("start")
-
-    def started_by(self, visitor: int) -> None:
-        """See `Show`: it makes no difference here."""
 
     def left(self, visitor: int) -> None:
         """See `Show`: it makes no difference here."""
@@ -171,7 +168,7 @@ class Simulation:
         T_wd, T_wc = draw_starts("table1", 1, self.worlds[0].scene, self.setup.camera, workspace, seed)
         self.place(self.goal_pose @ lie.inverse(T_wd[0]) @ T_wc[0])
 
-    def goal_here(self) -> None:
+    def goal_here(self, age: float = 0.0) -> None:
         """See `Show`."""
         self._rest()
         before, self.goal_pose = self.goal_pose, self.worlds[0].T_wc

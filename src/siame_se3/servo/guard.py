@@ -111,10 +111,12 @@ class Guard:
             return Halt(fault, True)
         self._age = view.age
         if applied is not None:
-            self._time = self._time + self._dt if view.time is None else view.time
+            before, self._time = self._time, self._time + self._dt if view.time is None else view.time
             self._T_wc = self._T_wc @ lie.exp(applied[0].double().cpu() * self._dt)
-            if not bool(applied.any()):  # it stands still, in a dry run or for a fault: no progress is to be expected
-                self._least_time = self._time
+            if not bool(
+                applied.any()
+            ):  # it stands still, in a dry run or for a fault: such time does not count as one without progress
+                self._least_time += self._time - before
         if view.fault:
             return Halt(view.fault, True)
         if view.age < -0.02:

@@ -69,7 +69,7 @@ def test_stop_waits_for_nothing_but_the_driver(gates: Callable[..., Gate]) -> No
     driver.freed.set()  # now the twist goes out: it has to be stopped again
     wait_for(lambda: driver.named("move"))
     wait_for(lambda: driver.calls[-1][0] == "stop")
-    with pytest.raises(RobotError, match="has not returned; see to the robot"):
+    with pytest.raises(RobotError, match="has not returned in time; see to the robot"):
         gate.release()
 
 
@@ -98,10 +98,12 @@ def test_how_long_a_call_may_take_can_be_said(gates: Callable[..., Gate], answer
     assert bool(found) == bool(fault)
 
 
-@pytest.mark.parametrize("answer", [0.0, -1.0, math.nan, math.inf])
-def test_a_time_of_calls_that_is_none_is_refused(answer: float) -> None:
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf, True, "1", None, 10**400])
+def test_times_that_are_none_are_refused(seconds: Any) -> None:
     with pytest.raises(InputError, match="time of a driver's call"):
-        Gate(Driver(), EYE, answer=answer)
+        Gate(Driver(), EYE, answer=seconds)
+    with pytest.raises(InputError, match="time without a twist"):
+        Gate(Driver(), EYE, late=seconds)
 
 
 def test_a_state_that_blocks_or_fails_is_a_fault(gates: Callable[..., Gate]) -> None:
@@ -296,3 +298,88 @@ def test_a_call_that_comes_back_after_the_end_stops_the_robot(gates: Callable[..
     driver.freed.set()
     wait_for(lambda: driver.named("move") and len(driver.named("stop")) > stops)
     assert driver.calls[-1][0] == "stop"
+
+
+@pytest.mark.parametrize(
+    "state", [None, ("pose", ""), RobotState([[1.0]]), RobotState(EYE.numpy()), RobotState(EYE + 0j)]
+)  # type: ignore[arg-type]
+def test_a_state_that_is_none_is_a_fault(gates: Callable[..., Gate], state: Any) -> None:
+    driver = Driver()
+    gate = gates(driver)
+    gate.move(V)
+    driver.state = lambda: state  # type: ignore[method-assign]
+    assert "is no RobotState" in gate.state().fault or "the robot's pose is no tensor of real numbers" in gate.fault
+    wait_for(lambda: driver.named("stop"))
+
+
+def test_a_call_that_ctrl_c_left_behind_moves_no_later_run(gates: Callable[..., Gate]) -> None:
+    """Ctrl-C while the driver does not return; the twist takes effect in the next run: it did, and nothing stopped it."""
+    driver = Driver()
+    gate = gates(driver, answer=0.3)
+    lane, real = gate._moves, gate._moves.call
+
+    def interrupted(function: Callable[[], Any], timeout: float) -> Any:
+        threading.Thread(target=real, args=(function, 30.0), daemon=True).start()
+        assert driver.asked.wait(5)
+        raise KeyboardInterrupt
+
+    driver.blocks = {"move"}
+    lane.call = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        gate.move(V)
+    gate.stop()
+    assert lane.unfinished
+    with pytest.raises(RobotError, match="robot: move: a call has not returned in time"):
+        gate.release()
+    stops = len(driver.named("stop"))
+    driver.freed.set()
+    wait_for(lambda: driver.named("move"))
+    wait_for(lambda: len(driver.named("stop")) > stops)  # after it came
+
+
+def test_a_stop_that_comes_back_late_is_tried_again(gates: Callable[..., Gate]) -> None:
+    driver = Driver()
+    gate = gates(driver)
+    gate.move(V)
+    driver.blocks, driver.fails = {"stop"}, {"stop": OSError("timeout")}
+    with pytest.raises(RobotError, match="press the emergency stop"):
+        gate.stop()
+    assert not driver.named("stop")
+    driver.blocks, driver.fails = set(), {}
+    driver.freed.set()  # the late call ends
+    wait_for(lambda: driver.named("stop"))
+    with pytest.raises(RobotError, match="robot: stop: a call has not returned in time"):
+        gate.release()
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), ValueError("six numbers")])
+def test_whatever_a_driver_raises_is_named_and_ends_no_program(
+    gates: Callable[..., Gate], error: BaseException
+) -> None:
+    driver = Driver()
+    gate = gates(driver)
+    gate.move(V)
+    driver.fails = {"move": error}
+    with pytest.raises(RobotError, match=f"robot: move.*{type(error).__name__}.*its driver is at fault"):
+        gate.move(V)
+    wait_for(lambda: driver.named("stop"))
+    assert not gate.move(V)
+
+
+def test_a_driver_may_change_what_it_is_given(gates: Callable[..., Gate]) -> None:
+    driver, mine = Driver(), V.clone()
+    gate = gates(driver)
+    driver.move = lambda twist: twist.neg_()  # type: ignore[method-assign,assign,return-value]
+    assert gate.move(mine)
+    assert torch.equal(mine, V)
+
+
+@pytest.mark.parametrize("twist", [V[None], V[:5], torch.zeros(7), [0.0] * 6, None, V + 0j])
+def test_twists_that_are_none_are_refused(gates: Callable[..., Gate], twist: Any) -> None:
+    driver = Driver()
+    gate = gates(driver)
+    gate.move(V)
+    with pytest.raises(RobotError, match="not six real numbers"):
+        gate.move(twist)
+    wait_for(lambda: driver.named("stop"))
+    assert len(driver.named("move")) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -116,6 +117,27 @@ def test_one_image_that_cannot_be_used_is_a_fault(bad: Callable[[], Any], words:
         source.latest(-math.inf, 0.0)
     assert str(error.value).isprintable()
     assert source.latest(-math.inf, 0.0) is not None, "it is said once"
+
+
+def test_who_looks_on_does_not_take_a_fault_from_the_run() -> None:
+    """A page's thread did."""
+    bus = FakeBus()
+    source = Ros2Camera(bus, "/i", camera=CAMERA)
+    bus.heard["/i"](Corrupt())
+    errors: list[str] = []
+
+    def look() -> None:
+        try:
+            source.latest(-math.inf, 0.0)
+        except RobotError as error:
+            errors.append(str(error))
+
+    page = threading.Thread(target=look)
+    page.start()
+    page.join()
+    look()
+    look()
+    assert len(errors) == 2
 
 
 @pytest.mark.parametrize("K", [[math.nan] * 9, [math.inf] * 9, [0.0] * 9, [1e-300, 0, 31, 0, 62, 23, 0, 0, 1]])

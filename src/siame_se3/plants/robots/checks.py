@@ -35,8 +35,9 @@ class HardLimits:
         for name in ("speed", "rotation"):
             value = getattr(self, name)
             if not 0 < value <= 10:
+                shown = f"{value:g}" if isinstance(value, float) else f"{value}"[:20]
                 raise InputError(
-                    f"hard limit of {name}: {value:g}; give a number above 0, at most 10", f"hard_limits.{name}"
+                    f"hard limit of {name}: {shown}; give a number above 0, at most 10", f"hard_limits.{name}"
                 )
 
     def fault_of(self, twist: Float[Tensor, "6"]) -> str:
@@ -58,6 +59,8 @@ class HardLimits:
 
 def pose_fault(T: Float[Tensor, "4 4"]) -> str:
     """Why a matrix is no pose of a robot's parts; '' where it is one: finite, a rotation, within `FARTHEST`."""
+    if not isinstance(T, Tensor) or T.is_complex():
+        return f"is no tensor of real numbers, but {type(T).__name__}"
     if T.shape != (4, 4) or not bool(torch.isfinite(T).all()):
         return "is not finite"
     T = T.double()

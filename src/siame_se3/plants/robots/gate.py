@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError, RobotError, SiameError
+from siame_se3.errors import InputError, RobotError, SiameError, require_number
 from siame_se3.geometry.twist import FRAMES, twist_in
 from siame_se3.plants.robots.checks import HardLimits, pose_fault
 from siame_se3.plants.robots.interfaces import WATCHDOG, RobotState, VelocityDriver
@@ -24,6 +26,7 @@ from siame_se3.plants.robots.threads import BlockedError, CallLane, Worker, desc
 
 _TICK = 0.005  # [s] between looks of the watchdog while the robot moves
 _RETRY = 0.05  # [s] between tries of a stop that failed
+_LOOK = 0.002  # [s] between looks at whether a stop has been taken
 _CLOSING = 2.0  # [s] for a driver to close
 
 
@@ -46,7 +49,7 @@ class Gate:
             where time stands still meanwhile.
 
     Raises:
-        InputError: a T_tc that is no pose, a frame that is not known, or an `answer` that is no time.
+        InputError: a T_tc that is no pose, a frame that is not known, or a `late` or `answer` that is no time.
     """
 
     def __init__(
@@ -63,8 +66,9 @@ class Gate:
             raise InputError(f"hand-eye transform: {fault}; calibrate it again", "hand_eye")
         if driver.frame not in FRAMES:
             raise InputError(f"twist frame '{printable(driver.frame, 40)}': use one of {', '.join(FRAMES)}")
-        if not 0 < answer <= 60:
-            raise InputError(f"time of a driver's call: {answer} s; give a number above 0, at most 60")
+        times = SimpleNamespace(late=late, answer=answer)
+        require_number(times, "answer", 0, 60, open_low=True, what="time of a driver's call")
+        require_number(times, "late", 0, 60, open_low=True, what="time without a twist")
         self._driver, self._T_tc, self._limits, self._late = driver, T_tc.double(), limits or HardLimits(), late
         self._clock, self._dry, self._answer = clock, dry, answer
         self._state = RobotState()
@@ -76,22 +80,27 @@ class Gate:
         self._last = math.inf  # when the last twist that moves was asked for; inf: it has stopped in order
         self._stop_due = False  # driver.stop() is to be called
         self._begun = self._taken = 0  # calls of driver.stop(), and the last one that the driver has taken
-        self._stopped = threading.Condition()
-        self._wake = threading.Event()
+        self._counting = threading.Lock()  # of calls of stop
+        # Neither an event nor a condition: Ctrl-C in the main thread may leave the lock of one taken.
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closed = False
+        self._lost = ""  # a call of stop that did not return in time: one cannot go on with such a driver
         self._moves, self._stops, self._reads = (CallLane(f"robot: {name}") for name in ("move", "stop", "state"))
         self._watchdog = Worker("robot watchdog", self._watch)
 
     def state(self) -> RobotState:
         """The driver's, checked: a pose that is none is a fault, and so is a driver that does not answer."""
         try:
-            now: RobotState = self._reads.call(self._driver.state, self._answer)
+            now = self._reads.call(self._driver.state, self._answer)
+            if not isinstance(now, RobotState):
+                raise TypeError(f"{type(now).__name__} is no RobotState")
+            now = RobotState(now.T_bt, str(now.fault))
+            if now.T_bt is not None and (fault := pose_fault(now.T_bt)):
+                now = RobotState(None, now.fault or f"the robot's pose {fault}; its driver is at fault")
         except BlockedError as error:
             now = RobotState(None, str(error))
         except Exception as error:  # a driver's, of any kind: what cannot be read is a fault
             now = RobotState(None, f"robot: its state cannot be read ({describe(error)})")
-        if now.T_bt is not None and (fault := pose_fault(now.T_bt)):
-            now = RobotState(None, now.fault or f"the robot's pose {fault}; its driver is at fault")
         if fault := now.fault or self._watchdog.fault:
             self.fail(fault)
         # With a fault goes the last valid pose: a view has one where it had one before.
@@ -117,7 +126,7 @@ class Gate:
         Raises:
             RobotError: a twist that must not be sent; the robot stands still.
         """
-        asked = self._clock()
+        asked, halts = self._clock(), self.halts
         state = self.state()
         if self._halted or self._fault:
             return False
@@ -128,18 +137,27 @@ class Gate:
         with self._times:
             self._due = asked + WATCHDOG
             self._last = asked if bool(v_c.any()) else math.inf
-        self._wake.set()
+        self._wake.put(None)
         try:
-            return bool(self._moves.call(lambda: self._send(twist, asked), self._answer))
+            return bool(self._moves.call(lambda: self._send(twist, asked, halts), self._answer))
         except BlockedError as error:
             self.fail(str(error))
             return False
-        except BaseException:  # whatever it is, it goes on after the robot has stopped
+        except (SiameError, OSError):  # it goes on after the robot has stopped
+            self.halt()
+            raise
+        except Exception as error:  # a driver's, of any kind
+            self.fail(f"robot: move failed ({describe(error)}); its driver is at fault")
+            raise RobotError(self._fault) from error
+        except BaseException:  # Ctrl-C
             self.halt()
             raise
 
     def _checked(self, v_c: Float[Tensor, "6"], state: RobotState) -> Float[Tensor, "6"]:
-        """The twist as it is sent."""
+        """The twist as it is sent: the driver's own, which may do with it what it likes."""
+        if not isinstance(v_c, Tensor) or v_c.shape != (6,) or v_c.is_complex():
+            self.fail("robot: a twist that is not six real numbers; nothing is sent")
+            raise RobotError(self._fault)
         v_c = v_c.double()
         try:
             sent = twist_in(self._driver.frame, v_c, self._T_tc, state.T_bt)
@@ -152,19 +170,20 @@ class Gate:
         if fault:
             self.fail(f"robot: {fault}; nothing is sent")
             raise RobotError(self._fault)
-        return sent
+        return sent.clone()
 
-    def _send(self, twist: Float[Tensor, "6"], asked: float) -> bool:
-        """In the lane: the last look before the driver, and one after it, for a stop that came meanwhile."""
-        if self._halted or self._clock() - asked > WATCHDOG:
+    def _send(self, twist: Float[Tensor, "6"], asked: float, halts: int) -> bool:
+        """In the lane: the last look before the driver, and one after it, for a stop that came meanwhile, be it over already."""
+        if self._halted or self.halts != halts or self._clock() - asked > WATCHDOG:
             return False
         try:
             self._driver.move(twist)
         finally:
             if self._closed:  # a call that was given up, and came back when no watchdog looks any more
                 self._driver.stop()
-            elif self._halted:
-                self._ask_for_stop()
+            elif self._halted or self.halts != halts:
+                self._stop_due = not self._dry
+                self._wake.put(None)
         return True
 
     def halt(self) -> None:
@@ -172,13 +191,7 @@ class Gate:
         self.halts += 1
         self._halted = True
         self._stop_due = not self._dry
-        # A signal's handler, which runs in the main thread, may have interrupted it while it held the event's lock.
-        if threading.current_thread() is not threading.main_thread():
-            self._wake.set()
-
-    def _ask_for_stop(self) -> None:
-        self._stop_due = not self._dry
-        self._wake.set()
+        self._wake.put(None)
 
     def stop(self) -> None:
         """Stop the robot, and wait until the driver has taken it; nothing is sent until `release`.
@@ -186,16 +199,15 @@ class Gate:
         Raises:
             RobotError: it has not, within twice the time that a call has.
         """
-        with self._stopped:
+        with self._counting:
             self.halt()
             needed = self._begun + 1
-        if self._dry or self._closed:
-            return
-        self._wake.set()
-        with self._stopped:
-            if self._stopped.wait_for(lambda: self._taken >= needed, 2 * self._answer):
-                return
-        raise RobotError(f"{self._fault or 'robot: the driver has not taken the stop'}; press the emergency stop")
+        until = time.monotonic() + 2 * self._answer
+        while self._taken < needed and not (self._dry or self._closed):
+            if time.monotonic() > until:
+                fault = self._fault or "robot: the driver has not taken the stop"
+                raise RobotError(f"{fault}; press the emergency stop")
+            time.sleep(_LOOK)
 
     def release(self, halts: int | None = None) -> bool:
         """Forget faults that are over, and let twists pass again; whether they do: not where somebody has halted it meanwhile.
@@ -206,9 +218,10 @@ class Gate:
         Raises:
             RobotError: the watchdog or a call of the driver is lost for good.
         """
-        lost = next((lane for lane in (self._moves, self._stops, self._reads) if lane.abandoned), None)
+        lanes = (lane for lane in (self._moves, self._stops, self._reads) if not lane.settled(self._answer))
+        lost = self._lost or next((lane.name for lane in lanes), "")
         if lost or self._watchdog.fault:
-            what = f"{lost.name}: a call has not returned" if lost else self._watchdog.fault
+            what = f"{lost}: a call has not returned in time" if lost else self._watchdog.fault
             raise RobotError(f"{what}; see to the robot, and start the program again")
         with self._times:
             self._fault = ""
@@ -222,12 +235,10 @@ class Gate:
         """The watchdog's thread. While the robot moves, it looks every `_TICK`, at flags that need no lock."""
         again = 0.0  # when a stop that failed is tried again
         while not self._closed:
-            if self._due == math.inf and not self._stop_due:
-                self._wake.wait(_RETRY)
-                self._wake.clear()
-            else:
-                self._wake.wait(_TICK)
-                self._wake.clear()
+            with contextlib.suppress(queue.Empty):
+                self._wake.get(timeout=_RETRY if self._due == math.inf and not self._stop_due else _TICK)
+                while True:
+                    self._wake.get_nowait()
             with self._times:
                 now = self._clock()
                 if now > self._due:  # no twist has come: the robot has to stand still
@@ -240,24 +251,24 @@ class Gate:
                 again = 0.0 if self._call_stop() else time.monotonic() + _RETRY
 
     def _call_stop(self) -> bool:
-        """Whether the driver has taken a stop."""
-        with self._stopped:
+        """Whether the driver has taken a stop. One that was given up, and returns late, is tried again."""
+        if self._stops.abandoned and not self._closed:
+            if self._stops.unfinished:
+                return False
+            self._lost, self._stops = self._stops.name, CallLane(self._stops.name)
+        with self._counting:
             self._begun += 1
             self._stop_due = False  # before the call: a twist that goes out meanwhile asks for another one
         try:
             self._stops.call(self._driver.stop, self._answer)
-        except (
-            BaseException
-        ) as error:  # a driver's, of any kind, SystemExit too: it is named, and the stop is tried again
+        except Exception as error:  # a driver's, of any kind: it is named, and the stop is tried again
             self._stop_due = not self._closed
             self.fail(f"robot: stop failed ({describe(error)})")
             return False
-        with self._stopped:
-            self._taken = self._begun
-            with self._times:
-                if self._halted:
-                    self._due = self._last = math.inf
-            self._stopped.notify_all()
+        with self._times:
+            if self._halted:
+                self._due = self._last = math.inf
+        self._taken = self._begun
         return True
 
     def close(self) -> None:
@@ -271,7 +282,7 @@ class Gate:
         with contextlib.suppress(RobotError):  # closing stops the robot too, and says where it cannot
             self.stop()
         self._closed = True
-        self._wake.set()
+        self._wake.put(None)
         self._watchdog.join(4 * WATCHDOG)
         closing = CallLane("robot: close")
         try:

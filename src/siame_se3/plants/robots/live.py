@@ -11,12 +11,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError, RobotError, SiameError
+from siame_se3.errors import InputError, RobotError, SiameError, require_number
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
 from siame_se3.plants.robots.checks import HardLimits
@@ -67,10 +68,10 @@ class LivePlant:
         answer: float = WATCHDOG,
         depth_source: DepthSource | None = None,
     ) -> None:
-        if not 0 < dt <= 10:
-            raise InputError(f"time between steps: {dt:g} s; give a number above 0", "rate")
-        if depth is not None and not 0 < depth <= 1000:
-            raise InputError(f"distance of the scene: {depth:g} m; give a number above 0", "depth")
+        given = SimpleNamespace(rate=dt, depth=depth)
+        require_number(given, "rate", 0, 10, open_low=True, what="time between steps")
+        if depth is not None:
+            require_number(given, "depth", 0, 1000, open_low=True, what="distance of the scene")
         self.camera_source, self.driver, self.dt, self.dry = camera_source, driver, dt, dry
         self.depth_source = depth_source
         self.T_tc = None if T_tc is None else T_tc.double()
@@ -139,11 +140,16 @@ class LivePlant:
     def _latest(self, after: float, wait: float) -> Frame | None:
         """The camera's, whose errors are a robot's."""
         try:
-            return self.camera_source.latest(after, wait)
+            frame = self.camera_source.latest(after, wait)
+            if frame is not None and not (
+                isinstance(frame, Frame) and isinstance(frame.image, Tensor) and isinstance(frame.stamp, int | float)
+            ):
+                raise TypeError(f"{type(frame).__name__} is no Frame of a tensor and seconds")
         except (SiameError, OSError):
             raise
-        except Exception as error:  # a camera's, of any kind
+        except (Exception, SystemExit) as error:  # a camera's, of any kind
             raise RobotError(f"camera: it has failed ({describe(error)}); its driver is at fault") from None
+        return frame
 
     def _view(self) -> View:
         assert self._frame is not None
@@ -194,7 +200,7 @@ class LivePlant:
         """
         if self._frame is None:
             raise RobotError("robot: step before reset; call reset(None) first")
-        self.asked = v.double().reshape(6)
+        self.asked = v.double().reshape(6).clone()
         before, self._sent = self._sent, torch.zeros(6, dtype=torch.float64)
         if bool(self.asked.any()):
             if (late := self._clock() - self._begins) > 0:

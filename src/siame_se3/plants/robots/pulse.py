@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from siame_se3.plants.robots.live import LivePlant
 from siame_se3.plants.robots.threads import Worker
+from siame_se3.plants.types import Plant
 
 _BEAT = 0.1  # [s] between beats
 _GAP = 1.5  # [s] between two beats, from which on the program was suspended; less than a command counts for
@@ -30,6 +33,7 @@ class Pulse:
         self._suspended, self._clock = suspended, clock
         self._last, self._resumed = float("nan"), float("-inf")
         self._end = threading.Event()
+        self._worker: Worker | None = None
 
     def __enter__(self) -> Pulse:
         self._end.clear()
@@ -39,14 +43,23 @@ class Pulse:
 
     def __exit__(self, *error: object) -> None:
         self._end.set()
-        self._worker.join(1)
+        if self._worker:
+            self._worker.join(1)
         self._last = float("nan")
 
     @property
-    def interrupted(self) -> bool:
-        """Whether the program is suspended, or was just now: what is read now may have been said during it."""
+    def fault(self) -> str:
+        """Why it does not beat; '' where it does."""
+        return self._worker.fault if self._worker else ""
+
+    def interrupted(self, ago: float = 0.0) -> bool:
+        """Whether the program was suspended, or had been just then: what was read then may have been said during it.
+
+        Args:
+            ago: that long [s].
+        """
         t = self._clock()
-        return t - self._last > _GAP or t - self._resumed < _AFTER
+        return t - self._last > _GAP or t - ago - self._resumed < _AFTER
 
     def _beat(self) -> None:
         while not self._end.wait(_BEAT):
@@ -55,3 +68,14 @@ class Pulse:
                 self._resumed = t
                 self._suspended(gap)
             self._last = t
+
+
+@contextlib.contextmanager
+def awake(plant: Plant) -> Iterator[None]:
+    """While it is entered, a suspension of the program stops a real robot for good: whoever asked for a motion is not there any more."""
+    if not isinstance(plant, LivePlant):
+        yield
+        return
+    with Pulse(lambda seconds: plant.ask_to_stop(f"the program was suspended for {seconds:.1f} s")) as pulse:
+        plant.watch(lambda: pulse.fault)
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any
@@ -24,6 +25,7 @@ from siame_se3.plants.robots.text import printable
 from siame_se3.plants.robots.threads import describe
 
 _PATIENCE = 5.0  # [s] for the first CameraInfo
+_SAID = 1.0  # [s] for which an image that cannot be used is a fault
 _OLDEST = 10.0  # [s]: by more than this clocks differ, and not the camera is slow
 
 
@@ -60,7 +62,9 @@ class Ros2Camera:
         self._stamps, self._latest, self._given = stamps, LatestFrame(), camera
         self._rgb, self._rectified = ImageReader(), is_rectified(image) if rectified is None else rectified
         self._known = threading.Event()
-        self._error = ""
+        self._error = ""  # of the CameraInfo
+        self._bad = 0, -math.inf, ""  # how many images could not be used, when the last one came, and why
+        self._heard_by = threading.local()  # the last number that each thread has heard of
         if camera is None:
             bus.subscribe(info, m.CameraInfo, self._informed)
             if not self._known.wait(_PATIENCE):
@@ -107,9 +111,12 @@ class Ros2Camera:
                 stamp -= age
             self._latest.put(Frame(self.prepared(self._rgb(message)), stamp))
         except SiameError as error:
-            self._error = f"images: {printable(error)}"
+            self._keep(f"images: {printable(error)}")
         except Exception as error:  # a corrupt image may do anything to its decoder: that is a fault of the camera
-            self._error = f"images: one cannot be decoded ({describe(error)}); the camera's driver is at fault"
+            self._keep(f"images: one cannot be decoded ({describe(error)}); the camera's driver is at fault")
+
+    def _keep(self, error: str) -> None:
+        self._bad = self._bad[0] + 1, time.monotonic(), error
 
     def prepared(self, pixels: np.ndarray) -> Float[Tensor, "3 h w"]:
         """See `CameraSource`."""
@@ -120,11 +127,12 @@ class Ros2Camera:
         """See `CameraSource`.
 
         Raises:
-            RobotError: an image came that cannot be used; said once.
+            RobotError: an image came that cannot be used; said once to each thread that asks: who only looks does not take it from a run.
         """
         frame = self._latest.get(after, wait)
-        if self._error:
-            error, self._error = self._error, ""
+        number, when, error = self._bad
+        heard, self._heard_by.number = getattr(self._heard_by, "number", 0), number
+        if number > heard and time.monotonic() - when < _SAID:
             raise RobotError(error, "ros2.stamps" if "headers" in error else "ros2.image")
         return frame
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from siame_se3.errors import RobotError
 from siame_se3.plants.robots.text import printable
 
 log = logging.getLogger(__name__)
+_LOOK = 0.002  # [s] between looks at whether a call has returned
 
 
 def describe(error: BaseException) -> str:
@@ -87,7 +89,9 @@ class _Call:
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function = function
-        self.ended = threading.Event()
+        self.over = False
+        # Not an event: Ctrl-C may come while one is waited for, and leave its lock taken.
+        self.ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -96,7 +100,8 @@ class _Call:
             self.result = self.function()
         except BaseException as error:  # it is raised again in the thread that asked for the call
             self.error = error
-        self.ended.set()
+        self.over = True
+        self.ended.put(None)
 
 
 class CallLane:
@@ -104,17 +109,26 @@ class CallLane:
 
     Args:
         name: of what is called: 'robot: move'.
+
+    Attributes:
+        abandoned: a call has not returned in time: no further one is made.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.abandoned = False
+        self._last: _Call | None = None
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._worker = Worker(name, self._run, endless=False)
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the last call has not returned, be it that nobody waits for it any more."""
+        return self._last is not None and not self._last.over
 
     def call(self, function: Callable[[], Any], timeout: float) -> Any:
         """What `function()` returns.
@@ -126,17 +140,32 @@ class CallLane:
         Raises:
             BlockedError: it has not returned in time, or an earlier one has not.
             Exception: what the function raised.
+            RobotError: it raised what would end the program, SystemExit, say.
         """
         if self.abandoned:
             raise BlockedError(f"{self.name}: an earlier call has not returned; the driver is given up")
-        call = _Call(function)
+        call = self._last = _Call(function)
         self._calls.put(call)
-        if not call.ended.wait(timeout):
+        try:
+            call.ended.get(timeout=timeout)
+        except queue.Empty:
             self.abandoned = True
-            raise BlockedError(f"{self.name}: the call has not returned for {timeout:g} s; the driver is given up")
+            raise BlockedError(
+                f"{self.name}: the call has not returned for {timeout:g} s; the driver is given up"
+            ) from None
+        if call.error is not None and not isinstance(call.error, Exception):
+            raise RobotError(f"{self.name}: {describe(call.error)}; its driver is at fault") from call.error
         if call.error is not None:
             raise call.error
         return call.result
+
+    def settled(self, timeout: float) -> bool:
+        """Wait for the last call, where Ctrl-C has ended the waiting for it; whether it has returned."""
+        until = time.monotonic() + timeout
+        while self.unfinished and time.monotonic() < until:
+            time.sleep(_LOOK)
+        self.abandoned = self.abandoned or self.unfinished
+        return not self.abandoned
 
     def close(self) -> None:
         """No further call; waits for the thread's end, if no call was left behind."""

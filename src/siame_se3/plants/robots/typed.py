@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 
 _LINE = 4096  # bytes of a line that are read
-_MOST = 65_536  # bytes that are read at once, and words that are taken of them
+_MOST = 65_536  # bytes that are thrown away at once
 
 
-def typed_ahead(fd: int) -> list[str]:
-    """Take what has been typed, or written to a pipe, until now: the words of a pipe, a line each; of a terminal it is thrown away.
+def typed_ahead(fd: int) -> None:
+    """Throw away what has been typed, or written to a pipe, until now.
 
     Args:
         fd: of the input.
@@ -23,13 +23,12 @@ def typed_ahead(fd: int) -> list[str]:
             import termios
 
             termios.tcflush(fd, termios.TCIFLUSH)
-            return []
-        found = b""
-        while len(found) < _MOST and select.select([fd], [], [], 0)[0] and (part := os.read(fd, _MOST)):
-            found += part
+            return
+        found = 0
+        while found < _MOST and select.select([fd], [], [], 0)[0] and (part := os.read(fd, _MOST)):
+            found += len(part)
     except (OSError, ValueError, ImportError):  # no input, or a system without terminals
-        return []
-    return [word for line in found.splitlines() if (word := line.decode("utf-8", errors="replace").strip().lower())]
+        return
 
 
 def own_file(fd: int) -> io.BufferedReader:
@@ -47,7 +46,24 @@ def lines_of(stream: io.BufferedIOBase | None) -> Iterator[str]:
 
 
 def wait_for_enter(question: str) -> None:
-    """Ask before something moves. An Enter from before the question, in a terminal, is no answer to it."""
-    if sys.stdin is not None and sys.stdin.isatty():
-        typed_ahead(sys.stdin.fileno())
-    input(question)
+    """Ask before something moves. An Enter from before the question, in a terminal or a pipe, is no answer to it.
+
+    Raises:
+        EOFError: nobody is there to answer, or an input that has no end.
+    """
+    try:
+        fd = sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):  # no input, or none of the system's
+        input(question)
+        return
+    typed_ahead(fd)
+    if os.isatty(fd):
+        input(question)
+        return
+    print(question, end="", flush=True)
+    if select.select([fd], [], [], 0)[0]:
+        raise EOFError
+    # Byte by byte: what is read beyond the line would answer the next question.
+    while (byte := os.read(fd, 1)) != b"\n":
+        if not byte:
+            raise EOFError
