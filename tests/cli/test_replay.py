@@ -77,6 +77,30 @@ def test_wrong_options_are_one_line(siame: Siame, recording: Path, words: tuple[
     assert len(err.splitlines()) == 1
 
 
+def test_a_bag_with_another_cameras_info_asks_for_this_ones(siame: Siame, tmp_path: Path) -> None:
+    """The flags that help are named."""
+    import numpy as np
+    from rosbags.rosbag2 import Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    header = store.types["std_msgs/msg/Header"](store.types["builtin_interfaces/msg/Time"](1, 0), "camera")
+    region = store.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    matrices = np.array([60.0, 0, 32, 0, 60, 24, 0, 0, 1]), np.eye(3).ravel(), np.zeros(12)
+    image = store.types["sensor_msgs/msg/Image"](header, 48, 64, "rgb8", 0, 192, np.zeros(48 * 192, np.uint8))
+    info = store.types["sensor_msgs/msg/CameraInfo"](header, 48, 64, "", np.zeros(0), *matrices, 0, 0, region)
+    with Writer(tmp_path / "bag", version=9) as writer:
+        for topic, message in (("/left/image_raw", image), ("/right/camera_info", info)):
+            connection = writer.add_connection(topic, message.__msgtype__, typestore=store)
+            writer.write(connection, 10**9, store.serialize_cdr(message, message.__msgtype__))
+    status, _, err = siame("replay", "bag", "--law", "dvs-light")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert err.startswith(
+        "siame: bag: no CameraInfo /left/camera_info beside the images /left/image_raw; it has /right/camera_info: "
+    )
+    assert err.endswith("(--info, --camera)\n")
+
+
 def test_what_cannot_be_recorded_is_refused_before_the_work(
     siame: Siame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

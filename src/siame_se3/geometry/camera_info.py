@@ -14,18 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from siame_se3.errors import CameraError, InputError
-from siame_se3.files import read_text, read_yaml, require_types
+from siame_se3.files import require_types
+from siame_se3.geometry.camera_lens import (
+    COMMA_HINT,
+    is_term,
+    listed,
+    matrix,
+    model_name,
+    named_coefficients,
+    number,
+    refuse_commas,
+)
+from siame_se3.geometry.camera_text import content_of
 
-_MODEL_NAMES = {  # how other tools call ROS's models
-    "": "plumb_bob", "none": "plumb_bob", "radtan": "plumb_bob", "radial-tangential": "plumb_bob", "pinhole": "plumb_bob",
-    "brown_conrady": "plumb_bob", "equi": "equidistant", "kannala_brandt": "equidistant", "kannalabrandt8": "equidistant",
-    "fisheye": "equidistant", "opencv_fisheye": "equidistant", "opencv": "plumb_bob", "rational": "rational_polynomial",
-}  # fmt: skip
 _K = ("camera_matrix", "k", "cameramatrix", "intrinsic_matrix", "camera_intrinsics", "mtx")
-_D = ("distortion_coefficients", "d", "distortion_coeffs", "distortion_coefficient", "distortion", "distortion_parameters", "dist_coeffs", "dist_coeff",
-      "distcoeffs", "distcoef", "dist", "coeffs")  # fmt: skip
+_D = ("distortion_coefficients", "d", "distortion_coeffs", "distortion_coefficient", "distortion", "distortion_parameters", "dist_coeffs",
+      "dist_coeff", "distcoeffs", "distcoef", "dist", "coeffs")  # fmt: skip
 _FLAT = (("fx", "fy", "cx", "cy"), ("fx", "fy", "ppx", "ppy"))  # librealsense's
-_TERMS = ("k1", "k2", "p1", "p2", "k3")
+_STEREO = re.compile("(m|k|d|p|camera_?matrix|dist_?coeffs)([12])")  # of OpenCV's stereo samples
 _MOST_SIDE = 65_535  # [px]
 
 
@@ -70,7 +76,7 @@ def info_from_message(message: Any) -> CameraInfo:
         message.height,
         tuple(map(float, message.k)),
         tuple(map(float, message.d)),
-        _model_name(model),
+        model_name(model),
         tuple(map(float, getattr(message, "p", ()))) or (0.0,) * 12,
         (getattr(message, "binning_x", 0), getattr(message, "binning_y", 0)),
         (roi.x_offset, roi.y_offset, roi.width, roi.height) if roi is not None else (0, 0, 0, 0),
@@ -79,7 +85,7 @@ def info_from_message(message: Any) -> CameraInfo:
 
 def info_from_yaml(path: Path) -> CameraInfo:
     """Of a file: ROS's camera_info YAML, a message that `ros2 topic echo` or `rostopic echo` printed, OpenCV's FileStorage, Kalibr's
-    camchain, ORB-SLAM's or camodocal's settings.
+    camchain, ORB-SLAM's or camodocal's settings, librealsense's intrinsics, COLMAP's cameras.txt, the calibrator's ost.txt; of one camera.
 
     Raises:
         CameraError: none of these, or a value that cannot be; the message begins with the file's name.
@@ -87,8 +93,7 @@ def info_from_yaml(path: Path) -> CameraInfo:
     if not path.is_file():
         raise CameraError(f"{path}: no such file; give a ROS camera_info YAML")
     try:
-        _refuse_other_formats(path)
-        return _Fields(read_yaml(path, 100_000)).info()
+        return _Fields(content_of(path)).info()
     except InputError as error:
         text = str(error)
         raise CameraError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from None
@@ -108,6 +113,35 @@ class _Fields:
         cameras = [key for key in self._content if re.fullmatch(r"cam\d+", key)]
         if len(cameras) > 1:
             raise CameraError(f"it has {len(cameras)} cameras ({', '.join(cameras)}); keep one of them in the file")
+        self._take_one_of_two()
+        self._take_word_of_lens()
+
+    def _take_word_of_lens(self) -> None:
+        """librealsense's 'Distortion: Brown Conrady', which is the model; the coefficients are its 'Coeffs'."""
+        lens = self._content.get("distortion")
+        if not isinstance(lens, str) or re.search(r"\d", lens):
+            return
+        others = {key: value for key, value in self._content.items() if key != "distortion"}
+        if lens.strip().lower() != "none" and not {"k1", *_D} & set(others):
+            raise CameraError(f"distortion is {lens[:40]!r} without coefficients; give distortion_coefficients")
+        self._content = {"distortion_model": lens, **others}
+
+    def _take_one_of_two(self) -> None:
+        """M1 and D1 as the camera's, and M2 and D2 where they are alone.
+
+        Raises:
+            CameraError: both are there.
+        """
+        parts = {key: part for key in self._content if (part := _STEREO.fullmatch(key)) and self._is_matrix(key)}
+        cameras = {part[2]: key.upper() for key, part in parts.items() if part[1] not in "dp" and "dist" not in key}
+        if len(cameras) > 1:
+            raise CameraError(f"it has two cameras ({', '.join(cameras.values())}); keep one of them in the file")
+        for key, (name, number_of_camera) in ((key, part.groups()) for key, part in parts.items()):
+            if number_of_camera in cameras:
+                self._content = {"camera_matrix" if name == "m" else name: self._content[key], **self._content}
+
+    def _is_matrix(self, key: str) -> bool:
+        return isinstance(self._content[key], dict | list)
 
     def get(self, *names: str) -> Any:
         """The first of these that is there; of a matrix its data."""
@@ -117,11 +151,13 @@ class _Fields:
     def numbers(self, *names: str) -> tuple[float, ...]:
         """A list or a matrix of numbers, row by row."""
         value = self.get(*names)
+        if isinstance(value, str):
+            value = listed(value)
         if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
             value = [x for row in value for x in row]
         if not isinstance(value, list):
             raise CameraError(f"{names[0]} is not a list of numbers; see ROS camera_info")
-        return tuple(_number(x, names[0]) for x in value)
+        return tuple(number(x, names[0]) for x in value)
 
     def whole(self, *names: str, default: int | None = None) -> int:
         """A whole number of pixels, also as 640.0."""
@@ -159,7 +195,7 @@ class _Fields:
         )
 
     def _size(self) -> tuple[int, int]:
-        resolution = self.get("resolution")  # Kalibr
+        resolution = self.get("resolution", "image_size", "imagesize")  # Kalibr's, OpenCV's
         if isinstance(resolution, list) and len(resolution) == 2:
             return tuple(_Fields({"image_width": x, "": None}).whole("image_width") for x in resolution)  # type: ignore[return-value]  # two
         return self.whole("image_width", "width", "camera.width"), self.whole("image_height", "height", "camera.height")
@@ -173,60 +209,76 @@ class _Fields:
                 return self._orb_slam(prefix)
         if isinstance(self._content.get("projection_parameters"), dict):
             return self._camodocal()
-        model = self.get("distortion_model", "model") or ("equidistant" if self.get("fisheye_model") else "plumb_bob")
-        return self._matrix(), self._distortion(), _model_name(str(model))
+        return self._matrix(), *self._distortion()
 
     def _matrix(self) -> tuple[float, ...]:
         """K; zeros where only P is there."""
         if any(self._content.get(name) is not None for name in _K):
-            return self.numbers(*_K)
+            values = self.numbers(*_K)
+            if len(values) > 9:
+                raise CameraError(f"camera_matrix has {len(values)} values; it needs 9, row by row ({COMMA_HINT})")
+            return values
         for names in _FLAT:
             if all(name in self._content for name in names):
-                return _matrix(*(_number(self._content[name], name) for name in names))
+                return matrix(*(number(self._content[name], name) for name in names))
         if self.get("projection_matrix", "p") is None:
             raise CameraError("no 'camera_matrix'; a ROS camera_info YAML has one")
         return (0.0,) * 9
 
-    def _distortion(self) -> tuple[float, ...]:
-        """The coefficients, under one of their names.
+    def _distortion(self) -> tuple[tuple[float, ...], str]:
+        """The coefficients, under one of their names, and the model's name.
 
         Raises:
             CameraError: what looks like coefficients has a name that is not known; to leave them out would be a wrong lens.
         """
-        given = next((self._content[name] for name in _D if self._content.get(name) is not None), self._content)
-        if isinstance(given, dict) and "k1" in given:
-            names = ("k1", "k2", "k3", "k4") if "k4" in given else _TERMS
-            return tuple(_number(given.get(name, 0.0), name) for name in names)
-        if given is not self._content:
-            return self.numbers(*_D)
+        stated = self.get("distortion_model", "distortion_type", "model")
+        stated = stated or ("equidistant" if self.get("fisheye_model") else None)
+        given = next((self._content[name] for name in _D if self._content.get(name) is not None), None)
+        if given is None:
+            terms = {key: x for key, x in self._content.items() if is_term(key) and not self._is_matrix(key)}
+        else:
+            terms = {str(key).lower(): x for key, x in given.items()} if isinstance(given, dict) else {}
+            own = [terms.pop(name, None) for name in ("distortion_model", "model", "type")]
+            stated = stated or next(filter(None, own), None)
+        model = model_name(str(stated)) if stated else ""
+        if any(map(is_term, terms)):
+            return named_coefficients(terms, model)
+        model = model or "plumb_bob"
+        if given is not None:
+            d = self.numbers(*_D)
+            refuse_commas(d)
+            return d, model
         known = ("distortion_model", "distortion_type", *_D)
         if others := [
             key for key in self._content if key.startswith(("dist", "k1", "k_1", "radial")) and key not in known
         ]:
             raise CameraError(f"'{others[0][:40]}' is not a name of ROS; call the distortion distortion_coefficients")
-        return ()
+        return (), model
 
     def _kalibr(self) -> tuple[tuple[float, ...], tuple[float, ...], str]:
         kind, values = str(self.get("camera_model") or "pinhole"), self.numbers("intrinsics")
-        if kind != "pinhole" or len(values) != 4:
+        if kind == "pinhole" and len(values) != 4:
+            raise CameraError(f"intrinsics has {len(values)} values; it needs 4: fx, fy, cx, cy ({COMMA_HINT})")
+        if kind != "pinhole":
             raise CameraError(
                 f"camera_model {kind[:40]!r} is not known; calibrate with Kalibr's pinhole-radtan or pinhole-equi"
             )
         model = str(self.get("distortion_model") or "none")
         d = self.numbers("distortion_coeffs") if self.get("distortion_coeffs") is not None else ()
-        return _matrix(*values), d, _model_name(model)
+        return matrix(*values), d, model_name(model)
 
     def _orb_slam(self, prefix: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
         def value(name: str) -> float:
-            return _number(self._content.get(prefix + name, 0.0), prefix + name)
+            return number(self._content.get(prefix + name, 0.0), prefix + name)
 
         kind = str(self._content.get("camera.type", "PinHole"))
         if kind.lower() not in ("pinhole", "kannalabrandt8", "rectified"):
             raise CameraError(f"Camera.type {kind[:40]!r} is not known; use PinHole or KannalaBrandt8")
         fisheye = kind.lower() == "kannalabrandt8"
-        names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3")
-        K = _matrix(*(value(name) for name in ("fx", "fy", "cx", "cy")))
-        return K, tuple(value(name) for name in names), "equidistant" if fisheye else "plumb_bob"
+        K = matrix(*(value(name) for name in ("fx", "fy", "cx", "cy")))
+        named = {key.removeprefix(prefix): x for key, x in self._content.items() if key.startswith(prefix)}
+        terms = {key: x for key, x in named.items() if is_term(key)}
+        return K, *named_coefficients(terms, "equidistant" if fisheye else "plumb_bob")
 
     def _camodocal(self) -> tuple[tuple[float, ...], tuple[float, ...], str]:
         kind = str(self.get("model_type")).upper()
@@ -243,42 +295,6 @@ class _Fields:
             raise CameraError(f"model_type {kind[:40]!r} is not known; use {' or '.join(tables)}")
         intrinsics, place, names, model = tables[kind]
         projection, distortion = self._content["projection_parameters"], self._content.get(place)
-        K = _matrix(*(_number(projection.get(name), name) for name in intrinsics))
-        d = tuple(_number(distortion.get(name), name) for name in names) if isinstance(distortion, dict) else ()
+        K = matrix(*(number(projection.get(name), name) for name in intrinsics))
+        d = tuple(number(distortion.get(name), name) for name in names) if isinstance(distortion, dict) else ()
         return K, d, model
-
-
-def _model_name(model: str) -> str:
-    """A distortion model by ROS's name, however it is written ('Brown Conrady', 'PLUMB_BOB', 'radial-tangential')."""
-    name = re.sub(r"[\s-]+", "_", model.strip().lower())
-    return _MODEL_NAMES.get(name, _MODEL_NAMES.get(name.replace("_", "-"), name))
-
-
-def _refuse_other_formats(path: Path) -> None:
-    """Name what OpenCV and ROS's calibrator write beside the YAML.
-
-    Raises:
-        InputError: it is one of these.
-    """
-    try:
-        start = read_text(path, 100_000).lstrip()
-    except InputError:  # `read_yaml` says why
-        return
-    if start.startswith("<"):
-        raise InputError("an XML file, not a camera_info YAML; let OpenCV write a name that ends in .yaml")
-    if start.startswith(("# oST", "[image]")):
-        raise InputError("an ost.txt, not a camera_info YAML; give the ost.yaml that the calibrator wrote beside it")
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        if isinstance(value, bool):
-            raise TypeError("true or false")
-        return float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise CameraError(f"{name}: a value is not a number ({reason}); see ROS camera_info") from None
-
-
-def _matrix(fx: float, fy: float, cx: float, cy: float) -> tuple[float, ...]:
-    return (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)

@@ -165,10 +165,108 @@ def test_damaged_and_other_bags_are_one_line(tmp_path: Path, pictures: list[np.n
     assert "no such file" in refused(tmp_path / "nothing")
 
 
-def refused(path: Path) -> str:
+def refused(path: Path, topic: str = "") -> str:
     """The line that refuses a bag."""
     with pytest.raises(SiameError) as caught:
-        list(read_bag(path).views())
+        list(read_bag(path, topic).views())
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     return str(caught.value)
+
+
+def bag_of(folder: Path, images: str, infos: dict[str, list[Camera]]) -> Path:
+    """A bag of two images, and CameraInfo."""
+    picture = np.zeros((80, 96, 3), np.uint8)
+    sent = {topic: [info_message(camera) for camera in cameras] for topic, cameras in infos.items()}
+    path = folder / f"bag{sum(1 for _ in folder.iterdir())}"
+    return write_bag(path, {images: [image_message(picture, k) for k in range(2)], **sent})
+
+
+@pytest.mark.parametrize(
+    ("images", "info"),
+    [
+        ("/camera/color/image_raw", "/camera/color/camera_info"),
+        ("/camera/color/image_raw/compressed", "/camera/color/camera_info"),
+        ("/camera/image_rect", "/camera/camera_info_rect"),
+        ("/camera/image_raw", "/camera/info"),
+        ("/camera/image", "/camera/image/camera_info"),
+        ("/left_image_raw", "/left_camera_info"),
+        ("/image", "/camera_info"),
+        ("image", "camera_info"),
+        ("/camera/colour", "/camera/camera_info"),
+    ],
+)
+def test_the_camera_info_beside_the_images_is_taken(tmp_path: Path, images: str, info: str) -> None:
+    others = {name: [Camera.from_focal(50, 96, 80)] for name in ("/depth/camera_info", "/camera/depth/camera_info")}
+    bag = read_bag(bag_of(tmp_path, images, {info: [WIDE], **others}))
+    assert bag.given == info
+    assert bag.camera is not None
+    assert bag.camera.fx == WIDE.fx
+
+
+@pytest.mark.parametrize(
+    ("images", "info"),
+    [
+        ("/camera/color/image_raw", "/camera/depth/camera_info"),
+        ("/camera/color/image_raw/compressed", "/camera/depth/camera_info"),
+        ("/left/image_raw", "/right/camera_info"),
+        ("/left_image_raw", "/right_camera_info"),
+        ("/camera/color/image_raw", "/camera/camera_info"),
+        ("/image_raw", "/camera/camera_info"),
+    ],
+)
+def test_the_camera_info_of_another_camera_is_not_taken(tmp_path: Path, images: str, info: str) -> None:
+    """It was, where it was the only one: another camera's focal length."""
+    path = bag_of(tmp_path, images, {info: [WIDE]})
+    with pytest.raises(CameraError, match=f"beside the images {images}; it has {info}: ") as caught:
+        read_bag(path)
+    assert str(caught.value).startswith(f"{path}: no CameraInfo ")
+    assert caught.value.settings == ("info", "camera")
+    assert read_bag(path, info=info).given == info
+    WIDE.to_yaml(tmp_path / "camera.yaml")
+    found = read_bag(path, calibration=tmp_path / "camera.yaml")
+    assert found.camera is not None
+    assert found.camera.fx == WIDE.fx
+
+
+def test_a_camera_info_that_changes_is_refused(tmp_path: Path) -> None:
+    infos = [WIDE, WIDE, Camera.from_focal(220, 96, 80)]
+    path = bag_of(tmp_path, "/a/image", {"/a/camera_info": infos})
+    line = refused(path)
+    assert line.startswith(f"{path}: /a/camera_info, message 3 (2.00 s after the start): the focal length (fx) changes")
+    assert "from 110 to 220 px" in line
+    moved = Camera(110, 110, 52, 39.5, 96, 80)
+    assert "principal point (cx) changes" in refused(bag_of(tmp_path, "/a/image", {"/a/camera_info": [WIDE, moved]}))
+    small = Camera.from_focal(110, 90, 80)
+    assert "the size changes" in refused(bag_of(tmp_path, "/a/image", {"/a/camera_info": [WIDE, small]}))
+    almost = Camera.from_focal(110.4, 96, 80)  # as autofocus has it
+    bag = read_bag(bag_of(tmp_path, "/a/image", {"/a/camera_info": [WIDE, almost, WIDE]}))
+    assert bag.camera is not None
+    assert bag.camera.fx == 110
+
+
+def test_a_first_camera_info_of_zeros_is_skipped(tmp_path: Path) -> None:
+    path, empty = tmp_path / "bag", info_message(WIDE)
+    empty.k[:], empty.p[:] = 0, 0
+    image = image_message(np.zeros((80, 96, 3), np.uint8), 0)
+    write_bag(path, {"/a/image": [image], "/a/camera_info": [empty, info_message(WIDE)]})
+    bag = read_bag(path)
+    assert bag.camera is not None
+    assert bag.camera.fx == 110
+    write_bag(tmp_path / "all", {"/a/image": [image], "/a/camera_info": [empty, empty]})
+    assert "/a/camera_info, message 1 (0.00 s after the start): K is zero" in refused(tmp_path / "all")
+
+
+def test_an_image_that_cannot_be_read_is_named_by_its_place(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+    good, strange, short = (image_message(pictures[0], k) for k in range(3))
+    strange.encoding, short.data = "weird", short.data[:100]
+    path = write_bag(tmp_path / "strange", {"/a/image": [good, strange]})
+    assert refused(path).startswith(f"{path}: /a/image, message 2 (1.00 s after the start): image: encoding 'weird'")
+    path = write_bag(tmp_path / "short", {"/a/image": [good, good, short]})
+    assert refused(path).startswith(f"{path}: /a/image, message 3 (2.00 s after the start): image: 100 bytes for 96 x")
+    with Writer(tmp_path / "broken", version=9) as writer:
+        connection = writer.add_connection("/a/image", "sensor_msgs/msg/Image", typestore=STORE)
+        writer.write(connection, 10**9, STORE.serialize_cdr(good, "sensor_msgs/msg/Image"))
+        writer.write(connection, 3 * 10**9, STORE.serialize_cdr(good, "sensor_msgs/msg/Image")[:40])
+    line = refused(tmp_path / "broken")
+    assert "broken: /a/image, message 2 (2.00 s after the start): a message that cannot be read (" in line

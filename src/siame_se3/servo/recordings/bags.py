@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from siame_se3.servo.recordings.reading import RecordedView
 
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _INFO = "sensor_msgs/msg/CameraInfo"
+_TRANSPORTS = ("compressed", "compressedDepth", "theora", "ffmpeg", "zstd", "avif")  # of image_transport
+_SAME = 0.01  # of the focal length, or of the width: what may change in a CameraInfo, as autofocus does it
 _HINT = "give a folder that 'ros2 bag record' wrote, or a recording of siame-se3"
 
 
@@ -55,13 +58,15 @@ class Bag:
         reader = ImageReader()
         with _opened(self.path) as bag:
             chosen = [c for c in bag.connections if c.topic == self.topic]
-            for connection, time, data in bag.messages(connections=chosen):
-                pixels = reader(bag.deserialize(data, connection.msgtype))
+            for number, (connection, time, data) in enumerate(bag.messages(connections=chosen), 1):
+                where = _place(self.path, bag, self.topic, number, time)
+                with _named(where):
+                    pixels = reader(bag.deserialize(data, connection.msgtype))
                 h, w = pixels.shape[:2]
                 camera = self.camera or Camera.from_focal(300 / 224 * min(w, h), w, h)
                 if camera.size != (h, w):
                     raise CameraError(
-                        f"{self.path}: images of {w} x {h} px, calibrated for {camera.width} x {camera.height}; give their calibration",
+                        f"{where}: images of {w} x {h} px, calibrated for {camera.width} x {camera.height}; give their calibration",
                         "camera",
                     )
                 image = as_image(centred_square(camera.rectify(pixels)))[None]
@@ -113,13 +118,13 @@ def read_bag(
     Args:
         path: folder with a metadata.yaml, or one file of a bag.
         topic: of images; '' for the only one.
-        info: topic of CameraInfo; '' for the one beside the images, if there is one.
+        info: topic of CameraInfo; '' for the one beside the images, or none where the bag has none at all.
         calibration: file of the camera, instead of that (`Camera.from_yaml`).
         depth: distance of the scene [m].
 
     Raises:
         InputError: no bag, a damaged one, no such topic, or several where one is to be named; the package rosbags is not installed.
-        CameraError: a CameraInfo that cannot be used.
+        CameraError: a CameraInfo that cannot be used, or that changes; none of the CameraInfo is beside the images.
     """
     with _opened(path) as bag:
         images = {c.topic: c for c in bag.connections if c.msgtype in _IMAGES}
@@ -133,30 +138,97 @@ def read_bag(
         topic = topic or next(iter(images))
         if info and info not in infos:
             raise InputError(f"{path}: no topic {info} of CameraInfo; it has {_listed(infos)}", "info")
-        info = info or _beside(topic, list(infos))
+        if not info and calibration is None:
+            info = _beside(path, topic, list(infos))
         camera, given = None, "the paper's field of view"
         if calibration is not None:
             camera, given = Camera.from_yaml(calibration, is_rectified(topic)), str(calibration)
         elif info:
-            camera, given = _camera(bag, infos[info], is_rectified(topic)), info
+            camera, given = _camera(path, bag, infos[info], is_rectified(topic)), info
         count = sum(c.msgcount for c in bag.connections if c.topic == topic)
         return Bag(path, topic, camera, given, count, depth)
 
 
-def _beside(topic: str, infos: list[str]) -> str:
-    """The CameraInfo of a topic: in its namespace, or above, as image_transport has it; '' for none."""
-    parts = topic.split("/")
-    for length in range(len(parts) - 1, 0, -1):
-        name = "/".join([*parts[:length], "camera_info"])
-        if name in infos:
-            return name
-    return infos[0] if len(infos) == 1 else ""
+def _beside(path: Path, topic: str, infos: list[str]) -> str:
+    """The CameraInfo of a topic, in its own namespace as image_transport has it; '' where the bag has none at all.
+
+    Raises:
+        CameraError: there are others only, of which nothing says that they are this camera's.
+    """
+    base = topic.rstrip("/").removesuffix(next((f"/{x}" for x in _TRANSPORTS if topic.endswith(f"/{x}")), ""))
+    namespace, _, name = base.rpartition("/")
+    names = [f"{namespace}/camera_info" if namespace or "/" in base else "camera_info", f"{base}/camera_info"]
+    if found := [one for one in names if one in infos]:
+        return found[0]
+    before, image, _ = name.partition("image")  # left_image_raw has left_camera_info, image_rect camera_info_rect
+    alike = re.compile(rf"{re.escape(f'{namespace}/{before}' if '/' in base else before)}(camera_)?info([^a-z/][^/]*)?")
+    found = [one for one in infos if image and alike.fullmatch(one)]
+    if len(found) == 1:
+        return found[0]
+    if not infos:
+        return ""
+    raise CameraError(
+        f"{path}: no CameraInfo {names[0]} beside the images {topic}; it has {_listed(infos)}: name this camera's, or give its calibration",
+        "info",
+        "camera",
+    )
 
 
-def _camera(bag: Any, connection: Any, rectified: bool) -> Camera:
-    for found, _, data in bag.messages(connections=[connection]):
-        return Camera.from_info(info_from_message(_lower(bag.deserialize(data, found.msgtype))), rectified)
-    raise InputError(f"{connection.topic}: the bag has no CameraInfo of it; give a calibration", "camera")
+def _camera(path: Path, bag: Any, connection: Any, rectified: bool) -> Camera:
+    """Of the first CameraInfo that is not zero; all others have to say the same.
+
+    Raises:
+        CameraError: one that cannot be used, or another focal length, principal point or size. InputError: there is none.
+    """
+    camera, first, unset = None, None, None
+    for number, (found, time, data) in enumerate(bag.messages(connections=[connection]), 1):
+        where = _place(path, bag, connection.topic, number, time)
+        with _named(where):
+            info = info_from_message(_lower(bag.deserialize(data, found.msgtype)))
+            if info == first:
+                continue
+            if not any(info.k[:1] + info.p[:1]):  # no f: a driver sends that before it has read its calibration
+                unset = unset or (where, info)
+                continue
+            new = Camera.from_info(info, rectified)
+        if camera is not None and (change := _change(camera, new)):
+            raise CameraError(f"{where}: {change} (a zoom, or another mode); give one calibration for all", "camera")
+        camera, first = camera or new, first or info
+    if camera is None and unset is not None:
+        with _named(unset[0]):
+            return Camera.from_info(unset[1], rectified)
+    if camera is None:
+        raise InputError(f"{path}: {connection.topic} has no CameraInfo in it; give a calibration", "camera")
+    return camera
+
+
+def _change(first: Camera, later: Camera) -> str:
+    """What is another one, in words; '' for the same camera."""
+    if first.size != later.size:
+        return f"the size changes from {first.width} x {first.height} to {later.width} x {later.height} px"
+    for name in ("fx", "fy", "cx", "cy"):
+        before, after = getattr(first, name), getattr(later, name)
+        words, scale = ("focal length", before) if name[0] == "f" else ("principal point", first.width)
+        if abs(after - before) > _SAME * scale:
+            return f"the {words} ({name}) changes from {before:g} to {after:g} px"
+    return ""
+
+
+def _place(path: Path, bag: Any, topic: str, number: int, time: int) -> str:
+    """Of a message, for errors."""
+    return f"{path}: {topic}, message {number} ({1e-9 * (time - bag.start_time):.2f} s after the start)"
+
+
+@contextlib.contextmanager
+def _named(where: str) -> Iterator[None]:
+    """What a message cannot be read for, with its place."""
+    try:
+        yield
+    except SiameError as error:
+        raise CameraError(f"{where}: {error}", *error.settings) from None
+    except Exception as error:  # of a damaged message, from its reader
+        reason = (str(error).splitlines() or [""])[0][:150] or type(error).__name__
+        raise CameraError(f"{where}: a message that cannot be read ({reason}); record the bag again") from None
 
 
 def _lower(message: Any) -> Any:
