@@ -119,6 +119,41 @@ def test_what_is_seen_does_not_depend_on_opencvs_random_numbers(tmp_path: Path) 
     }
 
 
+@pytest.mark.slow
+def test_mirrored_pictures_are_named(tmp_path: Path) -> None:
+    for path in printed(tmp_path, CHARUCO, 1):
+        cv2.imwrite(str(path), cv2.flip(cv2.imread(str(path)), 1))
+    with pytest.raises(InputError, match=r"the pictures are mirrored: 24 markers of DICT_5X5_100 .* flipped; turn"):
+        look(pictures(tmp_path), CHARUCO, least=5)
+
+
+@pytest.mark.parametrize(("bits", "board"), [(1, CHARUCO), (2, Board())])
+def test_an_april_grid_is_not_taken(tmp_path: Path, bits: int, board: Board) -> None:
+    tags = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
+    side, space = 60, 18
+    grid = np.full((6 * (side + space) + space, 6 * (side + space) + space), 255, np.uint8)
+    for k in range(36):
+        y, x = (space + (side + space) * n for n in divmod(k, 6))
+        grid[y : y + side, x : x + side] = cv2.aruco.generateImageMarker(tags, k, side, borderBits=bits)
+    for y, x in np.ndindex(7, 7):
+        top, left = (side + space) * y, (side + space) * x
+        grid[top : top + space, left : left + space] = 0
+    cv2.imwrite(str(tmp_path / "a.png"), np.pad(grid, 60, constant_values=230))
+    with pytest.raises(InputError, match=r"an AprilGrid of \d+ tags is seen, which is not taken; give a checkerboard"):
+        look(pictures(tmp_path), board, least=5)
+
+
+@pytest.mark.parametrize("ending", ["pgm", "ppm", "webp", "TIF"])
+def test_pictures_of_all_kinds_are_taken_and_folders_are_not(tmp_path: Path, ending: str) -> None:
+    picture = np.pad(Board().picture(30), 60, constant_values=200)
+    cv2.imwrite(
+        str(tmp_path / f"a.{ending}"), picture if ending == "pgm" else cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+    )
+    (tmp_path / "sub.png").mkdir()
+    assert [path.name for path in pictures(tmp_path)] == [f"a.{ending}"]
+    assert len(look(pictures(tmp_path), Board())) == 1
+
+
 def test_nothing_to_see_is_said(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.full((120, 160), 128, np.uint8))
     with pytest.raises(InputError, match="nothing like a board is seen"):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from boards_helpers import T_TC, shot, tool_poses, views
 from siame_se3 import cli
+from siame_se3.cli.calibrate import Calibrate
 from siame_se3.commissioning import boards
 from siame_se3.commissioning.boards import Board
 from siame_se3.commissioning.camera import calibrate_camera
@@ -174,6 +175,59 @@ def test_commands(few: Session, tmp_path: Path, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         cli.main(["calibrate", "hand-eye", "--pictures", str(folder)])
     assert "give --camera camera.yaml and --poses" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "out", "option"),
+    [
+        (("camera",), "00.png", "--pictures"),
+        (("hand-eye",), "02.png", "--pictures"),
+        (("hand-eye",), "camera.yaml", "--camera"),
+        (("hand-eye",), "poses.csv", "--poses"),
+    ],
+)
+def test_what_is_read_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], out: str, option: str
+) -> None:
+    TRUE.to_yaml(tmp_path / "camera.yaml")
+    for name in ("00.png", "02.png", "poses.csv"):
+        (tmp_path / name).write_text("kept")
+    (tmp_path / "sub").mkdir()
+    given = ["--pictures", str(tmp_path), "--out", str(tmp_path / "sub" / ".." / out)]
+    if words == ("hand-eye",):
+        given += ["--camera", str(tmp_path / "camera.yaml"), "--poses", str(tmp_path / "poses.csv")]
+    before = (tmp_path / out).read_bytes()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["calibrate", *words, *given])
+    assert ended.value.code == 2
+    assert f"{out}: the file to write is read too, by {option}; give another place" in capsys.readouterr().err
+    assert (tmp_path / out).read_bytes() == before
+
+
+def test_poses_of_a_folder_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "pose_fPe_1.yaml").write_text("rows: 6\n")
+    (tmp_path / "camera.yaml").write_text("image_width: 6\n")
+    with pytest.raises(InputError, match=r"pose_fPe_1\.yaml: the file to write is read too"):
+        Calibrate("hand-eye", out=tmp_path / "pose_fPe_1.yaml", poses=tmp_path)()
+    with pytest.raises(InputError, match="no poses of the tool"):
+        Calibrate("hand-eye", out=tmp_path / "camera.yaml", poses=tmp_path)()
+
+
+def test_a_file_that_is_replaced_is_said_to_be(
+    few: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board, folder, _ = few
+    if board.kind == "charuco":
+        return
+    TRUE.to_yaml(tmp_path / "true.yaml")
+    hand_eye = ("--camera", str(tmp_path / "true.yaml"), "--poses", str(folder / "poses.csv"))
+    for words, name in ((("board",), "board.png"), (("camera",), "camera.yaml"), (("hand-eye", *hand_eye), "he.yaml")):
+        out = tmp_path / name
+        out.write_text("old")
+        command("calibrate", *words, "--pictures", str(folder), "--out", str(out), *board_words(board))
+        said = capsys.readouterr().out
+        assert f"replaced: {out}\n" in said
+        assert "written" not in said
 
 
 def test_pictures_square_on_end_with_status_2_and_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

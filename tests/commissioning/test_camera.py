@@ -23,16 +23,20 @@ FISHEYE = Camera(300.0, 302.0, 318.0, 241.0, 640, 480, (-0.01, 0.003, -0.001, 0.
 BOARD = Board()
 
 
-def seen_by(camera: Camera, poses: list[Tensor], noise: float, seed: int) -> list[Seen]:
-    """Corners as the camera has them, with noise [px]."""
+def seen_by(
+    camera: Camera, poses: list[Tensor], noise: float, seed: int, bend: float = 0.0, stretch: float = 1.0
+) -> list[Seen]:
+    """Corners as the camera has them, with noise [px]; of a board whose sides bend away [m], or that is stretched down."""
     rng = np.random.default_rng(seed)
     x, y = np.meshgrid(np.arange(BOARD.columns), np.arange(BOARD.rows))
     points = np.stack((x.ravel(), y.ravel(), 0 * x.ravel()), 1).astype(np.float32) * np.float32(BOARD.square)
+    made = points.astype(float) * (1, stretch, 1)
+    made[:, 2] = bend * (made[:, 0] / made[:, 0].max() * 2 - 1) ** 2
     project = cv2.fisheye.projectPoints if camera.distortion_model == "equidistant" else cv2.projectPoints
     found = []
     for k, T in enumerate(poses):
         p = lie.vector_from_pose(T).numpy()
-        corners = project(points[:, None].astype(float), p[3:], p[:3], camera.K.numpy(), np.array(camera.distortion))[0]
+        corners = project(made[:, None], p[3:], p[:3], camera.K.numpy(), np.array(camera.distortion))[0]
         corners = corners.reshape(-1, 2) + rng.normal(0, noise, (len(points), 2))
         found.append(Seen(Path(f"{k:02d}.png"), (480, 640), points, corners.astype(np.float32)))
     return found
@@ -141,3 +145,52 @@ def test_pictures_of_another_camera_are_named(strange: tuple[int, ...]) -> None:
 def test_no_picture_of_good_ones_is_odd(noise: float) -> None:
     for seed in range(6):
         assert calibrate_camera(seen_by(TRUE, views(BOARD, 8 + seed, seed, 0.3), noise, seed)).odd == ()
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.3])
+@pytest.mark.parametrize("bend", [0.003, -0.003, 0.008])
+def test_a_board_that_is_not_flat_is_refused(bend: float, noise: float) -> None:
+    """Bent by 3 mm it gave a focal length 6 % off, 13 of its own standard deviations."""
+    for seed in range(3):
+        with pytest.raises(
+            CameraError, match=r"same corners of the board are off by .* px in all.*the board is not flat"
+        ):
+            calibrate_camera(seen_by(TRUE, views(BOARD, 15, seed, 0.4), noise, seed, bend))
+
+
+@pytest.mark.parametrize("stretch", [1.05, 1.1, 0.93])
+def test_a_board_whose_squares_are_not_square_is_refused(stretch: float) -> None:
+    """Stretched by 10 % it gave a focal length 19 % off."""
+    for seed in range(3):
+        with pytest.raises(CameraError, match=r"squares are not square: the print is stretched by \d"):
+            calibrate_camera(seen_by(TRUE, views(BOARD, 15, seed, 0.4), 0.05, seed, 0, stretch))
+
+
+def test_how_much_a_print_is_stretched_is_said() -> None:
+    upright = [T.clone() for T in views(BOARD, 15, 1, 0.4)]
+    for T in upright:  # without the turn about the line of sight
+        turn = lie.so3_log(T[:3, :3])
+        middle = T[:3, :3] @ torch.tensor([0.1, 0.0625, 0.0], dtype=torch.float64) + T[:3, 3]
+        T[:3, :3] = lie.so3_exp(turn * torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64))
+        T[:3, 3] = middle - T[:3, :3] @ torch.tensor([0.1, 0.0625, 0.0], dtype=torch.float64)
+    with pytest.raises(CameraError, match=r"squares are not square: the print is stretched by (8|9|10)\.\d %"):
+        calibrate_camera(seen_by(TRUE, upright, 0.05, 0, 0, 1.1))
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("camera", [TRUE, FISHEYE, replace(TRUE, fy=525.0)], ids=["plumb_bob", "equidistant", "1 %"])
+def test_flat_boards_of_square_squares_are_taken(camera: Camera, noise: float) -> None:
+    for seed in range(4):
+        fit = calibrate_camera(
+            seen_by(camera, views(BOARD, 6 + 3 * seed, seed, 0.4), noise, seed), camera.distortion_model
+        )
+        assert fit.camera.fx == pytest.approx(camera.fx, rel=0.03)
+
+
+def test_copies_of_a_picture_count_once() -> None:
+    seen = seen_by(TRUE, views(BOARD, 6, 1, 0.4), 0.2, 0)
+    one, four = calibrate_camera(seen), calibrate_camera(seen * 4)
+    assert one.std == pytest.approx(four.std, rel=0.05)
+    assert len(four.errors) == 24
+    with pytest.raises(CameraError, match=r"seen in 2 pictures that differ, 13 more are copies; 5 are needed"):
+        calibrate_camera((seen[:2] * 8)[:15])

@@ -122,7 +122,7 @@ SLIPS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
         "millimetres and Euler angles in degrees .KUKA",
     ),
     "w first": (lambda T: quaternions(T, "wxyz"), "quaternion read as w, x, y, z.*give x, y, z, w"),
-    "left-handed": (lambda T: vectors(MIRROR @ T @ MIRROR), "read as those of a left-handed frame.*a right-handed one"),
+    "left-handed": (lambda T: vectors(MIRROR @ T @ MIRROR), "of a left-handed frame .or the pictures as mirrored.*a right-handed one"),
     "rotation inverted": (lambda T: vectors(lie.pose(T[:, :3, :3].mT, T[:, :3, 3])), "with the rotation inverted.*its conjugate"),
     "inverse and w first": (lambda T: quaternions(lie.inverse(T), "wxyz"), "w, x, y, z and with the poses inverted"),
 }  # fmt: skip
@@ -145,8 +145,6 @@ UNUSUAL: dict[str, Callable[[Tensor], Tensor]] = {
     "mirrored": lambda T: vectors(T) * torch.tensor([1.0, -1, 1, 1, 1, 1]),
     "rotation first": lambda T: vectors(T)[:, [3, 4, 5, 0, 1, 2]],
     "z, y, x of the rotation": lambda T: vectors(T)[:, [0, 1, 2, 5, 4, 3]],
-    "backwards": lambda T: vectors(T.flip(0)),
-    "two late": lambda T: vectors(T.roll(2, 0)),
     "centimetres": lambda T: vectors(T) * torch.tensor([100.0, 100, 100, 1, 1, 1]),
     "one pose for all": lambda T: vectors(T[:1]).expand(10, 6),
 }
@@ -279,6 +277,36 @@ def test_a_camera_beside_the_robot_is_named(boards_read: bool) -> None:
     assert float(lie.error_norms(lie.inverse(T_bc) @ solve(lie.inverse(T_bt), T_co)[0])[0]) < 0.05
     with pytest.raises(InputError, match=r"m from the tool, and the board at the base: as if the camera stands beside"):
         calibrate_hand_eye(lie.inverse(T_bt), T_co, NAMES, None, boards_read)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("place", [(0.2, 0.1, 0.25), (0.28, 0.0, 0.28), (0.12, 0.1, 0.05)])
+def test_a_camera_beside_a_small_arm_is_named(place: tuple[float, float, float], inverted: bool) -> None:
+    """Some tools store the base in the tool for such a camera: then the poses agree as they are."""
+    T_bc = lie.pose_from_vector(torch.tensor([*place, 2.6, 0.4, -0.3], dtype=torch.float64))
+    T_to = lie.pose_from_vector(torch.tensor([0.01, 0.02, 0.05, 0.0, 0.1, 0.2], dtype=torch.float64))
+    T_co = SEEN.clone()
+    T_co[:, :3, 3] /= 2
+    T_bt = T_bc @ T_co @ lie.inverse(T_to)
+    with pytest.raises(InputError, match="the camera stands beside the robot and the board is on the tool"):
+        calibrate_hand_eye(lie.inverse(T_bt) if inverted else T_bt, T_co, NAMES)
+
+
+@pytest.mark.parametrize("far", [0.1, 0.15, 0.2])
+@pytest.mark.parametrize("board", [0.3, 0.5])
+def test_a_camera_on_a_long_bracket_is_taken(far: float, board: float) -> None:
+    T_tc = lie.pose_from_vector(torch.tensor([0.6 * far, 0.0, 0.8 * far, 0.1, -0.2, 0.8], dtype=torch.float64))
+    T_bo = lie.pose_from_vector(torch.tensor([board, 0.0, 0.0, math.pi, 0.0, 0.0], dtype=torch.float64))
+    T_bt = T_bo @ lie.inverse(T_CO) @ lie.inverse(T_tc)
+    found = calibrate_hand_eye(T_bt, SEEN, NAMES)
+    assert float(lie.error_norms(lie.inverse(T_tc) @ found.T_tc)[0]) < 5e-3
+
+
+def test_mirrored_pictures_are_named() -> None:
+    """The board, found in a picture whose left is right, and with its corners counted from the other side."""
+    mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
+    with pytest.raises(InputError, match=r"or the pictures as mirrored: .*or pictures that are not mirrored"):
+        calibrate_hand_eye(T_BT, mirror @ SEEN @ mirror, NAMES)
 
 
 def test_inverted_poses_of_the_board_are_named() -> None:

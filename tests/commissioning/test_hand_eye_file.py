@@ -30,6 +30,32 @@ VISP = "rows: 6\ncols: 1\ndata: \n  - [0.048]\n  - [0.0096]\n  - [-0.0365]\n  - 
 OURS = "camera_in_tool:\n  translation: [0.048, 0.0096, -0.0365]\n  rotation_vector: [0, 0, 1.2]\n"
 
 
+TRANSFORM = f"{{translation: {{x: 0.048, y: 0.0096, z: -0.0365}}, rotation: {{x: 0.0, y: 0.0, z: {Q[0]}, w: {Q[1]}}}}}"
+POSITION = TRANSFORM.replace("translation", "position").replace("rotation", "orientation")
+QUATERNION = f"camera_in_tool: {{translation: [0.048, 0.0096, -0.0365], quaternion: [0.0, 0.0, {Q[0]}, {Q[1]}]}}\n"
+
+
+def stamped(parent: str, child: str, transform: str = TRANSFORM) -> str:
+    return f"header: {{frame_id: {parent}}}\nchild_frame_id: {child}\ntransform: {transform}\n"
+
+
+def static(*frames: tuple[str, str]) -> str:
+    """As `ros2 topic echo /tf_static` prints it."""
+    listed = (f"- header: {{frame_id: {p}}}\n  child_frame_id: {c}\n  transform: {TRANSFORM}\n" for p, c in frames)
+    return "transforms:\n" + "".join(listed) + "---\n"
+
+
+def opencv(name: str, rows: int, cols: int, values: list[float]) -> str:
+    data = ", ".join(f"{x!r}" for x in values)
+    return f"{name}: !!opencv-matrix\n   rows: {rows}\n   cols: {cols}\n   dt: d\n   data: [ {data} ]\n"
+
+
+HEAD = "%YAML:1.0\n---\n"
+R_OPENCV = opencv("R_cam2gripper", 3, 3, POSE[:3, :3].flatten().tolist())
+T_OPENCV = opencv("t_cam2gripper", 3, 1, POSE[:3, 3].tolist())
+MATRIX = POSE.flatten().tolist()
+
+
 def test_there_and_back(tmp_path: Path) -> None:
     hand_eye_to_yaml(T_TC, tmp_path / "h.yaml", "12 pictures")
     assert "# 12 pictures" in (tmp_path / "h.yaml").read_text()
@@ -44,6 +70,22 @@ FILES = {
     "ViSP": VISP,
     "ViSP in a row": "rows: 1\ncols: 6\ndata:\n  - [0.048, 0.0096, -0.0365, 0, 0, 1.2]\n",
     "ours": OURS,
+    "ours, a quaternion": QUATERNION,
+    "ours, a quaternion by names": QUATERNION.replace("[0.0, 0.0, ", "{w: 1, x: 0.0, y: 0.0, z: ")
+    .replace(f", {Q[1]}]", "}")
+    .replace("w: 1", f"w: {Q[1]}"),
+    "TransformStamped": stamped("tool0", "camera_color_optical_frame"),
+    "TransformStamped, no frames": stamped("''", "''"),
+    "of a frame on the tool that is named after the camera": stamped("camera_mount", "camera_color_optical_frame"),
+    "a gripper's base": stamped("/gripper_base_link", "/optical"),
+    "a gripper's base, named by its maker": stamped("robotiq_85_base_link", "camera_optical_frame"),
+    "PoseStamped": f"header: {{frame_id: flange}}\npose: {POSITION}\n---\n",
+    "tf_static": static(("link_6", "camera_optical_frame")),
+    "OpenCV": HEAD + R_OPENCV + T_OPENCV,
+    "OpenCV, a rotation vector": HEAD + opencv("R_cam2gripper", 3, 1, [0.0, 0.0, 1.2]) + T_OPENCV,
+    "OpenCV, 4 x 4": HEAD + opencv("T_cam2gripper", 4, 4, MATRIX),
+    "OpenCV, 4 x 4 by another name": HEAD + opencv("hand_eye", 4, 4, MATRIX),
+    "a matrix in rows": f"T_cam2gripper: {POSE.tolist()}\n",
     "ours, by OpenCV's head": "%YAML:1.0\n---\n# für Kamera 3\n" + OURS,
 }
 
@@ -80,7 +122,50 @@ def test_files_of_other_tools(tmp_path: Path, text: str, encoding: str) -> None:
         (OURS.replace("0.048,", "4.8,"), "metres"),
         (OURS.replace("rotation_vector", "rpy"), "not a hand-eye file; it has camera_in_tool with"),
         (OURS.replace("0.048", "0,048"), "not a hand-eye file"),
-        ("T_cam2gripper: [[1, 0, 0, 0.1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]", "not a hand-eye file"),
+        ("T_cam2gripper: [[1, 0, 0, 0.1], [0, 1, 0, 0], [0, 0, 1, 0]]", "not a hand-eye file"),
+        ("T_cam2gripper: 3", "not a hand-eye file"),
+        ("hand_eye: [[1, 0, 0, true], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]", "not a hand-eye file"),
+        ("hand_eye: [[1, 0, 0, .nan], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]", "not a hand-eye file"),
+        ("hand_eye: [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0.1, 0, 0, 1]]", "last row other than 0, 0, 0, 1"),
+        ("hand_eye: [[-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]", "hand_eye is no rotation .it mirrors"),
+        ("hand_eye: [[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]", "no rotation .its columns"),
+        ("hand_eye: [[1, 0, 0, 48], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]", "48 m away; give metres"),
+        (HEAD + R_OPENCV, "not a hand-eye file"),
+        (HEAD + T_OPENCV, "not a hand-eye file"),
+        (
+            HEAD + (R_OPENCV + T_OPENCV).replace("cam2gripper", "gripper2cam"),
+            "R_gripper2cam is the tool in the camera's",
+        ),
+        (HEAD + (R_OPENCV + T_OPENCV).replace("gripper", "base"), "R_cam2base: the camera stands beside the robot"),
+        (QUATERNION.replace("}", ", rotation_vector: [0, 0, 1.2]}"), "not a hand-eye file"),
+        (QUATERNION.replace("[0.0, 0.0, 0", "[0.0, 0"), "not a hand-eye file"),
+        (QUATERNION.replace(Q[1], "0.1"), "a quaternion of length"),
+        (
+            stamped("camera_color_optical_frame", "tool0"),
+            "it is 'tool0' in 'camera_color_optical_frame'; give the camera in the tool's frame .the inverse",
+        ),
+        (
+            stamped("camera_link", "tool_link"),
+            "it is 'tool_link' in 'camera_link'; give the camera in the tool's frame",
+        ),
+        (stamped("/wrist_cam/rgb_optical", "link_6"), "it is 'link_6' in 'wrist_cam/rgb_optical'; give the camera in"),
+        (
+            stamped("hand_camera_link", "tool0"),
+            "it is 'tool0' in 'hand_camera_link'; give the camera in the tool's frame",
+        ),
+        (static(("cam0", "flange")), "it is 'flange' in 'cam0'; give the camera in the tool's frame .the inverse"),
+        (
+            f"header: {{frame_id: camera_optical_frame}}\npose: {POSITION}\n",
+            "its pose is one in 'camera_optical_frame'; give the camera in the tool's frame .the inverse",
+        ),
+        (stamped("base_link", "camera_optical_frame"), "'camera_optical_frame' in 'base_link', the robot's base; give"),
+        (stamped("panda_link0", "camera_optical_frame"), "in 'panda_link0', the robot's base; give"),
+        (
+            static(("tool0", "camera_link"), ("camera_link", "camera_optical_frame")),
+            "2 transforms .'tool0' to 'camera_link', 'camera_link' to 'camera_optical_frame'.; keep the one",
+        ),
+        ("transforms: []", "not a hand-eye file"),
+        ("transforms: [1]", "not a hand-eye file"),
         (VISP.replace("[1.2]", "[68.8]"), "give radians, not degrees"),
         (EASY.replace("x: 0.048", "x: 48"), "not millimetres"),
         (EASY.replace(Q[1], "0.1"), "a quaternion of length"),

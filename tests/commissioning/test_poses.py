@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -74,11 +75,30 @@ def test_what_is_in_doubt_says_what_was_sought_and_found(tmp_path: Path, names: 
         read_poses(csv(tmp_path, names)).of_pictures(PICTURES)
 
 
-def test_an_order_that_is_in_doubt_is_no_order(tmp_path: Path) -> None:
-    """Poses 1 to 4 of pictures by name: 10 comes before 9."""
-    pictures = [Path(f"v{k}.png") for k in (10, 11, 8, 9)]
+@pytest.mark.parametrize("first", [0, 1])
+def test_poses_that_are_counted_belong_to_pictures_by_their_numbers(tmp_path: Path, first: int) -> None:
+    """By name img_10 comes before img_2."""
+    pictures = sorted(Path(f"img_{k}.png") for k in range(1, 13))
+    (tmp_path / "p.csv").write_text("".join(f"{first + k},0.1,0.2,0.3,0,0,{k}\n" for k in range(12)))
+    found = read_poses(tmp_path / "p.csv").of_pictures(pictures)
+    assert found == {Path(f"img_{k + 1}.png"): k for k in range(12)}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("left_1", "left_2", "right_1", "right_2"),
+        ("30-11-2026", "29-12-2026", "31-10-2026", "01-12-2026"),
+        ("10.03.58", "10.04.02", "10.05.11", "10.06.01"),
+        ("v1", "v01", "v2", "v3"),
+        ("a", "b", "c", "d"),
+    ],
+    ids=str,
+)
+def test_an_order_that_is_in_doubt_is_no_order(tmp_path: Path, names: tuple[str, ...]) -> None:
+    pictures = sorted(Path(f"{name}.png") for name in names)
     with pytest.raises(InputError, match="no pose belongs"):
-        read_poses(csv(tmp_path, ["1", "2", "3", "4"])).of_pictures(pictures)
+        read_poses(csv(tmp_path, ["0", "1", "2", "3"])).of_pictures(pictures)
 
 
 def test_pictures_counted_with_zeros_are_found_without(tmp_path: Path) -> None:
@@ -117,6 +137,108 @@ def test_quaternions_by_the_headers_order(tmp_path: Path) -> None:
         read_poses(tmp_path / "q.csv").poses()
 
 
+POSE = {"x": 0.1, "y": 0.2, "z": 0.3, "rx": 0.0, "ry": 0.0, "rz": 1.0}
+POSE |= {"qx": 0.0, "qy": 0.0, "qz": math.sin(0.5), "qw": math.cos(0.5)}
+_QW, _QLAST, _VECTOR = "x y z qw qx qy qz", "qx qy qz qw x y z", "rx ry rz x y z"
+
+
+@pytest.mark.parametrize(
+    ("header", "order"),
+    [
+        ("picture|x [m]|y [m]|z [m]|qw|qx|qy|qz", _QW),
+        ("picture|x_m|y_m|z_m|qw|qx|qy|qz", _QW),
+        ("Picture|X (m)|Y (m)|Z (m)|Qw|Qx|Qy|Qz", _QW),
+        ("picture|rx [rad]|ry [rad]|rz [rad]|x [m]|y [m]|z [m]", _VECTOR),
+        ("picture|rx_rad|ry_rad|rz_rad|x_m|y_m|z_m", _VECTOR),
+        ("picture|rot_x|rot_y|rot_z|pos_x|pos_y|pos_z", _VECTOR),
+        ("picture|rvec_x|rvec_y|rvec_z|tvec_x|tvec_y|tvec_z", _VECTOR),
+        ("picture|rotX|rotY|rotZ|posX|posY|posZ", _VECTOR),
+        ("file name|orientation.x|orientation.y|orientation.z|orientation.w|position.x|position.y|position.z", _QLAST),
+        ("picture|q_x|q_y|q_z|q_w|tcp_x|tcp_y|tcp_z", _QLAST),
+        ("|".join(["picture", *(f"pose.position.{x}" for x in "xyz"), *(f"pose.orientation.{x}" for x in "wxyz")]), _QW),
+        ("|".join(["name", *(f"field.pose.position.{x}" for x in "xyz"), *(f"field.pose.orientation.{x}" for x in "wxyz")]), _QW),
+        ("|".join(["name", *(f"transform.translation.{x}" for x in "xyz"), *(f"transform.rotation.{x}" for x in "wxyz")]), _QW),
+    ],
+)  # fmt: skip
+def test_headers_with_units_and_other_names_are_understood(tmp_path: Path, header: str, order: str) -> None:
+    line = ["a.png", *(repr(POSE[name]) for name in order.split())]
+    others = ["7", "1700000000.5", *line, "base"]
+    named = "|".join(["index", "timestamp", header, "frame"])
+    for cells, names in ((line, header), (others, named)):
+        path = tmp_path / "h.csv"
+        path.write_text(names.replace("|", ",") + "\n" + ",".join(cells))
+        table = read_poses(path)
+        assert table.names == ("a.png",)
+        expected = torch.tensor([[0.1, 0.2, 0.3, 0.0, 0.0, 1.0]], dtype=torch.float64)
+        torch.testing.assert_close(lie.vector_from_pose(table.poses()), expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("picture,x,y,z,roll,pitch,yaw", "its header has the columns picture, x, y, z, roll, pitch, yaw, which are no"),
+        ("picture,X,Y,Z,W,P,R", "columns picture, X, Y, Z, W, P, R.*give lines picture,x,y,z,rx,ry,rz"),
+        ("picture,X,Y,Z,A,B,C", "which are no pose in a known order"),
+        ("picture,x,y,z,q1,q2,q3,q4", "which are no pose in a known order"),
+        ("picture,x,y,z,orientation_x,orientation_y,orientation_z", "which are no pose in a known order"),
+        ("picture,vel_x,vel_y,vel_z,rx,ry,rz", "which are no pose in a known order"),
+        (
+            "picture,x,y,z,rx [deg],ry [deg],rz [deg]",
+            r"column 'rx \[deg\]' is in deg; give a rotation vector in radians",
+        ),
+        ("picture,x_deg,y,z,rx,ry,rz", "column 'x_deg' is in deg; give metres or millimetres"),
+        ("picture,x [ft],y [ft],z [ft],rx,ry,rz", r"column 'x \[ft\]' is in ft"),
+        ("picture,x,y,z,pos_x,rx,ry,rz", "two columns are called x"),
+    ],
+)
+def test_a_header_that_names_no_known_order_is_never_read_by_position(tmp_path: Path, header: str, words: str) -> None:
+    path = tmp_path / "h.csv"
+    values = "0,0,0,1" if header.count(",") == 7 else "0,0,1"
+    path.write_text(f"{header}\na.png,0.1,0.2,0.3,{values}\n")
+    with pytest.raises(InputError, match=f"line 1: .*{words}") as error:
+        read_poses(path)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_millimetres_in_a_header_are_converted(tmp_path: Path) -> None:
+    (tmp_path / "mm.csv").write_text("picture,x_mm,y [mm],z (cm),rx,ry,rz\na,100,200,30,0,0,1")
+    assert read_poses(tmp_path / "mm.csv").values == (pytest.approx((0.1, 0.2, 0.3, 0, 0, 1)),)
+
+
+PLAIN = "a.png,0.1,-0.2,0.3,0,0,1\nb.png,0.1,-0.2,0.3,0,0,1\n"
+HEADER = "picture,x,y,z,rx,ry,rz\n"
+SWAPPED = "a.png,0,0,1,0.1,-0.2,0.3\nb.png,0,0,1,0.1,-0.2,0.3\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (HEADER + PLAIN).replace(",", " "),
+        PLAIN.replace(",", "  "),
+        PLAIN.replace(",", ", "),
+        PLAIN.replace(",", " ").replace("0.", "0,"),
+        "sep=;\n" + (HEADER + PLAIN).replace(",", ";").replace("0.", "0,"),
+        "sep=,\n" + HEADER + PLAIN,
+        "Robot poses of Monday\n" + HEADER + PLAIN,
+        "Robot poses of Monday\n" + PLAIN,
+        "Robot poses of Monday\n" + (HEADER + PLAIN).replace(",", "\t"),
+        "# robot 1; in m, rad\n% by the pendant\n// second\n" + HEADER + PLAIN,
+        "# picture,rx,ry,rz,x,y,z\n" + SWAPPED,
+        "# rx, ry, rz, x, y, z\n" + SWAPPED,
+        (HEADER + PLAIN).replace("-", "\u2212"),
+        "".join(f"{name}.png,p[0.1, -0.2, 0.3, 0, 0, 1]\n" for name in "ab"),
+        "picture;pose\n" + "".join(f"{name}.png;p[0.1, -0.2, 0.3, 0, 0, 1]\n" for name in "ab"),
+        "".join(f'{name}.png,"p[0.1, -0.2, 0.3, 0, 0, 1]"\n' for name in "ab"),
+        "picture,x,y,z,rx,ry,rz,note\n" + PLAIN.replace("0,0,1\nb", "0,0,1,good\nb"),
+    ],
+)
+def test_lists_as_people_and_programs_write_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.csv").write_text(text, encoding="utf-8")
+    table = read_poses(tmp_path / "p.csv")
+    assert table.names == ("a.png", "b.png")
+    assert table.values == 2 * ((0.1, -0.2, 0.3, 0.0, 0.0, 1.0),)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -129,6 +251,8 @@ def test_quaternions_by_the_headers_order(tmp_path: Path) -> None:
         ("x,y,z,rx,ry,rz\n1,2,3,0,0,0\n", "its first column is no picture's name"),
         ("picture,x,x,y,z,rx,ry,rz\na.png,1,2,3,0,0,0,0\n", "two columns are called x"),
         ("picture,x,y,z,stamp,rx,ry,rz\na.png,1,2,3,0,0,0\n", "line 2: it has fewer columns than the header"),
+        (HEADER + "mm,mm,mm,mm,rad,rad,rad\na,1,2,3,0,0,0\n", "line 2: give lines"),
+        (HEADER + "a.png,1,2,3,0,0,0,0\n", "line 2: it has more columns than the header"),
         ("", "no poses"),
         ("a.png," + "x" * 200_000 + ",1,1,1,1,1\n", "field larger than field limit"),
         ("#" * 2_000_000, "too many"),

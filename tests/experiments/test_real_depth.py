@@ -15,10 +15,11 @@ import torch
 from boxes_helpers import poses, save, write_seven_scenes
 from rgbd_helpers import CAMERA, Views, tum
 from siame_se3.errors import InputError
-from siame_se3.experiments.real import rgbd
+from siame_se3.experiments.real import report, rgbd
 from siame_se3.experiments.real.folders import read_folder
 from siame_se3.experiments.real.pictures import between
 from siame_se3.experiments.real.rgbd import chosen_pairs
+from siame_se3.experiments.real.rows import Settings
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 
@@ -195,13 +196,23 @@ BAD_TUM: dict[str, tuple[Callable[[Path], None], str]] = {
         line("groundtruth.txt", 4, "a b c d e f g h"),
         r"groundtruth\.txt, line 4: 'a b c d e f g h' is not",
     ),
-    "infinite pose": (line("groundtruth.txt", 3, "1 inf 0 0 0 0 0 1"), r"groundtruth\.txt, line 3: .* is not a pose"),
+    "infinite time": (line("groundtruth.txt", 3, "inf 1 0 0 0 0 0 1"), r"groundtruth\.txt, line 3: .* is not a pose"),
+    "never tracked": (
+        edited("groundtruth.txt", lambda x: [f"{word.split()[0]} nan nan nan nan nan nan nan" for word in x[1:]]),
+        r"groundtruth\.txt: tracking is lost in all \d lines",
+    ),
     "no quaternion": (
         line("groundtruth.txt", 3, "1 0 0 0 0 0 0 2"),
         r"groundtruth\.txt, line 3: a quaternion of length 2",
     ),
-    "a picture is missing": (without("rgb/*"), r"rgb/1305031102\.175300\.png: no such file"),
-    "a map is missing": (without("depth/*"), r"depth/1305031102\.183300\.png: no such file"),
+    "a picture is missing": (
+        without("rgb/*"),
+        r"no two of 1 frames .*; 1 of 2 frames are left out: 1 whose picture or depth map is missing",
+    ),
+    "all maps are missing": (
+        lambda folder: [p.unlink() for p in folder.glob("depth/*")] and None,
+        r"office: no frame is left; 2 of 2 frames are left out: 2 whose picture or depth map is missing",
+    ),
     "no camera": (without("camera.yaml"), r"office: neither a camera\.yaml nor freiburg1, 2 or 3 in its name"),
     "no calibration": (line("camera.yaml", 1, "image_width: many"), r"camera\.yaml"),
     "other pictures": (all_like("rgb/*", np.zeros((60, 80, 3), np.uint8)), r"80 x 60 px, its camera has 160 x 120"),
@@ -210,7 +221,7 @@ BAD_TUM: dict[str, tuple[Callable[[Path], None], str]] = {
         all_like("depth/*", np.full((120, 120), 5000, np.uint16)),
         r"120 x 120 px, the pictures have 160 x 120; give registered depth",
     ),
-    "nothing known": (all_like("depth/*", np.zeros((120, 160), np.uint16)), r"no pixel has a depth"),
+    "nothing known": (all_like("depth/*", np.zeros((120, 160), np.uint16)), r"office: no goal's depth map knows 10 %"),
     "next to nothing known": (
         all_like("depth/*", np.pad(np.full((9, 9), 5000, np.uint16), ((0, 111), (0, 151)))),
         r"office: no goal's depth map knows 10 % of its picture",
@@ -263,6 +274,103 @@ def test_frames_that_were_not_tracked_are_left_out(tmp_path: Path, room: Views) 
     (folder / "frame-000001.pose.txt").write_text("-inf " * 16, encoding="utf-8")
     (folder / "frame-000002.depth.png").unlink()
     assert [p.name for p in read_folder(folder).pictures] == ["frame-000000.color.png", "frame-000003.color.png"]
+
+
+NEVER = " ".join(["nan"] * 7)
+
+
+def first_words(name: str, words: str) -> Callable[[Path], None]:
+    """The second line that is no comment keeps its time only."""
+    return edited(name, lambda x: [*x[:2], f"{x[2].split()[0]} {words}", *x[3:]])
+
+
+ODD_TUM: dict[str, tuple[Callable[[Path], None], int]] = {
+    "header without #": (edited("groundtruth.txt", lambda x: ["timestamp tx ty tz qx qy qz qw", *x[1:]]), 4),
+    "headers without #": (edited("rgb.txt", lambda x: ["timestamp filename", *x[1:]]), 4),
+    "backslashes": (edited("rgb.txt", lambda x: [word.replace("rgb/", "rgb\\") for word in x]), 4),
+    "hidden files": (lambda folder: (folder / "._rgb.txt").write_bytes(bytes(9)) and None, 4),
+    "picture and map in a line": (
+        edited("rgb.txt", lambda x: [f"{word} 1305031102.2 depth/none.png" for word in x if word[0] != "#"]),
+        4,
+    ),
+    "map and picture in a line": (
+        edited("rgb.txt", lambda x: [f"1305031102.2 depth/none.png {word}" for word in x if word[0] != "#"]),
+        4,
+    ),
+    "nan": (first_words("groundtruth.txt", NEVER), 3),
+    "-inf": (first_words("groundtruth.txt", "-inf " * 7), 3),
+    "Windows' nan": (first_words("groundtruth.txt", "-1.#IND " * 7), 3),
+    "zeros": (first_words("groundtruth.txt", "0 0 0 0 0 0 0"), 3),
+    "a missing picture": (without("rgb/*"), 3),
+    "a missing map": (without("depth/*"), 3),
+}
+
+
+@pytest.mark.parametrize(("change", "frames"), ODD_TUM.values(), ids=ODD_TUM)
+def test_odd_sequences_of_tum_lose_a_frame_at_most(
+    tmp_path: Path, room: Views, change: Callable[[Path], None], frames: int
+) -> None:
+    path = tum(tmp_path / "office", room)
+    change(path)
+    folder = read_folder(path)
+    assert len(folder.pictures) == frames
+    assert len(folder.notes) == (frames < 4)
+    assert all(
+        note.startswith("1 of 4 frames are left out: 1 wh") or "1 without tracking" in note for note in folder.notes
+    )
+
+
+def test_what_was_left_out_is_said_once(tmp_path: Path, room: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tum(tmp_path / "office", room)
+    without("rgb/*")(path)
+    for part in (report.one_step, report.two_photos):
+        monkeypatch.setattr(part, "run", lambda folder, settings: None)
+    monkeypatch.setattr(report, "page", lambda *_: "")
+    said: list[str] = []
+    report.run(Settings(tmp_path, 1, 0, (), say=said.append), [read_folder(path)], "siame bench real office")
+    assert said == ["office: 1 of 4 frames are left out: 1 whose picture or depth map is missing"]
+
+
+ODD_SEVEN: dict[str, tuple[Callable[[Path], None], int]] = {
+    "hidden files": (lambda f: [(f / f"._{p.name}").write_bytes(b"\0\5Mac") for p in f.glob("frame*")] and None, 4),
+    "Thumbs.db": (lambda f: (f / "Thumbs.db").write_bytes(b"\0") and None, 4),
+    "a copy": (lambda f: (f / "frame-000002 - Copy.pose.txt").write_text("x") and None, 4),
+    "another copy": (lambda f: (f / "frame-000002 (1).pose.txt").write_text("x") and None, 4),
+    "a folder": (lambda f: (f / "x.pose.txt").mkdir(), 4),
+    **{
+        f"tracking lost, {name}": (edited("frame-000002.pose.txt", lambda x, text=text: [text]), 3)  # type: ignore[misc]
+        for name, text in {"nan": "nan " * 16, "Windows": "-1.#IND " * 16, "zeros": "0 " * 16, "empty": ""}.items()
+    },
+}
+
+
+@pytest.mark.parametrize(("change", "frames"), ODD_SEVEN.values(), ids=ODD_SEVEN)
+def test_odd_sequences_of_seven_scenes_lose_a_frame_at_most(
+    tmp_path: Path, room: Views, change: Callable[[Path], None], frames: int
+) -> None:
+    path = seven(tmp_path / "seq-01", room)
+    change(path)
+    folder = read_folder(path)
+    assert len(folder.pictures) == frames
+    assert folder.notes == (("1 of 4 frames are left out: 1 without tracking",) if frames < 4 else ())
+
+
+@pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
+def test_a_picture_whose_depth_map_is_empty_is_no_goal(
+    tmp_path: Path, room: Views, write: Callable[[Path, Views], Path]
+) -> None:
+    path = write(tmp_path / "office", room)
+    empty = next(
+        p for p in sorted(path.rglob("*")) if "depth" in str(p.relative_to(path)) and p.suffix in (".png", ".npy")
+    )
+    save(empty, np.zeros((120, 160), np.uint16))
+    folder = read_folder(path)
+    assert len(folder.pictures) == 4
+    assert folder.pictures[0].depth is None
+    assert {goal for goal, _ in folder.pairs} == {1, 2, 3}
+    assert 0 in {current for _, current in folder.pairs}
+    assert all(0 not in pair for pair in folder.worlds)
+    assert folder.notes == ("1 of 4 pictures are no goals: their depth maps know less than 10 %",)
 
 
 NO_ROTATION = "2 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"

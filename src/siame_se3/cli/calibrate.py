@@ -8,7 +8,7 @@ import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -57,10 +57,30 @@ class Calibrate:
     def __call__(self) -> None:
         out = self.out or Path({"camera": "camera.yaml", "hand-eye": "hand-eye.yaml", "board": "board.png"}[self.what])
         check_writable(out, "--out")
-        output = Output(self.json)
-        {"camera": self._camera, "hand-eye": self._hand_eye, "board": self._board}[self.what](out, output)
+        if self.what != "board":
+            self._check_no_input(out)
+        output, there = Output(self.json), out.is_file()
+        result = {"camera": self._camera, "hand-eye": self._hand_eye, "board": self._board}[self.what](out, output)
+        output.wrote(out)
+        if there:
+            output.say(f"replaced: {out}")
+        output.end(result, quiet=there or self.what == "board")
 
-    def _board(self, out: Path, output: Output) -> None:
+    def _check_no_input(self, out: Path) -> None:
+        """Refuse to write over what is read.
+
+        Raises:
+            InputError: naming the input.
+        """
+        if not out.is_file():
+            return
+        names = ("pictures", "camera", "poses") if self.what == "hand-eye" else ("pictures",)
+        for name in names:
+            given: Path | None = getattr(self, name)
+            if given is not None and given.exists() and (out.samefile(given) or _among(out, given)):
+                raise InputError(f"{out}: the file to write is read too, by --{name}; give another place", "out")
+
+    def _board(self, out: Path, output: Output) -> dict[str, Any]:
         from siame_se3.images.encode import write_picture
 
         pixels = 60  # a square
@@ -72,10 +92,9 @@ class Calibrate:
         kept = dataclasses.asdict(self.board).items()
         given = [f"--board.{name} {value}" for name, value in kept if value != getattr(Board, name)]
         output.say(f"next: siame calibrate camera --pictures FOLDER {' '.join(given)}".rstrip())
-        output.wrote(out)
-        output.end({"size_m": self.board.size, "board": self.board}, quiet=True)
+        return {"size_m": self.board.size, "board": self.board}
 
-    def _camera(self, out: Path, output: Output) -> None:
+    def _camera(self, out: Path, output: Output) -> dict[str, Any]:
         from siame_se3.commissioning import boards
         from siame_se3.commissioning.camera import calibrate_camera
 
@@ -98,18 +117,15 @@ class Calibrate:
             ", ".join(f"{name} {value:.2f} +- {std:.2f}" for name, value, std in named)
             + f" px; {fit.rms:.3f} px unexplained over {len(seen)} pictures"
         )
-        output.wrote(out)
-        output.end(
-            {
-                "camera": fit.camera,
-                "std_px": dict(zip(("fx", "fy", "cx", "cy"), map(float, fit.std), strict=False)),
-                "rms_px": float(fit.rms),
-                "errors_px": {s.path.name: float(error) for s, error in zip(seen, fit.errors, strict=True)},
-                "not_found": [path.name for path in sorted({*paths} - {s.path for s in seen})],
-            }
-        )
+        return {
+            "camera": fit.camera,
+            "std_px": dict(zip(("fx", "fy", "cx", "cy"), map(float, fit.std), strict=False)),
+            "rms_px": float(fit.rms),
+            "errors_px": {s.path.name: float(error) for s, error in zip(seen, fit.errors, strict=True)},
+            "not_found": [path.name for path in sorted({*paths} - {s.path for s in seen})],
+        }
 
-    def _hand_eye(self, out: Path, output: Output) -> None:
+    def _hand_eye(self, out: Path, output: Output) -> dict[str, Any]:
         from siame_se3.commissioning.hand_eye_data import hand_eye_of_boards, hand_eye_of_pictures
         from siame_se3.commissioning.hand_eye_file import hand_eye_to_yaml
 
@@ -141,18 +157,24 @@ class Calibrate:
                 f"WARNING: with such squares the camera moves by {1000 * fit.scale_moves:.1f} mm: measure a square, and check that the camera's calibration is of "
                 "this image size"
             )
-        output.wrote(out)
-        output.end(
-            {
-                "T_tc": fit.T_tc.tolist(),
-                "std_t_m": max(map(float, fit.std_t)),
-                "std_r_rad": max(map(float, fit.std_r)),
-                "squares_scale": float(fit.scale),
-                "squares_scale_std": float(fit.scale_std),
-                "residuals_m_rad": dict(zip(names, fit.residuals.tolist(), strict=True)),
-                "notes": list(notes),
-            }
-        )
+        return {
+            "T_tc": fit.T_tc.tolist(),
+            "std_t_m": max(map(float, fit.std_t)),
+            "std_r_rad": max(map(float, fit.std_r)),
+            "squares_scale": float(fit.scale),
+            "squares_scale_std": float(fit.scale_std),
+            "residuals_m_rad": dict(zip(names, fit.residuals.tolist(), strict=True)),
+            "notes": list(notes),
+        }
+
+
+def _among(file: Path, folder: Path) -> bool:
+    """Whether a file is one of a folder's pictures, or of its files of poses, which are numbered."""
+    from siame_se3.commissioning.boards import ENDINGS
+
+    ending = file.suffix.lower()
+    inside = folder.is_dir() and file.resolve().parent == folder.resolve()
+    return inside and (ending in ENDINGS or (ending in (".yaml", ".yml") and file.stem[-1:].isdecimal()))
 
 
 @dataclass(frozen=True)

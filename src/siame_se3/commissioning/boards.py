@@ -14,17 +14,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.commissioning.board_markers import FEWEST_MARKERS, april_grid, checkerboard, flipped, markers
 from siame_se3.errors import InputError, require_number
 from siame_se3.files import require_types
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import read_grey
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_SIZES = (100, 250)  # of OpenCV's families of dictionaries; one of 50 is the first half of that of 100
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
 _TRIED = 2  # pictures that are looked at for what is seen instead of the board
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_FEWEST_MARKERS = 4  # fewer may be chance
 _FEWEST = 6  # corners of a ChArUco board that give a pose
 
 
@@ -158,9 +157,11 @@ def pictures(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one with pictures of the board", "pictures")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _ENDINGS and not p.name.startswith("."))
+    found = sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in ENDINGS and not p.name.startswith(".") and p.is_file()
+    )
     if not found:
-        raise InputError(f"{folder}: no pictures ({', '.join(_ENDINGS)})", "pictures")
+        raise InputError(f"{folder}: no pictures ({', '.join(ENDINGS)})", "pictures")
     return found
 
 
@@ -199,12 +200,20 @@ def look(paths: Sequence[Path], board: Board, least: int = 0) -> list[Seen]:
 def what_is_seen(paths: Sequence[Path], board: Board) -> tuple[str, tuple[str, ...]]:
     """Why a board is not found: in words, and the settings that would find it."""
     greys = [read_grey(path) for path in paths[:: max(1, len(paths) // _TRIED)][:_TRIED]]
-    corners = max((_checkerboard(grey) for grey in greys), key=lambda size: size[0] * size[1], default=(0, 0))
+    if grid := max(map(april_grid, greys), default=0):
+        return f"an AprilGrid of {grid} tags is seen, which is not taken; give a checkerboard or a ChArUco board", ()
+    corners = max((checkerboard(grey) for grey in greys), key=lambda size: size[0] * size[1], default=(0, 0))
     large = (
         board.kind == "checkerboard" and min(corners) >= 5
     )  # the white squares of a ChArUco board may look like a smaller one
-    count, dictionary = (0, "") if large else max((_markers(grey, board) for grey in greys), default=(0, ""))
-    large = large or (count < _FEWEST_MARKERS and corners[0] * corners[1] > 9)
+    own = board.dictionary if board.kind == "charuco" else None
+    count, dictionary = (0, "") if large else max((markers(grey, own) for grey in greys), default=(0, ""))
+    if not large and count < FEWEST_MARKERS and (own or corners[0] * corners[1] <= 9):
+        mirrored = max((markers(flipped(grey), own) for grey in greys), default=(0, ""))
+        if mirrored[0] >= FEWEST_MARKERS:
+            there = f"{mirrored[0]} markers of {mirrored[1]} are seen once a picture is flipped"
+            return f"the pictures are mirrored: {there}; turn the camera's mirroring off, and take them again", ()
+    large = large or (count < FEWEST_MARKERS and corners[0] * corners[1] > 9)
     if large:
         settings: tuple[str, ...] = ("board.columns", "board.rows")
         settings = settings if board.kind == "checkerboard" else ("board.kind", *settings)
@@ -212,11 +221,11 @@ def what_is_seen(paths: Sequence[Path], board: Board) -> tuple[str, tuple[str, .
             f"a checkerboard of {corners[0]} x {corners[1]} inner corners is seen; set {', '.join(settings)}",
             settings,
         )
-    if count < _FEWEST_MARKERS:
+    if count < FEWEST_MARKERS:
         return "nothing like a board is seen; is it sharp, lit, and whole in the picture?", ()
-    markers = f"{count} markers of {dictionary} seen"
+    counted = f"{count} markers of {dictionary} seen"
     if board.kind == "checkerboard":
-        return f"{markers}; set board.kind and board.dictionary", ("board.kind", "board.dictionary")
+        return f"{counted}; set board.kind and board.dictionary", ("board.kind", "board.dictionary")
     named = replace(board, dictionary=dictionary) if dictionary != board.dictionary else board
     changes = ("board.dictionary",) if named is not board else ()
     swapped = {"columns": board.rows, "rows": board.columns}
@@ -228,42 +237,10 @@ def what_is_seen(paths: Sequence[Path], board: Board) -> tuple[str, tuple[str, .
     ):  # fmt: skip
         if any(replace(named, **change).find(grey) for grey in greys):  # type: ignore[arg-type]  # of fields
             found = (*changes, *change_of)
-            return f"{markers}{', ' + words if words else ''}; set {', '.join(found)}", found
+            return f"{counted}{', ' + words if words else ''}; set {', '.join(found)}", found
     if named is not board:
-        return f"{markers}; set board.dictionary", ("board.dictionary",)
-    return f"{markers}, which is the board's dictionary; check columns and rows", ("board.columns", "board.rows")
-
-
-def _markers(grey: np.ndarray, board: Board) -> tuple[int, str]:
-    """How many markers a picture has, of which dictionary: the board's own if it has some."""
-    best = (0, "")
-    families = sorted({name.rpartition("_")[0] for name in dir(cv2.aruco) if name.endswith("_250") and "DICT" in name})
-    rare = sorted(
-        {name.lower(): name for name in dir(cv2.aruco) if name.startswith(("DICT_APRIL", "DICT_ARUCO"))}.values()
-    )
-    own = [board.dictionary] if board.kind == "charuco" else []
-    for name in (*own, *(f"{family}_250" for family in families), *rare):
-        dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
-        _, ids, _ = cv2.aruco.ArucoDetector(dictionary).detectMarkers(grey)
-        distinct = 0 if ids is None else len(np.unique(ids))
-        if name in own and distinct >= _FEWEST_MARKERS:
-            return distinct, name
-        if name in rare and best[0] >= _FEWEST_MARKERS:
-            break
-        if distinct > best[0]:
-            assert ids is not None
-            if name.endswith("_250"):
-                name = f"{name[:-4]}_{next(size for size in _SIZES if size > ids.max())}"
-            best = (distinct, name)
-    return best
-
-
-def _checkerboard(grey: np.ndarray) -> tuple[int, int]:
-    """Columns and rows of the inner corners of a checkerboard of any size, the larger first: OpenCV gives them in either order, by its random
-    numbers; (0, 0) where there is none."""
-    flags = cv2.CALIB_CB_LARGER | cv2.CALIB_CB_EXHAUSTIVE
-    found, _, meta = cv2.findChessboardCornersSBWithMeta(grey, (3, 3), flags)
-    return (max(meta.shape), min(meta.shape)) if found else (0, 0)
+        return f"{counted}; set board.dictionary", ("board.dictionary",)
+    return f"{counted}, which is the board's dictionary; check columns and rows", ("board.columns", "board.rows")
 
 
 def board_pose(s: Seen, camera: Camera) -> Float[Tensor, "4 4"]:

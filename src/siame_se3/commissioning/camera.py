@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from siame_se3.commissioning.boards import Seen
+from siame_se3.commissioning.camera_board import check_flat, check_square, distinct, repeated, stretch
 from siame_se3.errors import CameraError
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.camera_info import CameraInfo
@@ -55,13 +56,16 @@ def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> CameraFi
         model: plumb_bob (five coefficients) or equidistant (fisheye lenses, four).
 
     Raises:
-        CameraError: fewer than five pictures, views that do not determine the camera, or pictures that contradict each other.
+        CameraError: fewer than five pictures, views that do not determine the camera, pictures that contradict each other, or a board that is
+            stretched or not flat.
     """
     if model not in ("plumb_bob", "equidistant"):
         raise CameraError(f"camera calibration: lens {model}; use plumb_bob or equidistant", "lens")
-    if len(seen) < _FEWEST:
+    different = distinct(seen)
+    if len(different) < _FEWEST:
+        copies = f" that differ, {len(seen) - len(different)} more are copies" if len(different) < len(seen) else ""
         raise CameraError(
-            f"camera calibration: the board is seen in {len(seen)} pictures; {_FEWEST} are needed, 15 are good",
+            f"camera calibration: the board is seen in {len(different)} pictures{copies}; {_FEWEST} are needed, 15 are good",
             "pictures",
         )
     h, w = seen[0].size
@@ -76,9 +80,12 @@ def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> CameraFi
     )
     errors = tuple(float(np.sqrt((r**2).sum() / (len(r) / 2))) for r in residuals)
     rms = float(np.sqrt(sum((r**2).sum() for r in residuals) / sum(len(r) / 2 for r in residuals)))
-    std, influence = _uncertainty(residuals, jacobians)
+    std, influence = _uncertainty(residuals, jacobians, different)
     fx, fy, cx, cy = (float(K[k]) for k in ((0, 0), (1, 1), (0, 2), (1, 2)))
     _accept(seen, errors, rms, std, (fx, fy))
+    stretched, stretched_std, left = stretch(seen, residuals, jacobians, poses, (fx, fy))
+    check_flat(*repeated(seen, left, jacobians, poses), w)
+    check_square(stretched, stretched_std)
     if strange := _contradicted(errors, std, influence, _STRANGE):
         named = ", ".join(
             f"{seen[i].path.name} (without it fx moves by {influence[i][0]:+.1f} px)" for i in strange[:4]
@@ -126,9 +133,10 @@ def _linearised(
 
 
 def _uncertainty(
-    residuals: Sequence[np.ndarray], jacobians: Sequence[tuple[np.ndarray, np.ndarray]]
+    residuals: Sequence[np.ndarray], jacobians: Sequence[tuple[np.ndarray, np.ndarray]], different: Sequence[int]
 ) -> tuple[list[float], np.ndarray]:
-    """Standard deviations of fx, fy, cx, cy, and how they move without each picture, from the normal equations.
+    """Standard deviations of fx, fy, cx, cy, which `different` pictures alone count for, and how they move without each picture, from the normal
+    equations.
 
     The poses of the board are eliminated picture by picture (Schur complement): picture i adds N_i to the information on the intrinsics and
     g_i to the gradient. At the solution the g_i add up to zero, so without picture i the intrinsics move by (N - N_i)^-1 g_i.
@@ -138,10 +146,12 @@ def _uncertainty(
         eliminated = A - B @ np.linalg.lstsq(B, A, rcond=None)[0]
         parts.append((eliminated.T @ eliminated, eliminated.T @ r))
     N = sum(n for n, _ in parts)
-    freedom = max(1, sum(len(r) for r in residuals) - 8 - 6 * len(residuals))
-    variance = max(sum(float(r @ r) for r in residuals) / freedom, _CORNER_NOISE**2)
+    some = [residuals[k] for k in different]
+    freedom = max(1, sum(map(len, some)) - 8 - 6 * len(some))
+    variance = max(sum(float(r @ r) for r in some) / freedom, _CORNER_NOISE**2)
     scale = np.sqrt(np.diag(N))  # focal lengths and coefficients differ by many powers of ten
-    covariance = variance * np.linalg.pinv(N / np.outer(scale, scale), 1e-14, True) / np.outer(scale, scale)
+    once = sum(parts[k][0] for k in different) / np.outer(scale, scale)
+    covariance = variance * np.linalg.pinv(once, 1e-14, True) / np.outer(scale, scale)
     influence = [np.linalg.lstsq((N - n) / np.outer(scale, scale), g / scale, rcond=None)[0] / scale for n, g in parts]
     return [float(x) for x in np.sqrt(np.diag(covariance)[:4])], np.array(influence)[:, :4]
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from siame_se3.commissioning import boards
 from siame_se3.commissioning.boards import Board
 from siame_se3.commissioning.hand_eye import calibrate_hand_eye
-from siame_se3.commissioning.hand_eye_solver import FEWEST, HandEye, check_motion
+from siame_se3.commissioning.hand_eye_order import in_order, sessions
+from siame_se3.commissioning.hand_eye_solver import FEWEST, HandEye, check_motion, check_number
 from siame_se3.commissioning.poses import PoseTable, read_poses
-from siame_se3.commissioning.slips import explained, resolve_turns
+from siame_se3.commissioning.slips import explained, explained_by_order, resolve_turns
 from siame_se3.errors import InputError
 from siame_se3.geometry.camera import Camera
 
@@ -32,12 +33,14 @@ def hand_eye_of_pictures(
     camera, table = Camera.from_yaml(camera_file), read_poses(poses)
     paths = boards.pictures(folder)
     rows = table.of_pictures(paths)
+    check_number(len(rows))
+    paths = in_order(paths)
     seen = boards.look([path for path in paths if path in rows], board, least=FEWEST)
     if seen[0].size != camera.size:
         raise InputError(
             f"{seen[0].path}: {seen[0].size[1]} x {seen[0].size[0]} px, the camera is calibrated for {camera.width} x {camera.height}"
         )
-    notes = [f"{path.name}: board not found" for path in rows if path not in {s.path for s in seen}]
+    notes = [f"{path.name}: board not found" for path in paths if path in rows and path not in {s.path for s in seen}]
     notes += [f"{path.name}: no pose of this picture" for path in paths if path not in rows]
     T_co = torch.stack([boards.board_pose(s, camera) for s in seen])
     names, order = [s.path.name for s in seen], [rows[s.path] for s in seen]
@@ -46,7 +49,16 @@ def hand_eye_of_pictures(
         check_motion(T_bt)
         T_co, turned = resolve_turns(T_bt, T_co, board)
         notes.append(f"a {board.name} looks the same turned: by the robot's motion {turned} pictures show it so")
-    return names, calibrate_hand_eye(T_bt, T_co, names, values), notes
+    try:
+        return names, calibrate_hand_eye(T_bt, T_co, names, values), notes
+    except InputError as error:
+        if len(seen) == len(paths) == len(table.names):  # the order is looked at already
+            raise
+        taken = sessions(paths, rows, [s.path for s in seen], table.poses(), T_co)
+        said = explained_by_order(T_bt, T_co, taken)
+        if not said:
+            raise
+        raise InputError(f"hand-eye: poses and pictures contradict each other: {said}", *error.settings) from None
 
 
 def hand_eye_of_boards(poses: Path) -> tuple[list[str], HandEye, list[str]]:
@@ -75,8 +87,9 @@ def poses_of(
     """The table's numbers and poses in the pictures' order.
 
     Raises:
-        InputError: not metres and radians; says as what they would agree with the pictures.
+        InputError: too many; or not metres and radians: says as what they would agree with the pictures.
     """
+    check_number(len(order))
     values = torch.tensor([table.values[row] for row in order], dtype=torch.float64)
     try:
         return values, table.poses()[order]

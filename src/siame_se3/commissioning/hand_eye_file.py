@@ -1,4 +1,4 @@
-"""Files of the camera's place in the tool: ours, and those of ViSP, easy_handeye and easy_handeye2."""
+"""Files of the camera's place in the tool: ours, and those of ViSP, easy_handeye, easy_handeye2, ROS and OpenCV."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.commissioning.hand_eye_forms import check_frames, matrix_values, one_transform
 from siame_se3.errors import InputError
 from siame_se3.files import read_yaml, write_text
 from siame_se3.geometry import lie
@@ -30,16 +31,17 @@ def hand_eye_to_yaml(T_tc: Float[Tensor, "4 4"], path: Path, comment: str = "") 
 
 
 def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:
-    """T_tc of a file: what `hand_eye_to_yaml` wrote, ViSP's ePc (vpPoseVector), or a calibration of easy_handeye or easy_handeye2.
+    """T_tc of a file: what `hand_eye_to_yaml` wrote (or with a quaternion x, y, z, w), ViSP's ePc (vpPoseVector), a calibration of easy_handeye or
+    easy_handeye2, a ROS message with the transform, or OpenCV's R_cam2gripper and t_cam2gripper.
 
     Raises:
-        InputError: no such file, another content, or other units than metres and radians.
+        InputError: no such file, another content, other frames, or other units than metres and radians.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; calibrate the hand-eye transform first", "hand_eye")
     wrong = InputError(
         f"{path}: not a hand-eye file; it has camera_in_tool with translation and rotation_vector, three numbers each, "
-        "or is ViSP's ePc or easy_handeye's calibration"
+        "or is ViSP's ePc, easy_handeye's calibration, one TransformStamped, or OpenCV's R_cam2gripper with t_cam2gripper"
     )
     try:
         content = read_yaml(path, 100_000)
@@ -47,13 +49,14 @@ def hand_eye_from_yaml(path: Path) -> Float[Tensor, "4 4"]:
         raise wrong from None
     if not isinstance(content, dict):
         raise wrong
+    content = one_transform(content, path)
+    check_frames(content, path)
     _check_eye_in_hand(content, path)
     try:
         if "camera_in_tool" in content:
-            ours = content["camera_in_tool"]
-            values = [_number(x) for name in ("translation", "rotation_vector") for x in _three(ours[name])]
+            values = _our_values(content["camera_in_tool"])
         else:
-            values = pose_values(content)
+            values = matrix_values(content, path) or pose_values(content)
     except (KeyError, TypeError, ValueError):
         raise wrong from None
     if len(values) not in (6, 7) or not all(map(math.isfinite, values)):
@@ -91,9 +94,20 @@ def _check_eye_in_hand(content: dict[Any, Any], path: Path) -> None:
                 )
 
 
-def _three(values: Any) -> list[Any]:
-    if not isinstance(values, list) or len(values) != 3:
-        raise ValueError("not three numbers")
+def _our_values(ours: Any) -> list[float]:
+    """Position and rotation vector, or position and quaternion (x, y, z, w)."""
+    if "quaternion" not in ours:
+        return [_number(x) for name in ("translation", "rotation_vector") for x in _so_many(ours[name], 3)]
+    if "rotation_vector" in ours:
+        raise ValueError("two rotations")
+    q = ours["quaternion"]
+    q = [q[name] for name in "xyzw"] if isinstance(q, dict) else _so_many(q, 4)
+    return [_number(x) for x in (*_so_many(ours["translation"], 3), *q)]
+
+
+def _so_many(values: Any, count: int) -> list[Any]:
+    if not isinstance(values, list) or len(values) != count:
+        raise ValueError(f"not {count} numbers")
     return values
 
 

@@ -12,21 +12,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.commissioning.hand_eye_pairs import PairSums, solve
 from siame_se3.errors import InputError
 from siame_se3.geometry import lie
 
 FEWEST = 5  # pictures
+MOST = 1000  # pictures: their pairs take seconds
 _LEAST_TURN = 0.15  # the second singular value of the tool's turns [rad]
-_HALF_TURN = 3.0  # beyond this the axis of a measured turn may have either sign [rad]
 _POSE_NOISE = 0.002  # a robot's error of position [m]
 _BOARD_NOISE = 0.015  # of the board's position, over its distance
 _TURN_NOISE = math.radians(1.5)
+_MOST_APART = (
+    4 * _TURN_NOISE
+)  # of neighbours' turns; at most twice the noise, where each error is the last one's opposite
 _OTHER_SCALE = 0.025  # the board's size wrong by less may be the intrinsics'; it is reported
 _SCALE_FALLS = 0.6  # with the board's true size the spread falls to this share and less
 _SURE = (
     3.0  # standard deviations of that size from 1, from which on what it does to the camera's place is an error of it
 )
-_FAR = 0.4  # a camera farther from its tool [m] is looked at: it may stand beside the robot
+_FAR = 0.15  # a camera farther from its tool [m] is looked at: it may stand beside the robot
 
 
 @dataclass(frozen=True)
@@ -97,40 +101,6 @@ class HandEye:
         return f"{mm} mm; rotation vector {deg} deg"
 
 
-def solve(
-    T_bt: Float[Tensor, "*B n 4 4"], T_co: Float[Tensor, "*B n 4 4"], any_scale: bool = False
-) -> tuple[Float[Tensor, "*B 4 4"], Float[Tensor, "*B"]]:
-    """T_tc (after Park and Martin 1994), batched, without any check.
-
-    For each pair of pictures A X = X B, with A the tool's and B the camera's motion: first R (log R_A = R log R_B), then t.
-
-    Args:
-        T_bt, T_co: the tool in the base's frame, the board in the camera's.
-        any_scale: lengths of T_co are in an unknown unit.
-
-    Returns:
-        T_tc, and that unit [m] (1 where it is known).
-    """
-    n = T_bt.shape[-3]
-    i, j = torch.tril_indices(n, n, -1)
-    A = lie.inverse(T_bt[..., i, :, :]) @ T_bt[..., j, :, :]
-    B = T_co[..., i, :, :] @ lie.inverse(T_co[..., j, :, :])
-    a, b = lie.so3_log(A[..., :3, :3]), lie.so3_log(B[..., :3, :3])
-    sure = ((a.norm(dim=-1) < _HALF_TURN) & (b.norm(dim=-1) < _HALF_TURN))[..., None]
-    U, _, Vh = torch.linalg.svd((a * sure).mT @ b)
-    flip = torch.linalg.det(U @ Vh)
-    U = torch.cat((U[..., :2], U[..., 2:] * flip[..., None, None]), -1)
-    R = U @ Vh
-    turned = torch.einsum("...ij,...pj->...pi", R, B[..., :3, 3])
-    left = (A[..., :3, :3] - torch.eye(3, dtype=A.dtype)).flatten(-3, -2)
-    right = -A[..., :3, 3].flatten(-2)[..., None]
-    if not any_scale:
-        t = torch.linalg.pinv(left) @ (right + turned.flatten(-2)[..., None])
-        return lie.pose(R, t[..., 0]), torch.ones(t.shape[:-2], dtype=A.dtype)
-    x = (torch.linalg.pinv(torch.cat((left, -turned.flatten(-2)[..., None]), -1)) @ right)[..., 0]
-    return lie.pose(R, x[..., :3]), x[..., 3]
-
-
 def board_places(
     T_bt: Float[Tensor, "*B n 4 4"], T_tc: Float[Tensor, "*B 4 4"], T_co: Float[Tensor, "*B n 4 4"]
 ) -> tuple[Float[Tensor, "*B n 3"], Float[Tensor, "*B n 3"]]:
@@ -167,12 +137,32 @@ def true_scale(
     return (unit, spread) if spread.explained and spread.t < _SCALE_FALLS * before else None
 
 
-def check_motion(T_bt: Float[Tensor, "n 4 4"]) -> None:
-    """Refuse too few poses, or turns that do not determine the transform.
+def turns_agree(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> bool:
+    """Whether tool and camera turned by about the same angles from each picture to the next: without that no T_tc makes the spread one of noise."""
+    cosines = ((T[1:, :3, :3] * T[:-1, :3, :3]).sum((-2, -1)) / 2 - 0.5 for T in (T_bt, T_co))
+    a, b = (torch.acos(x.clamp(-1, 1)) for x in cosines)
+    return float((a - b).square().mean().sqrt()) <= _MOST_APART
+
+
+def check_number(n: int) -> None:
+    """Refuse more poses than can be compared with each other in reasonable time.
 
     Raises:
-        InputError: fewer than five poses, or turns about less than two axes.
+        InputError: more than a thousand.
     """
+    if n > MOST:
+        raise InputError(
+            f"hand-eye: {n} poses; take {MOST} at most, such as every {-(-n // 100)}th: 15 are good", "poses"
+        )
+
+
+def check_motion(T_bt: Float[Tensor, "n 4 4"]) -> None:
+    """Refuse too few poses or too many, or turns that do not determine the transform.
+
+    Raises:
+        InputError: fewer than five poses, more than a thousand, or turns about less than two axes.
+    """
+    check_number(len(T_bt))
     if len(T_bt) < FEWEST:
         raise InputError(f"hand-eye: {len(T_bt)} pictures with poses; {FEWEST} are needed, 15 are good")
     turns = lie.so3_log((lie.inverse(T_bt[:1]) @ T_bt[1:])[:, :3, :3])
@@ -188,7 +178,8 @@ def estimate(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> Hand
     The covariance is that of the normal equations of log(T_bo^-1 T_bt T_tc T_co) by T_tc and T_bo, with the residuals' variance.
     """
     n = len(T_bt)
-    T_tc, _ = solve(T_bt, T_co)
+    pairs = PairSums.of(T_bt, T_co)
+    T_tc, _ = pairs.solve()
     t, r = board_places(T_bt, T_tc, T_co)
     J = lie.adjoint(lie.inverse(T_co))  # of the board's place, in its own frame, by a twist of the camera
     J = J - J.mean(0)  # what T_bo takes up
@@ -196,11 +187,11 @@ def estimate(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> Hand
     weights = torch.cat([freedom / x.square().sum().clamp(min=1e-24).expand(3) for x in (t, r)])
     covariance = torch.linalg.pinv((J.mT @ (weights[:, None] * J)).sum(0))
     std = covariance.diagonal().clamp(min=0).sqrt().tolist()
-    without = torch.stack([torch.cat((torch.arange(k), torch.arange(k + 1, n))) for k in range(n)])
-    others, _ = solve(T_bt[without], T_co[without])
+    each = torch.arange(n)[:, None]
+    others, _ = pairs.without(each)
     influence = torch.stack(lie.error_norms(lie.inverse(T_tc) @ others), -1)
-    best, scale = solve(T_bt, T_co, any_scale=True)
-    _, scales = solve(T_bt[without], T_co[without], any_scale=True)
+    best, scale = pairs.solve(any_scale=True)
+    _, scales = pairs.without(each, any_scale=True)
     scale_std = math.sqrt(n - 1) * float(scales.std(unbiased=False))
     away = (lie.inverse(T_tc) @ best)[:3, 3]
     fit = HandEye(
@@ -221,8 +212,9 @@ def estimate(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> Hand
 
 
 def stands_beside(T_bt: Float[Tensor, "n 4 4"], T_tc: Float[Tensor, "4 4"], T_co: Float[Tensor, "n 4 4"]) -> bool:
-    """Whether this is no camera on the tool: it is farther from it than a tool is long, and the board lies nearer the base's origin than that. So it looks
-    where the camera stands beside the robot and the board is on the tool (eye to hand), or where the board's poses are inverted."""
+    """Whether this is no camera on the tool: it is 0.15 m and more from it, and the board lies nearer the base's origin than that. So it looks where
+    the camera stands beside the robot and the board is on the tool (eye to hand), or where the board's poses are inverted: what is called the base is
+    the tool then, and the other way round."""
     T_bo = T_bt @ T_tc @ T_co
     far = float(T_tc[:3, 3].norm())
-    return far > _FAR and float(T_bo[:, :3, 3].mean(0).norm()) < far
+    return far >= _FAR and float(T_bo[:, :3, 3].mean(0).norm()) < far

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections import Counter
@@ -17,12 +16,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.commissioning.hand_eye_file import MOST_TURN, pose_of_values, pose_values
+from siame_se3.commissioning.pose_header import FORMAT
+from siame_se3.commissioning.pose_lists import read_list
 from siame_se3.errors import InputError
-from siame_se3.files import read_text, read_yaml
+from siame_se3.files import read_yaml
 
 MOST_REACH = 10.0  # of a robot [m]; more are millimetres
 _MOST_BYTES = 1_000_000
-_FORMAT = "give lines picture,x,y,z,rx,ry,rz (metres, rotation vector in radians) or picture,x,y,z,qx,qy,qz,qw"
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class PoseTable:
 
 
 def read_poses(path: Path, boards: bool = False) -> PoseTable:
-    """A CSV with lines picture,x,y,z,rx,ry,rz or picture,x,y,z,qx,qy,qz,qw (a header may name another order of the columns), divided by
-    commas, semicolons or tabs; a folder of ViSP's pose files (pose_fPe_*.yaml, with pose_cPo_*.yaml if there are no pictures), or one of
-    them; samples of easy_handeye2.
+    """A CSV with lines picture,x,y,z,rx,ry,rz or picture,x,y,z,qx,qy,qz,qw (a header may name another order of the columns, their units,
+    and others besides, see `pose_lists`), divided by commas, semicolons, tabs or blanks; a folder of ViSP's pose files (pose_fPe_*.yaml, with
+    pose_cPo_*.yaml if there are no pictures), or one of them; samples of easy_handeye2.
 
     Args:
         path: of the file or folder.
@@ -101,9 +101,10 @@ def read_poses(path: Path, boards: bool = False) -> PoseTable:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a CSV with lines picture,x,y,z,rx,ry,rz", "poses")
     if path.stat().st_size > _MOST_BYTES:
-        raise InputError(f"{path}: {path.stat().st_size} bytes are too many for poses; {_FORMAT}", "poses")
+        raise InputError(f"{path}: {path.stat().st_size} bytes are too many for poses; {FORMAT}", "poses")
     if path.suffix.lower() not in (".yaml", ".yml", ".samples"):
-        return _csv(path)
+        names, values, places = zip(*read_list(path, _MOST_BYTES), strict=True)
+        return PoseTable(str(path), names, values, places)
     content = read_yaml(path, _MOST_BYTES)
     if isinstance(content, dict) and isinstance(content.get("samples"), list):
         return _samples(path, content["samples"])
@@ -111,64 +112,6 @@ def read_poses(path: Path, boards: bool = False) -> PoseTable:
         return _samples(path, content)
     pattern = re.sub(r"\d+(?=\D*$)", "*", path.name)
     return _visp(path.parent, sorted([*path.parent.glob(pattern), *path.parent.glob("*cPo*.yaml")]), boards)
-
-
-def _csv(path: Path) -> PoseTable:
-    text = read_text(path, _MOST_BYTES, _FORMAT)
-    lines = [
-        (number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() and line.lstrip()[0] != "#"
-    ]
-    divider = next((mark for mark in ";\t" if lines and all(mark in line for _, line in lines)), ",")
-    names: list[str] = []
-    rows: list[tuple[float, ...]] = []
-    places: list[str] = []
-    order: list[int] | None = None
-    try:
-        cells_of = [[cell.strip() for cell in next(csv.reader([line], delimiter=divider))] for _, line in lines]
-    except csv.Error as error:
-        raise InputError(f"{path}: {error}; {_FORMAT}") from None
-    for k, ((number, _), cells) in enumerate(zip(lines, cells_of, strict=True)):
-        while cells and not cells[-1]:
-            cells.pop()
-        values = [_value(cell if divider == "," else cell.replace(",", ".")) for cell in cells[1:]]
-        if k == 0 and values and all(map(math.isnan, values)):
-            order = _order(cells[1:], str(path))
-            if order is None and _order(cells, str(path)) is not None:
-                raise InputError(f"{path}, line {number}: its first column is no picture's name; {_FORMAT}")
-            continue
-        if len(values) not in (6, 7) or not all(map(math.isfinite, values)) or (rows and len(values) != len(rows[0])):
-            raise InputError(f"{path}, line {number}: {_FORMAT}")
-        if order is not None and len(order) == len(values):
-            if max(order) >= len(values):
-                raise InputError(f"{path}, line {number}: it has fewer columns than the header; {_FORMAT}")
-            values = [values[j] for j in order]
-        names.append(cells[0])
-        rows.append(tuple(values))
-        places.append(f"{path}, line {number}")
-    if not rows:
-        raise InputError(f"{path}: no poses; {_FORMAT}")
-    return PoseTable(str(path), tuple(names), tuple(rows), tuple(places))
-
-
-def _order(header: Sequence[str], where: str) -> list[int] | None:
-    """Where x, y, z, rx, ry, rz or x, y, z, qx, qy, qz, qw stand in a header's columns; None where it does not name them all. A quaternion's
-    elements may be called x, y, z, w after a position's, or the other way round where w tells that they come first.
-
-    Raises:
-        InputError: it names something twice, which only a guess could resolve.
-    """
-    short = [re.sub(r"[^a-z]+", " ", cell.lower()).split()[-1:] or [""] for cell in header]
-    words = [x[0].removeprefix("quat").removeprefix("rot").removeprefix("pos").removeprefix("t") or x[0] for x in short]
-    turned = [word for word in words if word in ("qx", "qy", "qz", "qw", "rx", "ry", "rz")]
-    if not turned and sorted(words) == sorted("xyzxyzw"):
-        q = slice(3, 7) if sorted(words[:3]) == sorted("xyz") else slice(0, 4)
-        words[q] = [f"q{word}" for word in words[q]]
-    for wanted in (("x", "y", "z", "qx", "qy", "qz", "qw"), ("x", "y", "z", "rx", "ry", "rz")):
-        if set(wanted) <= set(words):
-            if twice := [word for word in wanted if words.count(word) > 1]:
-                raise InputError(f"{where}: two columns are called {twice[0]}; {_FORMAT}")
-            return [words.index(word) for word in wanted]
-    return None
 
 
 def _visp(folder: Path, paths: Sequence[Path], boards: bool) -> PoseTable:
@@ -228,15 +171,23 @@ def _by_number(names: Sequence[str], pictures: Sequence[Path]) -> dict[Path, int
 
 
 def _by_order(names: Sequence[str], pictures: Sequence[Path]) -> dict[Path, int]:
-    """Poses counted 0, 1, ... or 1, 2, ..., as many as there are pictures in an order that is not in doubt."""
+    """Poses counted 0, 1, ... or 1, 2, ..., as many as there are pictures in an order that is not in doubt: by the one number in which their
+    names differ, or by name where their last numbers increase."""
     counted = (
         names and names[0] in ("0", "1") and all(a.isdecimal() and b == str(int(a) + 1) for a, b in pairwise(names))
     )
-    numbers = [_number_of(path.stem) for path in pictures]
-    sorted_ = all(a and b and int(a) < int(b) for a, b in pairwise(numbers))
-    if not counted or len(names) != len(pictures) or not sorted_:
+    if not counted or len(names) != len(pictures):
         return {}
-    return {path: row for row, path in enumerate(pictures)}
+    parts = [re.split(r"(\d+)", path.stem) for path in pictures]  # words and numbers in turn
+    if len({len(part) for part in parts}) == 1:
+        differ = [k for k, words in enumerate(zip(*parts, strict=True)) if len({*words}) > 1]
+        if len(differ) == 1 and differ[0] % 2:
+            numbers = [int(part[differ[0]][:18]) for part in parts]
+            order = sorted(range(len(pictures)), key=lambda k: numbers[k])
+            return {pictures[k]: row for row, k in enumerate(order)} if len({*numbers}) == len(numbers) else {}
+    last = [_number_of(path.stem) for path in pictures]
+    sorted_ = all(a and b and int(a) < int(b) for a, b in pairwise(last))
+    return {path: row for row, path in enumerate(pictures)} if sorted_ else {}
 
 
 def _file_name(name: str) -> str:
@@ -253,11 +204,3 @@ def _number_of(name: str) -> str:
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(f"'{name[:40]}'" for name in names[:3])
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _value(text: str) -> float:
-    """NaN where it is no number."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

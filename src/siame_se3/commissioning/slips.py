@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from siame_se3.commissioning.boards import Board
-from siame_se3.commissioning.hand_eye_file import MOST_TURN
+from siame_se3.commissioning.hand_eye_order import Session, session_of
+from siame_se3.commissioning.hand_eye_pairs import PairSums
 from siame_se3.commissioning.hand_eye_solver import (
     FEWEST,
     HandEye,
@@ -21,14 +22,22 @@ from siame_se3.commissioning.hand_eye_solver import (
     spread_of,
     stands_beside,
     true_scale,
+    turns_agree,
 )
-from siame_se3.commissioning.poses import MOST_REACH
+from siame_se3.commissioning.pose_readings import other_hands, readings
 from siame_se3.errors import InputError
 from siame_se3.geometry import lie
 
+Slip = tuple[str, str, Tensor, Tensor]  # in words, what to give instead, and with it the poses and the board's
 _FALLS = 0.4  # what explains a contradiction brings the spread down to this share and less
 _MOST_SUBSETS = 1500
-BESIDE = "the camera stands beside the robot and the board is on the tool (eye to hand): this calibrates a camera on the tool, and a board that lies still"
+BESIDE = (
+    "the camera stands beside the robot and the board is on the tool (eye to hand): "
+    "this calibrates a camera on the tool, and a board that lies still"
+)
+_TOOL = "base-from-tool poses (the tool in the base's frame), the camera being on the tool"
+_AT_ONCE = 16_000  # poses of choices of pictures: some 50 MB
+_FOR_TURNS = 40  # pictures that a board's looks are tried with
 _TRIPLES = 12  # of pictures that a board's looks are tried in
 
 
@@ -49,15 +58,37 @@ def explained(
         values: the numbers that T_bt was read from.
         boards_read: the board's poses were read from a file too, and not found in pictures.
     """
-    before = found.spread if found else None
-    most = _FALLS * before.size if before else math.inf
     if found and T_bt is not None and (other := true_scale(T_bt, T_co, found.spread.t)):
         return (
             f"with lengths on the board {_times(other[0])} as large, the spread is {other[1]}: give the board's true square in metres, "
             "and poses in metres; or, if the square is right, the calibration of this camera at this image size (its focal length is wrong)"
         )
+    slips = _slips(T_bt, T_co, values, boards_read)
+    if T_bt is not None:
+        slips = itertools.chain(slips, _disordered([session_of(names, T_bt, T_co)]))
+    if said := _fitting(slips, _FALLS * found.spread.size if found else math.inf):
+        return said
+    return "" if T_bt is None or found is None else _bad_pictures(T_bt, T_co, found, names)
+
+
+def explained_by_order(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"], taken: Sequence[Session]) -> str:
+    """Which other order of the pictures makes the poses agree with them; '' for none, or where they agree as they are.
+
+    Args:
+        T_bt, T_co: the poses and the board's, of those pictures that show it.
+        taken: all pictures, those without the board too.
+    """
+    before = spread_of(T_bt, solve(T_bt, T_co)[0], T_co)
+    said = "" if before.explained else _fitting(_disordered(taken), _FALLS * before.size)
+    return f"the board's place differs by {before}; {said}" if said else ""
+
+
+def _fitting(slips: Iterable[Slip], most: float) -> str:
+    """The first slip that makes the poses agree, with a spread of that size at most; '' for none."""
     beside = False
-    for words, instead, poses, boards in _slips(T_bt, T_co, values, boards_read):
+    for words, instead, poses, boards in slips:
+        if not turns_agree(poses, boards):
+            continue
         T_tc, _ = solve(poses, boards)
         spread = spread_of(poses, T_tc, boards)
         if not spread.explained or spread.size >= most:
@@ -65,9 +96,16 @@ def explained(
         if not stands_beside(poses, T_tc, boards):
             return f"{words}, the spread is {spread}: give {instead}"
         beside = True
-    if beside:
-        return f"they agree where {BESIDE}"
-    return "" if T_bt is None or found is None else _bad_pictures(T_bt, T_co, found, names)
+    return f"they agree where {BESIDE}" if beside else ""
+
+
+def _disordered(taken: Sequence[Session]) -> Iterator[Slip]:
+    """Other orders of the pictures; the poses as they are first, then inverted."""
+    for session in taken:
+        yield from session.others()
+    for session in taken:
+        for words, instead, poses, boards in session.others():
+            yield f"{words}, and the poses inverted", f"{_TOOL}, and {instead}", lie.inverse(poses), boards
 
 
 def _slips(
@@ -75,11 +113,10 @@ def _slips(
     T_co: Float[Tensor, "n 4 4"],
     values: Float[Tensor, "n m"] | None,
     boards_read: bool,
-) -> Iterator[tuple[str, str, Float[Tensor, "n 4 4"], Float[Tensor, "n 4 4"]]]:
+) -> Iterator[Slip]:
     """In words, what to give instead, and the poses: one slip first, then two."""
     read = readings(values) if values is not None else [("", "", T_bt)] if T_bt is not None else []
-    read += [other for words, _, T in read[:1] if not words and T is not None for other in _other_hands(T)]
-    tool = "base-from-tool poses (the tool in the base's frame), the camera being on the tool"
+    read += [other for words, _, T in read[:1] if not words and T is not None for other in other_hands(T)]
     for inverted, late in ((False, 0), (True, 0), (False, 1), (False, -1), (True, 1), (True, -1)):
         for words, instead, poses in read:
             assert poses is not None
@@ -88,7 +125,7 @@ def _slips(
             if inverted:
                 poses = lie.inverse(poses)
                 said.append("with the poses inverted")
-                give.append(tool)
+                give.append(_TOOL)
             boards = T_co
             if boards_read and inverted and not late:
                 yield (
@@ -105,84 +142,6 @@ def _slips(
                 yield " and ".join(said), ", and ".join(give), poses, boards
 
 
-_UNITS = [("millimetres", "metres", 1e-3), ("centimetres", "metres", 1e-2), ("inches", "metres", 0.0254)]
-
-
-def _other_hands(T_bt: Float[Tensor, "n 4 4"]) -> list[tuple[str, str, Float[Tensor, "n 4 4"]]]:
-    """Poses of a left-handed frame, whichever of its axes points the other way, and rotations that are those of the base in the tool."""
-    mirror = torch.diag(torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=T_bt.dtype))
-    turned = lie.pose(T_bt[:, :3, :3].mT, T_bt[:, :3, 3])
-    return [
-        (
-            "those of a left-handed frame",
-            "those of a right-handed one (x, y, z in the order of a right hand)",
-            mirror @ T_bt @ mirror,
-        ),
-        (
-            "ones with the rotation inverted",
-            "the tool's rotation in the base's frame (of a quaternion, its conjugate)",
-            turned,
-        ),
-    ]
-
-
-def readings(values: Float[Tensor, "n m"]) -> list[tuple[str, str, Float[Tensor, "n 4 4"]]]:
-    """Poses as somebody may have meant these numbers: (in words, what to give instead, T_bt). The first is as they are read, if that can be."""
-    found = []
-    position, rest = values[:, :3], values[:, 3:]
-    units = [("", "", 1.0)] if float(position.abs().max()) <= MOST_REACH else _UNITS
-    for unit, give, scale in units:
-        for words, instead, R in _rotations(rest):
-            said = " and ".join(x for x in (unit, words) if x)
-            found.append((said, " and ".join(x for x in (give, instead) if x), lie.pose(R, position * scale)))
-    return found
-
-
-_TAIT_BRYAN = {
-    "zyx": "KUKA's A, B, C: turns about z, then the new y, then the new x",
-    "xyz": "turns about x, then the new y, then the new z",
-    "xzy": "turns about x, then the new z, then the new y",
-    "yxz": "turns about y, then the new x, then the new z",
-    "yzx": "turns about y, then the new z, then the new x",
-    "zxy": "turns about z, then the new x, then the new y",
-    "zyz": "turns about z, then the new y, then the new z",
-    "zxz": "turns about z, then the new x, then the new z",
-}
-
-
-def _rotations(rest: Float[Tensor, "n m"]) -> list[tuple[str, str, Float[Tensor, "n 3 3"]]]:
-    if rest.shape[1] == 4:
-        unit = rest / rest.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        orders = (("", "", [0, 1, 2, 3]), ("the quaternion read as w, x, y, z", "x, y, z, w", [1, 2, 3, 0]))
-        return [(words, give, _of_quaternion(unit[:, order])) for words, give, order in orders]
-    found = []
-    for unit, scale in (("", 1.0), (" in degrees", math.pi / 180)):
-        turns = rest * scale
-        if float(turns.abs().max()) <= MOST_TURN:
-            found.append((f"rotation vectors{unit}" * bool(unit), "radians" * bool(unit), lie.so3_exp(turns)))
-            for axes, words in _TAIT_BRYAN.items():
-                found.append((f"Euler angles{unit} ({words})", "rotation vectors in radians", _euler(axes, turns)))
-            for axes in ("xyz", "zyx", "xzy", "yxz", "yzx", "zxy"):
-                said = "roll, pitch, yaw" if axes == "xyz" else "angles"
-                fixed = f"{said}{unit} about the fixed axes {', '.join(axes)}"
-                found.append((fixed, "rotation vectors in radians", _euler(axes[::-1], turns.flip(1))))
-    return found
-
-
-def _euler(axes: str, angles: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
-    R = torch.eye(3, dtype=angles.dtype).expand(len(angles), 3, 3)
-    for k, axis in enumerate(axes):
-        turn = torch.zeros_like(angles)
-        turn[:, "xyz".index(axis)] = angles[:, k]
-        R = R @ lie.so3_exp(turn)
-    return R
-
-
-def _of_quaternion(q: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
-    K = lie.hat(q[:, :3])
-    return torch.eye(3, dtype=q.dtype) + 2 * q[:, 3, None, None] * K + 2 * K @ K
-
-
 def _times(scale: float) -> str:
     return f"{scale:.4g} times" if scale > 0.01 else f"1/{1 / scale:.4g}"
 
@@ -191,26 +150,35 @@ def _bad_pictures(
     T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"], found: HandEye, names: Sequence[str]
 ) -> str:
     """The few pictures without which the others agree, and what they give."""
-    n = len(T_bt)
+    n, pairs = len(T_bt), PairSums.of(T_bt, T_co)
     for bad in range(1, 1 + min(3, n - FEWEST, n * 2 // 5)):
         if math.comb(n, bad) > _MOST_SUBSETS:
             break
-        left_out = list(itertools.combinations(range(n), bad))
-        kept = torch.tensor([[k for k in range(n) if k not in out] for out in left_out])
-        T_tc, _ = solve(T_bt[kept], T_co[kept])
-        t, r = (x.square().sum(-1).mean(-1).sqrt() for x in board_places(T_bt[kept], T_tc, T_co[kept]))
-        size = torch.maximum(t / found.spread.most_t, r / found.spread.most_r)
+        left_out = torch.combinations(torch.arange(n), bad)
+        size = torch.cat([_sizes(pairs, out, found) for out in left_out.split(max(1, _AT_ONCE // n))])
         best = int(size.argmin())
         if float(size[best]) > min(1.0, _FALLS * found.spread.size):
             continue
-        rest = estimate(T_bt[kept[best]], T_co[kept[best]])
-        named = " and ".join(names[k] for k in left_out[best])
+        out = left_out[best].tolist()
+        kept = [k for k in range(n) if k not in out]
+        rest = estimate(T_bt[kept], T_co[kept])
+        named = " and ".join(names[k] for k in out)
         moved = lie.error_norms(lie.inverse(rest.T_tc) @ found.T_tc)
         return (
             f"without {named} the spread is {rest.spread}, and the result moves by {1000 * float(moved[0]):.1f} mm, "
             f"{math.degrees(float(moved[1])):.2f} deg to {rest.line()}: take {'it' if bad == 1 else 'them'} out, or correct the poses"
         )
     return ""
+
+
+def _sizes(pairs: PairSums, out: Int[Tensor, "m k"], found: HandEye) -> Float[Tensor, "m"]:
+    """Of each choice of pictures to leave out, the others' spread; 1 where it just is explained by noise."""
+    n, m = len(pairs.T_bt), len(out)
+    T_tc, _ = pairs.without(out)
+    mask = torch.ones(m, n, dtype=torch.bool).scatter_(1, out, False)
+    kept = torch.arange(n).expand(m, n)[mask].reshape(m, -1)
+    t, r = (x.square().sum(-1).mean(-1).sqrt() for x in board_places(pairs.T_bt[kept], T_tc, pairs.T_co[kept]))
+    return torch.maximum(t / found.spread.most_t, r / found.spread.most_r)
 
 
 def resolve_turns(
@@ -239,13 +207,14 @@ def resolve_turns(
     first = all_co[some, looks]
     T_tc, _ = solve(T_bt[some], first)
     everyone = T_bt.expand(len(some), -1, -1, -1)
+    few = torch.randperm(n, generator=generator)[:_FOR_TURNS].sort().values
     far = T_co[:, None, :3, 3].norm(dim=-1)
     for _ in range(3):
         reference = T_bt[some[:, 0]] @ T_tc @ first[:, 0]
         t, r = lie.error_norms(lie.inverse(reference)[:, None, None] @ T_bt[:, None] @ T_tc[:, None, None] @ all_co)
         chosen = (r + t / far).argmin(-1)  # (h, n)
         boards = all_co[torch.arange(n), chosen]
-        T_tc, _ = solve(everyone, boards)
+        T_tc, _ = solve(everyone[:, few], boards[:, few])
     t, r = (x.square().sum(-1).mean(-1).sqrt() for x in board_places(everyone, T_tc, boards))
     noise = spread_of(T_bt, T_tc[0], T_co)
     size = torch.maximum(t / noise.most_t, r / noise.most_r)

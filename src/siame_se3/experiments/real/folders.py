@@ -47,12 +47,12 @@ def read_folder(path: Path) -> Folder:
         raise InputError(
             f"{path}: no such folder; give one of pictures with camera.yaml and poses.csv, with homographies, or with depth"
         )
-    names = {p.name for p in path.iterdir()}
+    names = {p.name for p in path.iterdir() if not p.name.startswith(".")}
     if "poses.csv" in names:
         return _with_poses(path)
     if {"rgb.txt", "depth.txt"} & names:
         return sequences.tum(path)
-    if any(name.endswith(".pose.txt") for name in names):
+    if any(name.endswith(".pose.txt") and (path / name).is_file() for name in names):
         return sequences.seven_scenes(path)
     for first, pattern, picture in (("H_1_2", "H_1_{}", "{}"), ("H1to2p", "H1to{}p", "img{}")):
         if first in names:

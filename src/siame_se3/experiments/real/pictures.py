@@ -50,6 +50,7 @@ class Folder:
         metric: lengths are true ones, and not by an assumed width and field of view.
         pairs: (goal, current), as places in `pictures`, that are asked for one step.
         worlds: (goal, world) that are asked for closed loops.
+        notes: what was left out of it, a line each.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Folder:
     metric: bool
     pairs: tuple[tuple[int, int], ...]
     worlds: tuple[tuple[int, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def of_goals(self, names: tuple[str, ...]) -> Folder:
         """Only the pairs whose goal is one of these pictures, named with or without their ending; all where none is named.

@@ -169,6 +169,8 @@ def _worst_runs(runs: Sequence[_Row]) -> list[str]:
 def run(settings: Settings, folders: Sequence[Folder], command: str) -> str:
     """Both tables of all folders; what is there already is not run again. The page's text."""
     for folder in folders:
+        for note in folder.notes:
+            settings.say(f"{folder.name}: {note}")
         one_step.run(folder, settings)
         two_photos.run(folder, settings)
     return page(settings, folders, command)

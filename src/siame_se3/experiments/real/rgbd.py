@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -17,16 +18,18 @@ from torch import Tensor
 
 from siame_se3.errors import InputError
 from siame_se3.experiments.real.pictures import LEAST_WITH_DEPTH, NEAR_WITH_DEPTH, Folder, Picture
-from siame_se3.files import read_yaml, shown
+from siame_se3.files import read_bytes, read_npy, read_yaml, shown
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import read_picture, to_bytes
-from siame_se3.images.depth import read_depth
+from siame_se3.images.depth import metres, read_depth
+from siame_se3.images.headers import MOST_PIXELS
 from siame_se3.images.registration import registered
 
 MOST_PAIRS = 200  # of a folder; of one with more, GOALS goals with EACH others
 GOALS, EACH = 40, 4
 WORLDS = 6  # pairs of a folder that are asked for closed loops
+_MOST_BYTES = 400_000_000  # of a depth map's file
 _KNOWN = 0.1  # share of a goal's pixels whose depth is known, at least
 
 
@@ -56,7 +59,7 @@ class Rig:
     scale: float | None = None
 
     def read(self, frame: Frame, with_depth: bool) -> Picture:
-        """A frame's picture, rectified, with its depth in the same raster where it is asked for.
+        """A frame's picture, rectified, with its depth in the same raster where it is asked for and anything is known of it.
 
         Raises:
             InputError: a file that is damaged, or of another size than the camera's.
@@ -70,8 +73,13 @@ class Rig:
         depth = self._depth(frame.depth, straight) if with_depth else None
         return Picture(frame.rgb.name, self.colour.rectify(rgb), straight, frame.T_wc, None, depth)
 
-    def _depth(self, path: Path, straight: Camera) -> np.ndarray:
-        depth = read_depth(path, self.scale)
+    def _depth(self, path: Path, straight: Camera) -> np.ndarray | None:
+        try:
+            depth = read_depth(path, self.scale)
+        except InputError:
+            if not _is_empty(path):
+                raise
+            return None
         h, w = depth.shape
         camera = self.depth or (self.colour if (h, w) == self.colour.size else self.colour.resized(w, h))
         if (h, w) != camera.size or abs(w * straight.height / (h * straight.width) - 1) > 0.02:
@@ -79,6 +87,30 @@ class Rig:
                 f"{path}: {w} x {h} px, the pictures have {straight.width} x {straight.height}; give registered depth"
             )
         return registered(depth, camera, straight, self.T_ci)
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a depth map can be read, and knows no pixel."""
+    if path.suffix.lower() == ".npy":
+        samples = read_npy(path, 8 * MOST_PIXELS)
+    else:
+        data = np.frombuffer(read_bytes(path, _MOST_BYTES), np.uint8)
+        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+        samples = np.zeros(1) if decoded is None else np.asarray(decoded)
+    fits = samples.ndim == 2 and samples.dtype.itemsize >= 2
+    return fits and not bool(np.isfinite(metres(samples, str(path), 1.0)).any())
+
+
+def left_out(total: int, reasons: dict[str, int]) -> tuple[str, ...]:
+    """A note of frames that are left out; none where all are there.
+
+    Args:
+        total: how many frames there are.
+        reasons: of how many, why: 'without tracking'.
+    """
+    missing = sum(reasons.values())
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+    return (f"{missing} of {total} frames are left out: {why}",) if missing else ()
 
 
 def rig_of(path: Path, scale: float | None) -> Rig | None:
@@ -124,13 +156,23 @@ def with_depth_maps(path: Path, rows: Sequence[tuple[Path, Tensor]]) -> Folder:
     return folder_of(path, frames, rig)
 
 
-def folder_of(path: Path, frames: list[Frame], rig: Rig) -> Folder:
-    """The pictures of the pairs that are asked for; goals with depth."""
+def folder_of(path: Path, frames: list[Frame], rig: Rig, notes: tuple[str, ...] = ()) -> Folder:
+    """The pictures of the pairs that are asked for; goals with depth.
+
+    Args:
+        path: the folder.
+        frames: that may be read.
+        rig: that took them.
+        notes: of frames that are left out.
+
+    Raises:
+        InputError: no two of them are near each other, no goal has depth, or files that are damaged.
+    """
     pairs = chosen_pairs(torch.stack([frame.T_wc for frame in frames]))
     if not pairs:
         t, r = NEAR_WITH_DEPTH
         raise InputError(
-            f"{path}: no two of {len(frames)} frames are {100 * LEAST_WITH_DEPTH:g} to {100 * t:g} cm and up to {r:g} deg apart"
+            f"{path}: no two of {len(frames)} frames are {100 * LEAST_WITH_DEPTH:g} to {100 * t:g} cm and up to {r:g} deg apart{_because(notes)}"
         )
     worlds = [pairs[k] for k in _spread(len(pairs), WORLDS)]
     deep = {goal for goal, _ in pairs} | {world for _, world in worlds}
@@ -140,10 +182,19 @@ def folder_of(path: Path, frames: list[Frame], rig: Rig) -> Folder:
     kept = tuple((used.index(goal), used.index(current)) for goal, current in pairs if goal in known)
     if not kept:
         raise InputError(
-            f"{path}: no goal's depth map knows {100 * _KNOWN:g} % of its picture; check scale and registration"
+            f"{path}: no goal's depth map knows {100 * _KNOWN:g} % of its picture; check scale and registration{_because(notes)}"
         )
     both = tuple((used.index(goal), used.index(world)) for goal, world in worlds if {goal, world} <= known)
-    return Folder(path.resolve().name, tuple(pictures), True, kept, both)
+    if dark := len({goal for goal, _ in pairs} - known):
+        notes = (
+            *notes,
+            f"{dark} of {len(used)} pictures are no goals: their depth maps know less than {100 * _KNOWN:g} %",
+        )
+    return Folder(path.resolve().name, tuple(pictures), True, kept, both, notes)
+
+
+def _because(notes: Sequence[str]) -> str:
+    return "".join(f"; {note}" for note in notes)
 
 
 def _knows(picture: Picture) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from siame_se3.errors import InputError
 from siame_se3.experiments.real.pictures import Folder
-from siame_se3.experiments.real.rgbd import Frame, Rig, folder_of, rig_of
+from siame_se3.experiments.real.rgbd import Frame, Rig, folder_of, left_out, rig_of
 from siame_se3.files import read_text, shown
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
@@ -21,8 +22,11 @@ from siame_se3.geometry.camera import Camera
 ASSOCIATED = 0.02  # [s]: frames, depth maps and poses within this belong together
 _MOST_TEXT = 50_000_000  # [bytes] of a list of frames or poses
 _MOST_FRAMES = 200_000
-_MOST_TEXT = 50_000_000  # [bytes] of a list of frames or poses
-_MOST_FRAMES = 200_000
+_NO_NUMBER = re.compile(r"[-+]?(1\.#\w+|nan\(\w*\))", re.IGNORECASE)  # NaN and infinity as Windows writes them
+_COPY = re.compile(
+    r"( - \w+|\(\d+\)| copy( \d+)?)$", re.IGNORECASE
+)  # what a file's name ends in where a desktop copied it
+_LOST, _NO_FILE = "without tracking", "whose picture or depth map is missing"
 _TUM_SCALE = 1 / 5000  # [m]
 # Calibrations of the data set's authors (cvg.cit.tum.de, RGB-D data set, file formats)
 _FREIBURG = {
@@ -63,24 +67,37 @@ def tum(path: Path) -> Folder:
         rig = Rig(_FREIBURG[found], scale=_TUM_SCALE)
     times, names = _stamped(path / "rgb.txt")
     depth_times, depth_names = _stamped(path / "depth.txt")
-    poses = trajectory(path / "groundtruth.txt")
-    frames = []
+    poses, lost = tracked(path / "groundtruth.txt")
+    frames, missing, untracked = [], 0, 0
     for at, name in zip(times, names, strict=True):
         near = _nearest(depth_times, at)
         T = poses(at)
-        if near is not None and T is not None:
-            frames.append(Frame(path / name, path / depth_names[near], T))
+        if near is None:
+            continue
+        if T is None:
+            untracked += bool(len(lost)) and _nearest(lost, at) is not None
+            continue
+        frame = Frame(path / name, path / depth_names[near], T)
+        if frame.rgb.is_file() and frame.depth.is_file():
+            frames.append(frame)
+        else:
+            missing += 1
+    notes = left_out(len(times), {_LOST: untracked, _NO_FILE: missing})
+    if not frames and notes:
+        raise InputError(f"{path}: no frame is left; {notes[0]}")
     if not frames:
         raise InputError(
             f"{path}: no picture has a depth map and a pose within {1e3 * ASSOCIATED:g} ms; check its three lists"
         )
-    return folder_of(path, frames, rig)
+    return folder_of(path, frames, rig, notes)
 
 
 def _stamped(path: Path) -> tuple[np.ndarray, list[str]]:
-    """Times [s], ascending, and names of files."""
+    """Times [s], ascending, and names of files; of a line that has a picture and a depth map, that which the list is of."""
     times, names = [], []
     for number, words in _lines(path):
+        if len(words) == 4:
+            words = words[2:] if re.split(r"[/\\]", words[3])[0] == path.stem else words[:2]
         try:
             at = float(words[0])
         except ValueError:
@@ -88,16 +105,18 @@ def _stamped(path: Path) -> tuple[np.ndarray, list[str]]:
         if len(words) != 2 or not np.isfinite(at):
             raise InputError(f"{path}, line {number}: {shown(' '.join(words))} is not a time and a file's name")
         times.append(at)
-        names.append(words[1])
+        names.append(words[1].replace("\\", "/"))
     order = np.argsort(times, kind="stable")
     return np.array(times)[order], [names[k] for k in order]
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Words of each line that is no comment, with its number."""
+    """Words of each line that is no comment and no header, with its number."""
     text = read_text(path, _MOST_TEXT, "a TUM sequence has rgb.txt, depth.txt and groundtruth.txt")
     lines = [(k, line.replace(",", " ").split()) for k, line in enumerate(text.splitlines(), 1)]
     found = [(k, words) for k, words in lines if words and not words[0].startswith("#")]
+    if found and re.match(r"%?(time|stamp)", found[0][1][0].lower()):  # a header without '#'
+        found = found[1:]
     if not 0 < len(found) <= _MOST_FRAMES:
         raise InputError(f"{path}: {len(found)} lines; a sequence has 1 to {_MOST_FRAMES}")
     return found
@@ -111,13 +130,22 @@ def _nearest(times: np.ndarray, at: float) -> int | None:
 
 
 def trajectory(path: Path) -> Callable[[float], Tensor | None]:
-    """Poses by their time: between two that are near enough they are interpolated; None where none is within `ASSOCIATED`."""
-    rows = []
+    """Poses by their time, see `tracked`."""
+    return tracked(path)[0]
+
+
+def tracked(path: Path) -> tuple[Callable[[float], Tensor | None], np.ndarray]:
+    """Poses by their time: between two that are near enough they are interpolated; None where none is within `ASSOCIATED`. And the times at which
+    tracking was lost, which is written as numbers that are not finite or as a quaternion of zeros."""
+    rows, lost = [], []
     for number, words in _lines(path):
         try:
-            row = [float(x) for x in words]
+            row = [_number(x) for x in words]
         except ValueError:
             row = []
+        if len(row) == 8 and math.isfinite(row[0]) and (not np.isfinite(row).all() or not any(row[4:])):
+            lost.append(row[0])
+            continue
         if len(row) != 8 or not np.isfinite(row).all():
             raise InputError(
                 f"{path}, line {number}: {shown(' '.join(words))} is not a pose: time tx ty tz qx qy qz qw"
@@ -126,6 +154,8 @@ def trajectory(path: Path) -> Callable[[float], Tensor | None]:
         if not 0.99 < length < 1.01:
             raise InputError(f"{path}, line {number}: a quaternion of length {length:.4g}; it is 1 of a pose")
         rows.append(row)
+    if not rows:
+        raise InputError(f"{path}: tracking is lost in all {len(lost)} lines; give one with poses")
     table = np.array(sorted(rows))
     times, T = table[:, 0], _poses(torch.from_numpy(table[:, 1:]))
 
@@ -141,7 +171,16 @@ def trajectory(path: Path) -> Callable[[float], Tensor | None]:
         R = a[:3, :3] @ lie.so3_exp(share * lie.so3_log(a[:3, :3].T @ b[:3, :3]))
         return lie.pose(R, a[:3, 3] + share * (b[:3, 3] - a[:3, 3]))
 
-    return at
+    return at, np.array(sorted(lost))
+
+
+def _number(word: str) -> float:
+    """A number as any system writes it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return math.nan if _NO_NUMBER.fullmatch(word) else float(word)
 
 
 def _poses(rows: Float[Tensor, "n 7"]) -> Float[Tensor, "n 4 4"]:
@@ -165,27 +204,37 @@ def seven_scenes(path: Path) -> Folder:
     rig = rig_of(path, None)
     registered_depth = rig is not None
     rig = rig or Rig(_SEVEN_COLOUR, _SEVEN_DEPTH, _SEVEN_T_CI)
-    frames = []
-    for place in sorted(path.glob("*.pose.txt"))[:_MOST_FRAMES]:
-        stem = place.name.removesuffix(".pose.txt")
+    frames, missing, lost = [], 0, 0
+    places = {
+        place.name.removesuffix(".pose.txt"): place for place in sorted(path.glob("*.pose.txt")) if place.is_file()
+    }
+    places = {stem: place for stem, place in places.items() if stem[:1] != "." and not _COPY.search(stem)}
+    for stem, place in list(places.items())[:_MOST_FRAMES]:
         rgb = next((p for e in ("png", "jpg") if (p := path / f"{stem}.color.{e}").is_file()), None)
         depth = path / f"{stem}.depth.png"
-        T = _pose_in(place)
-        if rgb is not None and depth.is_file() and T is not None:
+        if rgb is None or not depth.is_file():
+            missing += 1
+        elif (T := _pose_in(place)) is None:
+            lost += 1
+        else:
             frames.append(Frame(rgb, depth, T if registered_depth else T @ lie.inverse(_SEVEN_T_CI)))
+    notes = left_out(len(places), {_LOST: lost, _NO_FILE: missing})
     if not frames:
-        raise InputError(f"{path}: no frame has a .color.png, a .depth.png and a .pose.txt that is a pose")
-    return folder_of(path, frames, rig)
+        why = "".join(f"; {note}" for note in notes)
+        raise InputError(f"{path}: no frame has a .color.png, a .depth.png and a .pose.txt that is a pose{why}")
+    return folder_of(path, frames, rig, notes)
 
 
 def _pose_in(path: Path) -> Tensor | None:
-    """The pose in a file; None where tracking was lost, which is written as numbers that are not finite."""
+    """The pose in a file; None where tracking was lost, which is written as numbers that are not finite, as zeros, or as nothing."""
     words = read_text(path).split()
+    if not words:
+        return None
     try:
-        T = np.array([float(x) for x in words]).reshape(4, 4)
+        T = np.array([_number(x) for x in words]).reshape(4, 4)
     except ValueError:
         raise InputError(f"{path}: not 16 numbers; a frame's pose is a 4 x 4 matrix") from None
-    if not np.isfinite(T).all():
+    if not np.isfinite(T).all() or not T[:3].any():
         return None
     R = T[:3, :3]
     if np.abs(R @ R.T - np.eye(3)).max() > 0.01 or np.linalg.det(R) < 0 or np.abs(T[3] - (0, 0, 0, 1)).max() > 1e-6:
