@@ -242,6 +242,17 @@ def test_a_sender_that_fails_is_named_and_brakes(robot: Robot, driver: UrDriver)
         driver.move(V)
 
 
+def test_a_report_that_does_not_come_is_a_fault(robot: Robot, driver: UrDriver) -> None:
+    free = threading.Event()
+    driver.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    robot.isProtectiveStopped = lambda: free.wait(5) and False  # type: ignore[method-assign]
+    wait_for(lambda: driver.state().fault, 2.0)
+    assert "a call has not returned for 0.1 s" in driver.state().fault
+    free.set()
+    wait_for(lambda: robot.named("speedStop"))
+
+
 def test_a_call_that_does_not_return_holds_up_nobody(robot: Robot, driver: UrDriver) -> None:
     """As ur_rtde's do while it reconnects."""
     free = threading.Event()

@@ -104,7 +104,9 @@ class UrDriver:
     def _send(self) -> None:
         """The sender's thread."""
         while not self._ended.wait(1 / self._rate):
+            self._calling = time.monotonic()  # what the robot says may not come either
             reported = self._reported()
+            self._calling = None
             with self._changed:
                 self._fault = self._fault or reported
                 if self._twist is not None and (self._fault or time.monotonic() > self._due):
