@@ -203,3 +203,20 @@ def test_a_press_that_waited_too_long_starts_nothing(desk: Desk) -> None:
     assert desk.show.barred()
     time.sleep(0.1)
     assert desk.robot.moves == 0
+
+
+def test_a_robot_whose_page_does_not_work_any_more_does_not_go_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from siame_se3.page.app import Page
+    from siame_se3.page.config import PageConfig
+
+    page = Page(desk.show, PageConfig(port=0), 0.6)
+    desk.show.terminal("start")
+    wait_for(lambda: desk.robot.moves > 2, 20)
+
+    def fails() -> None:
+        raise ValueError("no such client")
+
+    monkeypatch.setattr(desk.show.tracks[0], "look", fails)
+    assert desk.session.wait_until_idle(20)
+    assert any("thread 'page: look' failed (ValueError" in line for line in desk.lines)
+    page.close()

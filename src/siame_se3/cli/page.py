@@ -179,7 +179,6 @@ def page_of_robot(session: Session, law: str, config: PageConfig, distance: floa
 
     show = LiveRobot(session, law)
     with contextlib.closing(Served(show, config, distance)) as page:
-        session.plant.watch(lambda: page.fault)
         say_where(page)
         print("The page shows all, and can stop the robot. Type 'arm' here to let it start the robot too.", flush=True)
         yield show.terminal

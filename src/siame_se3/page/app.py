@@ -57,6 +57,8 @@ class Page:
         self._visitors = Visitors(self._server, show)
         self._build(size)
         self._looking = Worker("page: look", self._look)
+        if not show.simulated:  # a robot whose page does not show or stop it any more does not go on
+            show.tracks[0].plant.watch(lambda: self.fault)
 
     @property
     def port(self) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor
 from siame_se3.errors import InputError, RobotError, SiameError, require_number
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
-from siame_se3.plants.robots.checks import HardLimits
+from siame_se3.plants.robots.checks import HardLimits, pose_fault
 from siame_se3.plants.robots.gate import Gate
 from siame_se3.plants.robots.interfaces import WATCHDOG, CameraSource, DepthSource, Frame, VelocityDriver
 from siame_se3.plants.robots.threads import describe
@@ -74,6 +74,8 @@ class LivePlant:
             require_number(given, "depth", 0, 1000, open_low=True, what="distance of the scene")
         self.camera_source, self.driver, self.dt, self.dry = camera_source, driver, dt, dry
         self.depth_source = depth_source
+        if T_tc is not None and (fault := pose_fault(T_tc)):
+            raise InputError(f"hand-eye transform: {fault}; calibrate it again", "hand_eye")
         self.T_tc = None if T_tc is None else T_tc.double()
         self._hand_eye = torch.eye(4, dtype=torch.float64) if T_tc is None else T_tc.double()
         self._gate = Gate(driver, self._hand_eye, limits, late, clock, dry, answer)
