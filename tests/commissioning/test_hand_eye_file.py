@@ -155,6 +155,10 @@ def test_files_of_other_tools(tmp_path: Path, text: str, encoding: str) -> None:
         ),
         (static(("cam0", "flange")), "it is 'flange' in 'cam0'; give the camera in the tool's frame .the inverse"),
         (
+            stamped("camera_link", "camera_color_optical_frame"),
+            "camera_link', within the camera; give the camera in the tool's frame",
+        ),
+        (
             f"header: {{frame_id: camera_optical_frame}}\npose: {POSITION}\n",
             "its pose is one in 'camera_optical_frame'; give the camera in the tool's frame .the inverse",
         ),

@@ -21,7 +21,7 @@ from siame_se3.laws.types import Law, State, View
 from siame_se3.plants.robots.interfaces import Frame
 from siame_se3.plants.robots.live import LivePlant
 from siame_se3.plants.robots.pulse import Pulse, awake
-from siame_se3.plants.robots.typed import lines_of, own_file, typed_ahead, wait_for_enter
+from siame_se3.plants.robots.typed import in_a_terminal, lines_of, own_file, typed_ahead, wait_for_enter
 from siame_se3.servo.config import ServoConfig
 
 LONG = ServoConfig(gain=0.01, max_iterations=100_000)
@@ -179,7 +179,7 @@ def test_a_session_ends_though_nothing_can_be_shown_any_more(begun: Callable[...
     def take(word: str, age: float) -> None:
         raise BrokenPipeError
 
-    running.session.keyboard(io.BytesIO(b""), True, take)
+    running.session.keyboard(io.BytesIO(b"start\n"), True, take)
     running.thread.join(20)
     assert not running.thread.is_alive()
 
@@ -350,3 +350,58 @@ def test_an_enter_in_a_pipe_from_before_the_question_is_no_answer(
             wait_for_enter("the robot will move; Enter to go on ")
             assert time.monotonic() - began > 0.1
             assert os.read(read, 10) == b"rest", "what comes after it is not taken"
+
+
+def test_a_keyboard_that_ends_stops_the_robot_before_anything_is_said(begun: Callable[..., Running]) -> None:
+    """The output is held, or a pipe that is full."""
+    robot, free, disarmed = Grey(), threading.Event(), threading.Event()
+    running = begun(robot, target=TARGET)
+    show = running.session._print
+
+    def say(line: str) -> None:
+        if "is gone" in line and "stands still" not in line:
+            free.wait(20)
+        show(line)
+
+    running.session._print = say
+    running.start()
+    running.wait("ready")
+    running.tell("start", "moving")
+    moves(robot)
+    running.session.keyboard(io.BytesIO(b""), disarm=disarmed.set)
+    assert "the keyboard is gone" in running.wait("stands still")
+    assert disarmed.is_set()
+    assert not any("disarm" in line for line in running.lines)
+    free.set()
+
+
+def test_disarm_is_done_at_once_and_said_in_its_turn() -> None:
+    held, heard, disarmed = threading.Event(), [], threading.Event()
+
+    def hear(word: str, age: float) -> None:
+        held.wait(20)
+        heard.append(word)
+
+    words = Words("keyboard", hear, disarmed.set)
+    words.put("dance")
+    words.put("Disarm\n")
+    assert disarmed.is_set()
+    assert heard == []
+    held.set()
+    until = time.monotonic() + 10
+    while heard != ["dance", "disarm"]:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_only_a_terminal_in_whose_foreground_it_is_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent, child = pty.openpty()
+    with os.fdopen(child) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        monkeypatch.setattr("os.tcgetpgrp", lambda fd: os.getpgrp())
+        assert in_a_terminal()
+        monkeypatch.setattr("os.tcgetpgrp", lambda fd: os.getpgrp() + 1)
+        assert not in_a_terminal(), "the system would suspend it"
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert not in_a_terminal()
+    os.close(parent)

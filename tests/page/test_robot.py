@@ -98,7 +98,7 @@ def test_a_terminal_that_is_gone_disarms(desk: Desk) -> None:
     import io
 
     desk.show.terminal("arm")
-    desk.session.keyboard(io.BytesIO(b""), False, desk.show.terminal)
+    desk.session.keyboard(io.BytesIO(b""), False, desk.show.terminal, desk.show.disarm)
     wait_for(lambda: desk.show.barred() != "", 20)
 
 

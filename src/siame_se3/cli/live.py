@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -34,7 +35,6 @@ from siame_se3.servo.safety import Safety
 if TYPE_CHECKING:
     import numpy as np
 
-    from siame_se3.commissioning.keyboard import Hear
     from siame_se3.commissioning.session import Session
     from siame_se3.laws.types import Controller, View
     from siame_se3.plants.robots.bus import Bus
@@ -97,6 +97,7 @@ class Live:
         import numpy as np
 
         from siame_se3.plants.robots.signals import StopSignals
+        from siame_se3.plants.robots.typed import in_a_terminal
 
         controller, depth = self._law()
         distance = depth if isinstance(depth, float) else float(np.nanmedian(depth))
@@ -108,15 +109,16 @@ class Live:
             session = self._session(
                 plant, bus, controller, None if isinstance(depth, float) else depth, run_of(recording)
             )
-            take: Hear = session.heard
+            keyboard = session.keyboard
             if self.page:
-                take = closing.enter_context(page_of_robot(session, self.law, self.served, distance))
+                show = closing.enter_context(page_of_robot(session, self.law, self.served, distance))
+                keyboard = partial(keyboard, take=show.terminal, disarm=show.disarm)
             if not self.start:
-                session.keyboard(None, not (bus and self.robot.ros2.command), take)
+                keyboard(alone=not (bus and self.robot.ros2.command))
                 session.run()
                 return
-            if sys.stdin is not None and sys.stdin.isatty():  # not a script's, which may have none
-                session.keyboard(None, False, take)
+            if in_a_terminal():  # a script may have none
+                keyboard()
             try:
                 settled = session.run_once().reason[0] == "settled"
             except (RobotError, OSError) as error:

@@ -29,10 +29,10 @@ from siame_se3.scenes.registry import scene_for
 from siame_se3.servo.config import ServoConfig
 
 if TYPE_CHECKING:
-    from siame_se3.commissioning.keyboard import Hear
     from siame_se3.commissioning.session import Session
     from siame_se3.networks.checkpoint import Model
     from siame_se3.page.app import Page as Served
+    from siame_se3.page.robot import LiveRobot
     from siame_se3.page.setup import Setup
     from siame_se3.plants.types import Plant
     from siame_se3.scenes.types import Scene
@@ -168,7 +168,7 @@ def say_where(page: Served) -> None:
 
 
 @contextlib.contextmanager
-def page_of_robot(session: Session, law: str, config: PageConfig, distance: float) -> Iterator[Hear]:
+def page_of_robot(session: Session, law: str, config: PageConfig, distance: float) -> Iterator[LiveRobot]:
     """A page of a robot while its session goes on; gives what takes the terminal's lines, 'arm' and 'disarm' among them.
 
     Raises:
@@ -181,4 +181,4 @@ def page_of_robot(session: Session, law: str, config: PageConfig, distance: floa
     with contextlib.closing(Served(show, config, distance)) as page:
         say_where(page)
         print("The page shows all, and can stop the robot. Type 'arm' here to let it start the robot too.", flush=True)
-        yield show.terminal
+        yield show

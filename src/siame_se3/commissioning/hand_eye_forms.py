@@ -50,6 +50,10 @@ def check_frames(content: dict[Any, Any], path: Path) -> None:
         InputError: the tool in the camera's frame, or the camera in the robot's base.
     """
     parent, child = _frames(content)
+    if _is_camera(parent) and _is_camera(child) and re.search(r"_(link|frame)$", parent.lower()):
+        raise InputError(
+            f"{path}: it is {_shown(child)} in {_shown(parent)}, within the camera; give the camera in the tool's frame"
+        )
     if _is_camera(parent) and not _is_camera(child):
         what = f"it is {_shown(child)} in {_shown(parent)}" if child else f"its pose is one in {_shown(parent)}"
         raise InputError(f"{path}: {what}; give the camera in the tool's frame (the inverse)")

@@ -27,15 +27,16 @@ _AT_ONCE = ("stop", "quit")  # which wait for nothing
 
 class Words:
     """Takes words in at once, and gives them on in a thread of its own: where that is held up (an output that is held with Ctrl-S, say), it is known
-    how old a word is. Many at once are nobody's, but a file's: they are given as of long ago.
+    how old a word is. Many at once are nobody's, but a file's: from the eighth within a second on they are given as of long ago.
 
     Args:
         name: of the thread.
         hear: given each word, and how old it is [s].
+        disarm: called at once where 'disarm' comes, which takes a permission away; it says nothing.
     """
 
-    def __init__(self, name: str, hear: Hear) -> None:
-        self._hear, self._ended = hear, False
+    def __init__(self, name: str, hear: Hear, disarm: Callable[[], None] = lambda: None) -> None:
+        self._hear, self._disarm, self._ended = hear, disarm, False
         self._times: deque[float] = deque(maxlen=_FEW)
         self._waiting: queue.Queue[tuple[str, float]] = queue.Queue(_MOST)
         self._worker = Worker(name, self._give)
@@ -44,6 +45,8 @@ class Words:
         """A word has come."""
         word, now = printable(word[:8192].strip(), 20).lower(), time.monotonic()
         self._times.append(now)
+        if word == "disarm":
+            self._disarm()
         if word in _AT_ONCE:
             self._hear(word, 0.0)
         else:
@@ -66,7 +69,9 @@ class Words:
         return self._worker.fault
 
 
-def listen(session: Session, stream: io.BufferedIOBase | None, alone: bool, hear: Hear, disarms: bool) -> None:
+def listen(
+    session: Session, stream: io.BufferedIOBase | None, alone: bool, hear: Hear, disarm: Callable[[], None]
+) -> None:
     """Take commands, a line each, in threads of their own.
 
     Args:
@@ -74,11 +79,11 @@ def listen(session: Session, stream: io.BufferedIOBase | None, alone: bool, hear
         stream: of lines; None for standard input.
         alone: nobody else gives commands: the session ends with the stream.
         hear: given each line, and how long ago it was read [s].
-        disarms: it is given 'disarm' too, when the stream ends.
+        disarm: called when the stream ends, and where 'disarm' comes; it says nothing.
     """
     if stream is None and sys.stdin is not None:
         stream = own_file(sys.stdin.fileno())
-    words = Words("keyboard", hear)
+    words = Words("keyboard", hear, disarm)
 
     def read() -> None:
         try:
@@ -86,10 +91,8 @@ def listen(session: Session, stream: io.BufferedIOBase | None, alone: bool, hear
                 words.put(line)
         finally:  # also of a keyboard that fails, before the thread's fault is seen
             words.end()
-            with contextlib.ExitStack() as last:
-                last.callback(session.disconnected, "the keyboard", alone)
-                if disarms:
-                    hear("disarm", 0.0)
+            disarm()
+            session.disconnected("the keyboard", alone)
 
     reader = Worker("keyboard", read, endless=False)
     session.plant.watch(lambda: reader.fault or words.fault)

@@ -288,6 +288,12 @@ class Session:
         confidence = math.nan if output.confidence is None else float(output.confidence[0])
         self.confidence = None if math.isnan(confidence) else confidence
 
-    def keyboard(self, stream: io.BufferedIOBase | None = None, alone: bool = False, take: Hear | None = None) -> None:
+    def keyboard(
+        self,
+        stream: io.BufferedIOBase | None = None,
+        alone: bool = False,
+        take: Hear | None = None,
+        disarm: Callable[[], None] = lambda: None,
+    ) -> None:
         """Take commands from the terminal, or from `stream`, see `keyboard.listen`."""
-        listen(self, stream, alone, take or self.heard, take is not None)
+        listen(self, stream, alone, take or self.heard, disarm)

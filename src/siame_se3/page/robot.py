@@ -78,9 +78,11 @@ class LiveRobot:
         """See `Show`. Whose start counts is who stops the robot by leaving."""
         self._require_armed()
         self._asking = visitor  # who leaves from now on stops it
-        if self.session.heard("start", age):
-            self._starter = visitor
-        self._asking = None
+        try:
+            if self.session.heard("start", age):
+                self._starter = visitor
+        finally:
+            self._asking = None
 
     def goal_here(self, age: float = 0.0) -> None:
         """See `Show`."""

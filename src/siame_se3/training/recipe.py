@@ -40,7 +40,8 @@ class TrainConfig:
         checkpoint_seconds: time between saved states [s].
         evaluations: closed-loop evaluations on the way.
         log_every: steps between log lines.
-        workers: processes that plan batches ahead, for a GPU; 0 for none.
+        workers: processes that plan batches ahead, for a GPU; 0 for none. They import the program: a script of your own then needs
+            `if __name__ == "__main__":` around what it runs.
         kept: fusion of the network that is kept: with 'geometric' the head, through which S(I) learns, is thrown away as the loss's weights are,
             and the poses that S(I) and S(I*) are say the velocity (of pooling homography with fusion 'relative'; others have none to throw away);
             'trained': as it was trained.

@@ -8,6 +8,7 @@ driver's own watchdog: it stands still when no twist has come for `WATCHDOG`.
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -144,7 +145,7 @@ class LivePlant:
         try:
             frame = self.camera_source.latest(after, wait)
             if frame is not None and not (
-                isinstance(frame, Frame) and isinstance(frame.image, Tensor) and isinstance(frame.stamp, int | float)
+                isinstance(frame, Frame) and isinstance(frame.image, Tensor) and isinstance(frame.stamp, numbers.Real)
             ):
                 raise TypeError(f"{type(frame).__name__} is no Frame of a tensor and seconds")
         except (SiameError, OSError):

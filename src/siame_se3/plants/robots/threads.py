@@ -161,10 +161,12 @@ class CallLane:
 
     def settled(self, timeout: float) -> bool:
         """Wait for the last call, where Ctrl-C has ended the waiting for it; whether it has returned."""
-        until = time.monotonic() + timeout
-        while self.unfinished and time.monotonic() < until:
+        last, until = self._last, time.monotonic() + timeout
+        while last is not None and not last.over:
+            if time.monotonic() > until:
+                self.abandoned = True
+                break
             time.sleep(_LOOK)
-        self.abandoned = self.abandoned or self.unfinished
         return not self.abandoned
 
     def close(self) -> None:

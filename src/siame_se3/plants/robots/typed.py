@@ -31,6 +31,15 @@ def typed_ahead(fd: int) -> None:
         return
 
 
+def in_a_terminal() -> bool:
+    """Whether somebody types into this program: its input is a terminal, in whose foreground it is (in the background the system suspends who reads)."""
+    try:
+        fd = sys.stdin.fileno()
+        return os.isatty(fd) and os.tcgetpgrp(fd) == os.getpgrp()
+    except (AttributeError, OSError, ValueError):  # no input, none of the system's, or a system without terminals
+        return False
+
+
 def own_file(fd: int) -> io.BufferedReader:
     """A file of one's own for an input: at the end of the program Python aborts where a thread still reads sys.stdin itself."""
     return open(os.dup(fd), "rb")
