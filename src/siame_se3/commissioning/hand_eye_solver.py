@@ -22,9 +22,8 @@ _LEAST_TURN = 0.15  # the second singular value of the tool's turns [rad]
 _POSE_NOISE = 0.002  # a robot's error of position [m]
 _BOARD_NOISE = 0.015  # of the board's position, over its distance
 _TURN_NOISE = math.radians(1.5)
-_MOST_APART = (
-    4 * _TURN_NOISE
-)  # of neighbours' turns; at most twice the noise, where each error is the last one's opposite
+# Of neighbours' turns; at most twice the noise, where each error is the last one's opposite.
+_MOST_APART = 4 * _TURN_NOISE
 _OTHER_SCALE = 0.025  # the board's size wrong by less may be the intrinsics'; it is reported
 _SCALE_FALLS = 0.6  # with the board's true size the spread falls to this share and less
 _SURE = (

@@ -105,6 +105,10 @@ class LivePlant:
         """
         self._monitors.append(fault)
 
+    def unwatch(self, fault: Callable[[], str]) -> None:
+        """Depend on it no longer; see `watch`."""
+        self._monitors.remove(fault)
+
     def ask_to_stop(self, reason: str) -> None:
         """From another thread or a signal's handler: the robot is stopped at once, without waiting for it, no further twist is sent, and
         the next view has this fault; '' takes it back."""

@@ -77,5 +77,12 @@ def awake(plant: Plant) -> Iterator[None]:
         yield
         return
     with Pulse(lambda seconds: plant.ask_to_stop(f"the program was suspended for {seconds:.1f} s")) as pulse:
-        plant.watch(lambda: pulse.fault)
-        yield
+
+        def fault() -> str:
+            return pulse.fault
+
+        plant.watch(fault)
+        try:
+            yield
+        finally:
+            plant.unwatch(fault)
