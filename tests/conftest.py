@@ -12,7 +12,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from time_limit import pytest_runtest_call, pytest_runtest_makereport  # noqa: F401  # pytest finds them here
+from time_limit import (  # noqa: F401  # pytest finds them here
+    pytest_runtest_call,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+)
 
 if os.environ.get("SIAME_CHECK_TYPES") == "1":
     import typecheck

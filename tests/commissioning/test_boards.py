@@ -105,6 +105,7 @@ def test_a_board_that_is_not_found_says_what_is_seen(
     assert {*error.value.settings} == settings
 
 
+@pytest.mark.slow
 def test_what_is_seen_does_not_depend_on_opencvs_random_numbers(tmp_path: Path) -> None:
     paths = printed(tmp_path, Board(columns=9, rows=6), 1)
     said = set()

@@ -307,20 +307,6 @@ def test_visps_poses_of_the_board_and_ten_of_them_in_order(tmp_path: Path) -> No
     assert some.T_co is not None
 
 
-def test_samples_of_easy_handeye2(tmp_path: Path) -> None:
-    sample = "- robot: {translation: {x: 0.1, y: 0.2, z: 0.3}, rotation: {x: 0.0, y: 0.0, z: 0.6, w: 0.8}}\n"
-    sample += "  tracking: {translation: {x: 0.0, y: 0.0, z: 0.5}, rotation: {x: 1.0, y: 0.0, z: 0.0, w: 0.0}}\n"
-    (tmp_path / "a.samples").write_text("parameters: {name: ''}\nsamples:\n" + 2 * sample)
-    table = read_poses(tmp_path / "a.samples")
-    assert table.T_co is not None
-    assert table.T_co[1].diagonal().tolist() == [1, -1, -1, 1]
-    assert table.poses()[0, :3, 3].tolist() == [0.1, 0.2, 0.3]
-    assert float(table.poses()[0, 1, 0]) == pytest.approx(2 * 0.6 * 0.8)
-    (tmp_path / "b.yaml").write_text("samples:\n- {robot: 3}\n")
-    with pytest.raises(InputError, match="sample 1: it has no poses"):
-        read_poses(tmp_path / "b.yaml")
-
-
 def test_what_holds_no_poses_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_poses(tmp_path / "q.csv")

@@ -30,7 +30,7 @@ class Calibrate:
 
     camera: from a folder of pictures (15 or so, the board tilted, near and far, in all corners) to a ROS camera_info YAML.
     hand-eye: from pictures of a board that lies still, and the robot's poses (a CSV with lines picture,x,y,z,rx,ry,rz: the tool in the
-    base's frame, metres, rotation vector in radians; or ViSP's or easy_handeye2's files), to the YAML that --hand-eye takes; it needs
+    base's frame, metres, rotation vector in radians; or files of ViSP, easy_handeye2 or MoveIt), to the YAML that --hand-eye takes; it needs
     --camera. board: the board as a picture. Ends with status 2 and writes nothing where the pictures do not determine the result, or
     contradict each other.
     """
@@ -50,7 +50,7 @@ class Calibrate:
     camera: Path | None = None
     """Of hand-eye: the camera's YAML."""
     poses: Path | None = None
-    """Of hand-eye: the robot's poses: a CSV, ViSP's folder of pose_fPe_*.yaml, or easy_handeye2's samples."""
+    """Of hand-eye: the robot's poses: a CSV, ViSP's folder of pose_fPe_*.yaml, or samples of easy_handeye2 or MoveIt."""
     json: bool = False
     """Print the result as JSON; what is for people goes to standard error."""
 

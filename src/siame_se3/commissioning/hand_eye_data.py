@@ -62,7 +62,7 @@ def hand_eye_of_pictures(
 
 
 def hand_eye_of_boards(poses: Path) -> tuple[list[str], HandEye, list[str]]:
-    """From a file that has the board's poses too: ViSP's pose_cPo_*.yaml, or easy_handeye2's samples.
+    """From a file that has the board's poses too: ViSP's pose_cPo_*.yaml, or samples of easy_handeye2 or MoveIt.
 
     Raises:
         InputError: as `hand_eye_of_pictures`, or a file of the tool's poses alone.

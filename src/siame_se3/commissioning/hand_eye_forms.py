@@ -102,14 +102,24 @@ def matrix_values(content: dict[Any, Any], path: Path) -> list[float] | None:
             )
         return None
     if name := next((name for name in _POSES if name in content), ""):
-        T = torch.tensor(_elements(content[name], (16,)), dtype=torch.float64).reshape(4, 4)
-        if float((T[3] - torch.tensor([0.0, 0, 0, 1], dtype=torch.float64)).abs().max()) > 1e-6:
-            raise InputError(f"{path}: {name} has a last row other than 0, 0, 0, 1; give the matrix row by row")
-        return T[:3, 3].tolist() + _turn(T[:3, :3], name, path)
+        return pose_of_matrix(content[name], name, str(path))
     turn, place = _elements(content[_ROTATION], (3, 9)), _elements(content[_PLACE], (3,))
     return place + (
-        turn if len(turn) == 3 else _turn(torch.tensor(turn, dtype=torch.float64).reshape(3, 3), _ROTATION, path)
+        turn if len(turn) == 3 else _turn(torch.tensor(turn, dtype=torch.float64).reshape(3, 3), _ROTATION, str(path))
     )
+
+
+def pose_of_matrix(value: Any, name: str, where: str) -> list[float]:
+    """Position and rotation vector of a 4 x 4 matrix, row by row: OpenCV's mapping, a list of rows, or a list.
+
+    Raises:
+        InputError: another last row, or no rotation.
+        KeyError, TypeError, ValueError: not 16 numbers.
+    """
+    T = torch.tensor(_elements(value, (16,)), dtype=torch.float64).reshape(4, 4)
+    if float((T[3] - torch.tensor([0.0, 0, 0, 1], dtype=torch.float64)).abs().max()) > 1e-6:
+        raise InputError(f"{where}: {name} has a last row other than 0, 0, 0, 1; give the matrix row by row")
+    return T[:3, 3].tolist() + _turn(T[:3, :3], name, where)
 
 
 def _elements(value: Any, counts: tuple[int, ...]) -> list[float]:
@@ -125,11 +135,11 @@ def _elements(value: Any, counts: tuple[int, ...]) -> list[float]:
     return [float(x) for x in elements]
 
 
-def _turn(R: Float[Tensor, "3 3"], name: str, path: Path) -> list[float]:
+def _turn(R: Float[Tensor, "3 3"], name: str, where: str) -> list[float]:
     """The rotation vector of the rotation nearest to a matrix that nearly is one."""
     off = float((R.mT @ R - torch.eye(3, dtype=R.dtype)).abs().max())
     if off > 2 * _OFF or float(torch.linalg.det(R)) < 0:
         what = "its columns are not at right angles and of length 1" if off > 2 * _OFF else "it mirrors"
-        raise InputError(f"{path}: {name} is no rotation ({what}); give the matrix as calibrateHandEye returned it")
+        raise InputError(f"{where}: {name} is no rotation ({what}); give the matrix as it was written")
     U, _, Vh = torch.linalg.svd(R)
     return [float(x) for x in lie.so3_log(U @ Vh)]

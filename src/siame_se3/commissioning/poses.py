@@ -18,6 +18,7 @@ from torch import Tensor
 from siame_se3.commissioning.hand_eye_file import MOST_TURN, pose_of_values, pose_values
 from siame_se3.commissioning.pose_header import FORMAT
 from siame_se3.commissioning.pose_lists import read_list
+from siame_se3.commissioning.pose_samples import read_samples
 from siame_se3.errors import InputError
 from siame_se3.files import read_yaml
 
@@ -87,7 +88,7 @@ class PoseTable:
 def read_poses(path: Path, boards: bool = False) -> PoseTable:
     """A CSV with lines picture,x,y,z,rx,ry,rz or picture,x,y,z,qx,qy,qz,qw (a header may name another order of the columns, their units,
     and others besides, see `pose_lists`), divided by commas, semicolons, tabs or blanks; a folder of ViSP's pose files (pose_fPe_*.yaml, with
-    pose_cPo_*.yaml if there are no pictures), or one of them; samples of easy_handeye2.
+    pose_cPo_*.yaml if there are no pictures), or one of them; samples of easy_handeye2 or of MoveIt's calibration.
 
     Args:
         path: of the file or folder.
@@ -143,23 +144,9 @@ def _visp(folder: Path, paths: Sequence[Path], boards: bool) -> PoseTable:
 
 
 def _samples(path: Path, samples: Sequence[Any]) -> PoseTable:
-    """easy_handeye2's samples: pairs of the robot's and the tracked board's pose."""
-    rows, boards, places = [], [], []
-    for k, sample in enumerate(samples):
-        place = f"{path}, sample {k + 1}"
-        try:
-            rows.append(tuple(pose_values(sample["robot"])))
-            board = pose_values(sample["tracking"] if "tracking" in sample else sample["optical"])
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise InputError(f"{place}: it has no poses 'robot' and 'tracking'; give easy_handeye2's samples") from None
-        if not all(map(math.isfinite, (*rows[-1], *board))):
-            raise InputError(f"{place}: a value is not finite; take it out")
-        boards.append(pose_of_values(board, place))
-        places.append(place)
-    if not rows:
-        raise InputError(f"{path}: no samples; give easy_handeye2's samples")
-    names = tuple(str(k + 1) for k in range(len(rows)))
-    return PoseTable(str(path), names, tuple(rows), tuple(places), torch.stack(boards))
+    """Pairs of the robot's and the board's pose."""
+    rows, boards, places = read_samples(path, samples)
+    return PoseTable(str(path), tuple(str(k + 1) for k in range(len(rows))), rows, places, boards)
 
 
 def _by_number(names: Sequence[str], pictures: Sequence[Path]) -> dict[Path, int]:
