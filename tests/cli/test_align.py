@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,10 @@ from align_helpers import CAMERA, PIXEL, blobs, motion, noisy, seen
 from cli_helpers import Siame
 from siame_se3.cli.align_screen import Lines, Screen
 from siame_se3.commissioning.align import Alignment
+from siame_se3.commissioning.align_live import Tracker
+from siame_se3.commissioning.align_source import OpenCVFrames
 from siame_se3.commissioning.align_words import Judge, Tolerance
+from siame_se3.errors import RobotError
 from siame_se3.images.encode import write_picture
 
 FOV = ("--fov", math.degrees(2 * math.atan(CAMERA.width / 2 / CAMERA.fx)))
@@ -164,6 +168,7 @@ def test_a_report_of_one_picture_and_of_a_film(siame: Siame, pictures: Path) -> 
     assert (status, out.splitlines()[-1]) == (0, "written: film.html")
     page = (pictures / "film.html").read_text(encoding="utf-8")
     assert "frame 4, the last" in page
+    assert "right: within 2 mm" in page.partition("</header>")[0]
     assert "siame align ref.png --source film.avi" in page
 
 
@@ -177,9 +182,49 @@ def test_the_reference_is_taken_from_the_source(siame: Siame, pictures: Path) ->
     assert siame("align", "new.png", "--source", "film.avi", "--save-reference", "--force")[0] == 0
 
 
+def test_a_reference_that_is_taken_as_json(siame: Siame, pictures: Path) -> None:
+    status, out, err = siame("align", "new.png", "--source", "film.avi", "--save-reference", "--json")
+    assert status == 0
+    assert json.loads(out) == {"reference": "new.png", "size": [320, 240], "source": "film.avi", "written": []}
+    assert err.startswith("reference: new.png")
+
+
+def test_a_source_that_falls_silent_loses_nothing(
+    siame: Siame, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every ROS 2 topic ends: the summary and the report are there, and the error."""
+    frames = OpenCVFrames.__iter__
+
+    def silent(self: OpenCVFrames) -> Iterator[np.ndarray]:
+        for number, frame in enumerate(frames(self)):
+            if number == 3:
+                raise RobotError("film.avi: no image for 5 s")
+            yield frame
+
+    monkeypatch.setattr(OpenCVFrames, "__iter__", silent)
+    status, out, err = siame(
+        "align", "ref.png", "--source", "film.avi", "--goal-depth", 0.6, *FOV, "--report", "r.html"
+    )
+    assert (status, err) == (2, "siame: film.avi: no image for 5 s\n")
+    assert "3 frames" in out
+    assert out.endswith("written: r.html\n")
+    assert (pictures / "r.html").is_file()
+
+
+def test_the_last_line_of_json_is_the_last_verdict(
+    siame: Siame, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last frame is looked at again, and all that is said of it agrees."""
+    monkeypatch.setattr(Tracker, "step", lambda self, seen: Alignment.unknown("looking for it", "m"))
+    status, out, _ = siame("align", "ref.png", "--source", "film.avi", "--goal-depth", 0.6, *FOV, "--json")
+    verdicts = [json.loads(line)["verdict"] for line in out.splitlines()]
+    assert (status, verdicts) == (0, ["not sure"] * 4 + ["right"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("new.docx", "--source", "film.avi", "--save-reference"), ("new.docx", ".png")),
         (("no.png", "--now", "ref.png"), ("no.png", "--save-reference")),
         (("ref.png", "--now", "no.png"), ("no.png", "no such file")),
         (("ref.png", "--now", "film.avi"), ("film.avi", "not an image")),

@@ -17,7 +17,8 @@ import pytest
 from cli_helpers import Siame
 from siame_se3.cli.commands import COMMANDS
 from siame_se3.cli.flags import flags
-from siame_se3.cli.output import Output, plain
+from siame_se3.cli.output import Output, command_line, plain
+from siame_se3.errors import InputError
 
 TABLES = ("demo", "train", "servo", "check", "calibrate", "export", "bench", "doctor")  # commands that print one
 
@@ -124,3 +125,30 @@ def test_a_full_disk_loses_no_run(siame: Siame, photo: Path, tmp_path: Path, mon
     assert out.endswith("written: r.npz\n")
     assert len(kept.read_text().splitlines()) == 3
     assert list(full.iterdir()) == []
+
+
+def test_where_nothing_can_be_written_the_others_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary folder is on the same full disk."""
+
+    def full(prefix: str) -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    def fails(path: Path) -> None:
+        raise InputError(f"{path}: cannot be written")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    output = Output()
+    output.write(tmp_path / "a.csv", fails)
+    output.write(tmp_path / "b.csv", lambda path: path.write_text("b"))
+    with pytest.raises(InputError, match=r"a\.csv: cannot be written$"):
+        output.end()
+    assert output.written == [str(tmp_path / "b.csv")]
+
+
+@pytest.mark.parametrize("words", [("--page.token", "SECRET"), ("--page.token=SECRET",)])
+def test_a_pages_token_is_in_no_file(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["siame", "live", *words, "--target", "my goal.png"])
+    line = command_line()
+    assert "SECRET" not in line
+    assert line.endswith("--target 'my goal.png'")
+    assert line.startswith("siame live --page.token")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +139,30 @@ def test_ctrl_c_leaves_a_recording(siame: Siame, tmp_path: Path, monkeypatch: py
     assert status == 130
     (run,) = read(tmp_path / "run.mcap")
     assert (run.count, run.end) == (13, "Ctrl-C (run 0, 12 iterations)")
+
+
+def test_ctrl_c_with_json_keeps_the_runs_that_are_done(
+    siame: Siame, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siame_se3.servo.recordings import replay
+
+    whole, asked = replay.replay, []
+
+    def second(*arguments: Any, **options: Any) -> Any:
+        asked.append(arguments)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(replay, "replay", second)
+    status, out, _ = siame("replay", "run.mcap", "--json")
+    found = json.loads(out)
+    assert (status, found["stopped"], [run["run"] for run in found["runs"]]) == (130, True, [0])
+
+
+def test_a_law_that_there_is_none_of_is_said_before_anything_is_read(
+    siame: Siame, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("siame_se3.servo.recordings.reading.read", lambda path: pytest.fail("it was read"))
+    status, _, err = siame("replay", "run.mcap", "--law", "nonsense")
+    assert (status, err.count("\n")) == (2, 1)

@@ -118,6 +118,13 @@ def test_a_scan_writes_depths(siame: Siame, arm: Arm, tmp_path: Path) -> None:
     assert notes["views"] == 3
     assert notes["command"].startswith("siame target --scan")
     assert arm.stopped
+    status, _, err = siame("target")
+    assert (status, err.count("\n")) == (2, 1), "the depths of a scan were replaced by a plain goal"
+    assert "goal: there is a goal with its depths already" in err
+    assert "--force" in err
+    assert read_goal(tmp_path / "goal").depth is not None
+    assert siame("target", "--force")[0] == 0
+    assert read_goal(tmp_path / "goal").depth is None
 
 
 def test_nothing_moves_before_it_is_allowed(siame: Siame, arm: Arm, monkeypatch: pytest.MonkeyPatch) -> None:

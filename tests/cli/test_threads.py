@@ -61,3 +61,12 @@ def test_threads_are_as_many_as_free_cores_unless_the_user_says(
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     only_free(Busy())
     assert given == [1]
+
+
+def test_without_affinity_all_cores_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, where it said that other work keeps the processor busy."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(threads, "_LEAST", 0.05)
+    cores = Cores(tmp_path / "missing")
+    assert (cores.count, cores.free()) == (8, 8)

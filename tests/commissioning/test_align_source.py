@@ -17,9 +17,9 @@ from siame_se3.plants.robots.interfaces import Frame
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> str:
+def video(tmp_path: Path) -> str:
     """Three pictures of a growing red."""
-    path = str(tmp_path / "film.avi")
+    path = str(tmp_path / "video.avi")
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 50, (64, 48))
     for k in range(3):
         frame = np.zeros((48, 64, 3), np.uint8)
@@ -30,25 +30,25 @@ def film(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("pace", [False, True])
-def test_a_film_gives_each_frame_in_rgb(film: str, pace: bool) -> None:
-    frames = OpenCVFrames(film, pace)
+def test_a_film_gives_each_frame_in_rgb(video: str, pace: bool) -> None:
+    frames = OpenCVFrames(video, pace)
     assert isinstance(frames, Frames)
-    assert frames.film
+    assert frames.video
     found = list(frames)
     frames.close()
     assert [round(float(f[..., 0].mean()) / 80) for f in found] == [1, 2, 3]
     assert max(float(f[..., 2].mean()) for f in found) < 10
 
 
-def test_one_frame_of_a_film_is_its_first(film: str) -> None:
-    frames = OpenCVFrames(film)
+def test_one_frame_of_a_film_is_its_first(video: str) -> None:
+    frames = OpenCVFrames(video)
     assert one_frame(frames, 5.0)[..., 0].mean() == pytest.approx(80, abs=5)
     frames.close()
 
 
 @pytest.mark.parametrize("source", ["nothing.avi", "text.avi"])
 def test_what_is_no_film(source: str, tmp_path: Path) -> None:
-    (tmp_path / "text.avi").write_text("no film")
+    (tmp_path / "text.avi").write_text("no video")
     with pytest.raises(CameraError, match=source):
         OpenCVFrames(str(tmp_path / source))
 
@@ -80,7 +80,7 @@ def test_a_camera_gives_its_newest_frame_until_it_is_gone(monkeypatch: pytest.Mo
     device = Device()
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: device)
     frames = OpenCVFrames("3")
-    assert not frames.film
+    assert not frames.video
     seen = []
     for frame in frames:
         seen.append(int(frame[0, 0, 0]))

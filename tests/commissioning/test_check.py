@@ -21,7 +21,7 @@ from torch import Tensor
 
 from siame_se3 import cli
 from siame_se3.commissioning import check, diagnosis
-from siame_se3.errors import LawError, SiameError
+from siame_se3.errors import LawError, RobotError, SiameError
 from siame_se3.files import BUNDLED_PHOTO, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
@@ -331,6 +331,32 @@ def test_command(
     with pytest.raises(SystemExit):
         cli.main()
     assert "--rotation from 1 to 15 deg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--photo", "--target"])
+def test_a_picture_that_is_not_there_is_refused_before_the_robot_is_opened(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: pytest.fail("it was opened"))
+    monkeypatch.setattr(sys, "argv", ["siame", "check", option, "none.png"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert capsys.readouterr().err == f"siame: none.png: no such file; give a picture ({option})\n"
+
+
+def test_a_motion_that_is_stopped_is_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*arguments: Any) -> list[diagnosis.Seen]:
+        raise RobotError("check: stopped while moving x: stop was asked for")
+
+    plant = types.SimpleNamespace(stop=lambda: None, ask_to_stop=lambda reason: None, camera=CAMERA, T_tc=None)
+    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
+    monkeypatch.setattr("siame_se3.commissioning.check.move", stopped)
+    monkeypatch.setattr(sys, "argv", ["siame", "check", "--yes"])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    assert capsys.readouterr().err == "siame: check: stopped while moving x: stop was asked for\n"
 
 
 def test_command_asks_the_law_before_it_moves(

@@ -140,3 +140,10 @@ def test_a_goal_that_was_written_half_is_none(tmp_path: Path, monkeypatch: pytes
         write_goal(tmp_path, goal())
     with pytest.raises(InputError, match=r"goal\.json: no such file"):
         read_goal(tmp_path)
+
+
+def test_a_corner_of_a_sensor_is_read_again(tmp_path: Path) -> None:
+    """By a roi: its principal point is far from its middle."""
+    corner = Camera(1500.0, 1500.0, 879.5, 599.5, 24, 16)
+    write_goal(tmp_path / "goal", replace(goal(), camera=corner))
+    assert read_goal(tmp_path / "goal").camera == corner

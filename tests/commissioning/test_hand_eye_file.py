@@ -197,3 +197,10 @@ def test_what_cannot_be_is_refused(tmp_path: Path, text: str, words: str) -> Non
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         hand_eye_from_yaml(tmp_path / "h.yaml")
+
+
+def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path) -> None:
+    """Python's JSON writes 1e-05, which YAML 1.1 reads as a text."""
+    text = '{"R_cam2gripper": [[1.0, -1e-05, 0.0], [1e-05, 1.0, 0.0], [0.0, 0.0, 1.0]], "t_cam2gripper": [0.03, 0.0, 5e-2]}'
+    (tmp_path / "he.json").write_text(text)
+    assert hand_eye_from_yaml(tmp_path / "he.json")[:3, 3].tolist() == [0.03, 0.0, 0.05]

@@ -55,6 +55,9 @@ def test_samples_of_moveit(tmp_path: Path) -> None:
     path.write_text(sample(tool, board).replace("object_wrt_sensor", "object"))
     with pytest.raises(InputError, match="sample 1: two poses are expected"):
         read_poses(path)
+    path.write_text(sample(tool, board).replace(f"{float(tool[0, 3]):g}", ".nan"))
+    with pytest.raises(InputError, match=r"sample 1: a pose that cannot be read \(not finite\)"):
+        read_poses(path)
     path.write_text("[]\n")
     with pytest.raises(InputError, match="no samples; give easy_handeye2's samples, or those that MoveIt's"):
         read_poses(path)

@@ -19,10 +19,11 @@ from siame_se3.laws.registry import controller_for
 from siame_se3.laws.types import View, check_law
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.siamese import SiameseNetwork
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.registry import plant_for
 from siame_se3.plants.types import check_plant
 from siame_se3.scenes.planar import Scene
-from siame_se3.scenes.poses import Workspace, draw_starts
+from siame_se3.scenes.poses import Workspace, draw_starts, reference_pose
 from siame_se3.scenes.registry import scene_for
 from siame_se3.scenes.types import check_scene
 from siame_se3.servo.config import ServoConfig
@@ -51,7 +52,7 @@ def starts(scene: Scene, camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_thirty_lines_each() -> None:
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 6
     assert [block for block in BLOCKS if len(block.splitlines()) > 32 or _code_lines(block) > 30] == []
 
 
@@ -113,3 +114,30 @@ def test_the_commands(parts: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_pa
             cli.main(words)
         assert not stop.value.code, line
         assert Trajectory.load(tmp_path / "runs.npz").settings["law"] == "my_parts:ObjectPBVS"
+
+
+@pytest.mark.slow
+def test_the_driver_and_the_camera(parts: ModuleType, photo: Scene) -> None:
+    """In real time, over a simulated world that obeys the driver."""
+    lens = parts.CartCamera.camera
+    cameras = FlyingCameras(photo, lens)
+    goal = reference_pose(0.6)
+    now = {"T": goal @ lie.pose_from_vector(torch.tensor([0.03, -0.02, 0, 0, 0, 0], dtype=torch.float64))}
+
+    class Moving(parts.CartDriver):  # type: ignore[name-defined,misc]  # of the page
+        def move(self, twist: torch.Tensor) -> None:
+            super().move(twist)
+            now["T"] = now["T"] @ lie.exp(0.04 * twist)
+
+    def grab() -> torch.Tensor:
+        image = cameras.look(now["T"][None]).image
+        assert image is not None
+        return image[0]
+
+    wanted = cameras.look(goal[None]).image
+    assert wanted is not None
+    driver = Moving()
+    parts.drive(grab, wanted[0], driver)
+    assert len(driver.sent) > 10
+    assert driver.sent[-1] == [0.0, 0.0]
+    assert float(lie.error_norms(lie.inverse(goal) @ now["T"])[0]) < 0.005

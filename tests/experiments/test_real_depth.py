@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -373,6 +375,34 @@ def test_a_picture_whose_depth_map_is_empty_is_no_goal(
     assert folder.notes == ("1 of 4 pictures are no goals: their depth maps know less than 10 %",)
 
 
+def test_an_archive_that_knows_nothing_is_no_goal_either(tmp_path: Path, room: Views) -> None:
+    path = ours(tmp_path / "office", room)
+    first = sorted((path / "depth").iterdir())[0]
+    first.unlink()
+    np.savez(first.with_suffix(".npz"), depth=np.zeros((120, 160), np.uint16))
+    assert read_folder(path).pictures[0].depth is None
+
+
+def test_a_scale_may_be_written_with_an_exponent(tmp_path: Path, room: Views) -> None:
+    """YAML 1.1 reads 2e-3 as a text."""
+    path = ours(tmp_path / "office", room)
+    place = path / "camera.yaml"
+    text = place.read_text(encoding="utf-8")
+    for written in ("2e-3", "0.002", "'0.002'"):
+        place.write_text(f"{text}depth_scale: {written}\n", encoding="utf-8")
+        rig = rgbd.rig_of(path, None)
+        assert rig is not None
+        assert rig.scale == 0.002
+
+
+def giant_png(side: int) -> bytes:
+    """A 16-bit grey PNG that says it is so large, and holds nothing."""
+    header = struct.pack(">IIBBBBB", side, side, 16, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    packed = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
 NO_ROTATION = "2 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"
 
 
@@ -391,6 +421,14 @@ BAD_SEVEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "damaged depth": (lambda f: (f / "frame-000001.depth.png").write_bytes(b"no"), r"001\.depth\.png: not an image"),
     "no pictures": (lambda f: [p.unlink() for p in f.glob("*.color.png")] and None, r"seq-01: no frame has a \.color"),
     "other pictures": (all_like("*.color.png", np.zeros((60, 80, 3), np.uint8)), r"80 x 60 px, its camera has 160"),
+    "another recorder's": (
+        lambda f: (f / "camera.yaml").unlink() or ((f / "info.txt").write_text("m_depthShift = 1000\n") and None),
+        r"seq-01: not 7-Scenes itself \(info\.txt .*camera\.yaml",
+    ),
+    "giant depth": (
+        lambda f: (f / "frame-000000.depth.png").write_bytes(giant_png(40_000)) and None,
+        r"frame-000000\.depth\.png: .*megapixels",
+    ),
     "not 7-Scenes' own": (without("camera.yaml"), r"160 x 120 px, its camera has 640 x 480; give its camera\.yaml"),
 }
 

@@ -144,6 +144,13 @@ BAD_OURS: dict[str, tuple[Callable[[Path], None], str]] = {
     "long": (edited("poses.csv", lambda x: [*x[:2], x[2] + ",0", *x[3:]]), r"poses\.csv, line 3: 8 values"),
     "long field": (third(picture="1" * 200_000), r"poses\.csv, line 3"),
     "binary": (binary("poses.csv"), r"poses\.csv"),
+    "millimetres": (third(z="-600"), r"poses\.csv, line 3: give metres and radians"),
+    "degrees": (third(rz="90"), r"poses\.csv, line 3: give metres and radians"),
+    "twice": (edited("poses.csv", lambda x: [*x, x[1]]), r"poses\.csv, line \d+: '0\.png' is there twice"),
+    "many": (
+        edited("poses.csv", lambda x: [x[0], *(f"{k:04d}.png,0,0,-0.6,0,0,0" for k in range(401))]),
+        r"poses\.csv: 401 pictures, .* give 200 at most, one of every 3",
+    ),
     "behind": (third(z="0.5"), r"poses\.csv, line 3: this camera does not look at the plane"),
     "looks away": (
         third(rx=str(math.pi), ry="0", rz="0"),
@@ -186,6 +193,7 @@ BAD_HPATCHES: dict[str, tuple[Callable[[Path], None], str]] = {
     "binary": (binary("H_1_2"), r"H_1_2"),
     "no picture's file": (binary("2.ppm"), r"2\.ppm"),
     "one picture": (without("2.ppm"), r"wall: 1 pictures"),
+    "no first picture": (without("1.ppm"), r"wall: no 1 with one of the endings .*\.ppm"),
     "unknown": (without("H_1_2"), r"wall: no poses\.csv .*H_1_2"),
 }
 

@@ -243,3 +243,39 @@ def test_a_camera_of_colmap(tmp_path: Path, line: str, expected: Camera) -> None
 )  # fmt: skip
 def test_what_is_refused_says_what_to_do(tmp_path: Path, text: str, words: str) -> None:
     assert words in refused(tmp_path, text)
+
+
+EUROC = """resolution: [752, 480]
+camera_model: pinhole
+intrinsics: [458.654, 457.296, 367.215, 248.375] #fu, fv, cu, cv
+distortion_model: radial-tangential
+distortion_coefficients: [-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05]
+"""
+T265 = """Width: 848
+Height: 800
+PPX: 424.5
+PPY: 408.2
+Fx: 285.6
+Fy: 286.7
+Distortion: Kannala Brandt4
+Coeffs: -0.0022 0.0376 -0.0364 0.0059 0
+"""
+
+
+def test_eurocs_sensor_has_its_distortion(tmp_path: Path) -> None:
+    camera = read(tmp_path, EUROC)
+    assert camera.distortion == (-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05)
+    assert (camera.fx, camera.cy, camera.distortion_model) == (458.654, 248.375, "plumb_bob")
+
+
+def test_librealsenses_fisheye_has_four_coefficients(tmp_path: Path) -> None:
+    camera = read(tmp_path, T265)
+    assert (camera.distortion, camera.distortion_model) == ((-0.0022, 0.0376, -0.0364, 0.0059), "equidistant")
+    assert "equidistant takes 4 coefficients" in refused(tmp_path, T265.replace("0.0059 0", "0.0059 0.1"))
+
+
+def test_opencvs_calibration_with_all_its_points_is_read(tmp_path: Path) -> None:
+    points = ", ".join(f"{k}.12345678, {k}.87654321" for k in range(8000))
+    text = BASE + f"distortion_coefficients: {LIST}\nImage_points: {{rows: 80, cols: 100, dt: 2f, data: [{points}]}}\n"
+    assert len(text) > 150_000
+    assert read(tmp_path, text).distortion == BENT

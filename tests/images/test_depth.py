@@ -243,3 +243,21 @@ def test_messages_that_are_no_depth(message: Any, words: str) -> None:
 def test_a_message_that_knows_nothing_is_a_map() -> None:
     """Of a camera too near: who takes a goal says so, the camera is not broken."""
     assert np.isnan(depth_of(image("16UC1", np.zeros((2, 3), np.uint16)))).all()
+
+
+def test_the_largest_number_is_not_known_also_as_older_pillow_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 10.3 it opens 16 bits as 32."""
+    samples = np.full((4, 6), 500, np.uint16)
+    samples[0, 0] = 65535
+    Image.fromarray(samples).save(tmp_path / "d.png")
+    plain = np.asarray
+
+    def widened(a: Any, *args: Any, **options: Any) -> Any:
+        return plain(a, np.int32) if isinstance(a, Image.Image) else plain(a, *args, **options)
+
+    monkeypatch.setattr(np, "asarray", widened)
+    depth = read_depth(tmp_path / "d.png")
+    assert np.isnan(depth[0, 0])
+    assert depth[1, 1] == np.float32(0.5)

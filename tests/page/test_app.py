@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -9,9 +10,10 @@ import pytest
 import torch
 
 from browser import wait_for
-from page_helpers import setup
+from page_helpers import LAWS, setup
 from siame_se3.errors import RobotError
 from siame_se3.geometry.camera import Camera
+from siame_se3.networks.checkpoint import Model
 from siame_se3.page.app import Page
 from siame_se3.page.config import PageConfig
 from siame_se3.page.simulation import Simulation
@@ -129,3 +131,49 @@ def test_a_law_that_is_not_in_the_list_is_refused(page: Page, show: Simulation, 
     wait_for(lambda: any("no law of this page" in text for text in watcher.notices), 20)
     assert show.tracks[0].law == "auto"
     wait_for(lambda: watcher.chosen("law") == "auto", 20, "the list shows it no longer")
+
+
+def test_a_law_that_loads_stays_chosen(scene: Scene, camera: Camera) -> None:
+    """The list jumped back to the old one while the new one was built, and nothing said so."""
+    built = threading.Event()
+
+    def slow(law: str, model: Model | None) -> object:
+        if law == "dvs":
+            built.wait(20)
+        return LAWS[law]()
+
+    show = Simulation(setup(scene, camera, law="auto", controllers=slow))
+    page = Page(show, PageConfig(port=0))
+    watcher = Watcher(page.url)
+    try:
+        wait_for(lambda: "STOP" in watcher.buttons and watcher.images > 0, 20)
+        assert watcher.chosen("law") == "auto"
+        watcher.choose("law", "dvs")
+        wait_for(lambda: "loading dvs ..." in page.said, 20, "what it does")
+        time.sleep(0.6)
+        assert watcher.chosen("law") == "dvs"
+        built.set()
+        wait_for(lambda: show.tracks[0].law == "dvs", 20)
+    finally:
+        built.set()
+        watcher.close()
+        page.close()
+
+
+def test_a_camera_that_fails_is_said(
+    page: Page, show: Simulation, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page stood still without a word."""
+
+    def fails(after: float, wait: float) -> None:
+        raise RobotError("camera 0: gives no frame")
+
+    monkeypatch.setattr(show.tracks[0].plant.camera_source, "latest", fails)
+    wait_for(lambda: watcher.shows("camera 0: gives no frame"), 20)
+    watcher.press("Start")
+    wait_for(lambda: any("camera 0" in line for line in page.said), 20)
+
+
+def test_only_a_page_for_all_has_an_address_for_others(page: Page) -> None:
+    assert page.url.startswith("http://127.0.0.1:")
+    assert page.url_elsewhere == ""

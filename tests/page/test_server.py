@@ -84,3 +84,8 @@ def test_a_server_that_lets_strangers_in_is_not_used(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Access, "refusal", lambda self, path, headers: None)
     with pytest.raises(InputError, match="cannot be guarded"):
         server.served(PageConfig(port=0), Access("127.0.0.1", True, ""))
+
+
+def test_the_address_for_others_is_no_wildcard() -> None:
+    for host in ("0.0.0.0", "::"):
+        assert server.own_address(host) not in ("0.0.0.0", "::")

@@ -303,3 +303,18 @@ def test_a_network_that_has_learned_the_scene_is_taken() -> None:
     show.take(None)
     assert show.tracks[0].law == "handoff", "the law of a network that is gone"
     show.close()
+
+
+def test_what_is_changed_while_paused_waits_for_start(endless: Simulation) -> None:
+    """It went on moving by itself."""
+    said: list[str] = []
+    endless.hear(said.append)
+    endless.start()
+    wait_for(lambda: endless.moving, 20)
+    endless.pause(True)
+    assert endless.paused
+    endless.set_servo(replace(SLOWER, gain=2.0))
+    assert not endless.moving
+    assert any("press Start" in line for line in said)
+    endless.start()
+    wait_for(lambda: endless.moving, 20)

@@ -56,6 +56,17 @@ class Followed:
         self.verdicts[one.verdict] += 1
         self.last = one, seen
 
+    def correct(self, found: Alignment) -> None:
+        """The last frame's alignment, looked at again."""
+        assert self.last is not None
+        before, seen = self.last
+        one = _Seen(found, before.when, self.judge.verdict(found)[0])
+        self.verdicts[before.verdict] -= 1
+        self.verdicts[one.verdict] += 1
+        if self.frames.kept[-1][1] is before:
+            self.frames.kept[-1] = self.frames.kept[-1][0], one
+        self.last = one, seen
+
 
 def align_page(title: str, reference: Reference, followed: Followed, settings: Mapping[str, Any], command: str) -> str:
     """The report.
@@ -187,6 +198,7 @@ def _drawing(reference: Reference, followed: Followed) -> tuple[Html, dict[str, 
     times = [one.when for _, one in followed.frames.kept]
     step = (times[-1] - times[0]) / max(1, followed.frames.count - 1)
     data = {
+        **({} if unit == "m" else {"unit": "of the distance"}),
         **{"dt": step or 0.1, "shown": 0, "runs": [run], "others": [], "goals": [[0.0, 0.0, 0.0]], "bands": {}},
         **{"print": None, "camera": rounded([lens.width / 2 / lens.fx, lens.height / 2 / lens.fy]), "charts": charts},
         "frame": "in the reference's camera, which looks down here"

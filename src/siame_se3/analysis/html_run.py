@@ -69,7 +69,7 @@ def drawing(
     if not alike:
         data["bands"] = {}
     space = html.section("Paths", html.paths_canvas(_keys(known, data)))
-    hint = "against the iteration; dotted: the hand-off" if _handed(data) else "against the iteration"
+    hint = "over time; dotted: the hand-off" if _handed(data) else "over time"
     charts = [html.chart_canvas(k, chart["title"]) for k, chart in enumerate(data["charts"])]
     curves = html.section(
         _curves_title(len(trajectory.reason) if known and alike else 1), html.paragraph(hint, "note"), *charts
@@ -101,7 +101,7 @@ def _line(row: Row) -> dict[str, str]:
         "start [deg]": f"{row.start_r_deg:.2f}",
         "end [mm]": f"{1000 * row.end_t_m:.4g}",
         "end [deg]": f"{row.end_r_deg:.4g}",
-        "path error [cm]": f"{100 * row.path_t_m:.2f}",
+        "path error [cm]": f"{100 * row.path_t_m:.3g}",
         "iterations": str(row.iterations),
         "converged": "yes" if row.converged else "no",
         "end by": row.reason,
@@ -126,9 +126,9 @@ def _numbers(trajectory: Trajectory, table: Sequence[Row]) -> Html:
     else:
         values["end"] = trajectory.reason[0] if n == 1 else "see the runs"
     values["iterations, median" if n > 1 else "iterations"] = (
-        f"{float(trajectory.iterations.double().quantile(0.5)):.0f}" if n else "-"
+        f"{float(trajectory.iterations.double().quantile(0.5)):g}" if n else "-"
     )
-    values["law, a run and step"] = f"{milliseconds:.2f} ms"
+    values["law, a run and step"] = f"{milliseconds:.3g} ms" if math.isfinite(milliseconds) else "-"
     return html.tiles(values)
 
 

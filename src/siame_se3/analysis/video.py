@@ -23,7 +23,7 @@ from siame_se3.servo.trajectory import Trajectory
 FORMATS = (".mp4", ".gif")
 """Endings of videos."""
 
-_PANEL, _GAP, _TOP, _CHART = 240, 12, 30, 120  # [px]
+_PANEL, _GAP, _TOP, _CHART = 240, 12, 30, 136  # [px]
 _INK, _PAPER = (29, 35, 48), (255, 255, 255)
 _CODECS = ("vp09", "avc1", "mp4v")  # VP9 and H.264 play in browsers; which of them OpenCV has differs
 _LEAST, _HOLD = 1e-6, 1.5  # of errors on a logarithmic axis [mm, deg]; how long the end is shown [s]
@@ -54,16 +54,16 @@ def frames(
             canvas[_TOP : _TOP + _PANEL, left : left + _PANEL] = pixels
         stage = int(trajectory.stage[min(k, last - 1), run]) if last else 0
         draw = _Drawing(canvas)
-        draw.text(_GAP, 8, f"{title}   {k * trajectory.dt:.2f} s", 15)
+        draw.text(canvas.shape[1] - _GAP, 8, f"{k * trajectory.dt:.2f} s", 15, anchor="ra")
+        draw.text(_GAP, 8, draw.shortened(title, 15, canvas.shape[1] - 8 * _GAP), 15)
         colours = {"current": _INK, "goal": GREEN, "difference (grey: equal)": _INK}
         for j, (name, colour) in enumerate(colours.items()):
             what = f"{name}, part {stage + 1} of the law" if j == 0 and stage > 0 else name
             draw.text(_GAP + j * (_PANEL + _GAP), _TOP + _PANEL + 4, what, 13, colour)
         width = (canvas.shape[1] - 3 * _GAP) // 2
         for j, (name, values, colour) in enumerate(series):
-            draw.chart(
-                (_GAP + j * (width + _GAP), _TOP + _PANEL + 24 + _GAP, width, _CHART - _GAP), name, values, k, colour
-            )
+            box = (_GAP + j * (width + _GAP), _TOP + _PANEL + 24 + _GAP, width, _CHART - _GAP)
+            draw.chart(box, name, values, k, trajectory.dt, colour)
         yield draw.pixels()
 
 
@@ -170,12 +170,22 @@ class _Drawing:
         """A line."""
         self._draw.text((x, y), words, fill=colour, font=_font(size), anchor=anchor)
 
-    def chart(self, box: tuple[int, int, int, int], name: str, values: list[float], k: int, colour: str) -> None:
-        """A curve up to its k-th value, on a logarithmic axis of all its values."""
+    def shortened(self, words: str, size: int, width: float) -> str:
+        """The beginning of a line, as much as fits."""
+        shown = words
+        while words and self._draw.textlength(shown, font=_font(size)) > width:
+            words = words[:-1]
+            shown = words.rstrip() + "..."
+        return shown
+
+    def chart(
+        self, box: tuple[int, int, int, int], name: str, values: list[float], k: int, dt: float, colour: str
+    ) -> None:
+        """A curve over time, up to its k-th value, on a logarithmic axis of all its values."""
         x0, y0, width, height = box
         levels = [math.log10(max(_LEAST, v)) for v in values]
         low, high = math.floor(min(levels)), max(math.ceil(max(levels)), math.floor(min(levels)) + 1)
-        left, top, bottom = x0 + 40, y0 + 18, y0 + height - 6
+        left, top, bottom = x0 + 40, y0 + 18, y0 + height - 20
 
         def point(i: int) -> tuple[float, float]:
             across = left + (width - 48) * i / max(1, len(levels) - 1)
@@ -185,6 +195,9 @@ class _Drawing:
             y = bottom - (bottom - top) * (decade - low) / (high - low)
             self._draw.line((left, y, x0 + width - 8, y), fill=(225, 229, 235))
             self.text(left - 5, y, f"{10.0**decade:g}", 11, GREY, "rm")
+        last = len(levels) - 1
+        for i in {0, last // 2, last}:
+            self.text(point(i)[0], bottom + 4, f"{i * dt:.3g} s" if i else "0", 11, GREY, "ma" if i < last else "ra")
         if k:
             self._draw.line([point(i) for i in range(k + 1)], fill=colour, width=2, joint="curve")
         x, y = point(k)

@@ -60,10 +60,25 @@
       const [left, right] = [Math.min(...seen.map((q) => q[0])), Math.max(...seen.map((q) => q[0]))];
       const [top, bottom] = [Math.min(...seen.map((q) => q[1])), Math.max(...seen.map((q) => q[1]))];
       const f = 0.9 * view.zoom * Math.min(w / Math.max(1e-9, right - left), h / Math.max(1e-9, bottom - top));
-      return (p) => {
+      const project = (p) => {
         const q = flat(p);
         return [w / 2 + f * (q[0] - (left + right) / 2), h / 2 + f * (q[1] - (top + bottom) / 2)];
       };
+      project.scale = f; // pixels a unit: the projection is parallel
+      return project;
+    }
+
+    // A bar of 1, 2 or 5 times a power of ten, and how long it is.
+    function bar(c, scale, w, h) {
+      const most = w / 4 / scale, power = 10 ** Math.floor(Math.log10(most));
+      const long = [5, 2, 1].map((m) => m * power).find((x) => x <= most * 1.000001);
+      const [unit, factor] = data.unit ? [data.unit, 1] : long < 0.01 ? ["mm", 1e3] : long < 1 ? ["cm", 1e2] : ["m", 1];
+      const right = w - 12, left = right - long * scale, y = h - 12;
+      c.strokeStyle = colour("ink"); c.lineWidth = 1.5; c.beginPath();
+      c.moveTo(left, y - 4); c.lineTo(left, y); c.lineTo(right, y); c.lineTo(right, y - 4); c.stroke();
+      c.fillStyle = colour("ink"); c.font = "12px system-ui, sans-serif"; c.textAlign = "right";
+      c.fillText(`${+(long * factor).toPrecision(1)} ${unit}`, right, y - 8);
+      c.textAlign = "left";
     }
 
     function line(c, project, path, style, width, alpha) {
@@ -119,6 +134,7 @@
       const { c, w, h, ratio } = sheet(canvas), project = projector(w, h);
       const good = colour("blue"), bad = colour("red"), shown = data.runs[state.run];
       if (data.print) ground(c, project, ratio);
+      bar(c, project.scale, w, h);
       data.others.forEach((o) => line(c, project, o.path, o.good ? good : bad, 1, o.good ? 0.25 : 0.7));
       data.runs.forEach((r, k) => {
         if (k !== state.run) line(c, project, r.path, r.good ? good : bad, 1, r.good ? 0.3 : 0.75);
@@ -202,7 +218,7 @@
 
     function draw() {
       const { c, w, h } = sheet(canvas), run = data.runs[state.run], lines = series();
-      const left = 52, right = 10, top = 22, bottom = 20;
+      const left = 52, right = 10, top = w < 420 ? 36 : 22, bottom = 20; // in narrow windows the values are below the title
       const value = (y) => (spec.log ? (y > 0 ? Math.log10(y) : NaN) : y);
       const band = spec.band && data.bands[spec.band];
       const all = lines.flatMap((l) => l.y).concat(band ? band.low.concat(band.high) : []).map(value).filter(Number.isFinite);
@@ -225,7 +241,8 @@
         c.fillStyle = colour("soft"); c.textAlign = "right"; c.fillText(spec.log ? shortened(10 ** t) : shortened(t), left - 6, y + 4);
       });
       c.textAlign = "center"; c.fillStyle = colour("soft");
-      ticks(0, last, false).forEach((t) => { if (Number.isInteger(t)) c.fillText(t, X(t), h - 5); });
+      ticks(0, last * data.dt, false).forEach((t) => c.fillText(shortened(t), X(t / data.dt), h - 5));
+      c.textAlign = "right"; c.fillText("time [s]", left - 6, h - 5);
       c.textAlign = "left"; c.fillStyle = colour("ink"); c.fillText(spec.title, left, 13);
       if (band) {
         c.fillStyle = colour("band"); c.beginPath();
@@ -245,7 +262,7 @@
       let x = w - right;
       [...lines].reverse().forEach((l) => {
         const text = (l.name ? l.name + " " : "") + (l.y[k] === null || l.y[k] === undefined ? "-" : shortened(l.y[k]));
-        c.fillStyle = colour(l.colour); c.fillText(text, x, 13);
+        c.fillStyle = colour(l.colour); c.fillText(text, x, top - 9);
         x -= c.measureText(text).width + 12;
       });
     }

@@ -18,7 +18,8 @@ from siame_se3.cli.output import Output
 from siame_se3.cli.run_files import PAGES, write_align_report
 from siame_se3.cli.status import Status
 from siame_se3.cli.topics import ImageTopics
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, SiameError
+from siame_se3.files import doing
 
 if TYPE_CHECKING:
     from siame_se3.analysis.html_align import Followed
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _WITHIN, _SURE = ("2mm", "0.2deg"), ("5mm", "0.5deg")
 _SHARES = {_WITHIN: ("0.3%", "0.2deg"), _SURE: ("0.8%", "0.5deg")}  # without a distance: those at 0.6 m, about
 _SQUARE = 0.05  # tangent of what is square, one standard deviation
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")  # endings of a reference that is taken
 _SETTLE = 1.0  # seconds that a camera has to find its exposure before a reference is taken
 
 
@@ -38,7 +40,7 @@ _SETTLE = 1.0  # seconds that a camera has to find its exposure before a referen
 class Align:
     """Say where a camera is beside a reference photo, and how to move it back.
 
-    Needs no training, no robot and no calibration. With --now one picture is compared, in one line; else a camera or a film is followed,
+    Needs no training, no robot and no calibration. With --now one picture is compared, in one line; else a camera or a video file is followed,
     until it ends or Ctrl-C. Directions are those in which the camera has to move, as the person behind it sees them; turns are made in the
     order right or left, up or down, clockwise or not. Exit status: 0 right, within --within; 1 to be moved; 2 wrong input; 3 not sure. Live, that of the
     last frame.
@@ -51,7 +53,7 @@ class Align:
     now: Path | None = None
     """What the camera sees now, a picture: one comparison."""
     source: str = ""
-    """What the camera sees, live: index of a camera, film, or URL. Default without --now: 0, the first camera."""
+    """What the camera sees, live: index of a camera, video file, or URL. Default without --now: 0, the first camera."""
     ros2: ImageTopics = field(default_factory=lambda: ImageTopics(image="", stamps="receipt"))
     """Topics of the camera, for --ros2.image, instead of --source."""
     goal_depth: float | None = None
@@ -69,7 +71,7 @@ class Align:
     sure: tuple[str, str] = _SURE
     """A motion known worse than this (two standard deviations) is not sure. Without a distance: 0.8% 0.5deg."""
     square_on: bool = False
-    """The reference was taken square to a flat scene: then a shift and a turn are told apart better."""
+    """The reference was taken square to a flat scene: then a shift is distinguished better from a turn."""
     roi: tuple[str, ...] = ()
     """Regions of the reference that count, each left,top,width,height in its pixels, or in % (10%,20%,50%,50%); default: all of it."""
     ignore: tuple[str, ...] = ()
@@ -88,10 +90,11 @@ class Align:
     """Write a page with the motion, both pictures, their difference and the way of the camera, which opens without a network (.html)."""
 
     def __call__(self) -> Status:
-        from siame_se3.commissioning.align import Reference
-        from siame_se3.commissioning.align_picture import Picture, Region, counting
-        from siame_se3.commissioning.align_source import one_frame
-        from siame_se3.commissioning.align_views import SLOPE
+        with doing("loading PyTorch"):
+            from siame_se3.commissioning.align import Reference
+            from siame_se3.commissioning.align_picture import Picture, Region, counting
+            from siame_se3.commissioning.align_source import one_frame
+            from siame_se3.commissioning.align_views import SLOPE
 
         now, reference = self._optics()
         judge = self._judge()
@@ -100,14 +103,16 @@ class Align:
         self._check()
         if self.now is not None:
             goal, seen = Picture.read(self.reference, reference), Picture.read(self.now, now)
-            looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope)
+            with doing(f"preparing {self.reference.name}"):
+                looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope)
             return self._compare(looked_for, seen, judge, self.now.name)
         with contextlib.ExitStack() as closing:
             frames, now, reference = self._frames(closing, now, reference)
             if self.save_reference:
                 return self._save(frames)
             goal = self._goal(frames, reference)
-            looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope)
+            with doing(f"preparing {self.reference.name}"):
+                looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope)
             if self.once:
                 seen = Picture.of(one_frame(frames, _SETTLE), now, where=frames.name)
                 return self._compare(looked_for, seen, judge, frames.name)
@@ -127,6 +132,8 @@ class Align:
             raise InputError(
                 f"{self.reference}: is there already; give another name, or say that it may be written over", "force"
             )
+        if self.save_reference:
+            check_writable(self.reference, "the reference", _PICTURES)
         if not self.save_reference and not self.reference.is_file():
             what = "a folder" if self.reference.is_dir() else "no such file"
             raise InputError(f"{self.reference}: {what}; give a photo, or take it from the camera", "save_reference")
@@ -168,11 +175,13 @@ class Align:
             topics = self.ros2
             bus = bus_for(topics.bus, topics.domain)
             closing.callback(bus.close)
-            topic = ros2_frames(bus, topics.image, topics.info, now.camera, topics.stamps)
+            with doing(f"waiting for {topics.image}"):
+                topic = ros2_frames(bus, topics.image, topics.info, now.camera, topics.stamps)
             closing.callback(topic.close)
             optics = Optics(topic.source.camera, rectified=True)
             return topic, optics, optics if self._one_camera else reference
-        frames = OpenCVFrames(self.source or "0", pace=sys.stdout.isatty() and not self.json)
+        with doing(f"opening camera or video {self.source or '0'}"):
+            frames = OpenCVFrames(self.source or "0", pace=sys.stdout.isatty() and not self.json)
         closing.callback(frames.close)
         return frames, now, reference
 
@@ -195,13 +204,16 @@ class Align:
 
         pixels = one_frame(frames, _SETTLE)
         write_picture(self.reference, pixels)
-        print(f"reference: {self.reference}, {pixels.shape[1]} x {pixels.shape[0]} px, from {frames.name}")
+        output, size = Output(self.json), [pixels.shape[1], pixels.shape[0]]
+        output.say(f"reference: {self.reference}, {size[0]} x {size[1]} px, from {frames.name}")
+        output.end({"reference": self.reference, "size": size, "source": frames.name})
         return Status.DONE
 
     def _compare(self, reference: Reference, seen: Picture, judge: Judge, where: str) -> Status:
         """One picture, in one line."""
         followed = self._followed(judge)
-        found = reference.locate(seen)
+        with doing(f"comparing {where} with it"):
+            found = reference.locate(seen)
         self._notes(reference.picture, seen)
         more = self._more(reference.picture, seen)
         print(json.dumps(judge.data(found) | more) if self.json else judge.sentence(found), flush=True)
@@ -234,27 +246,38 @@ class Align:
         display: Display | None = None
         summary, followed, status = Summary(judge), self._followed(judge), Status.NOT_SURE
         more: dict[str, Any] = {}
+        fault: SiameError | None = None
         with contextlib.ExitStack() as ending, contextlib.suppress(KeyboardInterrupt):  # which is how a live one ends
-            tracker = ending.enter_context(Tracker(reference, waits=frames.film))
-            for frame in frames:
-                seen = Picture.of(frame, optics, where=frames.name)
+            tracker = ending.enter_context(Tracker(reference, waits=frames.video))
+            try:
+                for frame in frames:
+                    seen = Picture.of(frame, optics, where=frames.name)
+                    if display is None:
+                        display = self._display(judge, reference.picture, seen, frames)
+                        ending.callback(display.end)
+                    found = tracker.step(seen)
+                    summary.add(found, time.monotonic())
+                    if followed is not None:
+                        followed.add(found, time.monotonic(), seen)
+                        more = self._more(reference.picture, seen)
+                    display.show(found, summary.rate)
+                    status = _status(judge, found)
+            except SiameError as error:  # a source that falls silent: what was found until then is kept
                 if display is None:
-                    display = self._display(judge, reference.picture, seen, frames)
-                    ending.callback(display.end)
-                found = tracker.step(seen)
-                summary.add(found, time.monotonic())
-                if followed is not None:
-                    followed.add(found, time.monotonic(), seen)
-                    more = self._more(reference.picture, seen)
-                display.show(found, summary.rate)
-                status = _status(judge, found)
-            if frames.film and display is not None:
+                    raise
+                fault = error
+            if frames.video and display is not None and fault is None:
                 found = tracker.last(seen)
                 summary.end(found)
+                display.correct(found)
+                if followed is not None:
+                    followed.correct(found)
                 status = _status(judge, found)
         print(summary.text(), file=sys.stderr if self.json else sys.stdout, flush=True)
         if followed is not None:
             self._report(reference, followed, more, frames.name)
+        if fault is not None:
+            raise fault
         return status
 
     def _display(self, judge: Judge, goal: Picture, seen: Picture, frames: Frames) -> Display:
@@ -262,7 +285,7 @@ class Align:
 
         self._notes(goal, seen)
         if self.json or not sys.stdout.isatty():
-            return Lines(judge, self.json, self._more(goal, seen))
+            return Lines(judge, self.json, self._more(goal, seen), corrected=frames.video)
         return Screen(judge, f"siame align  {self.reference.name}  {frames.name}", self.tone)
 
     def _notes(self, goal: Picture, seen: Picture) -> None:

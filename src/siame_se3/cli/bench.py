@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from siame_se3.cli.options import check_seed, check_writable, device_of, plant_name
-from siame_se3.cli.output import Output
+from siame_se3.cli.output import Output, command_line
 from siame_se3.cli.run_files import PAGES, write_bench_report
 from siame_se3.errors import InputError
 from siame_se3.files import BUNDLED_MODEL, atomically, bundled, read_csv_table
@@ -63,7 +62,7 @@ class Bench:
     photos; half a minute of training for rows that ask for one."""
     runs: int | None = None
     """Starts a row; default: 1000 of table1, 500 of wide, 200 of perturb, fig3 and paper (24 with --quick, of
-    perturb and fig3 12); of relief scenes of objects, 150."""
+    perturb and fig3 12); of training 192 (24); of relief scenes of objects, 150 (3); of real a pair of photos, 24 (3)."""
     seed: int = 42
     """Of starts, conditions and trainings."""
     minutes: float = MINUTES
@@ -71,7 +70,7 @@ class Bench:
     refuses another."""
     laws: tuple[str, ...] = ()
     """Only these rows. table1, wide, perturb: dvs, dct20, dct100, dvs-light, ibvs-orb, ibvs-sift, pbvs-orb, pbvs-sift, absolute-pose,
-    'siame-SE(3)', 'siame-se(3)-two', 'siame-se(3)', handoff, 'siame-se(3)-robust', handoff-robust, 'siame-se(3)-wide', handoff-wide; fig3: colour, grey, handoff, dvs."""
+    'siame-SE(3)', 'siame-se(3)-two', 'siame-se(3)', handoff, 'siame-se(3)-robust', handoff-robust, 'siame-se(3)-wide', handoff-wide; fig3: colour, grey, handoff, dvs. real, relief: a law's name or any-scene, or one of them with +light (then photometric); real also trained, trained+light."""
     goals: tuple[str, ...] = ()
     """Of real: only these pictures as goals, by their names."""
     counts: tuple[int, ...] = (2, 5, 10, 50, 100)
@@ -134,7 +133,7 @@ class Bench:
         shard = self._shard()
         scenes = self._scenes() if "fig3" in chosen else ()
         self._place_model()
-        command, setup, tables = " ".join(["siame", *sys.argv[1:]]), self._setup(output), {}
+        command, setup, tables = command_line(), self._setup(output), {}
         for name in chosen:
             text, where = None, name
             if name in RUNS:
@@ -175,7 +174,7 @@ class Bench:
         laws = self.laws or (rows.QUICK if self.quick else rows.LAWS)
         runs = self.runs or (3 if self.quick else REAL_RUNS)
         settings = rows.Settings(self.out, runs, self.seed, laws, "auto", rows.trained(setup), setup.say)
-        output.say(report.run(settings, found, " ".join(["siame", *sys.argv[1:]])))
+        output.say(report.run(settings, found, command_line()))
         kinds = ("one_step", "two_photos")
         return {"tables": {f"real/{kind}": self._report(output, "real", f"{kind}.csv") for kind in kinds}}
 
@@ -213,7 +212,7 @@ class Bench:
         chosen = [part for part in parts if not self.only or part in self.only]
         for part in chosen:
             parts[part](settings)
-        output.say(relief_page.page(settings, " ".join(["siame", *sys.argv[1:]])))
+        output.say(relief_page.page(settings, command_line()))
         names = {"objects": "relief.csv", "sweep": "sweep.csv"}
         return {"tables": {f"relief/{part}": self._report(output, "relief", names[part]) for part in chosen}}
 
@@ -244,7 +243,7 @@ class Bench:
             deadline=paper.Deadline(self.wall_seconds),
             say=common.say,
         )
-        output.say(paper.run(setup, ladder.chosen(rows, self.only), shard, " ".join(["siame", *sys.argv[1:]]), rows))
+        output.say(paper.run(setup, ladder.chosen(rows, self.only), shard, command_line(), rows))
         return {"tables": {"paper": self._report(output, "paper", "table.csv")}}
 
     def _check(self, chosen: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from siame_se3.cli.options import LawName, check_writable, load_model
 from siame_se3.cli.output import Output
 from siame_se3.cli.robot import Robot
 from siame_se3.commissioning.boards import Board
-from siame_se3.errors import InputError, SiameError
+from siame_se3.errors import InputError, RobotError, SiameError
 from siame_se3.files import doing
 from siame_se3.servo.safety import Safety
 
@@ -30,8 +30,8 @@ class Calibrate:
 
     camera: from a folder of pictures (15 or so, the board tilted, near and far, in all corners) to a ROS camera_info YAML.
     hand-eye: from pictures of a board that lies still, and the robot's poses (a CSV with lines picture,x,y,z,rx,ry,rz: the tool in the
-    base's frame, metres, rotation vector in radians; or files of ViSP, easy_handeye2 or MoveIt), to the YAML that --hand-eye takes; it needs
-    --camera. board: the board as a picture. Ends with status 2 and writes nothing where the pictures do not determine the result, or
+    base's frame, metres, rotation vector in radians; or files of ViSP, easy_handeye2 or MoveIt), to the YAML that --hand-eye takes; a CSV
+    needs --pictures and --camera, files that have the board's poses too need neither. board: the board as a picture. Ends with status 2 and writes nothing where the pictures do not determine the result, or
     contradict each other.
     """
 
@@ -182,10 +182,13 @@ class Check:
     """Find wrong axes, colours and calibrations of a robot by small motions.
 
     Put the camera where the scene fills its view. The robot moves by 3 cm and 4 deg along and about each axis and back, slowly, after Enter
-    (or --yes). Ends with status 1 if something is wrong.
+    (or --yes). Ends with status 1 if something is wrong, or a motion was stopped.
     """
 
-    essential = ("robot.robot", "robot.host", "depth", "photo", "target", "yes")
+    essential = (
+        *("robot.robot", "robot.host", "robot.camera_source", "robot.source", "robot.camera", "robot.hand_eye"),
+        *("depth", "photo", "target", "yes"),
+    )
 
     robot: Annotated[Robot, arg(name="")] = field(default_factory=Robot)
     """Which robot, which camera."""
@@ -194,7 +197,7 @@ class Check:
     photo: Path | None = None
     """Photo of the scene, to check the colours against."""
     target: Path | None = None
-    """The desired picture, taken by this camera: the law is asked for the way there, and how sure it is."""
+    """The goal image, taken by this camera: the law is asked for the way there, and how sure it is."""
     law: LawName = "handoff"
     """That is asked, as in 'siame live'."""
     model: Path | None = None
@@ -223,6 +226,10 @@ class Check:
             raise SiameError(
                 "check: give --translation from 0.005 to 0.2 m, --rotation from 1 to 15 deg, --depth above 0"
             )
+        _ = self.robot.checked  # before networks are built, which takes seconds
+        for name, path in (("photo", self.photo), ("target", self.target)):
+            if path is not None and not path.exists():
+                raise InputError(f"{path}: no such file; give a picture", name)
         output = Output(self.json)
         controller = self._controller() if self.target else None
         with contextlib.ExitStack() as closing:
@@ -239,7 +246,11 @@ class Check:
                     f"the robot will move by {100 * self.translation:g} cm and {self.rotation:g} deg; Enter to go on, Ctrl-C to leave "
                 )
             motions = check.Motions(self.translation, math.radians(self.rotation))
-            seen = check.move(plant, motions, self.safety, output.say)
+            try:
+                seen = check.move(plant, motions, self.safety, output.say)
+            except RobotError as error:
+                print(f"siame: {error}", file=sys.stderr)
+                sys.exit(1)
             T_tc = self.robot.hand_eye_pose()
             findings += diagnose(seen, plant.camera, self.depth, T_tc)
         for finding in findings:

@@ -103,8 +103,8 @@ def processor() -> Iterator[Item]:
     free = cores.free()
     said = os.environ.get("OMP_NUM_THREADS")
     text = f"{hardware('cpu')}; {threads} thread{'s' * (threads > 1)}" + (f" (OMP_NUM_THREADS={said})" if said else "")
-    busy = free < (os.cpu_count() or 1)
-    advice = f"other work leaves {free} of {os.cpu_count()} cores: trainings are slower than alone" if busy else ""
+    busy = free < cores.count
+    advice = f"other work leaves {free} of {cores.count} cores: trainings are slower than alone" if busy else ""
     yield Item("processor", "ok", text, advice)
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from siame_se3.cli.commands import COMMANDS
 from siame_se3.cli.flags import is_positional, marks, without_aliases
+from siame_se3.files import doing
 
 HELP, HELP_ALL = frozenset({"-h", "--help"}), "--help-all"
 _METAVARS = {Path: "PATH", str: "TEXT", int: "INT", float: "FLOAT"}
@@ -62,9 +63,10 @@ def described(command: type[Any]) -> str:
 
 def print_help(name: str, whole: bool) -> None:
     """Print the help of a command: its essential options, or the whole of it."""
-    import tyro
+    with doing("loading PyTorch"):
+        import tyro
 
-    command = COMMANDS[name].load()
+        command = COMMANDS[name].load()
     essential: tuple[str, ...] = () if whole else getattr(command, "essential", ())
     print(described(command), end="\n\n", flush=True)
     one_name = (tyro.conf.FlagCreatePairsOff,)  # --perturb, not also --no-perturb

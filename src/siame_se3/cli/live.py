@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from siame_se3.cli.options import LawName, check_writable, goal_depth_of, load_model
+from siame_se3.cli.output import Output, command_line
 from siame_se3.cli.page import Served_at, page_of_robot
 from siame_se3.cli.robot import Robot
 from siame_se3.cli.run_files import PAGES, check_recording, numbered, recording_to, run_of, write_live_report
@@ -50,10 +51,23 @@ class Live:
     Nothing moves before 'start'. Type target (this view is it), start, stop, quit; or send them to a command topic (--ros2.command). Ctrl-C
     stops the robot. Begin with --dry-run, which shows everything and sends nothing, and with 'siame check'. The default limits are slow
     (--safety.max-twist). Without a robot: 'siame arm' in one terminal, 'siame live' in another. Exit status of --start: 0 settled; 1 not
-    converged, or stopped by safety or by a fault; 2 wrong input; 130 interrupted.
+    converged, or stopped during the run by safety or by a fault; 2 wrong input, or a device that does not answer; 130 interrupted.
     """
 
-    essential = ("model", "law", "target", "dry_run", "robot.robot", "robot.host", "robot.rate")
+    essential = (
+        *(
+            "model",
+            "law",
+            "target",
+            "goal_depth",
+            "dry_run",
+            "start",
+            "robot.robot",
+            "robot.host",
+            "robot.camera_source",
+        ),
+        *("robot.source", "robot.camera", "robot.hand_eye", "robot.rate"),
+    )
 
     model: Path | None = None
     """Model that 'siame train' wrote for the scene, or the name of a bundled one: coffee, any-scene (for scenes that no training has
@@ -61,7 +75,7 @@ class Live:
     law: LawName = "handoff"
     """As in 'siame servo'; those that need the simulator's poses are of no use here."""
     target: Path | None = None
-    """The desired picture, taken by this camera, or the folder of 'siame target'; without one, say 'target' at the desired place."""
+    """The goal image, taken by this camera, or the folder of 'siame target'; without one, type 'target' at the goal."""
     goal_depth: Annotated[str, arg(aliases=["--depth"], metavar="M|FILE")] = ""
     """Distance from camera to scene at the desired place [m], or the depth map of --target: a PNG of 16 bits (mm), a TIFF or .npy (m), in the
     camera's raster. Default: what the model was trained for, else 0.6. Where 'target' is said, --ros2.depth gives the map."""
@@ -132,7 +146,7 @@ class Live:
         if self.robot.robot == "none" and not self.dry_run:
             raise InputError("--robot none: nothing can move; add --dry-run")
         if self.start and self.target is None:
-            raise InputError("--start: give the desired picture too, --target FILE")
+            raise InputError("--start: give the goal image too, --target FILE")
         if self.law == "neural" and self.model is None:
             raise InputError("--law neural: give --model FILE, or --model any-scene")
         check_writable(self.save, "--save")
@@ -201,18 +215,20 @@ class Live:
         pictures = Pictures(make_run)
 
         def done(trajectory: Trajectory) -> None:
-            number = next(runs)
-            if self.save:
-                place = numbered(self.save, number)
-                trajectory.save(place)
-                say(f"written: {place}")
-            if self.report:
-                page = numbered(self.report, number)
-                write_live_report(page, trajectory, pictures, plant.camera)
-                say(f"written: {page}")
+            number, output = next(runs), Output()
+            output.write(self.save and numbered(self.save, number), trajectory.save)
+            output.write(
+                self.report and numbered(self.report, number),
+                lambda path: write_live_report(path, trajectory, pictures, plant.camera),
+            )
+            for line in (
+                *(f"written: {name}" for name in output.written),
+                *(f"error: {text}" for text in output.failed),
+            ):
+                say(line)
 
         settings = {
-            "command": " ".join(["siame", *sys.argv[1:]]),
+            "command": command_line(),
             "law": self.law,
             "safety": dataclasses.asdict(self.safety),
         }
@@ -245,13 +261,13 @@ class Arm:
     """Of the scene [m]."""
     depth: Literal["none", "camera"] = "none"
     """camera: a depth camera beside it, aligned, with noise and holes; what it measures at the desired pose is written to a PNG beside the
-    desired picture, for the --goal-depth of 'siame live'."""
+    goal image, for the --goal-depth of 'siame live'."""
     distance: float = Workspace.distance
     """Of the desired camera [m]."""
     start_from: tuple[float, float, float, float, float, float] = (0.08, -0.06, 0.03, 0.1, -0.08, 0.25)
     """Start pose c*Tc: tx ty tz [m], theta u [rad]."""
     target: Path = Path("target.png")
-    """Where the desired picture is written."""
+    """Where the goal image is written."""
     image_size: int = 224
     """Of the camera [px]."""
     seconds: float = 0.0
@@ -282,12 +298,15 @@ class Arm:
 
         check_writable(self.target, "--target")
         goal = reference_pose(Workspace(distance=self.distance).distance)  # which refuses what is none
-        scene = scene_for(self.scene, self.width)
         depth_camera = self.depth_camera if self.depth == "camera" else None
-        arm = ArmPlant(scene, default_camera(self.image_size), self.arm, depth_camera=depth_camera)
+        with doing("building the arm and its scene"):
+            scene = scene_for(self.scene, self.width)
+            arm = ArmPlant(scene, default_camera(self.image_size), self.arm, depth_camera=depth_camera)
         with contextlib.ExitStack() as closing:
             closing.callback(arm.close)
+            replaced = self.target.exists()
             given = self._write_target(arm.look(goal[None]))
+            print(f"{'replaced' if replaced else 'written'}: {self.target}", flush=True)
             start = goal @ lie.pose_from_vector(torch.tensor(self.start_from, dtype=torch.float64))
             arm.reset(start[None])
             bus = bus_for(self.bus, self.domain)
@@ -300,7 +319,7 @@ class Arm:
             print(f"left {small(1e3 * float(t))} mm and {small(math.degrees(float(r)), 3)} deg from the desired pose")
 
     def _write_target(self, desired: View) -> str:
-        """The desired picture, and its depth where it has a map; the options that give them to 'siame live'."""
+        """The goal image, and its depth where it has a map; the options that give them to 'siame live'."""
         from siame_se3.images.decode import as_pixels
         from siame_se3.images.encode import millimetres, write_picture
 

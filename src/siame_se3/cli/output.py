@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,8 +45,8 @@ class Output:
             write(path)
         except InputError as error:
             self.failed.append(str(error))
-            refuge = Path(tempfile.mkdtemp(prefix="siame-")) / path.name
-            with contextlib.suppress(InputError):  # full too: then the first error says it
+            with contextlib.suppress(InputError, OSError):  # full too: then the first error says it
+                refuge = Path(tempfile.mkdtemp(prefix="siame-")) / path.name
                 write(refuge)
                 self.failed[-1] += f"; it is kept in {refuge}"
         else:
@@ -72,6 +73,17 @@ class Output:
             print(json.dumps(plain({**result, "written": self.written}), indent=1, ensure_ascii=False), flush=True)
         if self.failed:
             raise InputError("; ".join(self.failed))
+
+
+def command_line() -> str:
+    """The command as it was typed, for what is written; without a page's token, which opens the page to whoever reads it."""
+    words, secret = [], False
+    for word in sys.argv[1:]:
+        name, given, _ = word.partition("=")
+        is_token = name.startswith("--") and name.endswith("token")
+        words.append("***" if secret else f"{name}=***" if is_token and given else shlex.quote(word))
+        secret = is_token and not given
+    return " ".join(["siame", *words])
 
 
 def plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from tyro.conf import arg
 
 from siame_se3.cli.options import LawName, PlantName, camera_of, fill_of, plant_name
 from siame_se3.errors import InputError
-from siame_se3.files import model_file
+from siame_se3.files import doing, model_file
 from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.laws.registry import REGISTRY as LAWS
 from siame_se3.laws.registry import controller_for
@@ -139,8 +139,10 @@ class Page:
         width = self.width if self.width is not None else model.scene_width if model else 0.8
         distance = self.distance if self.distance is not None else model.distance if model else Workspace.distance
         camera = self._seen_by()
+        with doing(f"reading {self.scene or 'the bundled photo'}"):
+            scene = scene_for(self.scene, width, fill_of(self.fill))
         return Setup(
-            scene_for(self.scene, width, fill_of(self.fill)),
+            scene,
             camera,
             model,
             self.law,
@@ -165,6 +167,8 @@ class Page:
 def say_where(page: Served) -> None:
     """Print the page's address."""
     print(f"page: {page.url}   (Ctrl-C ends it)", flush=True)
+    if page.url_elsewhere:
+        print(f"from other machines: {page.url_elsewhere}", flush=True)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from tyro.conf import Positional
 from siame_se3.cli.options import LawName
 from siame_se3.cli.status import Status
 from siame_se3.errors import InputError
-from siame_se3.files import model_file
+from siame_se3.files import doing, model_file
 
 if TYPE_CHECKING:
     from siame_se3.laws.types import Controller, View
@@ -54,7 +54,7 @@ class Replay:
     camera: Path | None = None
     """Of a bag: ROS camera_info YAML, instead of that topic."""
     target: Path | None = None
-    """Of a bag: the desired picture, taken by this camera; default: the last image."""
+    """Of a bag: the goal image, taken by this camera; default: the last image."""
     depth: float | None = None
     """Of a bag: distance from camera to scene [m]; default: 0.6."""
 
@@ -73,23 +73,37 @@ class Replay:
         from siame_se3.servo.recordings.reading import read
         from siame_se3.servo.recordings.replay import replay
 
+        self._check_laws()
         runs = read(self.recording)
         if self.run is not None and not 0 <= self.run < len(runs):
             raise InputError(f"run {self.run}: {self.recording} has runs 0 to {len(runs) - 1}", "run")
         chosen = runs if self.run is None else [runs[self.run]]
-        results, same = [], True
-        for run in chosen:
-            controllers, notes = self._controllers(run)
-            views = _counted(run.views(), run.count, f"run {run.number}")
-            recorded, found = replay(views, run.goal, controllers)
-            comparisons = self._compared(found, recorded)
-            same &= comparisons[0].reproduced or not comparisons[0].views
-            results.append(_result(run, comparisons, notes, found, recorded))
+        results, same, stopped = [], True, False
+        try:
+            for run in chosen:
+                with doing(f"preparing the laws of run {run.number}"):
+                    controllers, notes = self._controllers(run)
+                views = _counted(run.views(), run.count, f"run {run.number}: asked for")
+                recorded, found = replay(views, run.goal, controllers)
+                comparisons = self._compared(found, recorded)
+                same &= comparisons[0].reproduced or not comparisons[0].views
+                results.append(_result(run, comparisons, notes, found, recorded))
+                if not self.json:
+                    _print_run(run, comparisons, notes)
+        except KeyboardInterrupt:  # those that are done are kept
             if not self.json:
-                _print_run(run, comparisons, notes)
+                raise
+            stopped = True
         if self.json:
-            print(json.dumps({"recording": str(self.recording), "runs": results}))
-        return Status.DONE if same else Status.NOT_CONVERGED
+            print(json.dumps({"recording": str(self.recording), "runs": results, "stopped": stopped}))
+        return Status.INTERRUPTED if stopped else Status.DONE if same else Status.NOT_CONVERGED
+
+    def _check_laws(self) -> None:
+        """Refuse a law that there is none of, before anything is read."""
+        from siame_se3.laws.registry import REGISTRY
+
+        for law in self.law:
+            REGISTRY.load(law)
 
     def _controllers(self, run: RecordedRun) -> tuple[dict[str, Controller], list[str]]:
         """The recorded law, under its name, and the others; and what is to be said of them."""
@@ -119,6 +133,7 @@ class Replay:
 
     def _bag(self) -> int:
         """A bag: images alone."""
+        from siame_se3.analysis.report import counted
         from siame_se3.servo.recordings.bags import read_bag
         from siame_se3.servo.recordings.replay import replay
 
@@ -127,12 +142,15 @@ class Replay:
         depth = 0.6 if self.depth is None else self.depth
         if not (math.isfinite(depth) and depth > 0):
             raise InputError(f"distance of the scene: {depth:g} m; give a number above 0", "depth")
-        bag = read_bag(self.recording, self.topic, self.info, self.camera, depth)
         if not self.law:
-            raise InputError(f"{self.recording}: a bag of {bag.count} images has no law in it; name one or more", "law")
-        goal = self._goal(bag)
-        controllers = {law: self._controller(law) for law in self.law}
-        _, found = replay(_counted(bag.views(), bag.count, "images"), goal, controllers, asked_only=False)
+            raise InputError(f"{self.recording}: a bag has no law in it; name one or more", "law")
+        self._check_laws()
+        with doing(f"reading {self.recording}"):
+            bag = read_bag(self.recording, self.topic, self.info, self.camera, depth)
+            goal = self._goal(bag)
+        with doing("preparing the laws"):
+            controllers = {law: self._controller(law) for law in self.law}
+        _, found = replay(_counted(bag.views(), bag.count, "asked for"), goal, controllers, asked_only=False)
         reference = found[self.law[0]]
         comparisons = self._compared(found, reference)
         if self.json:
@@ -141,7 +159,7 @@ class Replay:
             print(json.dumps(facts | {"views": bag.count, "laws": laws}))
         else:
             print(
-                f"{self.recording}: {bag.count} images of {bag.topic}, camera: {bag.given}, scene {depth:g} m away, ",
+                f"{self.recording}: {counted(bag.count, 'image')} of {bag.topic}, camera: {bag.given}, scene {depth:g} m away, ",
                 end="",
             )
             print(f"goal: {self.target or 'the last image'}; compared with {self.law[0]}")
@@ -154,10 +172,13 @@ class Replay:
 
 
 def _counted(views: Iterator[RecordedView], count: int, what: str) -> Iterator[RecordedView]:
-    """The views, with a bar that shows how far it is, in a terminal."""
-    from tqdm import tqdm
+    """The views, and how far it is."""
+    from siame_se3.files import Counter
 
-    yield from tqdm(views, what, count, unit="view", leave=False, disable=not sys.stderr.isatty())
+    with Counter(count, what, "views") as counter:
+        for number, view in enumerate(views, 1):
+            yield view
+            counter.to(number)
 
 
 def _result(
@@ -192,15 +213,17 @@ def _law_result(comparison: Comparison, answers: Answers) -> dict[str, Any]:
 
 def _print_run(run: RecordedRun, comparisons: list[Comparison], notes: list[str]) -> None:
     """A run's table, and whether the recorded law has given what was recorded."""
+    from siame_se3.analysis.report import counted
+
     own = comparisons[0]
-    print(f"run {run.number}: law {own.law}, {run.count} views; {run.end}")
+    print(f"run {run.number}: law {own.law}, {counted(run.count, 'view')}; {run.end}")
     if len(comparisons) > 1:
         _print_table(comparisons)
     for note in notes:
         print(f"  {note}")
     if own.reproduced:
         how = "equal to the last bit" if not own.largest > 0 else f"largest difference {own.largest:.1e}"
-        print(f"  {own.law} gives what was recorded: {own.compared} velocities, {how}")
+        print(f"  {own.law} gives what was recorded: {counted(own.compared, 'velocity', 'velocities')}, {how}")
     elif own.views:
         there = run.law.get("machine", "a machine that is not known")
         print(
@@ -210,6 +233,7 @@ def _print_run(run: RecordedRun, comparisons: list[Comparison], notes: list[str]
 
 
 def _print_table(comparisons: list[Comparison]) -> None:
+    from siame_se3.analysis.report import counted
     from siame_se3.servo.recordings.replay import row
 
     rows = [row(one) for one in comparisons]
@@ -220,4 +244,4 @@ def _print_table(comparisons: list[Comparison]) -> None:
         print("  " + "  ".join(f"{r[name]!s:>{w}}" for name, w in zip(names, widths, strict=True)))
     for one in comparisons:
         for fault, count in one.faults.items():
-            print(f"  {one.law}: no velocity in {count} views: {fault}")
+            print(f"  {one.law}: no velocity in {counted(count, 'view')}: {fault}")

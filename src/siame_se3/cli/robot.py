@@ -13,6 +13,7 @@ from tyro.conf import arg
 
 from siame_se3.cli.topics import ImageTopics
 from siame_se3.errors import InputError, require_numbers
+from siame_se3.files import doing
 from siame_se3.plants.robots.checks import HardLimits
 
 if TYPE_CHECKING:
@@ -146,12 +147,15 @@ class Robot:
         bus = bus_for(self.ros2.bus, self.ros2.domain) if self.on_bus else None
         if bus:
             closing.callback(bus.close)
-        source = self._source(bus, camera)
+        with doing(f"waiting for the camera ({self.ros2.image if self.camera_source == 'ros2' else self.source})"):
+            source = self._source(bus, camera)
         parts = closing.enter_context(contextlib.ExitStack())  # closes them if no plant comes of them
         parts.callback(source.close)
-        driver = self._driver(bus, dry)
+        with doing(f"waiting for the robot ({self.ros2.twist if self.robot == 'ros2' else self.host or 'none'})"):
+            driver = self._driver(bus, dry)
         parts.callback(driver.close)
-        seen = self._depth(bus, source.sensor)
+        with doing(f"waiting for {self.ros2.depth}"):
+            seen = self._depth(bus, source.sensor)
         plant = LivePlant(source, driver, T_tc, 1 / self.rate, depth, dry, self.hard_limits, depth_source=seen)
         parts.pop_all()
         closing.callback(plant.close)

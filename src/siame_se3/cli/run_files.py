@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siame_se3.cli.options import check_writable
+from siame_se3.cli.output import command_line
 from siame_se3.errors import InputError
 from siame_se3.files.optional import needs
 
@@ -119,7 +120,7 @@ def write_align_report(
     """The report of an alignment."""
     from siame_se3.analysis import html, html_align
 
-    command = " ".join(["siame", *sys.argv[1:]])
+    command = command_line()
     html.write_page(path, html_align.align_page(title, reference, followed, settings, command))
 
 
@@ -127,4 +128,4 @@ def write_bench_report(path: Path, folders: list[Path]) -> None:
     """The report of experiments, from the pages that they have written."""
     from siame_se3.analysis import html, html_bench
 
-    html.write_page(path, html_bench.bench_page(folders, " ".join(["siame", *sys.argv[1:]])))
+    html.write_page(path, html_bench.bench_page(folders, command_line()))

@@ -27,7 +27,7 @@ from siame_se3.cli.options import (
     load_model,
     plant_name,
 )
-from siame_se3.cli.output import Output
+from siame_se3.cli.output import Output, command_line
 from siame_se3.cli.page import Page, Served_at
 from siame_se3.cli.run_files import (
     PAGES,
@@ -103,16 +103,16 @@ class Servo:
     """What the goal image and the views know of their depths. plane: the distance to the print or table; map: the true depth of each pixel;
     camera: what a depth camera measures, with its noise and holes; scan: what the arm finds around each goal with its own camera (--plant arm)."""
     width: float | None = None
-    """Width of the scene [m]; default: what the model was trained for."""
+    """Width of the scene [m]; default: what the model was trained for, else 0.8."""
     distance: float | None = None
-    """Distance of the desired camera from the scene [m]; default: what the model was trained for."""
+    """Distance of the desired camera from the scene [m]; default: what the model was trained for, else 0.6."""
     goal_depth: Annotated[str, arg(metavar="M|FILE")] = ""
     """What the law is given as the goal image's depth, instead of the scene's own: a distance [m], or a depth map of the goal image's raster (PNG of
     16 bits in mm, TIFF or .npy in m), where all starts have one goal."""
     goal_depth_scale: float | None = None
     """Metres a unit of that file; default: 0.001 of whole numbers, 1 of floating-point ones."""
     camera: Path | None = None
-    """ROS camera_info YAML; default: the camera that the model was trained for."""
+    """ROS camera_info YAML; default: the camera that the model was trained for, else f = 300 px at 224 x 224 px (41 deg)."""
     fov: float | None = None
     """Or its field of view across the (square) image [deg]."""
     law: LawName = "handoff"
@@ -129,7 +129,7 @@ class Servo:
     """'table1' (12.5 +- 7.5 cm, 17.5 +- 12 deg), 'wide' (46 +- 17 cm, 74 +- 28 deg), or a CSV: one start a line,
     tx,ty,tz,tux,tuy,tuz of the current camera in the desired camera's frame (c*Tc), metres and radians."""
     perturb: bool = False
-    """Put light spots, gain, bias, sensor noise and one occluding patch of up to 15 % of the image on each run."""
+    """Put light spots, gain, bias, white balance, sensor noise and one occluding patch of up to 15 % of the image on each run."""
     out: Path | None = None
     """Write one line a run to this CSV."""
     save: Path | None = None
@@ -359,7 +359,7 @@ class Servo:
         conditions = self.conditions if self.perturb else None
         distance = self._distance(model)
         settings: dict[str, Any] = {
-            "command": " ".join(["siame", *sys.argv[1:]]),
+            "command": command_line(),
             "law": self.law,
             "model": str(self.model or BUNDLED_MODEL) if model else None,
             "scene": str(self.scene or bundled(BUNDLED_PHOTO)),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from siame_se3.cli.options import check_writable
+from siame_se3.cli.output import command_line
 from siame_se3.cli.robot import Robot
 from siame_se3.commissioning.scan import ScanPattern
 from siame_se3.commissioning.scan_depth import DepthSettings
@@ -41,6 +42,8 @@ class Target:
 
     out: Path = Path("goal")
     """Folder to write."""
+    force: bool = False
+    """Replace a goal whose depths were found by a scan."""
     scan: bool = False
     """Find the image's depth by small motions around it."""
     depth: float = Workspace.distance
@@ -102,6 +105,11 @@ class Target:
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"{self.out}: a file; give a folder", "out")
         if not self.dry_run:
+            if (self.out / "depth.npz").exists() and not self.force:
+                raise InputError(
+                    f"{self.out}: there is a goal with its depths already; give another folder, or say that it may be replaced",
+                    *("out", "force"),
+                )
             check_writable(self.out / "goal.json", "--out")
         _ = self.robot.checked
 
@@ -142,7 +150,7 @@ class Target:
     def _notes(self) -> dict[str, object]:
         import time
 
-        return {"command": " ".join(["siame", *sys.argv[1:]]), "time": time.strftime("%Y-%m-%d %H:%M:%S")}
+        return {"command": command_line(), "time": time.strftime("%Y-%m-%d %H:%M:%S")}
 
 
 def _found(found: Scanned) -> dict[str, object]:

@@ -16,7 +16,8 @@ class Cores:
 
     def __init__(self, stat: Path = _STAT) -> None:
         self._stat = stat
-        self._mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        every = range(os.cpu_count() or 1)
+        self._mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(every)
         self._began = self._read()
 
     def _read(self) -> tuple[float, float, float]:
@@ -33,6 +34,11 @@ class Cores:
                 user, nice, system, _idle, _wait, *rest = map(int, line[1:])
                 busy += (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK")
         return time.monotonic(), busy, own
+
+    @property
+    def count(self) -> int:
+        """How many this process may use."""
+        return len(self._mine)
 
     def free(self) -> int:
         """How many whole cores other processes have left since the beginning, at least 1."""

@@ -15,7 +15,7 @@ class ImageTopics:
     info: str = "/camera/camera_info"
     """sensor_msgs/CameraInfo; not used with --camera."""
     bus: Literal["auto", "rclpy", "dds"] = "auto"
-    """rclpy where ROS 2 is installed, else CycloneDDS (pip install 'siame-se3[ros2]')."""
+    """rclpy where ROS 2 is installed, else CycloneDDS; both need pip install 'siame-se3[ros2]'."""
     domain: int | None = None
     """Default: ROS_DOMAIN_ID, else 0."""
     stamps: Literal["header", "receipt"] = "header"

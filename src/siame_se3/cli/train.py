@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from siame_se3.cli.options import camera_of, check_seed, check_writable, device_of, fill_of, load_model
-from siame_se3.cli.output import Output
+from siame_se3.cli.output import Output, command_line
 from siame_se3.cli.threads import Cores, only_free
 from siame_se3.errors import InputError, ModelError
 from siame_se3.files import doing, hardware
@@ -58,7 +58,7 @@ class Train:
     width: float = 0.8
     """Width of the scene that the photo shows [m]."""
     distance: float = Workspace.distance
-    """Distance of the camera from the scene at the desired pose [m]; a tenth is allowed for by itself."""
+    """Distance of the camera from the scene at the desired pose [m]; goal poses vary it by about a tenth, so it need not be exact."""
     relief: float = 0.0
     """How far things may stand out of the scene, as a share of the distance (0.2: a fifth): in half of the steps the photo lies over boxes, cylinders, steps and hills, others
     in each step. 0: flat."""
@@ -317,7 +317,7 @@ class _TrainLog:
     def card(self) -> dict[str, Any]:
         return {
             "photo": [scene.name for scene in self.scenes],
-            "command": " ".join(["siame", *sys.argv[1:]]),
+            "command": command_line(),
             "closed_loop": self.results,
         }
 

@@ -5,7 +5,8 @@ What the tracking says is where the camera is now. How sure that is, and whether
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, deque
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -37,32 +38,38 @@ class Summary:
     """
 
     judge: Judge
-    _times: list[float] = field(default_factory=list)
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=_RATED))
+    _began: float = math.nan
     _counts: Counter[Verdict] = field(default_factory=Counter)
     _last: Alignment | None = None
 
     def add(self, found: Alignment, when: float) -> None:
         """A frame's alignment, and when it was there [s]."""
+        if not self._times:
+            self._began = when
         self._times.append(when)
         self._counts[self.judge.verdict(found)[0]] += 1
         self._last = found
 
     def end(self, found: Alignment) -> None:
         """The last frame's alignment, looked at again."""
+        if self._last is not None:
+            self._counts[self.judge.verdict(self._last)[0]] -= 1
+            self._counts[self.judge.verdict(found)[0]] += 1
         self._last = found
 
     @property
     def rate(self) -> float:
         """Frames a second, of the last ones."""
-        some = self._times[-_RATED:]
+        some = self._times
         return (len(some) - 1) / max(some[-1] - some[0], 1e-9) if len(some) > 1 else 0.0
 
     def text(self) -> str:
         """In lines."""
-        n = len(self._times)
+        n = self._counts.total()
         if self._last is None:
             return "no frames"
-        took = self._times[-1] - self._times[0]
+        took = self._times[-1] - self._began
         rate = f" in {took:.1f} s ({(n - 1) / took:.0f} a second)" if took > 0 else ""
         shares = ", ".join(f"{verdict.value} in {100 * self._counts[verdict] / n:.0f} %" for verdict in Verdict)
         return f"{n} frame{'s' * (n > 1)}{rate}: {shares}\nat the end: {self.judge.sentence(self._last)}"
@@ -73,7 +80,7 @@ class Tracker:
 
     Args:
         reference: what is looked for.
-        waits: where the reference is lost, or the last whole look says too little, the next one is waited for: for a film, whose frames do not run away.
+        waits: where the reference is lost, or the last whole look says too little, the next one is waited for: for a video, whose frames do not run away.
             Else frames pass meanwhile.
         every: frames from one whole look to the next.
         pool: where whole looks are made, beside the tracking; default: a thread.
@@ -123,7 +130,7 @@ class Tracker:
         return self._looked if self._looked.doubt else Alignment.unknown("looking for it", self.reference.unit)
 
     def last(self, now: Picture) -> Alignment:
-        """Of a film's last frame, which does not run away, looked at whole: what it says does not depend on how fast looks are."""
+        """Of a video's last frame, which does not run away, looked at whole: what it says does not depend on how fast looks are."""
         small = now.reduced(SIDE)
         views = self._small.beside(small)
         for _ in range(2):  # one that is under way was at an earlier frame

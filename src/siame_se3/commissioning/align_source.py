@@ -1,4 +1,4 @@
-"""Where the frames of a live alignment come from: a camera, a film, a ROS 2 topic. Whole frames, RGB, uint8, as they come."""
+"""Where the frames of a live alignment come from: a camera, a video file, a ROS 2 topic. Whole frames, RGB, uint8, as they come."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Frames(Protocol):
 
     Attributes:
         name: for messages.
-        film: its frames wait to be taken: none is passed over.
+        video: its frames wait to be taken: none is passed over.
     """
 
     name: str
-    film: bool
+    video: bool
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Frames (h, w, 3), until there are no more."""
@@ -38,11 +38,11 @@ class Frames(Protocol):
 
 
 class OpenCVFrames:
-    """Of anything that OpenCV opens: each frame of a film or of numbered pictures; the newest frame of a camera (by its index) or a stream (by its URL).
+    """Of anything that OpenCV opens: each frame of a video or of numbered pictures; the newest frame of a camera (by its index) or a stream (by its URL).
 
     Args:
         source: index, path or URL.
-        pace: frames of a film come no faster than it was taken.
+        pace: frames of a video come no faster than it was taken.
 
     Raises:
         CameraError: it cannot be opened, or gives no frame.
@@ -52,8 +52,8 @@ class OpenCVFrames:
         import cv2
 
         check_source(source)
-        self.film = not source.isdecimal() and "://" not in source
-        self.name = source if self.film else f"camera {source}"
+        self.video = not source.isdecimal() and "://" not in source
+        self.name = source if self.video else f"camera {source}"
         self._source: Any = cv2.VideoCapture(int(source) if source.isdecimal() else source)
         ok, first = self._source.read() if self._source.isOpened() else (False, None)
         if not ok or first is None:
@@ -62,10 +62,10 @@ class OpenCVFrames:
                 f"{self.name}: gives no frame; check index, file or URL, and that no other program has it", "source"
             )
         rate = self._source.get(cv2.CAP_PROP_FPS)
-        self._pace = 1 / rate if pace and self.film and 1 <= rate <= 1000 else 0.0
+        self._pace = 1 / rate if pace and self.video and 1 <= rate <= 1000 else 0.0
         self._newest: np.ndarray | None = first
         self._new, self._stop = threading.Condition(), threading.Event()
-        self._reader = None if self.film else Worker(f"{self.name}: reading", self._read, endless=False)
+        self._reader = None if self.video else Worker(f"{self.name}: reading", self._read, endless=False)
 
     def _read(self) -> None:
         """The thread of a camera: keeps the newest frame."""
@@ -77,9 +77,9 @@ class OpenCVFrames:
                 self._new.notify_all()
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return self._film() if self._reader is None else self._live(self._reader)
+        return self._video() if self._reader is None else self._live(self._reader)
 
-    def _film(self) -> Iterator[np.ndarray]:
+    def _video(self) -> Iterator[np.ndarray]:
         frame, due = self._newest, time.monotonic()
         while frame is not None:
             yield frame[..., ::-1]
@@ -121,7 +121,7 @@ class OpenCVFrames:
 class SourceFrames:
     """Of a robot's camera source: rectified squares, each newest one."""
 
-    film = False
+    video = False
 
     def __init__(self, source: CameraSource, name: str) -> None:
         self.name, self.source = name, source
@@ -141,12 +141,12 @@ class SourceFrames:
 
 
 def one_frame(frames: Frames, settle: float = 0.0) -> np.ndarray:
-    """A frame, once a camera has had some seconds to find its exposure; a film's first.
+    """A frame, once a camera has had some seconds to find its exposure; a video's first.
 
     Raises:
         CameraError: there is none.
     """
-    until = time.monotonic() + (0.0 if frames.film else settle)
+    until = time.monotonic() + (0.0 if frames.video else settle)
     for frame in frames:
         if time.monotonic() >= until:
             return frame

@@ -119,7 +119,7 @@ def read_goal(folder: str | Path) -> Goal:
     if not (distance is None or number) or not isinstance(notes, dict) or not isinstance(kept.get("depth"), bool):
         raise InputError(f"{folder}: its goal.json is damaged; {_HINT}", "target")
     image = as_image(to_bytes(read_picture(folder / "image.png")))
-    camera = replace(Camera.from_yaml(folder / "camera.yaml"), distortion=())  # the image is rectified
+    camera = replace(Camera.from_yaml(folder / "camera.yaml", part=True), distortion=())  # the image is rectified
     if tuple(image.shape[1:]) != camera.size:
         raise InputError(
             f"{folder}: an image of {image.shape[2]} x {image.shape[1]} px by a camera of {camera.width} x {camera.height} px; {_HINT}",

@@ -128,11 +128,14 @@ def _elements(value: Any, counts: tuple[int, ...]) -> list[float]:
     if not isinstance(rows, list):
         raise TypeError("not a matrix")
     elements = [x for row in rows for x in (row if isinstance(row, list) else [row])]
-    if len(elements) not in counts or any(isinstance(x, bool) or not isinstance(x, int | float) for x in elements):
-        raise ValueError("not a matrix of that size")
-    if not all(map(math.isfinite, elements)):
+    if len(elements) not in counts or any(
+        isinstance(x, bool) or not isinstance(x, int | float | str) for x in elements
+    ):
+        raise ValueError(f"not {' or '.join(map(str, counts))} numbers")
+    found = [float(x) for x in elements]  # 1e-05 is a text to YAML
+    if not all(map(math.isfinite, found)):
         raise ValueError("not finite")
-    return [float(x) for x in elements]
+    return found
 
 
 def _turn(R: Float[Tensor, "3 3"], name: str, where: str) -> list[float]:

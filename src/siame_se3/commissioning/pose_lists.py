@@ -13,7 +13,7 @@ from siame_se3.errors import InputError
 from siame_se3.files import read_text
 
 _COMMENT = re.compile(r"\s*(#|%|//)+")
-_UR = re.compile(r"^(.*?)[\s,;]*\"?p?\[((?:[^\],]*,){5,6}[^\],]*)\]\"?\s*$")  # a.png, p[x, y, z, rx, ry, rz]
+_UR = re.compile(r"\[((?:[^\],]*,){5,6}[^\],]*)\]\"?")  # of a.png, p[x, y, z, rx, ry, rz]
 _TITLE = 2  # cells of a line above the header that is no header
 _Line = tuple[int, str]  # with its number
 Rows = list[tuple[str, tuple[float, ...], str]]
@@ -37,7 +37,7 @@ def read_list(path: Path, most: int) -> Rows:
     if numbered and (said := re.fullmatch(r"\s*\"?sep=(.)\"?\s*", numbered[0][1])):  # as Excel writes it
         divider, numbered = said[1], numbered[1:]
     comments = [(number, line) for number, line in numbered if _COMMENT.match(line)]
-    lines = [(number, _UR.sub(r"\1,\2", line)) for number, line in numbered if not _COMMENT.match(line)]
+    lines = [(number, _flat(line)) for number, line in numbered if not _COMMENT.match(line)]
     try:
         divider = divider or _divider([line for _, line in lines])
         cells = [_cells(line, divider) for _, line in lines]
@@ -53,6 +53,15 @@ def read_list(path: Path, most: int) -> Rows:
     if not rows:
         raise InputError(f"{path}: no poses; {FORMAT}")
     return rows
+
+
+def _flat(line: str) -> str:
+    """UR's `a.png, p[x, y, z, rx, ry, rz]` as a line of numbers; others as they are."""
+    place = line.rfind("[")
+    if place < 0 or not (values := _UR.fullmatch(line.rstrip(), place)):
+        return line
+    name = line[:place].removesuffix("p").rstrip('" \t,;')
+    return f"{name},{values[1]}"
 
 
 def _divider(lines: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from siame_se3.commissioning.hand_eye_forms import pose_of_matrix
 from siame_se3.errors import InputError
 
 _ROBOT, _BOARD = "effector_wrt_world", "object_wrt_sensor"  # MoveIt's names
+_PAIRS = ((_ROBOT, _BOARD), ("robot", "tracking"), ("robot", "optical"))
 _WHOSE = "give easy_handeye2's samples, or those that MoveIt's calibration saves"
 
 
@@ -37,7 +38,9 @@ def read_samples(
     for place, sample in zip(places, samples, strict=True):
         try:
             tool, board = _pair(sample, place)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(sample, dict) and any({*names} <= {*sample} for names in _PAIRS):
+                raise InputError(f"{place}: a pose that cannot be read ({error}); {_WHOSE}") from None
             named = f"neither 'robot' and 'tracking' nor '{_ROBOT}' and '{_BOARD}'"
             raise InputError(f"{place}: two poses are expected, it has {named}; {_WHOSE}") from None
         if not all(map(math.isfinite, (*tool, *board))):

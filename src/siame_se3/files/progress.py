@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any
 
 PATIENCE = 0.5  # [s] what ends sooner is not spoken of
-FIRST = 2.0  # [s] until the first plain line; each later one comes after twice the time
+FIRST = 2.0  # [s] until the first plain line; each later one comes after twice the time,
+APART = 30.0  # [s] or after so much more
 
 
 @contextlib.contextmanager
@@ -31,7 +32,7 @@ def _say(line: str) -> None:
 
 
 class Counter:
-    """How many of a job's parts are done: a bar on a terminal, else a plain line after 2 s, 4 s, 8 s, ...
+    """How many of a job's parts are done: a bar on a terminal, else a plain line after 2 s, 4 s, 8 s, ..., then every 30 s.
 
     Args:
         total: number of the parts.
@@ -75,4 +76,4 @@ class Counter:
             beside = "".join(f", {name} {value}" for name, value in more.items())
             unit = unit.removesuffix("s") if self.total == 1 else unit
             _say(f"{what} {done} of {self.total} {unit}{beside}, {seconds:.0f} s")
-            self._next = 2 * seconds
+            self._next = seconds + min(seconds, APART)

@@ -92,12 +92,13 @@ class Camera:
         return Camera.from_focal(width / 2 / math.tan(horizontal_fov / 2), width, height)
 
     @staticmethod
-    def from_info(info: CameraInfo, rectified: bool = False) -> Camera:
+    def from_info(info: CameraInfo, rectified: bool = False, part: bool = False) -> Camera:
         """The camera that takes the images which a CameraInfo describes.
 
         Args:
             info: as `camera_info` reads it, from a message or a file.
             rectified: the images are rectified already (a topic `image_rect`).
+            part: the images are a part of the sensor's, whose principal point may be anywhere.
 
         Raises:
             CameraError: not calibrated, or numbers that contradict each other.
@@ -124,23 +125,25 @@ class Camera:
         fx, cx, fy, cy = (info.p[i] for i in (0, 2, 5, 6)) if straight else (info.k[i] for i in (0, 2, 4, 5))
         full = Camera(fx, fy, cx, cy, info.width, info.height, () if straight or rectified else info.d, info.model)
         full._check_lens()
-        full._check_centre()
+        if not part:
+            full._check_centre()
         return full._part(info)
 
     @staticmethod
-    def from_yaml(path: str | Path, rectified: bool = False) -> Camera:
+    def from_yaml(path: str | Path, rectified: bool = False, part: bool = False) -> Camera:
         """Read a ROS `camera_info` YAML, or what other tools write (see `camera_info.info_from_yaml`).
 
         Args:
             path: file.
             rectified: the images are rectified already: take P, and no distortion.
+            part: as of `from_info`.
 
         Raises:
             CameraError: no such file, or one that is not a calibration that can be used.
         """
         info = info_from_yaml(Path(path))
         try:
-            return Camera.from_info(info, rectified)
+            return Camera.from_info(info, rectified, part)
         except CameraError as error:
             raise CameraError(f"{path}: {error}") from None
 

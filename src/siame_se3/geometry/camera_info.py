@@ -17,6 +17,7 @@ from siame_se3.errors import CameraError, InputError
 from siame_se3.files import require_types
 from siame_se3.geometry.camera_lens import (
     COMMA_HINT,
+    coefficients_of,
     is_term,
     listed,
     matrix,
@@ -75,7 +76,7 @@ def info_from_message(message: Any) -> CameraInfo:
         message.width,
         message.height,
         tuple(map(float, message.k)),
-        tuple(map(float, message.d)),
+        coefficients_of(model, tuple(map(float, message.d))),
         model_name(model),
         tuple(map(float, getattr(message, "p", ()))) or (0.0,) * 12,
         (getattr(message, "binning_x", 0), getattr(message, "binning_y", 0)),
@@ -119,7 +120,7 @@ class _Fields:
     def _take_word_of_lens(self) -> None:
         """librealsense's 'Distortion: Brown Conrady', which is the model; the coefficients are its 'Coeffs'."""
         lens = self._content.get("distortion")
-        if not isinstance(lens, str) or re.search(r"\d", lens):
+        if not isinstance(lens, str) or not re.fullmatch(r"\s*[A-Za-z][\w\s-]*", lens):
             return
         others = {key: value for key, value in self._content.items() if key != "distortion"}
         if lens.strip().lower() != "none" and not {"k1", *_D} & set(others):
@@ -247,7 +248,7 @@ class _Fields:
         if given is not None:
             d = self.numbers(*_D)
             refuse_commas(d)
-            return d, model
+            return coefficients_of(str(stated), d), model
         known = ("distortion_model", "distortion_type", *_D)
         if others := [
             key for key in self._content if key.startswith(("dist", "k1", "k_1", "radial")) and key not in known
@@ -263,9 +264,7 @@ class _Fields:
             raise CameraError(
                 f"camera_model {kind[:40]!r} is not known; calibrate with Kalibr's pinhole-radtan or pinhole-equi"
             )
-        model = str(self.get("distortion_model") or "none")
-        d = self.numbers("distortion_coeffs") if self.get("distortion_coeffs") is not None else ()
-        return matrix(*values), d, model_name(model)
+        return matrix(*values), *self._distortion()
 
     def _orb_slam(self, prefix: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
         def value(name: str) -> float:

@@ -66,6 +66,12 @@ def named_coefficients(given: Mapping[str, Any], stated: str) -> tuple[tuple[flo
     return terms, stated if stated not in ("", *_OPENCV) else _OPENCV[rational]
 
 
+def coefficients_of(model: str, given: tuple[float, ...]) -> tuple[float, ...]:
+    """Those of a model as it is written: librealsense gives five of each, and its fisheye has four."""
+    librealsense = re.sub(r"[\s-]+", "_", model.strip().lower()).removeprefix("distortion.") == "kannala_brandt4"
+    return given[:4] if librealsense and len(given) == 5 and not given[4] else given
+
+
 def number(value: Any, name: str) -> float:
     """A number, also as text.
 

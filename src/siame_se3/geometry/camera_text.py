@@ -11,7 +11,7 @@ from siame_se3.files import read_bytes, read_text
 from siame_se3.files.reading import parse_yaml
 from siame_se3.geometry.camera_lens import number
 
-_MOST = 100_000  # [bytes]
+_MOST = 1_000_000  # [bytes]; OpenCV writes the boards' corners beside the calibration
 _HINT = "give a YAML file"
 _LOST = re.compile(r"A message was lost!!!\s*total count change:\s*\d+\s*total count:\s*\d+\s*(---)?[ \t]*\n?")
 _OST_HINT = "give the ost.yaml that the calibrator wrote beside it"
@@ -42,7 +42,7 @@ def content_of(path: Path) -> Any:
     lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
     if lines and re.match(r"\d+\s+[A-Z_]+\s+\d+\s+\d+\s+[-+.\d]", lines[0]):
         return _colmap(lines)
-    if re.search(r"^\s*PPX\s*:", text, re.MULTILINE):
+    if re.search(r"^[ \t]*PPX[ \t]*:", text, re.MULTILINE):
         text = _librealsense(text)
     text = _LOST.sub("---\n", text)  # what 'ros2 topic echo' says among the messages
     if text.startswith("%YAML:"):  # OpenCV's, which YAML does not know
@@ -93,6 +93,6 @@ def _ost(text: str) -> dict[str, Any]:
 
 def _librealsense(text: str) -> str:
     """What rs-enumerate-devices prints of a stream, as YAML: without its title and its tabs."""
-    if len(re.findall(r"^\s*PPX\s*:", text, re.MULTILINE)) > 1:
+    if len(re.findall(r"^[ \t]*PPX[ \t]*:", text, re.MULTILINE)) > 1:
         raise CameraError("librealsense's, with intrinsics of several streams; keep those of one in the file")
-    return re.sub(r"^\s*Intrinsics? of .*$", "", text, flags=re.MULTILINE).replace("\t", " ")
+    return re.sub(r"^[ \t]*Intrinsics? of .*$", "", text, flags=re.MULTILINE).replace("\t", " ")

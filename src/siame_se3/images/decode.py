@@ -153,7 +153,7 @@ def full_scale(samples: np.ndarray, significant: int, where: str) -> float:
     """The value that means white.
 
     What the format says (`significant` bits), or else what the largest value seen says, which is noted in the log: 12 bits in 16, 0 to 255
-    or 0 to 65535 in floating-point numbers. 10 bits in 16 cannot be told from a dark image of 12, and are taken for that: all images of one
+    or 0 to 65535 in floating-point numbers. 10 bits in 16 cannot be distinguished from a dark image of 12, and are taken for that: all images of one
     source stay comparable, at a quarter of their brightness, where a guess of 1023 would make one image four times as bright as the next.
 
     Raises:

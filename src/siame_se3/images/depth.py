@@ -29,6 +29,10 @@ _CONFIG = struct.Struct(
 )  # before the PNG of a compressedDepth message: format, and two numbers of the quantisation
 
 
+class NothingKnown(InputError):
+    """A depth map that can be read, and knows no pixel."""
+
+
 def read_depth(path: str | Path, scale: float | None = None) -> np.ndarray:
     """A depth map in a file.
 
@@ -88,11 +92,12 @@ def checked(depth: np.ndarray, where: str) -> np.ndarray:
     """The map, if it may be a camera's.
 
     Raises:
-        InputError: nothing is known in it, or what is known is so near or far that its scale must be another.
+        NothingKnown: no pixel has a depth.
+        InputError: what is known is so near or far that its scale must be another.
     """
     known = depth[np.isfinite(depth)]
     if not known.size:
-        raise InputError(f"{where}: no pixel has a depth; give a depth map that knows a part of the view")
+        raise NothingKnown(f"{where}: no pixel has a depth; give a depth map that knows a part of the view")
     middle = float(np.median(known))
     if not _SANE[0] <= middle <= _SANE[1]:
         raise InputError(
@@ -128,6 +133,8 @@ def _of_picture(data: bytes, where: str) -> np.ndarray:
             samples = np.asarray(picture)
     except Exception:  # Pillow's decoders raise what they like: RuntimeError, NotImplementedError, struct.error
         raise InputError(f"{where}: not a depth map that can be read; give a {_WRITTEN}") from None
+    if header.bits == 16 and samples.dtype == np.int32:  # as Pillow before 10.3 gives them
+        samples = samples.astype(np.uint16)
     return samples
 
 

@@ -25,7 +25,7 @@ def noise_level(image: Float[Tensor, "3 h w"], beyond: Float[Tensor, "3"] | None
     has smoothed it. A photo with no flat part at all (gravel, grass) gives an upper bound: its finest texture.
 
     Args:
-        image: RGB in [0, 1]; smaller than a few blocks it has no noise that could be told from texture, and the result is 0.
+        image: RGB in [0, 1]; smaller than a few blocks it has no noise that could be distinguished from texture, and the result is 0.
         beyond: a colour that fills what no camera has seen, in a picture that was rectified; blocks of it do not count.
     """
     h, w = image.shape[-2:]

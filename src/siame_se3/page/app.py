@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from siame_se3.analysis.style import BLUE
@@ -19,7 +20,7 @@ from siame_se3.page.curves import CurveView
 from siame_se3.page.images import ImageView
 from siame_se3.page.memory import give_back
 from siame_se3.page.photo_controls import PhotoControls
-from siame_se3.page.server import end, reached_at, served
+from siame_se3.page.server import end, own_address, reached_at, served
 from siame_se3.page.show import Show
 from siame_se3.page.simulated_controls import SimulatedControls
 from siame_se3.page.simulation import Simulation
@@ -55,6 +56,7 @@ class Page:
         self._said: deque[str] = deque(maxlen=4)
         self._closed = threading.Event()
         self._visitors = Visitors(self._server, show)
+        self._nows: list[Now] = []  # what was shown last
         self._build(size)
         self._looking = Worker("page: look", self._look)
         if not show.simulated:  # a robot whose page does not show or stop it any more does not go on
@@ -68,7 +70,15 @@ class Page:
     @property
     def url(self) -> str:
         """To be opened in a browser, with the token where one is asked for."""
-        host = reached_at(self.config.host)
+        return self._url(reached_at(self.config.host))
+
+    @property
+    def url_elsewhere(self) -> str:
+        """For other machines, where it is served to them all; '' where it is not, or this machine's address is not known."""
+        wildcard = self.config.host != reached_at(self.config.host)
+        return self._url(found) if wildcard and (found := own_address(self.config.host)) else ""
+
+    def _url(self, host: str) -> str:
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
@@ -81,6 +91,11 @@ class Page:
     def waiting(self) -> dict[str, int]:
         """Lengths of what could grow: calls that wait, and messages that are kept for browsers."""
         return {"calls": len(self._calls), **self._visitors.kept}
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The last lines that it has shown to all."""
+        return tuple(self._said)
 
     @property
     def idle(self) -> bool:
@@ -110,6 +125,7 @@ class Page:
         self._controls = Controls(server, show, self._ask, self._calls.drop)
         self._simulated = self._photo = None
         if isinstance(show, Simulation):
+            show.hear(self._say)
             self._simulated = SimulatedControls(server, show, self._ask)
             self._photo = PhotoControls(server, show, self._ask, self._calls)
         self._controls.add_lines()
@@ -165,10 +181,13 @@ class Page:
         tracks = tuple(self.show.tracks)
         try:
             nows: list[Now] = [track.look() for track in tracks]
-        except SiameError as error:  # a camera that fails: it is said, and the page stays
+        except SiameError as error:  # a camera that fails: it is said beside its last image, and the page stays
             if str(error) not in self._said:
                 self._say(str(error))
-            return
+            if len(self._nows) != len(tracks):
+                self._nows = [track.unseen() for track in tracks]
+            nows = [replace(now, moving=track.moving) for now, track in zip(self._nows, tracks, strict=True)]
+        self._nows = nows
         if not self._visitors:  # nobody sees it: the next visitor gets what is new then
             return
         with self._server.atomic():
@@ -185,7 +204,7 @@ class Page:
                 if self._simulated and self._photo:
                     self._simulated.update()
                     self._photo.update()
-                    if not len(self._calls):
+                    if self.idle:
                         self._simulated.settle()
 
     def run(self) -> None:

@@ -71,7 +71,8 @@ class CurveView:
                 colours = style.TWISTS[:3] if name == "v" else style.TWISTS[3:]
                 series = [_series(*pair) for pair in zip(columns, colours, strict=True)]
                 with self._twists:
-                    self._plots[name] = self._plot(title, series, data, {})
+                    whose = f", {named[0]}" if len(named) > 1 else ""
+                    self._plots[name] = self._plot(title + whose, series, data, {})
 
     def _plot(self, title: str, series: list[dict[str, Any]], data: Lines, y: dict[str, Any]) -> Any:
         return self._gui.add_uplot(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ class PhotoControls:
     ) -> None:
         self._show, self._ask, self._calls, self._folder = show, ask, calls, folder
         self._training: Training | None = None
+        self._dropped: Scene | None = None
         self._shown: tuple[float, str, bool] = (0.0, "", False)
         gui = server.gui
         with gui.add_folder("Your photo"):
@@ -51,17 +54,35 @@ class PhotoControls:
         @self._photo.on_upload
         async def _(event: Any) -> None:
             file = event.target.value
-            self._ask("photo", lambda: self._take(file.name, file.content), event.client_id)
+            self._ask("photo", lambda: self.take(file.name, file.content), event.client_id)
+
+        @self._width.on_update
+        async def _(event: Any) -> None:
+            if event.client is not None:
+                self._ask("width", self.resize, event.client_id)
 
         @self._train.on_click
         async def _(event: Any) -> None:
             self._ask("train", self._begin_or_stop, event.client_id)
 
-    def _take(self, name: str, data: bytes) -> None:
+    def take(self, name: str, data: bytes) -> None:
         """Show another photo; its goal is in front of its middle, where the camera sees half of it or more."""
         self._end()
-        width = min(100.0, max(0.01, float(self._width.value)))
-        self._show.show(scene_of(name, data, width))
+        self._dropped = scene_of(name, data, self._wide)
+        self._show.show(self._dropped)
+
+    @property
+    def _wide(self) -> float:
+        return min(100.0, max(0.01, float(self._width.value)))
+
+    def resize(self) -> None:
+        """The photo that was dropped in, of another width; a training of the other one ends."""
+        before = self._dropped
+        if before is None or self._show.worlds[0].scene is not before or before.width == self._wide:
+            return
+        self._end()
+        self._dropped = replace(before, width=self._wide, height=before.height * self._wide / before.width)
+        self._show.show(self._dropped)
 
     def _begin_or_stop(self) -> None:
         if self._training is not None and self._training.alive:
@@ -73,8 +94,7 @@ class PhotoControls:
         setup = self._show.setup
         minutes = min(_MINUTES[1], max(_MINUTES[0], float(self._minutes.value)))
         recipe = recipe_for(setup.camera, setup.distance, scene.width, minutes)
-        name = re.sub(r"[^\w-]", "_", scene.name)
-        out = self._folder / f"{name}.safetensors"
+        out = self._folder / f"{file_name(scene, setup.distance)}.safetensors"
 
         def done(model: Model) -> None:
             if self._show.worlds[0].scene is scene:
@@ -104,3 +124,10 @@ class PhotoControls:
         self._end()
         if self._training is not None:
             self._training.join(20)
+
+
+def file_name(scene: Scene, distance: float) -> str:
+    """Of a photo's model: many photos have one name ('image.jpg'), and a model is of one photo, width and distance."""
+    made_of = scene.texture.numpy().tobytes() + repr((scene.width, scene.height, distance)).encode()
+    name = re.sub(r"[^\w-]", "_", scene.name)
+    return f"{name}-{hashlib.sha256(made_of).hexdigest()[:8]}"

@@ -84,3 +84,18 @@ def _refuses_strangers(host: str, port: int) -> bool:
 def reached_at(host: str) -> str:
     """The address by which this machine reaches what is served at `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def own_address(host: str) -> str:
+    """The address by which other machines reach what is served at a wildcard `host`: of the interface that leads outwards; '' where there is none.
+
+    Nothing is sent: the socket of a datagram only looks up its route.
+    """
+    family, outside = (
+        (socket.AF_INET6, "2001:db8::1") if ":" in host else (socket.AF_INET, "192.0.2.1")
+    )  # RFC 3849, 5737
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((outside, 9))
+        found = str(probe.getsockname()[0])
+        return "" if found in ("0.0.0.0", "::") else found
+    return ""

@@ -70,12 +70,14 @@ class SimulatedControls:
         @self._law.on_update
         async def _(event: Any) -> None:
             if event.client is not None:
-                self._ask("law", lambda: self._show.set_law(chosen(self._law.value)), event.client_id)
+                law = event.target.value
+                self._ask("law", lambda: self._show.set_law(chosen(law)), event.client_id)
 
         @self._second.on_update
         async def _(event: Any) -> None:
             if event.client is not None:
-                self._ask("second law", lambda: self._show.set_second(chosen(self._second.value)), event.client_id)
+                law = event.target.value
+                self._ask("second law", lambda: self._show.set_second(chosen(law)), event.client_id)
 
         def follow() -> None:
             speed, rotation = _within(v.value, _SPEEDS), math.radians(_within(w.value, _ROTATIONS))

@@ -98,8 +98,12 @@ class Simulation:
             function, state = controller.aim(target)
             function(target, state)
             self._controllers[law] = controller
-            self._say("")
+            self._say(f"{law} is ready")
         return self._controllers[law]
+
+    def hear(self, say: Callable[[str], None]) -> None:
+        """Give what it says to somebody else from now on."""
+        self._say = say
 
     @property
     def worlds(self) -> list[World]:
@@ -185,12 +189,14 @@ class Simulation:
             track.session.target = target
 
     def _while_at_rest(self, change: Callable[[], None]) -> None:
-        """Make a change, and go on where something moved."""
-        moved = self.moving
+        """Make a change, and go on where something moved; what was paused stands still, and waits for Start."""
+        moved, paused = self.moving, self.paused
         self._rest()
         change()
-        if moved:
+        if moved and not paused:
             self.start()
+        elif paused:
+            self._say("changed while paused: press Start to go on from here")
 
     def set_law(self, law: str, place: int = 0) -> None:
         """Another law for a track."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 
+from siame_se3.analysis.report import small
 from siame_se3.analysis.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 from siame_se3.page.track import Now, Track
 from siame_se3.servo.config import ServoConfig
@@ -54,7 +55,7 @@ def heading(title: str) -> str:
 
 
 def _number(value: float, digits: int, unit: str) -> str:
-    return "" if math.isnan(value) else f"{value:.{digits}f} {unit}"
+    return "" if math.isnan(value) else f"{small(value, digits)} {unit}"
 
 
 def state_of(track: Track, now: Now, colour: str, paused: bool) -> str:

@@ -126,6 +126,11 @@ class Track:
         self._was_moving = moving
         return Now(image, self._stamp, T, T_d, sample, moving)
 
+    def unseen(self) -> Now:
+        """What there is to show where the camera has given nothing."""
+        T, T_d = self._poses()
+        return Now(None, self._stamp, T, T_d, self._sample(None, T, T_d, False), False)
+
     def _poses(self) -> tuple[Tensor | None, Tensor | None]:
         target, seen = self.session.target, self.plant.seen
         T_d = None if target is None or target.T_bc is None else target.T_bc[0].double()

@@ -65,6 +65,7 @@ class Watcher:
         self._buttons: dict[str, str] = {}
         self._lists: dict[str, str] = {}
         self._values: dict[str, Any] = {}
+        self._texts: dict[str, str] = {}
         self.notices: deque[str] = deque(maxlen=8)
         self.images = self.bytes = 0
         self._send(_CAMERA)
@@ -100,12 +101,16 @@ class Watcher:
         elif kind == "GuiDropdownMessage":
             self._lists[message["props"]["label"]] = message["uuid"]
             self._values[message["uuid"]] = message["value"]
+        elif kind == "GuiHtmlMessage":
+            self._texts[message["uuid"]] = str(message["props"]["content"])
         elif kind == "NotificationShowMessage":
             self.notices.append(message["props"]["body"])
         elif kind == "GuiUpdateMessage":
             self.images += message["uuid"] in self._images and "_data" in message["updates"]
             if message["uuid"] in self._values and "value" in message["updates"]:
                 self._values[message["uuid"]] = message["updates"]["value"]
+            if message["uuid"] in self._texts and "content" in message["updates"]:
+                self._texts[message["uuid"]] = str(message["updates"]["content"])
 
     @property
     def buttons(self) -> tuple[str, ...]:
@@ -118,11 +123,16 @@ class Watcher:
 
     def choose(self, label: str, value: str) -> None:
         """Choose from a list, also what is not in it."""
+        self._values[self._lists[label]] = value
         self._send({"type": "GuiUpdateMessage", "uuid": self._lists[label], "updates": {"value": value}})
 
     def chosen(self, label: str) -> Any:
-        """What a list shows, as the page says."""
+        """What a list shows: what was chosen, or what the page has said since."""
         return self._values[self._lists[label]]
+
+    def shows(self, words: str) -> bool:
+        """Whether a text of the page has these words."""
+        return any(words in text for text in self._texts.values())
 
     @property
     def alive(self) -> bool:

@@ -34,7 +34,12 @@ from siame_se3.images.decode import read_picture, to_bytes
 
 _WIDTH = 0.8  # of the first picture's plane where nothing tells its size [m]
 _POSES = ("picture", "x", "y", "z", "rx", "ry", "rz")
-_ENDINGS = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
+_MOST_METRES, _MOST_TURN = (
+    50.0,
+    7.0,
+)  # of a pose's position, and of each number of its rotation vector [rad]; more are other units
+_MOST_PICTURES = 200  # of a plane; each is a goal for each other
+_ENDINGS = (".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def read_folder(path: Path) -> Folder:
@@ -68,11 +73,18 @@ def read_folder(path: Path) -> Folder:
 def _with_poses(path: Path) -> Folder:
     deep = (path / "depth").is_dir()
     found: list[tuple[str, Path, Tensor]] = []
+    seen: set[str] = set()
     reader = read_csv_rows(path / "poses.csv")
     header = tuple(x.strip() for x in next(reader, (0, []))[1])
     if header != _POSES:
         raise InputError(f"{path / 'poses.csv'}: its first line is {','.join(header)[:80]!r}; give {','.join(_POSES)}")
-    for number, row in reader:
+    rows = list(reader)
+    if not deep and len(rows) > _MOST_PICTURES:
+        raise InputError(
+            f"{path / 'poses.csv'}: {len(rows)} pictures, each of which is compared with each; give {_MOST_PICTURES} at most, "
+            f"one of every {math.ceil(len(rows) / _MOST_PICTURES)}"
+        )
+    for number, row in rows:
         where = f"{path / 'poses.csv'}, line {number}"
         try:
             values = torch.tensor([float(x) for x in row[1:]], dtype=torch.float64)
@@ -82,6 +94,11 @@ def _with_poses(path: Path) -> Folder:
             ) from None
         if len(values) != 6 or not bool(values.isfinite().all()):
             raise InputError(f"{where}: {len(row)} values; give a picture's name and six finite numbers")
+        if float(values[:3].abs().max()) > _MOST_METRES or float(values[3:].abs().max()) > _MOST_TURN:
+            raise InputError(f"{where}: give metres and radians, not millimetres or degrees")
+        if row[0] in seen:
+            raise InputError(f"{where}: {shown(row[0])} is there twice; keep its own pose")
+        seen.add(row[0])
         T = lie.pose(lie.so3_exp(values[3:]), values[:3])
         if not deep and (float(T[2, 3]) >= 0 or float(T[2, 2]) <= 0):
             raise InputError(
@@ -123,6 +140,10 @@ def _with_homographies(path: Path, pattern: str, picture: str) -> Folder:
         camera = default_camera(min(h, w))
         camera = Camera(camera.fx, camera.fy, (w - 1) / 2, (h - 1) / 2, w, h)
         found.append(Picture(place.name, rgb, camera, _pose_of(camera, H @ plane, h / w), H @ plane))
+    if not found:
+        raise InputError(
+            f"{path}: no {picture.format(1)} with one of the endings {', '.join(_ENDINGS)}; give picture 1"
+        )
     return _checked(path, found, False)
 
 

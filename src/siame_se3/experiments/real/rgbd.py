@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -18,18 +17,16 @@ from torch import Tensor
 
 from siame_se3.errors import InputError
 from siame_se3.experiments.real.pictures import LEAST_WITH_DEPTH, NEAR_WITH_DEPTH, Folder, Picture
-from siame_se3.files import read_bytes, read_npy, read_yaml, shown
+from siame_se3.files import read_yaml, shown
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import read_picture, to_bytes
-from siame_se3.images.depth import metres, read_depth
-from siame_se3.images.headers import MOST_PIXELS
+from siame_se3.images.depth import NothingKnown, read_depth
 from siame_se3.images.registration import registered
 
 MOST_PAIRS = 200  # of a folder; of one with more, GOALS goals with EACH others
 GOALS, EACH = 40, 4
 WORLDS = 6  # pairs of a folder that are asked for closed loops
-_MOST_BYTES = 400_000_000  # of a depth map's file
 _KNOWN = 0.1  # share of a goal's pixels whose depth is known, at least
 
 
@@ -76,9 +73,7 @@ class Rig:
     def _depth(self, path: Path, straight: Camera) -> np.ndarray | None:
         try:
             depth = read_depth(path, self.scale)
-        except InputError:
-            if not _is_empty(path):
-                raise
+        except NothingKnown:
             return None
         h, w = depth.shape
         camera = self.depth or (self.colour if (h, w) == self.colour.size else self.colour.resized(w, h))
@@ -87,18 +82,6 @@ class Rig:
                 f"{path}: {w} x {h} px, the pictures have {straight.width} x {straight.height}; give registered depth"
             )
         return registered(depth, camera, straight, self.T_ci)
-
-
-def _is_empty(path: Path) -> bool:
-    """Whether a depth map can be read, and knows no pixel."""
-    if path.suffix.lower() == ".npy":
-        samples = read_npy(path, 8 * MOST_PIXELS)
-    else:
-        data = np.frombuffer(read_bytes(path, _MOST_BYTES), np.uint8)
-        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-        samples = np.zeros(1) if decoded is None else np.asarray(decoded)
-    fits = samples.ndim == 2 and samples.dtype.itemsize >= 2
-    return fits and not bool(np.isfinite(metres(samples, str(path), 1.0)).any())
 
 
 def left_out(total: int, reasons: dict[str, int]) -> tuple[str, ...]:
@@ -120,9 +103,11 @@ def rig_of(path: Path, scale: float | None) -> Rig | None:
         return None
     given = read_yaml(place)
     own = given.get("depth_scale") if isinstance(given, dict) else None
-    if own is not None and (isinstance(own, bool) or not isinstance(own, int | float)):
-        raise InputError(f"{place}: depth_scale {shown(own)} is no number; give metres a unit, such as 0.001")
-    return Rig(Camera.from_yaml(place), scale=scale if own is None else float(own))
+    try:
+        own = own if own is None else float(str(own))  # 2e-4 is a text to YAML
+    except ValueError:
+        raise InputError(f"{place}: depth_scale {shown(own)} is no number; give metres a unit, such as 0.001") from None
+    return Rig(Camera.from_yaml(place), scale=scale if own is None else own)
 
 
 def with_depth_maps(path: Path, rows: Sequence[tuple[Path, Tensor]]) -> Folder:

@@ -203,6 +203,11 @@ def seven_scenes(path: Path) -> Folder:
     """
     rig = rig_of(path, None)
     registered_depth = rig is not None
+    if rig is None and (path / "info.txt").is_file():
+        raise InputError(
+            f"{path}: not 7-Scenes itself (info.txt is another recorder's); write its colour camera's intrinsics to {path / 'camera.yaml'}, "
+            "and give depth that is registered to it"
+        )
     rig = rig or Rig(_SEVEN_COLOUR, _SEVEN_DEPTH, _SEVEN_T_CI)
     frames, missing, lost = [], 0, 0
     places = {

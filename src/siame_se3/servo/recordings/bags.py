@@ -49,8 +49,8 @@ class Bag:
     count: int
     depth: float | None
 
-    def views(self) -> Iterator[RecordedView]:
-        """All of them, in order; rectified, the centred square.
+    def views(self, first: int = 1) -> Iterator[RecordedView]:
+        """From the first on, counted from 1, in order; rectified, the centred square.
 
         Raises:
             CameraError: an image that cannot be read, or of another size than the camera's. InputError: a damaged bag.
@@ -59,6 +59,8 @@ class Bag:
         with _opened(self.path) as bag:
             chosen = [c for c in bag.connections if c.topic == self.topic]
             for number, (connection, time, data) in enumerate(bag.messages(connections=chosen), 1):
+                if number < first:
+                    continue
                 where = _place(self.path, bag, self.topic, number, time)
                 with _named(where):
                     pixels = reader(bag.deserialize(data, connection.msgtype))
@@ -102,12 +104,10 @@ class Bag:
         Raises:
             InputError: there is no image. Others: as `views`.
         """
-        view: View | None = None
-        for one in self.views():
-            view = one.view
+        view = next(self.views(self.count), None)
         if view is None:
             raise InputError(f"{self.path}: topic {self.topic} has no image; name another", "topic")
-        return view
+        return view.view
 
 
 def read_bag(

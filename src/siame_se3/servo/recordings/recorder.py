@@ -38,7 +38,7 @@ class Recording:
         path: of the file, which ends in .mcap; there must be none yet.
         law: what made the controller, for `replay`: name, model, options.
         wait: for the disk, where it is slow; False for a robot's loop, which loses images rather than time.
-        say: told in one line, once, where the recording ends before the runs do.
+        say: called with one line, once, where the recording ends before the runs do.
 
     Attributes:
         path: of the file.
