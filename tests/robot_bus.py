@@ -26,6 +26,9 @@ class FakeBus:
         if topic in self.first:
             heard(self.first[topic])
 
+    def commands(self, topic: str, heard: Callable[[str, float], None]) -> None:
+        self.heard[topic] = lambda message: heard(message.data, 0.0)
+
     def publisher(self, topic: str, kind: type) -> Publisher:
         return Publisher(self.sent.append, lambda: self.hearing)
 

@@ -106,7 +106,10 @@ class Running:
         self.said: queue.Queue[str] = queue.Queue()
         self.lines: list[str] = []
         self.runs: list[Trajectory] = []
-        self.plant = LivePlant(robot, robot, None, changes.pop("dt", 0.002), 0.6, changes.pop("dry", False))
+        answer = changes.pop("answer", 1.0)  # for a driver's call: the machine may be slow
+        self.plant = LivePlant(
+            *(robot, robot, None, changes.pop("dt", 0.002), 0.6, changes.pop("dry", False)), answer=answer
+        )
         config = changes.pop("config", ServoConfig(gain=10.0))
         self.session = Session(
             self.plant,

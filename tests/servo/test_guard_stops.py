@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from guard_helpers import CONFIG, START, Broken, guard_of, pose, run
-from siame_se3.errors import SiameError
+from siame_se3.errors import RobotError, SiameError
 from siame_se3.laws.pose import PBVS
-from siame_se3.laws.types import Law, Output, View
+from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.plants.faults import FaultyCamera
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.types import WrappedPlant
 from siame_se3.servo import loop
+from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.guard import Guard
 from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
@@ -176,3 +177,39 @@ def test_without_a_guard_too(plant: FlyingCameras, error: BaseException) -> None
     with pytest.raises(type(error)):
         servo(broken, PBVS(), plant.look(pose()[None]), START, CONFIG)
     assert broken.stops == 1
+
+
+class Fails(WrappedPlant):
+    """Obeys until a law has settled, and fails in the ramp to zero: a report, or an error."""
+
+    def __init__(self, plant: FlyingCameras, how: str) -> None:
+        super().__init__(plant)
+        self.how, self.last = how, 1.0
+
+    def step(self, v: Tensor) -> tuple[View, Tensor]:
+        view, applied = self.plant.step(v)
+        ramp = 0 < float(v.abs().max()) < 0.9 * self.last
+        self.last = float(v.abs().max())
+        if ramp and self.how == "error":
+            raise RobotError("thread 'capture' has ended")
+        return replace(view, fault="protective stop" if ramp else ""), applied
+
+
+class Constant:
+    """Asks for the same small velocity for ever."""
+
+    needs = frozenset({"image"})
+
+    def aim(self, target: View) -> tuple[Law, State]:
+        def law(view: View, state: State) -> tuple[Output, State]:
+            return Output.of(torch.full((len(view.image), 6), 1e-3, dtype=torch.float64)), state  # type: ignore[arg-type]
+
+        return law, State()
+
+
+@pytest.mark.parametrize(("how", "words"), [("report", "protective stop"), ("error", "thread 'capture' has ended")])
+def test_what_happens_in_the_ramp_is_the_reason(plant: FlyingCameras, how: str, words: str) -> None:
+    """The run had settled, so it was said to have: exit status 0."""
+    config = ServoConfig(gain=1.0, max_iterations=12, settle_steps=50)
+    trajectory = servo(Fails(plant, how), Constant(), plant.look(START[None]), START[None], config, safety=Safety())
+    assert trajectory.reason == [words]

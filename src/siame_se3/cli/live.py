@@ -241,7 +241,8 @@ class Live:
         if bus and topics.command:
             words = Words("commands", session.heard)
             plant.watch(lambda: words.fault)
-            bus.subscribe(topics.command, messages().String, lambda message: words.put(message.data), reliable=True)
+            by_header = topics.stamps == "header"  # else clocks do not agree
+            bus.commands(topics.command, lambda word, age: words.put(word, age if by_header else 0.0))
         return session
 
 

@@ -136,7 +136,9 @@ def _near(name: str) -> str:
 
 
 def _wrong(line: str) -> int:
-    print(f"siame: {line}", file=sys.stderr)
+    from siame_se3.plants.robots.text import printable
+
+    print(f"siame: {printable(line, 4000)}", file=sys.stderr)  # it may have what a file or a network says
     return Status.WRONG_INPUT
 
 

@@ -19,4 +19,4 @@ class ImageTopics:
     domain: int | None = None
     """Default: ROS_DOMAIN_ID, else 0."""
     stamps: Literal["header", "receipt"] = "header"
-    """How old an image is: by its header (clocks must agree), or from when it came."""
+    """How old an image or a command is: by its sender's time (clocks must agree), or from when it came."""

@@ -24,7 +24,7 @@ from siame_se3.laws.certainty import Certain, described
 from siame_se3.laws.matched import MatchedPoints, matched_pixels
 from siame_se3.laws.types import Controller, Law, Output, State, View
 from siame_se3.plants.robots.pulse import awake
-from siame_se3.plants.types import Plant
+from siame_se3.plants.types import Plant, sound
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
@@ -96,11 +96,13 @@ def move(
     Raises:
         RobotError: the robot was stopped, or images do not match.
     """
-    with awake(plant):
-        return _moved(plant, motions, safety, say)
+    with awake(plant) as about_to_move:
+        return _moved(plant, motions, safety, say, about_to_move)
 
 
-def _moved(plant: Plant, motions: Motions, safety: Safety, say: Callable[[str], None]) -> list[Seen]:
+def _moved(
+    plant: Plant, motions: Motions, safety: Safety, say: Callable[[str], None], about_to_move: Callable[[], None]
+) -> list[Seen]:
     # A wrong set-up moves the image in another way than commanded: that is what is looked for here, and no reason to stop.
     safety = replace(safety, jump=2.0, drift=0.0, reach=min(safety.reach or math.inf, 3 * motions.translation))
     seen = []
@@ -109,13 +111,15 @@ def _moved(plant: Plant, motions: Motions, safety: Safety, say: Callable[[str], 
     config = ServoConfig(gain=1.0, max_iterations=moving + waiting, settle_steps=moving + waiting, max_v=1.0, max_w=3.0)
     for k, axis in enumerate(AXES):
         size = motions.translation if k < 3 else motions.rotation
+        about_to_move()
         say(f"moving {axis}: " + (f"{100 * size:g} cm" if k < 3 else f"{math.degrees(size):g} deg") + " and back")
         twist = torch.zeros(6, dtype=torch.float64)
         twist[k] = size / (moving * plant.dt)
-        before = plant.reset(None)
+        before = sound(plant.reset(None))
         there = servo(plant, _Script(twist, moving), before, None, config, safety=safety)
         _went(there, axis)  # nothing goes back by itself
-        after = plant.step(torch.zeros(1, 6, dtype=torch.float64))[0]
+        after = sound(plant.step(torch.zeros(1, 6, dtype=torch.float64))[0])
+        about_to_move()
         _went(servo(plant, _Script(-twist, moving), after, None, config, safety=safety), axis)
         # the integral of what was commanded: one axis at a time, so that the twists commute
         commanded = (there.twist[:, 0] * plant.dt).sum(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 
 COMMANDS = ("start", "stop", "target", "quit")
 LASTS = 2.0  # [s] for which a command counts
-BEGINS = 5.0  # [s] after a start within which the robot begins to move, or not at all
 MOST = 8  # commands that may wait
 _LOOK = 0.005  # [s] between looks at whether somebody waits
 
@@ -34,13 +34,13 @@ class Inbox:
     Attributes:
         lock: of all this and of what its owner likes. Not a condition: Ctrl-C in the main thread may leave the lock of one taken.
         voided: how often all that was asked before was voided.
-        why: the last time.
+        why, void_at: the last time, and when that was.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.lock = threading.RLock()
-        self.voided, self.why = 0, ""
+        self.voided, self.why, self.void_at = 0, "", -math.inf
         self._asked: deque[Asked] = deque()
         self._came: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._waiting = False
@@ -54,6 +54,10 @@ class Inbox:
         """A command that was given `age` s ago."""
         return Asked(word, self._clock() - age, self.voided)
 
+    def overtaken(self, age: float) -> bool:
+        """Whether all that was asked has been voided since a command was given `age` s ago: a stop waits for nothing, and a start may."""
+        return self._clock() - age < self.void_at
+
     def put(self, asked: Asked) -> None:
         """It waits."""
         with self.lock:
@@ -64,7 +68,7 @@ class Inbox:
         """All that was asked until now does not count any more, except 'quit'; what that was."""
         with self.lock:
             self.voided += 1
-            self.why = why
+            self.why, self.void_at = why, self._clock()
             void = [asked.word for asked in self._asked if asked.word != "quit"]
             self._asked = deque(asked for asked in self._asked if asked.word == "quit")
         return void

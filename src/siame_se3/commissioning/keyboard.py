@@ -41,8 +41,8 @@ class Words:
         self._waiting: queue.Queue[tuple[str, float]] = queue.Queue(_MOST)
         self._worker = Worker(name, self._give)
 
-    def put(self, word: str) -> None:
-        """A word has come."""
+    def put(self, word: str, age: float = 0.0) -> None:
+        """A word has come, which was given `age` s ago; a negative age is that of a clock that goes ahead."""
         word, now = printable(word[:8192].strip(), 20).lower(), time.monotonic()
         self._times.append(now)
         if word == "disarm":
@@ -52,7 +52,7 @@ class Words:
         else:
             many = len(self._times) == _FEW and now - self._times[0] < _WITHIN
             with contextlib.suppress(queue.Full):
-                self._waiting.put_nowait((word, -math.inf if many else now))
+                self._waiting.put_nowait((word, -math.inf if many else now - age))
 
     def end(self) -> None:
         """Who gave them is gone: what waits is given as of long ago."""

@@ -22,7 +22,7 @@ from siame_se3.geometry import lie
 from siame_se3.laws.pose import pbvs_velocity
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.plants.robots.pulse import awake
-from siame_se3.plants.types import Plant
+from siame_se3.plants.types import Plant, sound
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.loop import servo
 from siame_se3.servo.safety import Safety
@@ -118,17 +118,18 @@ def scan(
     pattern, safety = pattern or ScanPattern(), safety or Safety()
     check_plant_fits(plant, pattern, safety)
     places = pattern.places(distance)
-    T_goal = pose_of(plant.reset(start))
-    check_box(T_goal, places, safety)
     # The distance, from which the guard predicts images, is what is looked for; and each leg is short, begins at rest, and ends where it should.
     safety = replace(safety, no_progress=0.0, drift=0.0, frozen=max(safety.frozen, _FROZEN))
     views: list[View] = []
-    with awake(plant):
+    with awake(plant) as about_to_move:
+        T_goal = pose_of(sound(plant.reset(start)))
+        check_box(T_goal, places, safety)
         for T in (torch.eye(4, dtype=torch.float64)[None], *places.split(1), None):
+            about_to_move()
             say("back to the goal" if T is None else f"view {len(views)} of {pattern.views}" if views else "the goal")
             leg = _Leg(T_goal if T is None else T_goal @ T[0], pattern, plant.dt, T is None)
             now = start if start is None or not views else pose_of(views[-1])[None]
-            run = servo(plant, leg, plant.reset(now), now, leg.config, safety=safety)
+            run = servo(plant, leg, sound(plant.reset(now)), now, leg.config, safety=safety)
             if run.reason[0] != "settled":
                 raise RobotError(f"scan: stopped after {len(views)} of {pattern.views + 1} views: {run.reason[0]}")
             views.append(leg.seen)

@@ -12,17 +12,16 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from siame_se3.commissioning.commands import BEGINS, COMMANDS, LASTS, MOST, Asked, Inbox
+from siame_se3.commissioning.commands import COMMANDS, LASTS, MOST, Asked, Inbox
 from siame_se3.commissioning.keyboard import Hear, listen
-from siame_se3.commissioning.targets import depths_of
+from siame_se3.commissioning.targets import depths_of, view_of
 from siame_se3.errors import RobotError, SiameError
 from siame_se3.laws.certainty import described
 from siame_se3.laws.types import Controller, Output, View
 from siame_se3.plants.robots.live import LivePlant
-from siame_se3.plants.robots.pulse import Pulse
+from siame_se3.plants.robots.pulse import BEGINS, Pulse
 from siame_se3.plants.robots.signals import StopSignals
 from siame_se3.plants.robots.text import format_twist, printable
 from siame_se3.servo.config import ServoConfig
@@ -100,6 +99,8 @@ class Session:
                 refused = f"'{word}' while it moves: say 'stop' first"
             elif self._pulse.interrupted(age):
                 refused = f"'{word}' is void: the program was suspended; say it again"
+            elif self._inbox.overtaken(age):
+                refused = f"'{word}' is void: {self._inbox.why} since; say it again"
             elif self._inbox.full:
                 refused = f"'{word}' is refused: {MOST} commands wait already"
             if word != "stop" and not refused:
@@ -133,9 +134,11 @@ class Session:
         at = self._clock() - age
         if self._greeting.acquire(timeout=LASTS):  # the line is being shown
             self._greeting.release()
-        if age <= LASTS and at >= self._ready_at:
+        if -LASTS <= age <= LASTS and at >= self._ready_at:
             return True
         when = f"{age:.1f} s ago" if LASTS < age < math.inf else "before 'ready'"
+        if age < 0:
+            when = f"{-age:.1f} s from now by its sender's clock, which is wrong"
         self.say(f"'{printable(word.strip(), 20)}' was said {when}, and is void; say it again")
         return False
 
@@ -239,15 +242,8 @@ class Session:
 
     def _take_target(self) -> None:
         self.plant.ask_to_stop("")  # of an earlier run; a start has a look of its own at what was said
-        view = self.plant.reset(None)
-        self.plant.stop()
-        if view.fault:
-            raise RobotError(view.fault)
-        view = self.plant.with_depth(view)
-        assert view.image is not None
-        view = replace(view, age=0.0, image=view.image.clone())  # a camera may use its memory again
-        self.target, self._target_name = view, f"the view of {time.strftime('%H:%M:%S')}"
-        self.say("this view is the target" + depths_of(view))
+        self.target, self._target_name = view_of(self.plant), f"the view of {time.strftime('%H:%M:%S')}"
+        self.say("this view is the target" + depths_of(self.target))
 
     def _drive(self, asked: Asked) -> Trajectory:
         """One run, if nothing has voided the start."""

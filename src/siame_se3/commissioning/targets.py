@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from siame_se3.images.decode import as_image, read_picture, to_bytes
 from siame_se3.images.registration import square_depth
 from siame_se3.laws.types import View
 from siame_se3.plants.robots.live import LivePlant
+from siame_se3.plants.types import sound
 
 
 def target_from(path: Path, plant: LivePlant, depth: np.ndarray | None = None) -> View:
@@ -51,6 +53,19 @@ def target_from(path: Path, plant: LivePlant, depth: np.ndarray | None = None) -
             raise CameraError(f"{path}: {error}; take it with this camera") from None
     known = view.depth if depth is None else depth_in_square(depth, plant)[None]
     return View(image[None], None, known, view.camera)
+
+
+def view_of(plant: LivePlant) -> View:
+    """What the robot's camera sees now, as a target, with the depth of each pixel where something gives it; the robot stands still.
+
+    Raises:
+        RobotError: something is wrong with the robot, or does not answer.
+    """
+    view = plant.reset(None)
+    plant.stop()
+    view = plant.with_depth(sound(view))
+    assert view.image is not None
+    return replace(view, age=0.0, image=view.image.clone())  # a camera may use its memory again
 
 
 def depth_in_square(depth: np.ndarray, plant: LivePlant) -> Float[Tensor, "s s"]:

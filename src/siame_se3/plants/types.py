@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from siame_se3.errors import RobotError
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
@@ -59,6 +60,17 @@ class KnowsEnded(Protocol):
 
     def runs_ended(self, runs: Bool[Tensor, "n"]) -> None:
         """Whose runs have ended until `reset`: once they stand, their views need not be new."""
+
+
+def sound(view: View) -> View:
+    """A robot's view, where nothing is wrong.
+
+    Raises:
+        RobotError: something is; it is reported once, so whoever goes on without looking goes on with a fault.
+    """
+    if view.fault:
+        raise RobotError(view.fault)
+    return view
 
 
 class WrappedPlant:

@@ -9,6 +9,7 @@ import math
 import torch
 
 from siame_se3.errors import SiameError
+from siame_se3.plants.robots.text import printable
 from siame_se3.plants.types import Plant
 from siame_se3.servo.guard import Guard, Unguarded
 from siame_se3.servo.recorder import Recorder
@@ -56,20 +57,33 @@ class Stopping:
         try:
             if guarded and bool(self.moving.any()) and not (self.halt and self.halt.at_once):
                 self._ramp()
-        except (KeyboardInterrupt, OSError, SiameError):
+        except (KeyboardInterrupt, OSError, SiameError) as interruption:
             log.warning("the ramp to zero was interrupted; stopping at once")
+            before = self.halt
+            self._known(interruption)
+            self._end_again(before)
         finally:
             self._stop()
         return known
+
+    def _end_again(self, before: Halt | None) -> None:
+        """Runs that had settled, or came to their iterations, and then met a fault before they stood still: it is their reason."""
+        if before is None and self.halt is not None:
+            moved = self.moving.any(1).tolist()
+            self._runs.reason = [
+                self.halt.reason if moves else reason for moves, reason in zip(moved, self._runs.reason, strict=True)
+            ]
+        else:
+            self.halt = before
 
     def _known(self, error: BaseException | None) -> bool:
         """Whether the error is one that ends runs in order; then it is the halt."""
         if isinstance(error, KeyboardInterrupt):
             self.halt = Halt(str(error) or CTRL_C, False)
         elif isinstance(error, OSError):
-            self.halt = Halt(f"plant lost: {error}", True)
+            self.halt = Halt(printable(f"plant lost: {error}"), True)
         elif isinstance(error, SiameError):
-            self.halt = Halt(str(error), True)
+            self.halt = Halt(printable(error), True)  # a driver's text may come from a network
         return isinstance(error, KeyboardInterrupt | OSError | SiameError)
 
     def _ramp(self) -> None:
@@ -81,6 +95,8 @@ class Stopping:
             view, applied = self._plant.step(command)
             self._record.add(view, command, applied, self._runs)
             if (halt := self._guard.seen(view, applied, command)) and halt.at_once:
+                before, self.halt = self.halt, halt
+                self._end_again(before)
                 return
 
     def _stop(self) -> None:

@@ -21,7 +21,7 @@ if not importlib.util.find_spec("cyclonedds"):
     pytest.skip("CycloneDDS is not installed", allow_module_level=True)
 
 from siame_se3.plants.robots import ros2_messages as m
-from siame_se3.plants.robots.bus import Bus
+from siame_se3.plants.robots.bus import Bus, CallbackFaults
 from siame_se3.plants.robots.bus_dds import DdsBus
 from siame_se3.plants.robots.bus_rclpy import RclpyBus
 from siame_se3.plants.robots.buses import bus_for
@@ -94,7 +94,7 @@ def rclpy(monkeypatch: pytest.MonkeyPatch) -> tuple[queue.Queue[Any], dict[str, 
 
         def spin(self) -> None:
             while (item := coming.get()) is not None:
-                subscribed[item[0]](item[1])
+                subscribed[item[0]](*item[1:])
 
         def shutdown(self) -> None:
             coming.put(None)
@@ -202,3 +202,39 @@ def test_two_threads_make_their_topics_one_after_the_other(monkeypatch: pytest.M
     assert most == [1]
     for bus in buses:
         bus.close()
+
+
+def test_a_command_has_the_age_of_its_sending() -> None:
+    bus, other = DdsBus(DOMAIN), DdsBus(DOMAIN)
+    heard: list[tuple[str, float]] = []
+    bus.commands("/c", lambda word, age: heard.append((word, age)))
+    send = other.publisher("/c", m.String)
+    wait_for(lambda: heard, meanwhile=lambda: send(m.String("start")))
+    word, age = heard[0]
+    assert word == "start"
+    assert -0.1 < age < 10
+    bus.close()
+    other.close()
+
+
+def test_rclpys_commands_have_it_too(rclpy: tuple[queue.Queue[Any], dict[str, Any]]) -> None:
+    coming, _ = rclpy
+    bus = RclpyBus()
+    heard: list[tuple[str, float]] = []
+    bus.commands("/c", lambda word, age: heard.append((word, age)))
+    sent = time.time_ns() - 4_000_000_000
+    coming.put(("/c", types.SimpleNamespace(data="start"), {"source_timestamp": sent}))
+    coming.put(("/c", types.SimpleNamespace(data="stop"), {}))
+    wait_for(lambda: len(heard) == 2)
+    assert [word for word, _ in heard] == ["start", "stop"]
+    assert heard[0][1] == pytest.approx(4, abs=2)
+    assert heard[1][1] == 0
+    bus.close()
+
+
+def test_a_fault_is_kept_before_it_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard error may be held."""
+    faults, kept = CallbackFaults(), []
+    monkeypatch.setattr("siame_se3.plants.robots.bus.log.error", lambda *arguments: kept.append(faults.take()))
+    faults.keep("/c", ValueError("cannot"))
+    assert kept == ["/c: a message could not be used (ValueError: cannot)"]

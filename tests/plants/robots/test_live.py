@@ -409,3 +409,16 @@ def test_a_first_twist_that_comes_too_late_is_not_sent(live: Callable[..., LiveP
     plant.step(V[None])
     now[0] += 60
     assert plant.step(V[None])[0].fault == "", "one that moves already"
+
+
+def test_what_it_depends_on_is_asked_before_it_moves(live: Callable[..., LivePlant]) -> None:
+    """After a suspension the last view and all times look new."""
+    driver, fault = FakeDriver(), [""]
+    plant = live(None, driver)
+    plant.watch(lambda: fault[0])
+    plant.reset(None)
+    fault[0] = "the program was suspended"
+    view, applied = plant.step(V[None])
+    assert view.fault == "the program was suspended"
+    assert not applied.any()
+    assert not any(isinstance(sent, Tensor) for sent in driver.sent)

@@ -115,3 +115,21 @@ def test_other_threads_leave_the_handlers_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_second_signal_skips_nothing_of_what_an_outer_context_closes() -> None:
+    """The session's context is over, the command's closes the robot."""
+    reached: list[str] = []
+
+    def outer() -> None:
+        with StopSignals():
+            try:
+                with StopSignals():
+                    signal.raise_signal(signal.SIGHUP)
+            finally:
+                signal.raise_signal(signal.SIGHUP)
+                reached.append("the robot is closed")
+
+    with pytest.raises(Interrupted):
+        outer()
+    assert reached == ["the robot is closed"]

@@ -295,3 +295,27 @@ def test_twists_too_fast_are_refused(robot: Robot, driver: UrDriver) -> None:
         driver.move(V * 1000)
     assert robot.named("speedStop")
     assert all(max(map(abs, call[1])) < 1 for call in robot.named("speedL"))
+
+
+@pytest.mark.parametrize("fails", ["refused", "raises"])
+def test_a_robot_without_its_own_watchdog_is_not_driven(robot: Robot, fails: str) -> None:
+    """It is what stops the arm when this program dies."""
+    if fails == "refused":
+        robot.refused.add("setWatchdog")
+    else:
+
+        def lost(min_frequency: float) -> bool:
+            raise RuntimeError("not connected")
+
+        robot.setWatchdog = lost  # type: ignore[method-assign]
+    with pytest.raises(RobotError, match="the robot's own watchdog is not set"):
+        UrDriver("10.0.0.2", control=robot, receive=robot)
+    assert robot.named("stopScript")
+    assert not robot.connected
+
+
+def test_a_stopped_robot_is_let_go(robot: Robot) -> None:
+    robot.protective = True
+    with pytest.raises(RobotError, match="protective stop; see to that on the pendant"):
+        UrDriver("10.0.0.2", control=robot, receive=robot)
+    assert not robot.connected

@@ -35,6 +35,10 @@ class Bus(Protocol):
     def subscribe(self, topic: str, kind: type, heard: Callable[[Any], None], reliable: bool = False) -> None:
         """Call `heard` with each message, from another thread; only the newest counts, unless it is to be `reliable`."""
 
+    def commands(self, topic: str, heard: Callable[[str, float], None]) -> None:
+        """Call `heard`, from another thread, with the text of each std_msgs/String, reliably, and with how long ago it was sent, by the sender's
+        clock [s]: a message may have waited for a connection."""
+
     def publisher(self, topic: str, kind: type) -> Publisher:
         """What sends a message."""
 
@@ -54,9 +58,9 @@ class CallbackFaults:
 
     def keep(self, topic: str, error: BaseException) -> None:
         """A message of `topic` could not be dealt with."""
-        log.error("%s: %s", topic, describe(error))
-        with self._lock:
+        with self._lock:  # first: an output that is held keeps the line below, and not the fault
             self._found = self._found or f"{topic}: a message could not be used ({describe(error)})"
+        log.error("%s: %s", topic, describe(error))
 
     def guarded(self, topic: str, heard: Callable[[Any], None]) -> Callable[[Any], None]:
         """A callback that raises nothing: what went wrong is kept."""
@@ -74,6 +78,11 @@ class CallbackFaults:
         with self._lock:
             found, self._found = self._found, ""
             return found
+
+
+def sent_ago(nanoseconds: float) -> float:
+    """How long ago a message was sent [s], by its source's time stamp; 0 where it has none."""
+    return time.time() - 1e-9 * nanoseconds if nanoseconds > 0 else 0.0
 
 
 def messages() -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from siame_se3.errors import InputError, RobotError
-from siame_se3.plants.robots.bus import CallbackFaults, Publisher, messages
+from siame_se3.plants.robots.bus import CallbackFaults, Publisher, messages, sent_ago
 from siame_se3.plants.robots.threads import Worker, describe
 
 _making_topics = threading.Lock()  # two threads that make topics of one type at once get an error
@@ -83,6 +83,14 @@ class DdsBus:
                         guarded(message)
 
         self._listeners.append(Worker(f"DDS: {topic}", listen))
+
+    def commands(self, topic: str, heard: Callable[[str, float], None]) -> None:
+        """See `Bus`."""
+
+        def call(message: Any) -> None:
+            heard(message.data, sent_ago(message.sample_info.source_timestamp))
+
+        self.subscribe(topic, messages().String, call, reliable=True)
 
     def publisher(self, topic: str, kind: type) -> Publisher:
         """See `Bus`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from siame_se3.plants.robots.bus import CallbackFaults, Publisher
+from siame_se3.plants.robots.bus import CallbackFaults, Publisher, messages, sent_ago
 from siame_se3.plants.robots.threads import Worker, describe
 
 
@@ -47,6 +47,17 @@ class RclpyBus:
         # An exception in a callback would end the executor, and with it all topics.
         guarded = self._faults.guarded(topic, heard)
         self._node.create_subscription(self._kind(kind), topic, guarded, self._each if reliable else self._newest)
+
+    def commands(self, topic: str, heard: Callable[[str, float], None]) -> None:
+        """See `Bus`."""
+
+        def call(
+            message: Any, info: dict[str, Any]
+        ) -> None:  # by its two arguments rclpy knows that the second is wanted
+            said = self._faults.guarded(topic, lambda text: heard(text.data, sent_ago(info.get("source_timestamp", 0))))
+            said(message)
+
+        self._node.create_subscription(self._kind(messages().String), topic, call, self._each)
 
     def publisher(self, topic: str, kind: type) -> Publisher:
         """See `Bus`."""

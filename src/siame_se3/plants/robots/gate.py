@@ -181,7 +181,7 @@ class Gate:
         finally:
             if self._closed:  # a call that was given up, and came back when no watchdog looks any more
                 self._driver.stop()
-            elif self._halted or self.halts != halts:
+            elif self._halted or self.halts != halts or self._clock() - asked > WATCHDOG:
                 self._stop_due = not self._dry
                 self._wake.put(None)
         return True
@@ -279,14 +279,18 @@ class Gate:
         """
         if self._closed:
             return
-        with contextlib.suppress(RobotError):  # closing stops the robot too, and says where it cannot
-            self.stop()
-        self._closed = True
-        self._wake.put(None)
-        self._watchdog.join(4 * WATCHDOG)
         closing = CallLane("robot: close")
-        try:
-            closing.call(self._driver.close, _CLOSING)
+        try:  # each step is made also where Ctrl-C comes in the one before
+            with contextlib.suppress(RobotError):  # closing stops the robot too, and says where it cannot
+                self.stop()
         finally:
-            for lane in (closing, self._moves, self._stops, self._reads):
-                lane.close()
+            self._closed = True
+            self._wake.put(None)
+            try:
+                self._watchdog.join(4 * WATCHDOG)
+            finally:
+                try:
+                    closing.finish(self._driver.close, _CLOSING)
+                finally:
+                    for lane in (closing, self._moves, self._stops, self._reads):
+                        lane.close()

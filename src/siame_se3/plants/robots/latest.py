@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from siame_se3.plants.robots.interfaces import Frame
+
+_LOOK = 0.001  # [s] between looks at whether a frame has come
 
 
 class LatestFrame:
     """Keeps the newest frame only."""
 
     def __init__(self) -> None:
-        self._new = threading.Condition()
+        self._lock = threading.Lock()  # no condition: Ctrl-C in the main thread may leave the lock of one taken
         self._frame: Frame | None = None
         self._ended = False
 
     def put(self, frame: Frame) -> None:
         """A frame has come."""
-        with self._new:
+        with self._lock:
             self._frame = frame
-            self._new.notify_all()
 
     def end(self) -> None:
         """No more will come."""
-        with self._new:
-            self._ended = True
-            self._new.notify_all()
+        self._ended = True
 
     def get(self, after: float, wait: float) -> Frame | None:
         """See `CameraSource.latest`."""
-
-        def there() -> bool:
-            return self._ended or (self._frame is not None and self._frame.stamp > after)
-
-        with self._new:
-            self._new.wait_for(there, wait)
-            return self._frame if self._frame is not None and self._frame.stamp > after else None
+        until = time.monotonic() + wait
+        while True:
+            ended = self._ended
+            with self._lock:
+                frame = self._frame
+            if frame is not None and frame.stamp > after:
+                return frame
+            if ended or time.monotonic() >= until:
+                return None
+            time.sleep(_LOOK)

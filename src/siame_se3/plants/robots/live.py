@@ -158,8 +158,7 @@ class LivePlant:
             raise RobotError(f"camera: it has failed ({describe(error)}); its driver is at fault") from None
         return frame
 
-    def _view(self) -> View:
-        assert self._frame is not None
+    def _ask_monitors(self) -> None:
         for monitor in self._monitors:
             try:
                 fault = monitor()
@@ -167,6 +166,10 @@ class LivePlant:
                 fault = f"what watches the robot has failed ({describe(error)})"
             if fault:
                 self._gate.fail(fault)
+
+    def _view(self) -> View:
+        assert self._frame is not None
+        self._ask_monitors()
         state = self._gate.state()
         T_bc = None if state.T_bt is None else (state.T_bt.double() @ self._hand_eye)[None]
         depth = None if self._depth is None else torch.tensor([self._depth], dtype=torch.float64)
@@ -213,6 +216,7 @@ class LivePlant:
             if (late := self._clock() - self._begins) > 0:
                 self._gate.fail(f"it would have begun to move {late:.1f} s too late after the start; say 'start' again")
             self._begins = math.inf
+            self._ask_monitors()  # also before it moves: the view may be of before a suspension
         if self._gate.move(self.asked):
             self._sent = self.asked
         now = self._clock()

@@ -13,6 +13,7 @@ from siame_se3.plants.types import Plant
 
 _BEAT = 0.1  # [s] between beats
 _GAP = 1.5  # [s] between two beats, from which on the program was suspended; less than a command counts for
+BEGINS = 5.0  # [s] after it was asked for within which a motion begins, or not at all
 _AFTER = 0.5  # [s] after it within which what is read may have been said during it
 
 
@@ -49,8 +50,10 @@ class Pulse:
 
     @property
     def fault(self) -> str:
-        """Why it does not beat; '' where it does."""
-        return self._worker.fault if self._worker else ""
+        """Why it does not beat; '' where it does. A program that has just been suspended is at fault before it beats again."""
+        gap = self._clock() - self._last
+        suspended = f"the program was suspended for {gap:.1f} s" if gap > _GAP else ""
+        return (self._worker.fault if self._worker else "") or suspended
 
     def interrupted(self, ago: float = 0.0) -> bool:
         """Whether the program was suspended, or had been just then: what was read then may have been said during it.
@@ -71,10 +74,13 @@ class Pulse:
 
 
 @contextlib.contextmanager
-def awake(plant: Plant) -> Iterator[None]:
-    """While it is entered, a suspension of the program stops a real robot for good: whoever asked for a motion is not there any more."""
+def awake(plant: Plant) -> Iterator[Callable[[], None]]:
+    """While it is entered, a suspension of the program stops a real robot for good: whoever asked for a motion is not there any more.
+
+    Gives what is to be called before each motion is announced: where it does not begin soon, as of an output that is held, it does not begin.
+    """
     if not isinstance(plant, LivePlant):
-        yield
+        yield lambda: None
         return
     with Pulse(lambda seconds: plant.ask_to_stop(f"the program was suspended for {seconds:.1f} s")) as pulse:
 
@@ -83,6 +89,6 @@ def awake(plant: Plant) -> Iterator[None]:
 
         plant.watch(fault)
         try:
-            yield
+            yield lambda: plant.begin_within(BEGINS)
         finally:
             plant.unwatch(fault)

@@ -111,5 +111,8 @@ class StopSignals:
             self._wake[0].close()  # which ends the thread
         for number, handler in self._earlier.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            outer = getattr(handler, "__self__", None)
+            if isinstance(outer, StopSignals):  # what it closes now is closed in order, as here
+                outer._raised = max(outer._raised, self._raised)
         if self.received and not isinstance(error, KeyboardInterrupt):
             raise Interrupted(self.received) from error

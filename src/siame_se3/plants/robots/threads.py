@@ -89,7 +89,7 @@ class _Call:
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function = function
-        self.over = False
+        self.queued = self.over = False
         # Not an event: Ctrl-C may come while one is waited for, and leave its lock taken.
         self.ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.result: Any = None
@@ -146,6 +146,7 @@ class CallLane:
             raise BlockedError(f"{self.name}: an earlier call has not returned; the driver is given up")
         call = self._last = _Call(function)
         self._calls.put(call)
+        call.queued = True
         try:
             call.ended.get(timeout=timeout)
         except queue.Empty:
@@ -158,6 +159,17 @@ class CallLane:
         if call.error is not None:
             raise call.error
         return call.result
+
+    def finish(self, function: Callable[[], Any], timeout: float) -> Any:
+        """As `call`, and Ctrl-C is raised when it has returned."""
+        try:
+            return self.call(function, timeout)
+        except KeyboardInterrupt:
+            if self._last is None or not self._last.queued:
+                self.call(function, timeout)
+            else:
+                self.settled(timeout)
+            raise
 
     def settled(self, timeout: float) -> bool:
         """Wait for the last call, where Ctrl-C has ended the waiting for it; whether it has returned."""

@@ -78,10 +78,26 @@ class UrDriver:
         self._sender: Worker | None = None
         if dry:
             return
+        try:
+            self._check(host)
+        except BaseException:  # whatever it is: nobody closes a driver that was not made
+            self.close()
+            raise
+        self._sender = Worker("UR sender", self._send, failed=self._sender_failed)
+
+    def _check(self, host: str) -> None:
+        """Whether the robot obeys, and stops by itself when this program is gone."""
         if fault := self._reported():
             raise RobotError(f"UR {host}: {fault}; see to that on the pendant first", "host")
-        self._control.setWatchdog(1 / WATCHDOG)
-        self._sender = Worker("UR sender", self._send, failed=self._sender_failed)
+        try:
+            why = "" if self._control.setWatchdog(1 / WATCHDOG) is not False else "refused"
+        except RuntimeError as error:
+            why = describe(error)
+        if why:
+            raise RobotError(
+                f"UR {host}: the robot's own watchdog is not set ({why}); see to the robot's program on the pendant first",
+                "host",
+            )
 
     def _reported(self) -> str:
         """What the robot says is wrong."""
@@ -232,9 +248,12 @@ def _connect(host: str, rate: float, dry: bool) -> tuple[Any, Any]:
         rtde_receive = importlib.import_module("rtde_receive")
     except ImportError:
         raise RobotError("UR: ur_rtde is not installed; pip install 'siame-se3[ur]'") from None
+    receive = None
     try:
         receive = rtde_receive.RTDEReceiveInterface(host)
         return rtde_control.RTDEControlInterface(host, rate) if rtde_control else None, receive
     except RuntimeError as error:
+        if receive is not None:
+            receive.disconnect()
         wanted = "check the address, remote control mode, and that no other program has it"
         raise RobotError(f"UR {host}: {describe(error)}; {wanted}", "host") from None
