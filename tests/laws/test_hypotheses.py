@@ -87,7 +87,7 @@ def matched(coffee: Scene, goal_views: list[Keypoints], view: str) -> Matches:
 def test_matches_agree_on_the_true_homography(coffee: Scene, goal_views: list[Keypoints], view: str) -> None:
     found = matched(coffee, goal_views, view).distinct()
     assert float(found.ratio.max()) <= 0.8
-    first = next(hypotheses.from_matches(found.desired, found.seen))
+    first = next(hypotheses.from_matches(found.desired, found.seen, (224, 224)))
     assert wrong_by(first, true(view)) < 2
 
 
@@ -153,7 +153,7 @@ def test_an_image_of_nothing_has_no_keypoints(value: float, goal: np.ndarray, go
     for views, current in ((goal_views, none), (hypotheses.tilted(grey), goal_views[0])):
         found = hypotheses.matches(views, current)
         assert len(found.desired) == len(found.distinct().desired) == 0
-        assert list(hypotheses.from_matches(found.desired, found.seen)) == []
+        assert list(hypotheses.from_matches(found.desired, found.seen, (224, 224))) == []
         assert hypotheses.by_votes(found, SIZE) == []
     for template, image in ((goal, grey), (grey, goal)):
         guesses = hypotheses.by_search(Template.of(template), Pyramid.of(image))
@@ -163,8 +163,8 @@ def test_an_image_of_nothing_has_no_keypoints(value: float, goal: np.ndarray, go
 def test_matches_that_do_not_agree_are_no_homography() -> None:
     rng = np.random.default_rng(0)
     desired, seen = rng.uniform(0, 224, (2, 40, 2))
-    assert list(hypotheses.from_matches(desired, seen)) == []
-    assert list(hypotheses.from_matches(desired[:5], desired[:5])) == []
+    assert list(hypotheses.from_matches(desired, seen, (224, 224))) == []
+    assert list(hypotheses.from_matches(desired[:5], desired[:5], (224, 224))) == []
 
 
 def test_what_repeats_itself_has_several_homographies() -> None:
@@ -172,7 +172,7 @@ def test_what_repeats_itself_has_several_homographies() -> None:
     rng = np.random.default_rng(0)
     desired = rng.uniform(0, 224, (80, 2))
     seen = desired + np.where(np.arange(80) < 50, 0.0, 30.0)[:, None]
-    found = list(hypotheses.from_matches(desired, seen))
+    found = list(hypotheses.from_matches(desired, seen, (224, 224)))
     assert len(found) == 2
     for H, step in zip(found, (0, 30), strict=True):
         np.testing.assert_allclose(H / H[2, 2], [[1, 0, step], [0, 1, step], [0, 0, 1]], atol=0.01)

@@ -119,7 +119,7 @@ def _matched(views: list[hypotheses.Keypoints], seen: hypotheses.Keypoints, size
     found = hypotheses.matches(views, seen)
     distinct = found.distinct()
     return [
-        *hypotheses.from_matches(distinct.desired, distinct.seen),
+        *hypotheses.from_matches(distinct.desired, distinct.seen, (size[0], size[1])),
         *hypotheses.by_votes(found, (size[0], size[1])),
     ]
 

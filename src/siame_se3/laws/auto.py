@@ -82,7 +82,7 @@ class Auto:
         camera = target.camera
         if target.image is None or camera is None:
             raise LawError("auto: the target has no image or no camera; give the goal image and its camera", "camera")
-        images = images_of(target, "auto")
+        images = images_of(target, "auto", camera)
         n = len(images)
         T_wd, depth = poses_over_plane(target, n, self.Z), GoalDepth.of(target, "auto")
         depths = [None if depth is None else depth[k : k + 1] for k in range(n)]

@@ -31,7 +31,8 @@ _FINE = 224  # side of the larger copy [px]
 _PROMISING = 6  # guesses that are aligned
 MOST_BLUR = 4  # of a current image beside the goal's [px]
 SOURCES = ("tracked", "points", "network", "search")
-_GRID = 7  # points a side from which the pose is computed
+_GRID, _DENSE = 7, 25  # points a side from which the pose is computed, and where a map knows few of the former
+_SPREAD = 4.0  # times nearer or farther than the middle one: none of the scene's
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ class Goal:
             points = on_plane(camera, T_wd, pixels)
             surface = Plane(camera.K.numpy(), T_wd[2, :3], -float(T_wd[2, 3]))
         else:
-            points = depth.points(camera, 0, pixels)
+            pixels, points = _spread_points(camera, depth)
             maps = depth.inverse[0].numpy(), depth.trust[0].numpy()
             surface = Relief.of(camera, template, *maps)
             large = Template.of(grey, side=_FINE, levels=1)
@@ -127,7 +128,7 @@ class Goal:
         if self.depth is None:
             distinct = found.distinct()
             return [
-                *hypotheses.from_matches(distinct.desired, distinct.seen),
+                *hypotheses.from_matches(distinct.desired, distinct.seen, self.camera.size),
                 *hypotheses.by_votes(found, self.camera.size),
             ]
         return hypotheses.in_space(found, self.camera, self.depth.points(self.camera, 0, found.desired))
@@ -237,6 +238,26 @@ def _begun(goal: Goal, now: Pyramid, guess: np.ndarray) -> tuple[np.ndarray, flo
 def near(goal: Goal, now: Pyramid, T_cd: np.ndarray, source: str) -> Estimate:
     """A guess that is near, aligned where that is better, and verified."""
     return _kept(goal, now, T_cd, judged(goal, now, T_cd, source, NEAR))
+
+
+def _spread_points(camera: Camera, depth: GoalDepth) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels, spread over what the map knows, and their points; a few that are far before or behind the others are none of the scene's.
+
+    At least as many as a coarse grid has, where the map knows little: a pose of a few points, or of points on a line, is none.
+    """
+    for side in (_GRID, _DENSE):
+        x, y = np.meshgrid(np.linspace(0, camera.width - 1, side), np.linspace(0, camera.height - 1, side))
+        pixels = np.stack((x.ravel(), y.ravel()), 1)
+        points = depth.points(camera, 0, pixels)
+        Z = points[:, 2]
+        if (Z > 0).any():
+            middle = float(np.median(Z[Z > 0]))
+            sound = (middle / _SPREAD < Z) & (middle * _SPREAD > Z)
+            pixels, points = pixels[sound], points[sound]
+        if len(pixels) > _GRID * _GRID // 2:
+            break
+    every = max(1, len(pixels) // (_GRID * _GRID))
+    return pixels[::every], points[::every]
 
 
 def _kept(goal: Goal, now: Pyramid, T_cd: np.ndarray, guess: Estimate) -> Estimate:

@@ -111,7 +111,10 @@ class Guesses:
             T_cd = network.poses(seen, known, self.camera)
             if T_cd is not None:
                 K, turn = self.camera.K.numpy(), np.eye(4)
-                turn[:3, :3] = np.linalg.inv(K) @ back @ K
+                U, _, Vh = np.linalg.svd(np.linalg.inv(K) @ back @ K)
+                turn[:3, :3] = (
+                    U @ Vh
+                )  # a turn about the axis, but for a principal point beside the middle, or pixels that are not square
                 guesses = [turn @ T for T in T_cd.numpy()]
             else:
                 H = network.homographies(seen, known)

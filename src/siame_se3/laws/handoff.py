@@ -23,8 +23,8 @@ class Handoff:
     """Two laws in turn, run by run.
 
     A run goes over to the fine law when the coarse one has settled: the motion that it still asks for is a twentieth of
-    `near_t` and `near_r`, or is below them and has not become a tenth smaller for `patience` iterations; noise may keep it from
-    ever being zero. It comes back when the fine law has a fault, or when its cost has risen to `rise` times what it was at the
+    `near_t` and `near_r`, or is below them, has not become a tenth smaller for `patience` iterations, and does not become smaller any more (by a
+    fiftieth in as many); noise may keep it from ever being zero. Iterations without a valid law say nothing of that. It comes back when the fine law has a fault, or when its cost has risen to `rise` times what it was at the
     hand-off, `returns` times at most; after that it stays with the coarse law (with `returns` 0 with the fine one). A coarse law that
     verifies what it says (`auto`) is asked again now and then: where it is sure that the fine one leads away, the run comes back too. Away is what
     moves the image by a fiftieth of its width, or is above `near_t` or `near_r`: a small shift that a tilt undoes in the image is better known to the fine law.
@@ -33,7 +33,7 @@ class Handoff:
     Attributes:
         coarse: controller of the first part.
         fine: controller of the second one; it gives a cost (photometric laws do).
-        near_t: largest motion asked for, at gain 1, at which the fine law may take over [m].
+        near_t: largest motion asked for, at gain 1, at which the fine law may take over [m], of a goal at 0.6 m; it grows with the distance.
         near_r: and largest rotation [rad].
         patience: iterations.
         rise: factor of the cost.
@@ -52,6 +52,7 @@ class Handoff:
         require_types(self, "handoff")
         for name in ("near_t", "near_r"):
             require_number(self, name, 0, open_low=True)
+        require_number(self, "patience", 1, 1000, whole=True)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -74,6 +75,7 @@ class Handoff:
             stage=torch.zeros(n, dtype=torch.long),
             least=torch.full((n,), math.inf, dtype=torch.float64),
             waited=torch.zeros(n, dtype=torch.long),
+            recent=torch.full((n, self.patience), math.inf, dtype=torch.float64),
             reference=torch.full((n,), math.inf, dtype=torch.float64),
             returned=torch.zeros(n, dtype=torch.long),
             distance=self._distance(target, n),
@@ -89,6 +91,8 @@ class Handoff:
 
 _ASKED = 8  # iterations of the fine law after which a coarse one that verifies is asked
 _AWAY = 0.02  # motion that it may then ask for: mean motion of the image, in widths
+_USUAL = 0.6  # distance of a goal that `near_t` is meant for [m]
+_FALLS = 0.98  # of what was asked for `patience` iterations ago: less is a motion that becomes smaller still, as at a low gain
 _GRID = 5  # points of the image a side, of which that is the mean
 _Part = tuple[Tensor, Any]  # runs, and their state
 
@@ -100,7 +104,8 @@ class HandoffState(State):
     Attributes:
         stage: 0 coarse, 1 fine.
         least: smallest motion asked for by the coarse law since it began, in units of (near_t, near_r).
-        waited: iterations since that became a tenth smaller; in the fine law, since it took over.
+        waited: iterations with a valid law since that became a tenth smaller; in the fine law, since it took over.
+        recent: the last motions that it asked for, the oldest first, infinite before.
         reference: cost of the fine law when it took over, infinite before.
         returned: how often the run came back.
         distance: of the goal [m].
@@ -112,6 +117,7 @@ class HandoffState(State):
     stage: Int[Tensor, "n"]
     least: Float[Tensor, "n"]
     waited: Int[Tensor, "n"]
+    recent: Float[Tensor, "n p"]
     reference: Float[Tensor, "n"]
     returned: Int[Tensor, "n"]
     distance: Float[Tensor, "n"]
@@ -163,6 +169,7 @@ class _HandoffLaw:
         back = runs[leaves]
         turn.stage[back] = 0
         turn.least[back] = math.inf
+        turn.recent[back] = math.inf
         turn.reference[back] = math.inf
         turn.waited[back] = 0
         turn.returned[back] += 1
@@ -175,25 +182,28 @@ class _HandoffLaw:
         if len(due) and getattr(self.controller.coarse, "verifies", False):
             output = turn.peek(runs[due])
             sure = torch.tensor([fault == "" for fault in output.faults])
-            far = self._asked(output.v.double().cpu()) > 1
+            far = self._asked(output.v.double().cpu(), turn.distance[runs[due]]) > 1
             away[due] = sure & (far | (turn.image_motion(output.v, runs[due]) > _AWAY))
         return away
 
-    def _asked(self, v: Float[Tensor, "k 6"]) -> Float[Tensor, "k"]:
+    def _asked(self, v: Float[Tensor, "k 6"], distance: Float[Tensor, "k"]) -> Float[Tensor, "k"]:
         """The motion that is asked for, in units of (near_t, near_r)."""
         c = self.controller
-        return torch.maximum(v[:, :3].norm(dim=1) / c.near_t, v[:, 3:].norm(dim=1) / c.near_r)
+        return torch.maximum(v[:, :3].norm(dim=1) / (c.near_t * distance / _USUAL), v[:, 3:].norm(dim=1) / c.near_r)
 
     def _approach(self, turn: _Turn, runs: Int[Tensor, "k"]) -> None:
         """The coarse law's runs; those that have settled go over."""
         c = self.controller
         output = turn.ask(0, runs)
-        asked = self._asked(turn.v[runs])
-        smaller = asked < 0.9 * turn.least[runs]
-        turn.least[runs] = torch.where(smaller, asked, turn.least[runs])
-        turn.waited[runs] = torch.where(smaller, 0, turn.waited[runs] + 1)
+        asked = self._asked(turn.v[runs], turn.distance[runs])
         valid = torch.tensor([fault == "" for fault in output.faults])
-        settled = valid & (asked < 1) & ((turn.waited[runs] >= c.patience) | (asked < 0.05))
+        smaller = valid & (asked < 0.9 * turn.least[runs])
+        turn.least[runs] = torch.where(smaller, asked, turn.least[runs])
+        turn.waited[runs] = torch.where(smaller, 0, turn.waited[runs] + valid)
+        recent = turn.recent[runs]
+        rests = (turn.waited[runs] >= c.patience) & (asked > _FALLS * recent[:, 0])
+        turn.recent[runs] = torch.where(valid[:, None], torch.cat((recent[:, 1:], asked[:, None]), 1), recent)
+        settled = valid & (asked < 1) & (rests | (asked < 0.05))
         over = runs[settled & (turn.returned[runs] < max(c.returns, 1))]
         turn.stage[over] = 1
         turn.waited[over] = 0
@@ -208,6 +218,7 @@ class _Turn:
         self._states = [state.coarse, state.fine]
         self._parts: list[_Part | None] = [None, None]
         self.stage, self.least, self.waited = state.stage.clone(), state.least.clone(), state.waited.clone()
+        self.recent, self.distance = state.recent.clone(), state.distance
         self.reference, self.returned = state.reference.clone(), state.returned.clone()
         self.v = torch.zeros(n, 6, dtype=torch.float64)
         self.faults = [""] * n
@@ -264,6 +275,7 @@ class _Turn:
             stage=self.stage,
             least=self.least,
             waited=self.waited,
+            recent=self.recent,
             reference=self.reference,
             returned=self.returned,
             parts=(self._parts[0], self._parts[1]),

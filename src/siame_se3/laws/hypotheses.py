@@ -16,17 +16,12 @@ from siame_se3.laws.templates import Pyramid, Template, local_contrast
 
 _FEATURES, _CONTRAST, _RATIO, _PIXELS = 800, 0.01, 0.8, 3.0
 _LEAST = 6  # matches that agree
-_SINGLE, _VOTERS, _NEAR = (
-    200,
-    600,
-    0.04,
-)  # matches that are guesses, those that vote, and how near [share of the image's side]
+_SINGLE, _VOTERS = 200, 600  # matches that are guesses, and those that vote
+_NEAR = 0.04  # how near they agree [share of the image's side]
 _MODELS = 3  # homographies of one set of matches: what repeats itself has several
 _TILT = math.radians(50)  # of the goal's simulated views
-SIDE, FINE_SIDE = (
-    240,
-    480,
-)  # of the image that keypoints are looked for in, at most, also where their own depths make a pose of them [px]
+SIDE = 240  # of the image that keypoints are looked for in, at most [px]
+FINE_SIDE = 480  # where their own depths make a pose of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,13 +144,20 @@ def matches(views: list[Keypoints], current: Keypoints) -> Matches:
     return Matches(desired[order], seen[order], ratio[order], maps[order])
 
 
-def from_matches(desired: np.ndarray, seen: np.ndarray, models: int = _MODELS) -> Iterator[np.ndarray]:
-    """Homographies that matches agree on: that of most, then that of most of the rest, and so on."""
+def tolerance(size: tuple[int, int], side: int = SIDE) -> float:
+    """How far a match may be off [px] of images of that size (h, w): keypoints are found to a pixel and a half of copies of `side` px."""
+    return max(_PIXELS, 0.5 * _PIXELS * min(size) / side)
+
+
+def from_matches(
+    desired: np.ndarray, seen: np.ndarray, size: tuple[int, int], models: int = _MODELS
+) -> Iterator[np.ndarray]:
+    """Homographies that matches agree on, in images of that size (h, w): that of most, then that of most of the rest, and so on."""
     for k in range(models):
         if len(desired) < _LEAST:
             return
         cv2.setRNGSeed(k)
-        H, inlier = cv2.findHomography(desired, seen, cv2.USAC_MAGSAC, _PIXELS, maxIters=3000, confidence=0.999)
+        H, inlier = cv2.findHomography(desired, seen, cv2.USAC_MAGSAC, tolerance(size), maxIters=3000, confidence=0.999)
         if H is None or int(inlier.sum()) < _LEAST or not np.isfinite(H).all():
             return
         if plausible(H, desired[inlier[:, 0] > 0]):
@@ -173,8 +175,10 @@ def by_votes(found: Matches, size: tuple[int, int], most: int = 12) -> list[np.n
     for H, agree in voted(found, size, most):
         if int(agree.sum()) >= _LEAST:
             cv2.setRNGSeed(0)
-            refit, _ = cv2.findHomography(desired[agree], seen[agree], cv2.USAC_MAGSAC, _PIXELS, maxIters=300)
-            if refit is not None and np.isfinite(refit).all() and plausible(refit, desired[agree]):
+            off = tolerance(size)
+            refit, kept = cv2.findHomography(desired[agree], seen[agree], cv2.USAC_MAGSAC, off, maxIters=300)
+            sound = refit is not None and int(kept.sum()) >= _LEAST and np.isfinite(refit).all()
+            if sound and plausible(refit, desired[agree]):
                 H = refit
         chosen.append(H)
     return chosen
@@ -208,17 +212,18 @@ def in_space(found: Matches, camera: Camera, points: np.ndarray, most: int = 12)
         points: of the matches' desired pixels, in the desired camera's frame (n, 3) [m], all in front of it.
     """
     poses: list[np.ndarray] = []
+    off = tolerance(camera.size, FINE_SIDE)
     distinct = int(np.searchsorted(found.ratio, _RATIO))
     X, x = points[:distinct], found.seen[:distinct]
     for _ in range(_MODELS):
-        model = pose_in_space(camera, X, x, _PIXELS) if len(X) >= _LEAST else None
+        model = pose_in_space(camera, X, x, off) if len(X) >= _LEAST else None
         if model is None or int(model[1].sum()) < _LEAST:
             break
         poses.append(model[0])
         X, x = X[~model[1]], x[~model[1]]
     n = min(len(found.ratio), _VOTERS)
     for _, agree in voted(found, camera.size, most):
-        model = pose_in_space(camera, points[:n][agree], found.seen[:n][agree], _PIXELS)
+        model = pose_in_space(camera, points[:n][agree], found.seen[:n][agree], off)
         if model is not None:
             poses.append(model[0])
     return poses

@@ -78,7 +78,7 @@ class MatchedPoints:
             raise LawError(
                 f"{self.name}: the target has no image or no camera; give the goal image and its camera", "camera"
             )
-        images = grey_levels(images_of(target, self.name))
+        images = grey_levels(images_of(target, self.name, camera))
         n = len(images)
         found = parallel(lambda image: _keypoints(self, image), images)
         depth = GoalDepth.of(target, self.name)

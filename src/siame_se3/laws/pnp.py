@@ -14,6 +14,7 @@ from siame_se3.laws.pose import point_interaction_matrix
 from siame_se3.laws.types import View
 
 _PIXELS = 2.0  # that a point of a pose may be off
+_LINE = 0.02  # spread of pixels across their longest direction, below which they are on a line
 _LEAST = 4  # points of a pose in space
 
 
@@ -117,10 +118,16 @@ def pose_of_all(camera: Camera, points: np.ndarray, pixels: np.ndarray) -> np.nd
     least squares. None where they give no pose."""
     K = camera.K.numpy()
     X, x = np.ascontiguousarray(points, np.float64), np.ascontiguousarray(pixels, np.float64)
-    found, turn, move = cv2.solvePnP(X, x, K, None, flags=cv2.SOLVEPNP_SQPNP)
-    if not found:
+    spread = np.linalg.svd(x - x.mean(0), compute_uv=False)
+    if spread[1] < _LINE * spread[0]:  # on a line, they give none
         return None
-    turn, move = cv2.solvePnPRefineLM(X, x, K, None, turn, move)
+    try:
+        found, turn, move = cv2.solvePnP(X, x, K, None, flags=cv2.SOLVEPNP_SQPNP)
+        if not found:
+            return None
+        turn, move = cv2.solvePnPRefineLM(X, x, K, None, turn, move)
+    except cv2.error:  # an assertion of OpenCV's, of points that determine nothing
+        return None
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = cv2.Rodrigues(turn)[0], np.ravel(move)
     return T if np.isfinite(T).all() and ((X @ T[2, :3] + T[2, 3]) > 0).all() else None

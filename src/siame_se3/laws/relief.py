@@ -13,6 +13,7 @@ from siame_se3.laws.pnp import rays_of
 from siame_se3.laws.templates import LEAST_KNOWN, Pyramid, Template
 
 _BEHIND = 0.04  # of the distance, by which a point is behind another on the finest level, to be hidden by it; as much more as pixels are larger
+_FARTHEST = 20.0  # times as far from it, or as near, as the goal's camera: farther is no place to look from
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,10 @@ class Relief:
         v = self.camera.fy * X[:, 1] / safe + self.camera.cy
         # pixels of the full image to a pixel here: the copy whose pixels are of that size is read
         closer = float(np.median(own.points[front, 2] / Z[front]))
+        if (
+            not 1 / _FARTHEST < closer < _FARTHEST
+        ):  # no view of it; hidden parts of a point cloud so small would need gigabytes
+            return None
         size = closer / template.pyramid.to_level[level][0, 0]
         sizes = np.array([1 / S[0, 0] for S in current.to_level])
         k = int(np.argmin(np.abs(np.log(sizes) - np.log(max(size, 1e-6)))))

@@ -62,8 +62,9 @@ class View:
         if self.depth is None or not self._own_depth:
             return self.depth
         h, w = self.depth.shape[-2:]
-        middle = self.depth[..., h // 3 : h - h // 3, w // 3 : w - w // 3].flatten(-2).nanmedian(-1).values
-        return torch.where(middle.isnan(), self.depth.flatten(-2).nanmedian(-1).values, middle)
+        known = self.depth.masked_fill(~((self.depth > 0) & self.depth.isfinite()), torch.nan)
+        middle = known[..., h // 3 : h - h // 3, w // 3 : w - w // 3].flatten(-2).nanmedian(-1).values
+        return torch.where(middle.isnan(), known.flatten(-2).nanmedian(-1).values, middle)
 
     @property
     def _own_depth(self) -> int:

@@ -215,7 +215,7 @@ class ArmPlant:
         self._noise.manual_seed(self.config.seed)
         self._ticks = 0
         frame = self._shoot()
-        self._frames = deque([frame] * (1 + -(-self._late // self._per_frame)))
+        self._frames = deque([frame] * (1 + self._late // self._per_frame))
         return self._view(frame)
 
     @property

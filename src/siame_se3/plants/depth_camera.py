@@ -94,11 +94,11 @@ class DepthCamera:
         """Blurred, and again of standard deviation 1."""
         if self.grain == 0:
             return noise
-        sigma = torch.full((len(noise),), self.grain)
+        sigma = torch.full((len(noise),), self.grain, device=noise.device)
         reach = 6 * math.ceil(self.grain) + 1
         point = torch.zeros(1, 1, 2 * reach + 1, 2 * reach + 1)
         point[..., reach, reach] = 1
-        gain = gaussian_blur(point, sigma[:1]).square().sum().sqrt()
+        gain = gaussian_blur(point, sigma[:1].cpu()).square().sum().sqrt()
         return gaussian_blur(noise[:, None], sigma)[:, 0] / gain.to(noise)
 
     def _near_edges(self, Z: Float[Tensor, "n h w"]) -> Bool[Tensor, "n h w"]:

@@ -88,7 +88,8 @@ class Guard:
         self._first = view
         self._began = self._time = 0.0 if view.time is None else view.time
         self._T_wc = torch.eye(4, dtype=torch.float64)  # in a world whose z = 0 is a plane square to the first view
-        self._T_wc[2, 3] = -0.6 if view.distance is None else -max(1e-3, float(view.distance[0]))
+        distance = math.nan if view.distance is None else float(view.distance[0])
+        self._T_wc[2, 3] = -max(1e-3, distance) if 0 < distance < math.inf else -0.6
         self._T_start = self._T_wc
         self._watch = ImageWatch(safety)
         self._measured: deque[tuple[float, Tensor, Tensor]] = deque()  # time, measured pose, commanded pose
