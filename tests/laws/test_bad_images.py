@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from siame_se3.errors import SiameError
+from siame_se3.errors import LawError, SiameError
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.auto import Auto
 from siame_se3.laws.handoff import Handoff
 from siame_se3.laws.light import LightDVS
+from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.neural import Neural
 from siame_se3.laws.registry import LAWS, controller_for
 from siame_se3.laws.types import Controller, Law, View
@@ -117,3 +118,11 @@ def test_a_wrong_size_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(SiameError, match="px") as caught:
         law(View(torch.rand(1, 3, 60, 80), target.T_wc, target.depth, target.camera), state)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("law", [Auto(), MatchedPoints()], ids=["auto", "points"])
+def test_a_goal_image_of_another_size_than_its_cameras_is_refused(law: Any) -> None:
+    """Its pixels were used with the wrong K."""
+    target = View(torch.rand(1, 3, 64, 64), None, torch.tensor([0.6]), Camera.from_focal(40, 32))
+    with pytest.raises(LawError, match=r"64 x 64 px, .* 32 x 32"):
+        law.aim(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.images.luma import luma
 from siame_se3.laws.auto import Auto
 from siame_se3.laws.goal_depth import GoalDepth
+from siame_se3.laws.goals import Goal
 from siame_se3.laws.handoff import Handoff
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.luminance import luminance_interaction
 from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.photometric import DVS
+from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import Controller, View, check_law
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
@@ -216,3 +219,24 @@ def test_points_are_at_their_own_depths() -> None:
         points[0, :2] / points[0, 2], [(3.2 - camera.cx) / camera.fx, (7.4 - camera.cy) / camera.fy]
     )
     assert points[1, 2] == points[2, 2] == 0
+
+
+def test_a_guess_from_far_away_needs_no_memory() -> None:
+    """Of a map with a few pixels at 500 m: the image of its hidden parts was of gigabytes."""
+    depth = np.full((224, 224), 0.6, np.float32)
+    depth[10:20, 10:20] = 500.0
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    camera = Camera.from_focal(300, 224)
+    found = GoalDepth.of(View(image, None, torch.from_numpy(depth)[None], camera), "auto")
+    assert found is not None
+    goal = Goal.of(camera, image[0].mean(0).numpy(), np.eye(4), found)
+    T_cd = np.eye(4)
+    T_cd[2, 3] = 300.0
+    tracemalloc.start()
+    try:
+        score = goal.explained(Pyramid.of(image[0].mean(0).numpy()), T_cd)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert score <= 0
+    assert peak < 50e6

@@ -18,6 +18,7 @@ from siame_se3.laws.goal_depth import GoalDepth
 from siame_se3.laws.goals import FAR, NEAR, Estimate, Goal, aligned, best_of, judged, near, pose_of
 from siame_se3.laws.guesses import Guesses
 from siame_se3.laws.hypotheses import Matches
+from siame_se3.laws.pnp import pose_of_all
 from siame_se3.laws.templates import Pyramid
 from siame_se3.laws.types import View
 from siame_se3.plants.flying import FlyingCameras
@@ -235,3 +236,39 @@ def test_a_sure_guess_for_which_no_match_speaks_is_not_the_last_word(
         answer = some.best([0], image, [now], [T_CD])[0]
         assert len(asked) == tries
         assert (answer.best.score, answer.followed) == (0.9, speak)
+
+
+def depth_of(known: np.ndarray) -> GoalDepth:
+    view = View(torch.rand(1, 3, 224, 224), None, torch.from_numpy(known)[None].float(), CAMERA)
+    found = GoalDepth.of(view, "auto")
+    assert found is not None
+    return found
+
+
+def test_a_map_of_a_small_block_has_points_enough() -> None:
+    known = np.full((224, 224), np.nan)
+    known[80:140, 85:145] = 0.6
+    pixels, points = goals._spread_points(CAMERA, depth_of(known))
+    assert len(pixels) >= 20
+    assert (points[:, 2] > 0).all()
+
+
+def test_a_map_of_a_band_is_no_line() -> None:
+    known = np.full((224, 224), np.nan)
+    known[90:140] = 0.6
+    pixels, _ = goals._spread_points(CAMERA, depth_of(known))
+    assert np.ptp(pixels[:, 1]) > 20
+
+
+def test_a_pixel_that_is_far_behind_is_none_of_the_scene() -> None:
+    known = np.full((224, 224), 0.6)
+    known[100:130, 100:130] = 80.0
+    _, points = goals._spread_points(CAMERA, depth_of(known))
+    assert points[:, 2].max() < 1
+
+
+def test_points_on_a_line_give_no_pose() -> None:
+    """OpenCV's assertion came through."""
+    pixels = np.stack((np.linspace(10, 200, 7), np.full(7, 112.0)), 1)
+    points = np.c_[(pixels - 111.5) / 300 * 0.6, np.full(7, 0.6)]
+    assert pose_of_all(CAMERA, points, pixels) is None

@@ -280,3 +280,10 @@ def test_what_cameras_see_is_plausible(view: str) -> None:
     points = CAMERA.pixel_grid()[::32, ::32].reshape(-1, 2).numpy()
     assert hypotheses.plausible(true(view), points)
     assert not hypotheses.plausible(np.diag([1.0, -1, 1]) @ true(view), points)
+
+
+def test_a_match_may_be_off_by_as_much_as_keypoints_are_found_to() -> None:
+    """They are found in copies of 240 px: of a picture of 1080 px three pixels are two thirds of one there."""
+    assert hypotheses.tolerance((224, 224)) == hypotheses.tolerance((480, 640)) == 3.0
+    assert hypotheses.tolerance((1080, 1920)) == pytest.approx(1.5 * 1080 / 240)
+    assert hypotheses.tolerance((1080, 1080), hypotheses.FINE_SIDE) == pytest.approx(1.5 * 1080 / 480)

@@ -1,5 +1,6 @@
 """Depth of a view: a number a run, or a map."""
 
+import pytest
 import torch
 
 from siame_se3.laws.types import View
@@ -31,3 +32,13 @@ def test_a_map_goes_with_its_runs():
     assert View(_IMAGE[None], depth=depth[None]).flat().depth.shape == (2, 6, 9)
     assert View(_IMAGE[0], depth=depth[0]).flat().depth.shape == (1, 6, 9)
     assert view.provides == {"image", "depth"}
+
+
+def test_a_hole_is_no_distance() -> None:
+    """0 and infinity are holes, as laws take them."""
+    depth = torch.full((1, 9, 9), 0.7)
+    depth[:, 3:6, 3:6] = torch.tensor([[0.0, torch.inf, 0.0], [0.0, 0.8, 0.0], [torch.nan, 0.0, -1.0]])
+    view = View(torch.rand(1, 3, 9, 9), depth=depth)
+    assert float(view.distance[0]) == pytest.approx(0.8)  # type: ignore[index]  # it has one
+    depth[:, 4, 4] = 0.0
+    assert float(view.distance[0]) == pytest.approx(0.7)  # type: ignore[index]

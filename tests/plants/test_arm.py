@@ -305,3 +305,15 @@ def test_torchvision_may_come_after_the_renderer() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("latency", [0.008, 0.04, 0.104])
+def test_views_are_as_old_as_they_say_between_frames(arm: Arm, latency: float) -> None:
+    """A latency that is no whole number of frames: they were one frame older."""
+    plant = arm(latency=latency)
+    plant.reset(pose())
+    queue = len(plant._frames)
+    late, per_frame = plant._late, plant._per_frame
+    # one is shot (late mod a frame) before a step's end, and one is taken: the oldest was shot (queue - 1) frames before that
+    shot = late % per_frame + (queue - 1) * per_frame
+    assert shot * TICK == pytest.approx(latency)
