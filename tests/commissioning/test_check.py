@@ -22,7 +22,7 @@ from torch import Tensor
 from siame_se3 import cli
 from siame_se3.commissioning import check, diagnosis
 from siame_se3.errors import LawError, RobotError, SiameError
-from siame_se3.files import BUNDLED_PHOTO, bundled
+from siame_se3.files import BUNDLED_PHOTO, bundled, progress
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import homography
@@ -337,6 +337,7 @@ def test_command(
 def test_a_picture_that_is_not_there_is_refused_before_the_robot_is_opened(
     option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(progress, "PATIENCE", 1e6)
     monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: pytest.fail("it was opened"))
     monkeypatch.setattr(sys, "argv", ["siame", "check", option, "none.png"])
     with pytest.raises(SystemExit, match="2"):
@@ -350,6 +351,7 @@ def test_a_motion_that_is_stopped_is_status_1(
     def stopped(*arguments: Any) -> list[diagnosis.Seen]:
         raise RobotError("check: stopped while moving x: stop was asked for")
 
+    monkeypatch.setattr(progress, "PATIENCE", 1e6)
     plant = types.SimpleNamespace(stop=lambda: None, ask_to_stop=lambda reason: None, camera=CAMERA, T_tc=None)
     monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
     monkeypatch.setattr("siame_se3.commissioning.check.move", stopped)

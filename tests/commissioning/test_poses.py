@@ -231,6 +231,8 @@ SWAPPED = "a.png,0,0,1,0.1,-0.2,0.3\nb.png,0,0,1,0.1,-0.2,0.3\n"
         "".join(f"{name}.png,p[0.1, -0.2, 0.3, 0, 0, 1]\n" for name in "ab"),
         "picture;pose\n" + "".join(f"{name}.png;p[0.1, -0.2, 0.3, 0, 0, 1]\n" for name in "ab"),
         "".join(f'{name}.png,"p[0.1, -0.2, 0.3, 0, 0, 1]"\n' for name in "ab"),
+        "".join(f'"{name}.png","p[0.1, -0.2, 0.3, 0, 0, 1]"\n' for name in "ab"),
+        "".join(f'"{name}.png",p[0.1, -0.2, 0.3, 0, 0, 1]\n' for name in "ab"),
         "picture,x,y,z,rx,ry,rz,note\n" + PLAIN.replace("0,0,1\nb", "0,0,1,good\nb"),
     ],
 )

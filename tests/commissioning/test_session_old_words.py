@@ -110,7 +110,7 @@ def test_a_start_that_cannot_begin_soon_lapses(begun: Callable[..., Running], mo
     running.start()
     running.wait("ready")
     running.tell("start", "moving")
-    assert "s too late after the start; say 'start' again" in running.wait("stands still")
+    assert "s too late after it was asked for; ask again" in running.wait("stands still")
     assert robot.moves == 0
     running.wait("ready")
     running.tell("start", "moving")

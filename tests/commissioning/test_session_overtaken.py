@@ -35,18 +35,22 @@ def still(running: Running) -> None:
     assert "moving" not in running.lines
 
 
-def test_a_start_and_a_stop_in_one_write_move_nothing(ready: Running) -> None:
-    """The stop is heard in the reader's thread, the start behind it in another."""
+@pytest.mark.parametrize("age", [0.0, -1.5], ids=["", "by a clock that is ahead"])
+def test_a_start_and_a_stop_in_one_write_move_nothing(ready: Running, age: float) -> None:
+    """The stop is heard in the reader's thread, the start behind it in another, which is held."""
     held = threading.Event()
 
-    def hear(word: str, age: float) -> None:
-        if word == "start":
+    def hear(word: str, old: float) -> None:
+        if word == "dance":
             held.wait(20)
-        ready.session.heard(word, age)
+        else:
+            ready.session.heard(word, old)
 
     words = Words("commands", hear)
-    words.put("start")
-    words.put("stop")
+    words.put("dance")
+    words.put("start", age)
+    time.sleep(0.02)
+    words.put("stop", age)
     held.set()
     ready.wait("'start' is void: 'stop' was said since")
     still(ready)

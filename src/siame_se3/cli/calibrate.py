@@ -219,6 +219,7 @@ class Check:
         from siame_se3.commissioning.targets import target_from
         from siame_se3.plants.robots.signals import StopSignals
         from siame_se3.plants.robots.typed import wait_for_enter
+        from siame_se3.plants.types import sound
 
         if self.robot.robot == "none":
             raise SiameError("check: it has to move the robot; give --robot ros2 or ur")
@@ -237,10 +238,10 @@ class Check:
             plant, _ = self.robot.open(closing, self.depth)
             signals.stop = plant.ask_to_stop
             closing.callback(plant.stop)
-            findings = [check.colours(plant.reset(None), self.photo)] if self.photo else []
+            findings = [check.colours(sound(plant.reset(None)), self.photo)] if self.photo else []
             if controller and self.target:
                 target = target_from(self.target, plant)
-                findings.append(check.law_at(controller, target, plant.reset(None)))
+                findings.append(check.law_at(controller, target, sound(plant.reset(None))))
             if not self.yes:
                 wait_for_enter(
                     f"the robot will move by {100 * self.translation:g} cm and {self.rotation:g} deg; Enter to go on, Ctrl-C to leave "

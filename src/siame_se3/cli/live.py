@@ -221,11 +221,10 @@ class Live:
                 self.report and numbered(self.report, number),
                 lambda path: write_live_report(path, trajectory, pictures, plant.camera),
             )
-            for line in (
-                *(f"written: {name}" for name in output.written),
-                *(f"error: {text}" for text in output.failed),
-            ):
-                say(line)
+            for name in output.written:
+                say(f"written: {name}")
+            if output.failed:
+                raise InputError("; ".join(output.failed))
 
         settings = {
             "command": command_line(),

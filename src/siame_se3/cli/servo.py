@@ -294,6 +294,7 @@ class Servo:
         check_writable(self.report, "--report", PAGES)
         check_writable(self.video, "--video", VIDEOS)
         check_recording(self.record, self.runs)
+        camera_of(self.camera, self.fov, default_camera(224))
         LAWS.load(self.law)
         PLANTS.load(plant)
         if self.law == "neural" and self.scene is not None and self.model is None:

@@ -17,6 +17,7 @@ from siame_se3.cli.robot import Robot
 from siame_se3.commissioning.scan import ScanPattern
 from siame_se3.commissioning.scan_depth import DepthSettings
 from siame_se3.errors import InputError, RobotError
+from siame_se3.plants.types import sound
 from siame_se3.scenes.poses import Workspace
 from siame_se3.servo.safety import Safety
 
@@ -43,7 +44,7 @@ class Target:
     out: Path = Path("goal")
     """Folder to write."""
     force: bool = False
-    """Replace a goal whose depths were found by a scan."""
+    """Replace a goal that has depths."""
     scan: bool = False
     """Find the image's depth by small motions around it."""
     depth: float = Workspace.distance
@@ -72,12 +73,10 @@ class Target:
             closing.callback(plant.stop)
             if self.scan:
                 return self._scan(plant)
-            view = plant.with_depth(plant.reset(None))
+            view = plant.with_depth(sound(plant.reset(None)))
         from siame_se3.commissioning.goal_folder import Goal, write_goal
         from siame_se3.commissioning.targets import depths_of
 
-        if view.fault:
-            raise RobotError(view.fault)
         assert view.image is not None
         depth = None if view.depth_map is None else view.depth_map[0]
         write_goal(self.out, Goal(view.image[0], plant.camera, self.depth, depth, notes=self._notes()))
@@ -120,7 +119,7 @@ class Target:
 
         check_plant_fits(plant, self.pattern, self.safety)
         places = self.pattern.places(self.depth)
-        check_box(pose_of(plant.reset(None)), places, self.safety)
+        check_box(pose_of(sound(plant.reset(None))), places, self.safety)
         turn = math.degrees(math.atan2(self.pattern.radius, self.depth))
         motion = f"{self.pattern.views} places around this one, {100 * self.pattern.radius:g} cm away, turned by {turn:.1f} deg"
         if self.dry_run:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from siame_se3.commissioning.commands import LASTS
 from siame_se3.plants.robots.text import printable
 from siame_se3.plants.robots.threads import Worker
 from siame_se3.plants.robots.typed import lines_of, own_file
@@ -42,7 +43,8 @@ class Words:
         self._worker = Worker(name, self._give)
 
     def put(self, word: str, age: float = 0.0) -> None:
-        """A word has come, which was given `age` s ago; a negative age is that of a clock that goes ahead."""
+        """A word has come, which was given `age` s ago: a little less than 0 by a clock that is ahead, which counts as now."""
+        age = age if age < -LASTS else max(0.0, age)
         word, now = printable(word[:8192].strip(), 20).lower(), time.monotonic()
         self._times.append(now)
         if word == "disarm":

@@ -60,7 +60,7 @@ def _flat(line: str) -> str:
     place = line.rfind("[")
     if place < 0 or not (values := _UR.fullmatch(line.rstrip(), place)):
         return line
-    name = line[:place].removesuffix("p").rstrip('" \t,;')
+    name = line[:place].removesuffix("p").removesuffix('"').rstrip(" \t,;")
     return f"{name},{values[1]}"
 
 

@@ -134,7 +134,7 @@ class Session:
         at = self._clock() - age
         if self._greeting.acquire(timeout=LASTS):  # the line is being shown
             self._greeting.release()
-        if -LASTS <= age <= LASTS and at >= self._ready_at:
+        if 0 <= age <= LASTS and at >= self._ready_at:
             return True
         when = f"{age:.1f} s ago" if LASTS < age < math.inf else "before 'ready'"
         if age < 0:
@@ -237,7 +237,7 @@ class Session:
         self._say_void()
 
     def _say_void(self) -> None:
-        if void := self._inbox.void("a run has ended since"):
+        if void := self._inbox.void("a run has ended"):
             self.say(f"said too early, and void: {', '.join(void)}; say it again")
 
     def _take_target(self) -> None:

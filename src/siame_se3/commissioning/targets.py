@@ -37,12 +37,12 @@ def target_from(path: Path, plant: LivePlant, depth: np.ndarray | None = None) -
             raise InputError(
                 f"{path}: a goal's folder has a depth map of its own; leave the other one out", "goal_depth"
             )
-        distance = plant.reset(None).distance
+        distance = sound(plant.reset(None)).distance
         return view_for(path, plant.camera, None if distance is None else float(distance))
     if not path.is_file():
         raise CameraError(f"{path}: no such file; give a picture that this camera took, or say 'target' at the place")
     rgb = to_bytes(read_picture(path))
-    view = plant.reset(None)
+    view = sound(plant.reset(None))
     assert view.image is not None
     if rgb.shape[:2] == view.image.shape[-2:]:  # rectified and cut already, or there is nothing to do
         image = as_image(rgb)

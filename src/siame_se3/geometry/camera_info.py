@@ -120,7 +120,7 @@ class _Fields:
     def _take_word_of_lens(self) -> None:
         """librealsense's 'Distortion: Brown Conrady', which is the model; the coefficients are its 'Coeffs'."""
         lens = self._content.get("distortion")
-        if not isinstance(lens, str) or not re.fullmatch(r"\s*[A-Za-z][\w\s-]*", lens):
+        if not isinstance(lens, str) or not re.fullmatch(r"\s*[A-Za-z][\w\s.-]*", lens):
             return
         others = {key: value for key, value in self._content.items() if key != "distortion"}
         if lens.strip().lower() != "none" and not {"k1", *_D} & set(others):

@@ -250,10 +250,9 @@ def _spread_points(camera: Camera, depth: GoalDepth) -> tuple[np.ndarray, np.nda
         pixels = np.stack((x.ravel(), y.ravel()), 1)
         points = depth.points(camera, 0, pixels)
         Z = points[:, 2]
-        if (Z > 0).any():
-            middle = float(np.median(Z[Z > 0]))
-            sound = (middle / _SPREAD < Z) & (middle * _SPREAD > Z)
-            pixels, points = pixels[sound], points[sound]
+        middle = float(np.median(Z[Z > 0])) if (Z > 0).any() else 0.0
+        sound = (middle / _SPREAD < Z) & (middle * _SPREAD > Z)
+        pixels, points = pixels[sound], points[sound]
         if len(pixels) > _GRID * _GRID // 2:
             break
     every = max(1, len(pixels) // (_GRID * _GRID))

@@ -31,6 +31,7 @@ from siame_se3.plants.robots.threads import Worker
 
 log = logging.getLogger(__name__)
 
+_OF_TRACKS, _OF_PAGE = 4, 2  # lines that are shown of what was said
 _SLOW = 0.2  # [s] between updates of curves, paths and the frusta's images
 _TRIM = 30.0  # [s] between times that free memory is given back
 _WIDE, _CURVES = 390, 310  # of the panels of controls and of curves [px]
@@ -53,7 +54,7 @@ class Page:
         self.token = self.config.token_asked_for()
         self._server = served(self.config, Access(self.config.host, self.config.local, self.token))
         self._calls = LatestCalls("page: calls", self._say)
-        self._said: deque[str] = deque(maxlen=4)
+        self._said: deque[str] = deque(maxlen=_OF_PAGE)
         self._closed = threading.Event()
         self._visitors = Visitors(self._server, show)
         self._nows: list[Now] = []  # what was shown last
@@ -198,8 +199,8 @@ class Page:
             if full:
                 self._curves.update(tracks)
                 self._space.draw_paths(tracks)
-                said = [*self._said, *(line for track in tracks for line in track.lines)]
-                self._controls.update(nows, said[-6:])
+                of_tracks = [line for track in tracks for line in track.lines]
+                self._controls.update(nows, [*of_tracks[-_OF_TRACKS:], *self._said])
                 self._images.say(tracks, nows, self.show.paused)
                 if self._simulated and self._photo:
                     self._simulated.update()

@@ -402,7 +402,7 @@ def test_a_first_twist_that_comes_too_late_is_not_sent(live: Callable[..., LiveP
     plant.step(0 * V[None])
     now[0] += 2.5
     view, applied = plant.step(V[None])
-    assert "too late after the start; say 'start' again" in view.fault
+    assert "too late after it was asked for; ask again" in view.fault
     assert not applied.any()
     plant.begin_within(2.0)
     plant.reset(None)

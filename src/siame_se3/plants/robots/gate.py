@@ -279,7 +279,6 @@ class Gate:
         """
         if self._closed:
             return
-        closing = CallLane("robot: close")
         try:  # each step is made also where Ctrl-C comes in the one before
             with contextlib.suppress(RobotError):  # closing stops the robot too, and says where it cannot
                 self.stop()
@@ -289,6 +288,7 @@ class Gate:
             try:
                 self._watchdog.join(4 * WATCHDOG)
             finally:
+                closing = CallLane("robot: close")
                 try:
                     closing.finish(self._driver.close, _CLOSING)
                 finally:

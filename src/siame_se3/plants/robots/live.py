@@ -214,7 +214,7 @@ class LivePlant:
         before, self._sent = self._sent, torch.zeros(6, dtype=torch.float64)
         if bool(self.asked.any()):
             if (late := self._clock() - self._begins) > 0:
-                self._gate.fail(f"it would have begun to move {late:.1f} s too late after the start; say 'start' again")
+                self._gate.fail(f"it would have begun to move {late:.1f} s too late after it was asked for; ask again")
             self._begins = math.inf
             self._ask_monitors()  # also before it moves: the view may be of before a suspension
         if self._gate.move(self.asked):
