@@ -128,6 +128,10 @@ NOT_RUN = {
         "siame target --scan --ros2.pose /arm/tool_pose --hand-eye hand-eye.yaml --out goal",
         "siame live --target goal",
         "siame live --target goal --start",
+        "siame live --help-all",
+        "siame live --robot ur --host 192.168.0.10 --camera-source opencv --source 0 --camera camera.yaml --hand-eye hand-eye.yaml --dry-run",
+        "siame live --ros2.image /camera/color/image_raw --ros2.info /camera/color/camera_info --ros2.twist /servo_node/delta_twist_cmds "
+        "--ros2.frame-id camera_color_optical_frame --dry-run",
     ),
     SERVES: (
         "siame page --scene my.jpg --width 1.2 --model my.safetensors",
