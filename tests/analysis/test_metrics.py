@@ -252,6 +252,7 @@ def test_format_of_exact_ends_is_in_millimetres_and_tells_of_the_switch() -> Non
 
 @given(st.lists(table_rows, max_size=4))
 @settings(FUZZ, max_examples=50)
+@pytest.mark.slow
 def test_csv_round_trip(file: Path, table: list[Row]) -> None:
     write_csv(table, file)
     again = read_csv(file)

@@ -289,6 +289,7 @@ def test_characters_of_any_path_are_drawn_or_replaced(tmp_path: Path) -> None:
     assert f"/??.png, häfen {chr(0x3B8)}" in said
 
 
+@pytest.mark.slow
 def test_text_of_a_command_is_drawn_as_it_is(
     five: tuple[Trajectory, View, View], scene: Scene, camera: Camera, tmp_path: Path
 ) -> None:

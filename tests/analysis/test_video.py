@@ -52,6 +52,7 @@ def test_curves_grow(pictures: list[np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.gif"])
+@pytest.mark.slow
 def test_files_open_and_hold_every_picture(name: str, tmp_path: Path, pictures: list[np.ndarray]) -> None:
     held, pictures = 15, pictures[::3]
     assert video.write_video(tmp_path / name, pictures, 10.0) == 5 + held

@@ -77,12 +77,14 @@ def test_servo_with_the_goals_depth_in_a_file(siame: Siame, photo: Path, tmp_pat
     assert "none.png: no such file; give a depth map" in err
 
 
+@pytest.mark.slow
 def test_servo_draws_a_figure(siame: Siame, photo: Path, tmp_path: Path) -> None:
     status, _, err = siame("servo", "--law", "pbvs", "--scene", photo, "--runs", 2, "--figure", "servo.png")
     assert status == 0, err
     assert width_of(tmp_path / "servo.png") > 1000
 
 
+@pytest.mark.slow
 def test_plot_draws_saved_runs(siame: Siame, photo: Path, tmp_path: Path) -> None:
     status, _, err = siame("servo", "--law", "pbvs", "--scene", photo, "--runs", 2, "--save", "runs.npz")
     assert status == 0, err

@@ -43,6 +43,7 @@ def seen_by(
 
 
 @pytest.mark.parametrize("camera", [TRUE, FISHEYE], ids=["plumb_bob", "equidistant"])
+@pytest.mark.slow
 def test_standard_deviations_are_those_of_many_calibrations(camera: Camera) -> None:
     poses = views(BOARD, 6, 1, 0.3)
     found, stated = [], []

@@ -126,6 +126,7 @@ def test_better_poses_give_smaller_errors(boxes: Views) -> None:
     assert fine.relative_std < 0.5 * rough.relative_std
 
 
+@pytest.mark.slow
 def test_what_has_no_texture_has_no_depth() -> None:
     scene = Boxes()
     texture = scene._textures[0]
@@ -139,6 +140,7 @@ def test_what_has_no_texture_has_no_depth() -> None:
     assert float(found.depth.isfinite()[inside].float().mean()) < 0.05
 
 
+@pytest.mark.slow
 def test_a_bare_table_does_not_get_the_depth_of_the_boxes_on_it() -> None:
     scene = Boxes()
     scene._textures[0][:] = 0.5

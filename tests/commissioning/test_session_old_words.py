@@ -119,7 +119,7 @@ def test_a_start_that_cannot_begin_soon_lapses(begun: Callable[..., Running], mo
 
 def test_a_robot_that_has_not_taken_the_stop_does_not_stand_still(begun: Callable[..., Running]) -> None:
     robot = Grey()
-    running = begun(robot, target=TARGET)
+    running = begun(robot, target=TARGET, answer=0.2)
     stop = robot.stop
 
     def fails() -> None:

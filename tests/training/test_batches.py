@@ -473,6 +473,7 @@ def test_scenes_of_one_group_have_one_size(scenes: list[Scene], camera: Camera) 
         mixed(camera, [*alike(scenes), other])
 
 
+@pytest.mark.slow
 def test_batches_planned_ahead_are_those_of_the_step(scenes: list[Scene], camera: Camera) -> None:
     source = mixed(camera, alike(scenes))
     plans = planned(source, range(2), 3, Schedule(5, 5), 1)

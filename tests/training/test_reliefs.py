@@ -65,6 +65,7 @@ def test_a_relief_leaves_poses_pairs_and_targets_as_they_were(scene: Scene) -> N
     assert flat.reliefs == ()
 
 
+@pytest.mark.slow
 def test_a_batch_over_relief_is_a_function_of_seed_and_step(scene: Scene) -> None:
     source = source_of(alike(scene), views=12, scenes=3, relief_rate=0.6)
     plans = planned(source, range(1), 3, Schedule(5, 5), 1)

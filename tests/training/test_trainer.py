@@ -19,6 +19,7 @@ from training_helpers import PLAIN, advanced, assert_bit_equal, problem, state_o
 
 
 @pytest.mark.parametrize(("pooling", "precision"), [("spatial", "f32"), ("homography", "bf16"), ("descriptors", "f32")])
+@pytest.mark.slow
 def test_a_short_training_learns(pooling: str, precision: str) -> None:
     """Whole ones are below, and take some seconds."""
     data = {"curriculum": 0.0, "near": 0.0, "augmentation": replace(PLAIN, noise=0.0)}

@@ -55,18 +55,8 @@ class Live:
     """
 
     essential = (
-        *(
-            "model",
-            "law",
-            "target",
-            "goal_depth",
-            "dry_run",
-            "start",
-            "robot.robot",
-            "robot.host",
-            "robot.camera_source",
-        ),
-        *("robot.source", "robot.camera", "robot.hand_eye", "robot.rate"),
+        *("law", "target", "goal_depth", "dry_run", "start"),
+        *("robot.robot", "robot.host", "robot.camera_source", "robot.camera", "robot.hand_eye"),
     )
 
     model: Path | None = None
