@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.data import DataConfig
 from siame_se3.training.recipe import Recipe
 
 TINY_RECIPE = Recipe(

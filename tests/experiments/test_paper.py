@@ -25,7 +25,7 @@ from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.simulation import Task
 from siame_se3.training import driver, state
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.data import DataConfig
 from siame_se3.training.recipe import Recipe, TrainConfig, difference
 
 ROWS = {row.name: row for row in ladder.rows(pretrained=True)}

@@ -21,7 +21,7 @@ from siame_se3.scenes.conditions import NONE
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.training import driver, state
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.data import DataConfig
 
 PHOTO = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
 FAST = ("dvs", "dct20")

@@ -16,12 +16,12 @@ from experiments_helpers import TINY_RECIPE
 from siame_se3.analysis import metrics
 from siame_se3.cli.bench import Bench
 from siame_se3.cli.output import Output
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, SiameError
 from siame_se3.experiments import fig3, networks, perturb, photos, quick, robot, runner, training
 from siame_se3.experiments.runner import Cell, Setup
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.scenes.planar import Scene
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.data import DataConfig
 from siame_se3.training.recipe import Recipe, TrainConfig
 
 
@@ -227,6 +227,8 @@ def test_training_costs_are_measured_once(setup: Setup, monkeypatch: pytest.Monk
     assert training.run(setup, 1, 1, "siame bench training") == first
     assert len(measured) == count
     assert first in (setup.folder / "training" / "report.md").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match=r"cpu-resnet10t\.json: made with other options"):
+        training.run(setup, 2, 1, "siame bench training --runs 2")
 
 
 def test_rates_are_those_of_a_training(scene: Scene) -> None:

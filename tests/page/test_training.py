@@ -11,7 +11,7 @@ from siame_se3.networks.checkpoint import Model
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.page.training import Training, recipe_for
 from siame_se3.scenes.planar import Scene
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.data import DataConfig
 from siame_se3.training.driver import fit
 from siame_se3.training.recipe import Recipe, TrainConfig
 

@@ -482,3 +482,11 @@ def test_batches_planned_ahead_are_those_of_the_step(scenes: list[Scene], camera
             assert_same(source.images(next(plans)), source.batch(step, group, step / 5))
     with pytest.raises(StopIteration):
         next(plans)
+
+
+@pytest.mark.parametrize("changes", [{"pairs": "paper", "views": 9}, {"views": 7, "near": 0.5}], ids=str)
+def test_odd_numbers_of_views_are_shared_out(scenes: list[Scene], camera: Camera, changes: dict[str, Any]) -> None:
+    """They ended in a traceback."""
+    batch = source_of(scenes, camera, augmentation=STRONG, **changes).batch(0, 0)
+    assert len(batch.images) in (changes["views"], changes["views"] - 1)
+    assert bool(batch.images.isfinite().all())

@@ -14,7 +14,7 @@ from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.poses import Workspace
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.data import DataConfig
 from siame_se3.training.recipe import Recipe, TrainConfig, difference, for_photos
 
 ODD = Recipe(

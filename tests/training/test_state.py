@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from siame_se3.errors import TrainingError
+from siame_se3.geometry.camera import default_camera
 from siame_se3.networks import checkpoint
 from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.planar import Scene
+from siame_se3.scenes.poses import Workspace
 from siame_se3.training import state
 from siame_se3.training.batches import BatchSource, DataConfig
 from siame_se3.training.driver import Callbacks, Progress, fit
@@ -23,6 +27,7 @@ from siame_se3.training.trainer import Trainer
 from training_helpers import (
     advanced,
     assert_bit_equal,
+    few_views,
     metadata_of,
     network_of,
     print_of_colours,
@@ -269,3 +274,39 @@ def test_a_training_from_other_weights_does_not_go_on(tmp_path: Path) -> None:
     state.save(given, tmp_path / "a.state")
     with pytest.raises(TrainingError, match="initial"):
         state.load(plain, tmp_path / "a.state")
+
+
+def with_scene(change: Callable[[Scene], Scene]) -> Trainer:
+    data = BatchSource([change(print_of_colours())], default_camera(32), Workspace(), few_views(), 3)
+    return Trainer(network_of(), LossConfig(near=0.2, where=1.0), data, trainer_of().config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda scene: replace(scene, texture=scene.texture.flip(1, 2)),
+        lambda scene: replace(scene, texture=scene.texture.flip(2)),
+        lambda scene: replace(scene, fill=0.5),
+    ],
+    ids=["turned", "mirrored", "another surrounding"],
+)
+def test_another_scene_of_the_same_sum_is_another_training(saved: Path, change: Callable[[Scene], Scene]) -> None:
+    state.load(with_scene(lambda scene: scene), saved)
+    with pytest.raises(TrainingError, match=r"other options \(scenes\)"):
+        state.load(with_scene(change), saved)
+
+
+def test_sums_that_another_number_of_threads_makes_are_the_same_training(saved: Path) -> None:
+    """The last digits of a sum of many numbers go by how it is shared out."""
+    state.load(with_scene(lambda scene: replace(scene, texture=scene.texture * (1 + 1e-8))), saved)
+
+
+def test_a_state_of_before_goes_on(saved: Path, tmp_path: Path) -> None:
+    """It has of each scene its name, size, shape and sum."""
+    tensors, metadata = load_file(saved), metadata_of(saved)
+    identity = json.loads(metadata["identity"])
+    identity["scenes"] = [scene[:5] for scene in identity["scenes"]]
+    save_file(tensors, tmp_path / "old.state", {**metadata, "identity": json.dumps(identity)})
+    trainer = with_scene(lambda scene: scene)
+    state.load(trainer, tmp_path / "old.state")
+    assert trainer.step == 2

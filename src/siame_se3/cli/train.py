@@ -24,7 +24,7 @@ from siame_se3.geometry.camera import default_camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.poses import Workspace
-from siame_se3.training.batches import MOST_RELIEF, DataConfig
+from siame_se3.training.data import MOST_RELIEF, DataConfig
 from siame_se3.training.recipe import MINUTES, Recipe, TrainConfig, for_photos
 
 if TYPE_CHECKING:

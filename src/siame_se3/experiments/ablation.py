@@ -21,7 +21,7 @@ from siame_se3.networks.losses import LossConfig
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.simulation import Task
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.data import DataConfig
 from siame_se3.training.driver import fit
 from siame_se3.training.recipe import Recipe, TrainConfig
 

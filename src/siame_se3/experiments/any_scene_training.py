@@ -34,7 +34,7 @@ from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Fill, Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.scenes.procedural import procedural
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.data import DataConfig
 from siame_se3.training.driver import Callbacks, Progress, fit
 from siame_se3.training.recipe import Recipe, TrainConfig
 

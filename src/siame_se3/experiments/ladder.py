@@ -16,7 +16,7 @@ from siame_se3.experiments.imagenet import LITE0, MEAN, STD
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
 from siame_se3.networks.part_configs import InputConfig
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.data import DataConfig
 from siame_se3.training.recipe import Recipe, TrainConfig
 
 IMAGES = 100_000  # that a row's network sees

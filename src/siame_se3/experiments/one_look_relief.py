@@ -158,7 +158,7 @@ def main() -> None:
         for percent in PERCENT
         for model in given.models
     }
-    table(given, rows, ("photos_root", "photos", "models"))
+    table(given, rows, ("photos_root", "models"))
 
 
 if __name__ == "__main__":

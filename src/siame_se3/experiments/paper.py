@@ -231,7 +231,12 @@ def _what(setup: Setup, row: Row) -> dict[str, Any]:
     card = row.recipe.in_card()
     for name in ("fast", "checkpoint_seconds", "log_every", "evaluations"):
         card["train"].pop(name)
-    made = {"runs": setup.runs, "iterations": setup.iterations, "seed": setup.seed, "scene": setup.scene.name}
+    made = {"runs": setup.runs, "iterations": setup.iterations, "seed": setup.seed}
+    made |= {
+        "scene": setup.scene.name,
+        "pixels": list(setup.scene.texture.shape),
+        "mean": setup.scene.texture.double().mean((1, 2)).tolist(),
+    }
     return {"recipe": card, "first weights": row.backbone.start, **made}
 
 

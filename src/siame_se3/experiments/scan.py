@@ -150,7 +150,7 @@ def main() -> None:
         for size, case in (("224 px", _USUAL), ("640 x 480 px", replace(_USUAL, camera=CNS))):
             name = f"objects, {size}"
             rows[name] = partial(row, name, case, given.scenes, given.objects)
-    table(given, rows, ("objects",))
+    table(given, rows)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 
 from siame_se3.analysis import report
 from siame_se3.analysis.metrics import Summary
+from siame_se3.errors import InputError
 from siame_se3.experiments.evaluation import closed_loop
 from siame_se3.experiments.runner import Setup, write_facts
 from siame_se3.files import hardware, read_json
@@ -100,12 +101,21 @@ def rates(
 
 
 def _measured(setup: Setup, device: str, place: Path, kind: tuple[Any, ...], runs: int) -> dict[str, Any]:
-    """A row's figures, from its file if they are there."""
+    """A row's figures, from its file if they are there.
+
+    Raises:
+        InputError: they were made with other options.
+    """
+    network, data, config, count = kind
+    made = {"steps": count, "runs": runs, "minutes": setup.minutes, "seed": setup.seed, "scene": setup.scene.name}
     if place.is_file():
         kept: dict[str, Any] = read_json(place, hint="remove it to measure again")
+        if kept.get("made with") != made:
+            raise InputError(
+                f"{place}: made with other options; give the same ones, another folder, or remove it", "out"
+            )
         return kept
-    network, data, config, count = kind
-    found: dict[str, Any] = dict(rates(setup.scene, network, data, config, device, count))
+    found: dict[str, Any] = {"made with": made} | dict(rates(setup.scene, network, data, config, device, count))
     if network == NetworkConfig():
         r = reach(setup.scene, setup.minutes, runs, setup.seed, device)
         t, angle = r.summary.end_t_converged_m[0], r.summary.end_r_converged_deg[0]

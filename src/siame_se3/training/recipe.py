@@ -15,7 +15,7 @@ from siame_se3.networks.losses import LossConfig
 from siame_se3.networks.part_configs import FitConfig, HomographyConfig
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.poses import Workspace
-from siame_se3.training.batches import DataConfig
+from siame_se3.training.data import DataConfig
 
 MINUTES = 5.0  # of training where nothing else is said
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,12 +22,15 @@ from torch import Tensor
 from siame_se3.errors import InputError, TrainingError
 from siame_se3.files import atomically, from_dict
 from siame_se3.networks.part_configs import HomographyConfig
-from siame_se3.training.batches import DataConfig
+from siame_se3.scenes.planar import Scene
+from siame_se3.training.data import DataConfig
 from siame_se3.training.recipe import Recipe, TrainConfig, for_photos
 from siame_se3.training.schedule import Schedule
 from siame_se3.training.trainer import Trainer
 
 FORMAT, VERSION = "siame-se3 training state", "2"
+
+_BLOCKS = 4  # a side, whose means a texture is known by again
 
 
 def path_of(model: Path) -> Path:
@@ -142,8 +147,8 @@ def load(trainer: Trainer, path: Path) -> None:
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, InputError):
         raise _damaged(path) from None
     mine = json.loads(json.dumps(identity(trainer)))
-    if mine != theirs:
-        other = ", ".join(k for k in mine if mine[k] != theirs.get(k))
+    mine["scenes"] = [own[: len(their)] for own, their in zip(mine["scenes"], theirs["scenes"], strict=False)]
+    if other := ", ".join(k for k in mine if not _alike(mine[k], theirs.get(k))):
         raise TrainingError(
             f"{path}: state of a training with other options ({other}); give the same ones, remove it, or write to another place",
             "out",
@@ -154,6 +159,17 @@ def load(trainer: Trainer, path: Path) -> None:
         raise _damaged(path) from None
     trainer.step, trainer.seconds, trainer.shares = step, seconds, shares
     trainer.plan(schedule)
+
+
+def _alike(mine: Any, theirs: Any) -> bool:
+    """Whether they are equal; sums of pixels and weights to what another number of threads makes of them."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        return mine.keys() == theirs.keys() and all(_alike(value, theirs[key]) for key, value in mine.items())
+    if isinstance(mine, list) and isinstance(theirs, list):
+        return len(mine) == len(theirs) and all(map(_alike, mine, theirs))
+    if isinstance(mine, float) and isinstance(theirs, float):
+        return math.isclose(mine, theirs, rel_tol=1e-6)
+    return bool(mine == theirs)
 
 
 def _of_now(identity: dict[str, Any]) -> dict[str, Any]:
@@ -174,13 +190,20 @@ def identity(trainer: Trainer) -> dict[str, Any]:
         "train": dataclasses.asdict(trainer.config),
         "workspace": dataclasses.asdict(data.workspace),
         "camera": dataclasses.asdict(data.camera),
-        "scenes": [
-            [s.name, s.width, s.height, list(s.texture.shape), float(s.texture.double().sum())] for s in data.scenes
-        ],
+        "scenes": [_scene(scene) for scene in data.scenes],
         "seed": data.seed,
         "output": data.output,
         "initial": trainer.initial_sum,
     }
+
+
+def _scene(scene: Scene) -> list[Any]:
+    """What a scene is known by again: states from before today have the first five."""
+    blocks = (
+        F.adaptive_avg_pool2d(scene.texture.double(), _BLOCKS).flatten().tolist()
+    )  # a turned picture has the same sum
+    named = [scene.name, scene.width, scene.height, list(scene.texture.shape), float(scene.texture.double().sum())]
+    return [*named, blocks, scene.fill, scene.extent]
 
 
 def tensors(trainer: Trainer) -> dict[str, Tensor]:
