@@ -231,7 +231,7 @@ def _what(setup: Setup, row: Row) -> dict[str, Any]:
     card = row.recipe.in_card()
     for name in ("fast", "checkpoint_seconds", "log_every", "evaluations"):
         card["train"].pop(name)
-    made = {"runs": setup.runs, "iterations": setup.iterations, "seed": setup.seed}
+    made: dict[str, Any] = {"runs": setup.runs, "iterations": setup.iterations, "seed": setup.seed}
     made |= {
         "scene": setup.scene.name,
         "pixels": list(setup.scene.texture.shape),
