@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -124,9 +123,10 @@ def test_readers_hold_for_some_cases(reader: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_all_readers_hold_for_twelve_seconds() -> None:
+def test_all_readers_hold_for_a_thousand_cases() -> None:
+    """By number, not by time: on a busy machine seconds are enough for one reader's."""
     names = sorted(readers.READERS)
-    tally = runner.run(runner.TABLE, names, range(100_000), seed=2, limits=Limits(), until=time.monotonic() + 12)
+    tally = runner.run(runner.TABLE, names, range(1000), seed=2, limits=Limits())
     assert not tally.cases
     assert set(tally.counts) == set(names)
     for counts in tally.counts.values():
