@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
-from torch.utils.data import DataLoader, Dataset
+import torch
 
 from siame_se3.scenes.planar import Scene
 from siame_se3.training.batches import BatchSource, Plan
@@ -13,7 +17,7 @@ from siame_se3.training.schedule import Schedule
 
 
 @dataclass(frozen=True)
-class _Plans(Dataset[Plan]):
+class _Plans:
     """The plans of a training's groups, in their order, from a step on."""
 
     source: BatchSource
@@ -29,8 +33,19 @@ class _Plans(Dataset[Plan]):
         return self.source.plan(step, self.groups[k % len(self.groups)], self.schedule.share(step))
 
 
-def _first(plans: list[Plan]) -> Plan:
-    return plans[0]
+_AHEAD = 4  # plans of each process that wait
+_mine: list[_Plans] = []  # in a process that plans
+
+
+def _begin(plans: _Plans) -> None:
+    """In a process that plans: Ctrl-C is for the one that trains."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _mine.append(plans)
+
+
+def _plan(k: int) -> Plan:
+    return _mine[0][k]
 
 
 def _extent(scene: Scene) -> Scene:
@@ -41,19 +56,22 @@ def _extent(scene: Scene) -> Scene:
 def planned(source: BatchSource, groups: range, first: int, schedule: Schedule, workers: int) -> Iterator[Plan]:
     """The plans of groups `groups` of the steps from `first` on, made by so many processes a few ahead.
 
-    The processes are started, not forked: this one may have threads (a page's, a driver's, the renderer's), with which a fork is unsafe.
+    The processes are started, not forked: this one may have threads (a page's, a driver's, the renderer's), with which a fork is unsafe. And they are not
+    those of PyTorch's DataLoader, which leaves a handler of SIGCHLD in this process: where a signal's frame could not be set up, the end of a child ended
+    a whole process of the tests.
     """
     light = BatchSource(
         [_extent(scene) for scene in source.scenes],
         *(source.camera, source.workspace, source.config, source.seed, source.output, source.device),
     )
     plans = _Plans(light, tuple(groups), first, schedule)
-    loader = DataLoader(
-        plans,
-        batch_size=1,
-        num_workers=workers,
-        collate_fn=_first,
-        prefetch_factor=4,
-        multiprocessing_context="spawn",
-    )
-    return iter(loader)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (plans,))
+    try:
+        waiting = deque(pool.submit(_plan, k) for k in range(min(_AHEAD * workers, len(plans))))
+        for k in range(len(plans)):
+            plan = waiting.popleft().result()
+            if (later := k + _AHEAD * workers) < len(plans):
+                waiting.append(pool.submit(_plan, later))
+            yield plan
+    finally:
+        pool.shutdown(cancel_futures=True)
