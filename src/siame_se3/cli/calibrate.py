@@ -218,6 +218,7 @@ class Check:
         from siame_se3.commissioning.diagnosis import diagnose
         from siame_se3.commissioning.targets import target_from
         from siame_se3.plants.robots.signals import StopSignals
+        from siame_se3.plants.robots.text import printable
         from siame_se3.plants.robots.typed import wait_for_enter
         from siame_se3.plants.types import sound
 
@@ -250,7 +251,7 @@ class Check:
             try:
                 seen = check.move(plant, motions, self.safety, output.say)
             except RobotError as error:
-                print(f"siame: {error}", file=sys.stderr)
+                print(f"siame: {printable(error)}", file=sys.stderr)
                 sys.exit(1)
             T_tc = self.robot.hand_eye_pose()
             findings += diagnose(seen, plant.camera, self.depth, T_tc)

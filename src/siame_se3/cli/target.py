@@ -115,6 +115,7 @@ class Target:
     def _scan(self, plant: LivePlant) -> int | None:
         from siame_se3.commissioning.goal_folder import Goal, write_goal
         from siame_se3.commissioning.scan import check_box, check_plant_fits, pose_of, scan
+        from siame_se3.plants.robots.text import printable
         from siame_se3.plants.robots.typed import wait_for_enter
 
         check_plant_fits(plant, self.pattern, self.safety)
@@ -135,7 +136,7 @@ class Target:
                 plant, self.depth, self.pattern, self.safety, self.depths, lambda line: print(line, flush=True)
             )
         except RobotError as error:
-            print(f"siame: {error}", file=sys.stderr)
+            print(f"siame: {printable(error)}", file=sys.stderr)
             with contextlib.suppress(OSError):  # it was made to see whether it can be written, and is empty
                 self.out.rmdir()
             return 1

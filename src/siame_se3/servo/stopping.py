@@ -49,9 +49,9 @@ class Stopping:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         guarded = isinstance(self._guard, Guard)
-        known = (guarded or (self._keep and isinstance(error, KeyboardInterrupt))) and self._known(error)
-        if error is not None and not known:
-            self.halt = Halt("an error of the program", True)
+        known = _halt_of(error) if guarded or (self._keep and isinstance(error, KeyboardInterrupt)) else None
+        if error is not None:
+            self.halt = known or Halt("an error of the program", True)
         if self.halt:
             self._runs.end(self._runs.active, self.halt.reason)
         try:
@@ -59,32 +59,17 @@ class Stopping:
                 self._ramp()
         except (KeyboardInterrupt, OSError, SiameError) as interruption:
             log.warning("the ramp to zero was interrupted; stopping at once")
-            before = self.halt
-            self._known(interruption)
-            self._end_again(before)
+            self._met(_halt_of(interruption))
         finally:
             self._stop()
-        return known
+        return known is not None
 
-    def _end_again(self, before: Halt | None) -> None:
-        """Runs that had settled, or came to their iterations, and then met a fault before they stood still: it is their reason."""
-        if before is None and self.halt is not None:
-            moved = self.moving.any(1).tolist()
-            self._runs.reason = [
-                self.halt.reason if moves else reason for moves, reason in zip(moved, self._runs.reason, strict=True)
-            ]
-        else:
-            self.halt = before
-
-    def _known(self, error: BaseException | None) -> bool:
-        """Whether the error is one that ends runs in order; then it is the halt."""
-        if isinstance(error, KeyboardInterrupt):
-            self.halt = Halt(str(error) or CTRL_C, False)
-        elif isinstance(error, OSError):
-            self.halt = Halt(printable(f"plant lost: {error}"), True)
-        elif isinstance(error, SiameError):
-            self.halt = Halt(printable(error), True)  # a driver's text may come from a network
-        return isinstance(error, KeyboardInterrupt | OSError | SiameError)
+    def _met(self, halt: Halt | None) -> None:
+        """A halt in the ramp: of runs that had settled, or came to their iterations, it is the reason; of others the first halt stays."""
+        if self.halt is None and halt is not None:
+            self.halt = halt
+            for k in self.moving.any(1).nonzero()[:, 0].tolist():
+                self._runs.reason[k] = halt.reason
 
     def _ramp(self) -> None:
         """The last command, ever less of it, down to zero; at once to zero where something is seen that cannot wait."""
@@ -95,8 +80,7 @@ class Stopping:
             view, applied = self._plant.step(command)
             self._record.add(view, command, applied, self._runs)
             if (halt := self._guard.seen(view, applied, command)) and halt.at_once:
-                before, self.halt = self.halt, halt
-                self._end_again(before)
+                self._met(halt)
                 return
 
     def _stop(self) -> None:
@@ -108,3 +92,12 @@ class Stopping:
                 return
             except KeyboardInterrupt:
                 continue
+
+
+def _halt_of(error: BaseException | None) -> Halt | None:
+    """The halt of an error that ends runs in order; None of others. A driver's text may come from a network."""
+    if isinstance(error, KeyboardInterrupt):
+        return Halt(str(error) or CTRL_C, False)
+    if isinstance(error, OSError):
+        return Halt(printable(f"plant lost: {error}"), True)
+    return Halt(printable(error), True) if isinstance(error, SiameError) else None

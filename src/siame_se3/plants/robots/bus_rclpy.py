@@ -51,11 +51,10 @@ class RclpyBus:
     def commands(self, topic: str, heard: Callable[[str, float], None]) -> None:
         """See `Bus`."""
 
-        def call(
-            message: Any, info: dict[str, Any]
-        ) -> None:  # by its two arguments rclpy knows that the second is wanted
-            said = self._faults.guarded(topic, lambda text: heard(text.data, sent_ago(info.get("source_timestamp", 0))))
-            said(message)
+        # Its two arguments tell rclpy that the second is wanted.
+        def call(message: Any, info: dict[str, Any]) -> None:
+            ago = sent_ago(info.get("source_timestamp", 0))
+            self._faults.guarded(topic, lambda text: heard(text.data, ago))(message)
 
         self._node.create_subscription(self._kind(messages().String), topic, call, self._each)
 
