@@ -28,7 +28,8 @@ from siame_se3.networks.config import NetworkConfig
 from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
-from siame_se3.training.batches import BatchSource, DataConfig
+from siame_se3.training.batches import BatchSource
+from siame_se3.training.data import DataConfig
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,7 +23,8 @@ from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training import state
-from siame_se3.training.batches import BatchSource, DataConfig
+from siame_se3.training.batches import BatchSource
+from siame_se3.training.data import DataConfig
 from siame_se3.training.driver import run
 from siame_se3.training.processes import process_group, world
 from siame_se3.training.recipe import TrainConfig

@@ -130,7 +130,7 @@ def test_python_of_align(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.slow
 def test_python_of_training(folder: Path) -> None:
     """One step of four views in place of twenty."""
-    from siame_se3.training.batches import DataConfig
+    from siame_se3.training.data import DataConfig
 
     whole = snippet("training.md")
     assert "Recipe(seed=1).of_steps(20)" in whole

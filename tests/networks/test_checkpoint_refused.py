@@ -32,7 +32,8 @@ from siame_se3.scenes.conditions import NONE
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training import state
-from siame_se3.training.batches import BatchSource, DataConfig
+from siame_se3.training.batches import BatchSource
+from siame_se3.training.data import DataConfig
 from siame_se3.training.trainer import TrainConfig, Trainer
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=100)

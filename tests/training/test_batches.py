@@ -21,8 +21,9 @@ from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, reference_pose
 from siame_se3.scenes.render import render
 from siame_se3.training.ahead import planned
-from siame_se3.training.batches import Batch, BatchSource, DataConfig
+from siame_se3.training.batches import Batch, BatchSource
 from siame_se3.training.cells import cell_matches, cell_points
+from siame_se3.training.data import DataConfig
 from siame_se3.training.schedule import Schedule
 
 WORKSPACE = Workspace()

@@ -21,8 +21,9 @@ from siame_se3.scenes.poses import Workspace
 from siame_se3.scenes.relief import Relief
 from siame_se3.training import state
 from siame_se3.training.ahead import planned
-from siame_se3.training.batches import Batch, BatchSource, DataConfig, Plan
+from siame_se3.training.batches import Batch, BatchSource, Plan
 from siame_se3.training.cells import cell_matches, cell_points
+from siame_se3.training.data import DataConfig
 from siame_se3.training.recipe import TrainConfig, for_photos
 from siame_se3.training.reliefs import draw_reliefs
 from siame_se3.training.schedule import Schedule

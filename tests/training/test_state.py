@@ -19,7 +19,8 @@ from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training import state
-from siame_se3.training.batches import BatchSource, DataConfig
+from siame_se3.training.batches import BatchSource
+from siame_se3.training.data import DataConfig
 from siame_se3.training.driver import Callbacks, Progress, fit
 from siame_se3.training.recipe import Recipe, TrainConfig, for_photos
 from siame_se3.training.state import Begun

@@ -27,7 +27,8 @@ from siame_se3.networks.engines import OpenVinoEngine
 from siame_se3.networks.losses import LossConfig
 from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.poses import Workspace
-from siame_se3.training.batches import BatchSource, DataConfig
+from siame_se3.training.batches import BatchSource
+from siame_se3.training.data import DataConfig
 from siame_se3.training.recipe import TrainConfig
 from siame_se3.training.trainer import Trainer
 

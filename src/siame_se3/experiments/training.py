@@ -24,7 +24,8 @@ from siame_se3.scenes.poses import Workspace
 from siame_se3.scenes.render import render
 from siame_se3.scenes.views import training_views
 from siame_se3.servo.simulation import Task
-from siame_se3.training.batches import BatchSource, DataConfig
+from siame_se3.training.batches import BatchSource
+from siame_se3.training.data import DataConfig
 from siame_se3.training.driver import Callbacks, Progress, fit
 from siame_se3.training.recipe import Recipe, TrainConfig
 from siame_se3.training.trainer import Trainer

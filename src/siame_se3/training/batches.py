@@ -20,7 +20,7 @@ from siame_se3.scenes.conditions import Conditions, apply, draw
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.scenes.render import render, render_prints
-from siame_se3.training.data import DataConfig as DataConfig
+from siame_se3.training.data import DataConfig
 from siame_se3.training.reliefs import Surface, draw_reliefs, render_reliefs
 
 

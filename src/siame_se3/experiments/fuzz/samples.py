@@ -184,7 +184,8 @@ def trainer() -> Any:
     from siame_se3.networks.losses import LossConfig
     from siame_se3.scenes.planar import Scene
     from siame_se3.scenes.poses import Workspace
-    from siame_se3.training.batches import BatchSource, DataConfig
+    from siame_se3.training.batches import BatchSource
+    from siame_se3.training.data import DataConfig
     from siame_se3.training.recipe import TrainConfig
     from siame_se3.training.trainer import Trainer
 
@@ -214,7 +215,7 @@ def options() -> dict[str, type]:
     from siame_se3.scenes.poses import Workspace
     from siame_se3.servo.config import ServoConfig
     from siame_se3.servo.safety import Safety
-    from siame_se3.training.batches import DataConfig
+    from siame_se3.training.data import DataConfig
     from siame_se3.training.recipe import TrainConfig
 
     kinds = (
