@@ -39,6 +39,7 @@ const look = async () => {
   canvas.setPointerCapture = () => {};
   await later();
   found.drawn = [canvas, ...charts].map((c) => new Set(c.getContext("2d").getImageData(0, 0, c.width, c.height).data).size > 8);
+  found.metre = parseFloat(canvas.dataset.scale) / Math.min(canvas.clientWidth, canvas.clientHeight);
   await changed("turns", () => { pointer("pointerdown", 100, 100); pointer("pointermove", 160, 120); pointer("pointerup", 160, 120); });
   await changed("stays", () => pointer("pointermove", 200, 200));
   await changed("key", () => canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft" })));
@@ -81,6 +82,8 @@ def test_a_report_in_a_browser(width: int, tmp_path: Path, scene: Scene, camera:
     found = json.loads(html.unescape(match[1]))
     assert found["errors"] == []
     assert found["drawn"] == [True] * 5
+    # print and cameras are a metre across and high, and fill nine tenths of the drawing: the scale bar's metre is about as long
+    assert 0.5 < found["metre"] < 1.5
     assert [found[name] for name in ("turns", "stays", "key", "slides", "chooses")] == [True, False, True, True, True]
     assert (found["shown"], found["marked"], found["playing"], found["wide"]) == ("2", True, "Pause", True)
     assert found["rising"] == sorted(found["rising"])

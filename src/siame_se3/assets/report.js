@@ -64,11 +64,12 @@
         const q = flat(p);
         return [w / 2 + f * (q[0] - (left + right) / 2), h / 2 + f * (q[1] - (top + bottom) / 2)];
       };
-      project.scale = f; // pixels a unit: the projection is parallel
+      project.scale = f / far; // pixels a unit, in the middle of what is shown
+      canvas.dataset.scale = project.scale;
       return project;
     }
 
-    // A bar of 1, 2 or 5 times a power of ten, and how long it is.
+    // A bar of 1, 2 or 5 times a power of ten, and how long it is in the middle: what is nearer looks longer.
     function bar(c, scale, w, h) {
       const most = w / 4 / scale, power = 10 ** Math.floor(Math.log10(most));
       const long = [5, 2, 1].map((m) => m * power).find((x) => x <= most * 1.000001);
@@ -77,7 +78,7 @@
       c.strokeStyle = colour("ink"); c.lineWidth = 1.5; c.beginPath();
       c.moveTo(left, y - 4); c.lineTo(left, y); c.lineTo(right, y); c.lineTo(right, y - 4); c.stroke();
       c.fillStyle = colour("ink"); c.font = "12px system-ui, sans-serif"; c.textAlign = "right";
-      c.fillText(`${+(long * factor).toPrecision(1)} ${unit}`, right, y - 8);
+      c.fillText(`${+(long * factor).toPrecision(1)} ${unit} in the middle`, right, y - 8);
       c.textAlign = "left";
     }
 
