@@ -208,6 +208,30 @@ def test_ctrl_c_is_said_after_the_state_is_saved(siame: Siame, tmp_path: Path, m
     assert f"resumed at step 2 of 3, from {place}" in out
 
 
+@pytest.mark.slow
+def test_evaluations_before_an_interruption_stay_in_the_card(
+    siame: Siame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was made just before Ctrl-C too; none is made twice."""
+    made: list[int] = []
+
+    def loop(*arguments: object, **more: object) -> Summary:
+        made.append(len(made))
+        if len(made) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return summary([Row(0, 0.1, 10.0, 0.1, 10.0, 0.0, 0.0, 5, 0, 1.0)])
+
+    monkeypatch.setattr(evaluation, "closed_loop", loop)
+    place = tmp_path / "m.safetensors"
+    asked = replace(FAST, steps=4, out=place, eval_runs=4, train=replace(FAST.train, evaluations=2))
+    monkeypatch.setattr(program, "parse", lambda arguments: asked)
+    assert siame("train")[0] == 130
+    assert siame("train")[0] == 0
+    closed_loop = checkpoint.load(place).card["closed_loop"]
+    assert [result["step"] for result in closed_loop] == [2, 4]
+    assert len(made) == 2
+
+
 def test_evaluations_take_a_third_of_the_minutes_at_most(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The last one is made in any case."""
     clock = [0.0]

@@ -12,7 +12,7 @@ from experiments_helpers import TINY_RECIPE
 from siame_se3.analysis import metrics
 from siame_se3.analysis.metrics import Row
 from siame_se3.cli.bench import Bench
-from siame_se3.errors import SiameError
+from siame_se3.errors import InputError, SiameError
 from siame_se3.experiments import networks, perturb, runner, table1, wide
 from siame_se3.experiments.laws import LAWS, BenchLaw
 from siame_se3.experiments.runner import Cell, Setup
@@ -133,6 +133,28 @@ def test_networks_are_trained_once_and_go_on(setup: Setup, monkeypatch: pytest.M
     weights = [m.network.state_dict().values() for m in (model, again)]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
     assert [p.name for p in (setup.folder / "networks").iterdir()] == ["siame-se3.safetensors"]
+
+
+def test_a_network_of_a_quick_run_is_not_that_of_a_whole_one(setup: Setup) -> None:
+    model = networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
+    place = networks.path_of(setup.folder, "siame-se(3)")
+    with pytest.raises(InputError, match=r"trained for 0\.1 minutes, and 5 are asked for; remove it") as error:
+        networks.obtain("siame-se(3)", [setup.scene], setup.folder, 5.0, 3)
+    assert str(error.value).startswith(f"{place}: ")
+    assert networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.05, 3).card == model.card
+
+
+def test_the_bundled_model_is_taken_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    Bench("table1", out=tmp_path, bundled_model=True)._place_model()
+    place = networks.path_of(tmp_path, "siame-se(3)")
+    assert place.is_file()
+    Bench("table1", out=tmp_path, quick=True)._place_model()
+    with pytest.raises(InputError, match="the bundled model, from a run with --quick or --bundled-model; remove it"):
+        Bench("table1", out=tmp_path)._place_model()
+    place.write_bytes(b"a network that was trained")
+    for options in ({}, {"quick": True}, {"bundled_model": True}):
+        Bench("table1", out=tmp_path, **options)._place_model()
+        assert place.read_bytes() == b"a network that was trained"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", bytes(1000)], ids=["empty", "cut", "zeros"])

@@ -47,13 +47,14 @@ def test_the_budget_is_steps_or_minutes() -> None:
     [
         (Recipe(minutes=9.0, seed=4), Recipe(), ""),
         (ODD.of_steps(99), ODD, ""),
+        (Recipe(train=TrainConfig(precision="bf16")), Recipe(), ""),
         (replace(ODD, train=replace(ODD.train, fast=True, evaluations=0)), ODD, ""),
         (Recipe(train=TrainConfig(lr=1e-3)), Recipe(), "train.lr 0.001, now 0.003"),
         (Recipe(data=DataConfig(views=8)), Recipe(), "data.views 8, now 64"),
         (Recipe(camera=default_camera(48)), Recipe(), "camera "),
         (Recipe(times=4.0), Recipe(), "times 4.0, now 1.0"),
     ],
-    ids=["minutes and seed", "steps", "how it ran", "learning rate", "views", "camera", "times"],
+    ids=["minutes and seed", "steps", "precision", "how it ran", "learning rate", "views", "camera", "times"],
 )
 def test_a_difference_is_one_of_what_makes_the_network(kept: Recipe, wanted: Recipe, named: str) -> None:
     found = difference(kept.in_card(), wanted.in_card())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -144,6 +145,7 @@ def test_a_training_of_the_version_before_goes_on_with_its_own_settings(tmp_path
     """The command has other usual ones now; what was asked for is asked for."""
     place = tmp_path / "model.state"
     begun = Recipe(NetworkConfig("test_resnet", 32, stride=16, head=(8,)), data=DataConfig(views=8)).of_steps(4)
+    begun = begun.on(torch.device("cpu"))
     source = BatchSource([print_of_colours()], begun.seen_by, begun.workspace, begun.data, 0)
     state.save(advanced(Trainer(begun.network, begun.loss, source, begun.train), 2), tmp_path / "now.state")
     of_the_version_before(tmp_path / "now.state", place)

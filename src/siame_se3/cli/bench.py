@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import math
 import shutil
 from dataclasses import dataclass
@@ -275,11 +276,17 @@ class Bench:
         return quick.pictures(self.out / "quick-pictures")
 
     def _place_model(self) -> None:
-        """Put the bundled model where the network of the row 'siame-se(3)' is sought, if that is asked for."""
+        """Put the bundled model where the network of the row 'siame-se(3)' is sought, if that is asked for; refuse one that was put there if it is not."""
         from siame_se3.experiments import networks
 
         place = networks.path_of(self.out, "siame-se(3)")
-        if (self.quick or self.bundled_model) and not place.is_file():
+        if not (self.quick or self.bundled_model):
+            if place.is_file() and filecmp.cmp(place, bundled(BUNDLED_MODEL), shallow=False):
+                raise InputError(
+                    f"{place}: the bundled model, from a run with --quick or --bundled-model; remove it to train one, give --bundled-model, "
+                    "or write to another folder"
+                )
+        elif not place.is_file():
             atomically(place, lambda partial: shutil.copyfile(bundled(BUNDLED_MODEL), partial))
 
     def _cells(

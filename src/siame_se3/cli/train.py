@@ -283,8 +283,8 @@ class _TrainLog:
 
     def __init__(self, command: Train, scenes: list[Scene], recipe: Recipe, output: Output) -> None:
         self.command, self.scenes, self.recipe, self.output = command, scenes, recipe, output
-        self.results: list[dict[str, float]] = []
-        self.each, self.spent = 0.0, 0.0  # [s] of an evaluation, and of all so far
+        self.kept: dict[str, Any] = {"closed_loop": [], "spent": 0.0}  # the evaluations, and what they took [s]
+        self.each = 0.0  # [s] of an evaluation
         self.bar: Any = None
         self.writer: Any = None
 
@@ -301,7 +301,14 @@ class _TrainLog:
             rehearse=self.rehearse if evaluated else None,
             say=self.say,
             card=self.card,
+            kept=self.kept,
         )
+
+    @property
+    def results(self) -> list[dict[str, float]]:
+        """The evaluations, those before an interruption too."""
+        found: list[dict[str, float]] = self.kept["closed_loop"]
+        return found
 
     def say(self, line: str) -> None:
         """A line for people, by the first process; above the bar where there is one."""
@@ -351,13 +358,13 @@ class _TrainLog:
 
         self._open(p.steps)
         minutes = self.recipe.budget or math.inf
-        if p.step < p.steps and self.spent + 2 * self.each > 60 * minutes / 3:
+        if p.step < p.steps and self.kept["spent"] + 2 * self.each > 60 * minutes / 3:
             return  # there would be no time for the last one
         began = time.monotonic()
         with doing("evaluating: runs in closed loop"):
             s = closed_loop(network, self._task(p.step), iterations=_EVALUATED)
         self.each = time.monotonic() - began
-        self.spent += self.each
+        self.kept["spent"] += self.each
         result = {
             "step": p.step,
             "seconds": round(p.seconds, 1),

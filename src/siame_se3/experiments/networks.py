@@ -87,14 +87,14 @@ def obtain(
     """A network by its name, trained for `minutes` if it is not there; an interrupted training goes on.
 
     Raises:
-        InputError: the one that is there was trained by another recipe, or on other scenes.
+        InputError: the one that is there was trained by another recipe, for less time, or on other scenes.
     """
     if name in BUNDLED:
         return checkpoint.load(name)
     path, recipe = path_of(folder, name), recipe_of(name)
+    recipe = replace(recipe, minutes=minutes, seed=seed, train=replace(recipe.train, evaluations=0))
     if path.is_file():
         return _kept(path, recipe, scenes)
-    recipe = replace(recipe, minutes=minutes, seed=seed, train=replace(recipe.train, evaluations=0))
     initial = None
     if recipe.init:
         initial = obtain(recipe.init, scenes, folder, minutes, seed, say).network.weights_for(recipe.network)
@@ -111,6 +111,12 @@ def _kept(path: Path, recipe: Recipe, scenes: Sequence[Scene]) -> Model:
     model = checkpoint.load(path)
     if "recipe" in model.card and (field := difference(model.card["recipe"], recipe.in_card())):
         raise InputError(f"{path}: trained by another recipe ({field}); remove it, or write to another place", "out")
+    minutes = model.card.get("recipe", {}).get("minutes", recipe.minutes)
+    if minutes < recipe.minutes:
+        raise InputError(
+            f"{path}: trained for {minutes:g} minutes, and {recipe.minutes:g} are asked for; remove it, or write to another place",
+            *("out", "minutes"),
+        )
     names = [scene.name for scene in scenes]
     if recipe.scenes and model.card.get("scenes", names) != names:
         raise InputError(f"{path}: trained on other scenes; remove it, or write to another place", "out")

@@ -48,6 +48,7 @@ class Callbacks:
         rehearse: how long an evaluation of this (untrained) network takes, estimated [s]; where it is given, the evaluations count as part
             of a budget in minutes.
         say: what is done now, a line at a time.
+        kept: what the callbacks have found out so far, as JSON has it: saved with the state, and put back into it when the training goes on.
     """
 
     report: Callable[[Progress], None] = lambda progress: None
@@ -57,6 +58,7 @@ class Callbacks:
     card: Callable[[], dict[str, Any]] = dict
     rehearse: Callable[[SiameseNetwork], float] | None = None
     say: Callable[[str], None] = lambda line: None
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 class Paused(Exception):

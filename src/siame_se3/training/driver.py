@@ -87,11 +87,12 @@ def _fit(
     source = BatchSource(
         scenes, recipe.seen_by, recipe.workspace, recipe.data, recipe.seed, recipe.network.output, device
     )
+    recipe = recipe.on(source.device)
     steps, minutes, seconds = _planned(recipe, source, place, given, initial, callbacks)
     trainer = Trainer(recipe.network, recipe.loss, source, replace(recipe.train, steps=steps), initial)
     trainer.plan(replace(trainer.schedule, seconds=seconds))
     if place is not None and place.is_file():
-        state.load(trainer, place)
+        callbacks.kept.update(state.load(trainer, place))
         callbacks.say(f"resumed at step {trainer.step} of {trainer.steps}, from {place}")
     elif place is not None and world()[0] == 0:
         state.save(
@@ -218,7 +219,7 @@ def _run(
     while trainer.step < trainer.steps and not enough:
         if first_process_says(int(first and (interrupts.asked or callbacks.pause())), trainer.data.device):
             if first and place is not None:
-                state.save(trainer, place, minutes)
+                state.save(trainer, place, minutes, callbacks.kept)
             if not interrupts.asked:
                 raise Paused
             kept = "nothing is saved" if place is None else f"saved in {place}"
@@ -234,15 +235,16 @@ def _run(
         progress = _progress(trainer, loss, errors)
         if first and (trainer.step % c.log_every == 0 or done):
             callbacks.report(progress)
-        if first and place is not None and (time.monotonic() - saved > c.checkpoint_seconds or done):
-            state.save(trainer, place, minutes)
-            saved = time.monotonic()
         if any(
             trainer.schedule.position(trainer.step - 1) < mark <= trainer.schedule.position(trainer.step)
             for mark in marks
         ):
             said = first and callbacks.evaluate is not None and callbacks.evaluate(trainer.result(), progress)
             enough = bool(first_process_says(int(bool(said)), trainer.data.device))
+        if first and place is not None and (time.monotonic() - saved > c.checkpoint_seconds or done):
+            # after the evaluation, which a state of this step would not make again
+            state.save(trainer, place, minutes, callbacks.kept)
+            saved = time.monotonic()
         pace.took(trainer.seconds - began)
         if pace.due(trainer.step, trainer.schedule):
             _replan(trainer, pace, callbacks)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,8 @@ def begun(path: Path) -> Begun | None:
 
 
 def as_begun(recipe: Recipe, path: Path) -> Recipe:
-    """The recipe by which an interrupted training goes on: one from before photos were cleaned had other usual settings (`for_photos`), which it
-    keeps where no others are asked for.
+    """The recipe by which an interrupted training goes on: in the precision that it was begun in, where none is asked for; one from before photos
+    were cleaned had other usual settings (`for_photos`), which it keeps likewise.
 
     Raises:
         TrainingError: the file is no training state, or a damaged one.
@@ -82,6 +83,9 @@ def as_begun(recipe: Recipe, path: Path) -> Recipe:
     metadata, _ = _read(path, tensors=False)
     try:
         began = json.loads(metadata["identity"])
+        if recipe.train.precision == "auto":
+            begun_in = from_dict(TrainConfig, began["train"], "train").precision
+            recipe = replace(recipe, train=replace(recipe.train, precision=begun_in))
         if "denoise" in began["data"]:
             return recipe
         data = from_dict(DataConfig, began["data"], "data")
@@ -108,11 +112,12 @@ def _kept(mine: Any, theirs: Any, usual: Any) -> Any:
     return replace(mine, **{n: getattr(theirs, n) for n in names if getattr(mine, n) == getattr(usual, n)})
 
 
-def save(trainer: Trainer, path: Path, minutes: float | None = None) -> None:
+def save(trainer: Trainer, path: Path, minutes: float | None = None, findings: Mapping[str, Any] | None = None) -> None:
     """Write the state atomically: after a kill there is this one or the one before.
 
     Args:
         minutes: that the number of steps was measured for; None where it was given.
+        findings: of whoever trains, as JSON has them; `load` gives them back.
     """
     kept = {k: v.detach().cpu().contiguous().clone() for k, v in tensors(trainer).items()}
     metadata = {
@@ -124,12 +129,13 @@ def save(trainer: Trainer, path: Path, minutes: float | None = None) -> None:
         "schedule": json.dumps(dataclasses.asdict(trainer.schedule)),
         "seconds": repr(trainer.seconds),
         "shares": json.dumps(trainer.shares),
+        "findings": json.dumps(dict(findings or {})),
     }
     atomically(path, lambda partial: save_file(kept, partial, metadata))
 
 
-def load(trainer: Trainer, path: Path) -> None:
-    """Put a saved state of the same training into a trainer.
+def load(trainer: Trainer, path: Path) -> dict[str, Any]:
+    """Put a saved state of the same training into a trainer; returns the findings that were saved with it.
 
     Raises:
         TrainingError: the file is damaged, or of a training with other options.
@@ -138,6 +144,7 @@ def load(trainer: Trainer, path: Path) -> None:
     try:
         theirs = _of_now(dict(json.loads(metadata["identity"])))
         step, seconds = int(metadata["step"]), float(metadata["seconds"])
+        findings = dict(json.loads(metadata.get("findings", "{}")))  # an older state has none
         shares = {str(k): float(v) for k, v in json.loads(metadata["shares"]).items()}
         schedule = trainer.schedule  # a state from before plans were changed on the way has none
         if kept := metadata.get("schedule"):
@@ -159,6 +166,7 @@ def load(trainer: Trainer, path: Path) -> None:
         raise _damaged(path) from None
     trainer.step, trainer.seconds, trainer.shares = step, seconds, shares
     trainer.plan(schedule)
+    return findings
 
 
 def _alike(mine: Any, theirs: Any) -> bool:

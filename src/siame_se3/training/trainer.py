@@ -55,7 +55,7 @@ class Trainer:
         if config.steps is None:
             raise TrainingError("training: no number of steps; give one", "steps")
         network = network.seen_by(data.camera, data.scenes[0].width)
-        self.network_config, self.loss_config, self.data, self.config = network, loss, data, config
+        self.network_config, self.loss_config, self.data, self.config = network, loss, data, config.on(data.device)
         self.schedule = Schedule(config.steps, config.steps)
         rank, processes = world()
         if data.config.groups % processes:
