@@ -97,6 +97,19 @@ def test_an_image_of_nothing_is_a_fault(name: str, kind: str) -> None:
 
 
 @each_law
+@pytest.mark.parametrize("noise", [0.3, 2.0])
+def test_in_the_dark_a_cameras_noise_is_no_image(name: str, noise: float) -> None:
+    """The lamp is off or the lens capped: two hundredths of the light, and noise [grey levels]."""
+    *_, target = aimed(name)
+    assert target.image is not None
+    generator = torch.Generator().manual_seed(1)
+    dark = 0.02 * target.image[0] + noise / 255 * torch.randn(3, SIZE, SIZE, generator=generator)
+    output = output_of(name, dark.clamp(0, 1))
+    assert output.faults[0] != ""
+    assert bool((output.v == 0).all())
+
+
+@each_law
 def test_a_target_of_nothing_is_refused_or_a_fault(name: str) -> None:
     *_, target = aimed(name)
     black = View(torch.zeros(1, 3, SIZE, SIZE), target.T_wc, target.depth, target.camera)

@@ -1,20 +1,41 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from siame_se3.geometry import lie
+from siame_se3.laws.pose import pbvs_velocity
 from siame_se3.laws.steps import after_a_step
 
 XI = torch.tensor([0.1, -0.05, 0.03, 0.1, 0.2, 0.4], dtype=torch.float64)
 
 
 def left(share: float) -> np.ndarray:
-    """T_cd where that share of the way home is left: R_dc^T t_dc and the rotation vector fall alike."""
+    """T_cd where that share of the way home is left."""
     T = torch.eye(4, dtype=torch.float64)
-    T[:3, :3], T[:3, 3] = lie.so3_exp(share * XI[3:]), share * XI[:3]
+    T[:3, :3], T[:3, 3] = lie.so3_exp(share * XI[3:]), share * lie.so3_exp((share - 1) * XI[3:]) @ XI[:3]
     return T.numpy()
+
+
+@pytest.mark.parametrize("angle", [5.0, 60.0, 90.0])
+@pytest.mark.parametrize("gain", [0.05, 0.3])
+def test_a_camera_that_pbvs_drives_is_among_the_places(angle: float, gain: float) -> None:
+    """Its t_dc falls on a straight line while it turns: integrated in small steps of PBVS's own velocity."""
+    axis = torch.tensor([0.2, -0.4, 0.9], dtype=torch.float64)
+    T_dc = torch.eye(4, dtype=torch.float64)
+    T_dc[:3, :3] = lie.so3_exp(math.radians(angle) * axis / axis.norm())
+    T_dc[:3, 3] = torch.tensor([0.25, -0.2, -0.3])
+    places = [torch.linalg.inv(T_dc).numpy()]
+    for _ in range(3):
+        for _ in range(400):
+            T_dc = T_dc @ lie.exp(gain / 400 * pbvs_velocity(T_dc))
+        places.append(torch.linalg.inv(T_dc).numpy())
+    before, last, now = places[-3:]
+    apart = float(np.abs(now - last).max())
+    assert min(float(np.abs(T - now).max()) for T in after_a_step(last, before, False)) < 0.01 * apart
 
 
 def nearest(places: list[np.ndarray], share: float) -> float:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -52,6 +53,48 @@ def test_train_goes_on_from_its_state_and_reports(tmp_path: Path) -> None:
     run(finished, path, Callbacks(again.append))
     assert not again
     assert_bit_equal(state_of(finished, tmp_path), state_of(whole, tmp_path))
+
+
+def test_a_pause_of_the_program_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-Z, an hour, fg: the steps are those of the time that it had."""
+    trainer = trainer_of(40, evaluations=0)
+    trainer.plan(replace(trainer.schedule, seconds=40.0))
+    clock = {"step": 1.0}
+    advance = trainer.advance
+
+    def slow() -> tuple[float, dict[str, float]]:
+        before = trainer.seconds
+        result = advance()
+        trainer.seconds = before + (3600.0 if trainer.step == 20 else clock["step"])
+        return result
+
+    monkeypatch.setattr(trainer, "advance", slow)
+    said: list[str] = []
+    run(trainer, callbacks=Callbacks(say=said.append))
+    assert said == ["the training stood still for 3599 s, which is not counted"]
+    assert (trainer.step, trainer.seconds) == (40, pytest.approx(40.0))
+
+
+@pytest.mark.parametrize("killed_at", [4, 8], ids=["on the way", "at the end"])
+def test_a_training_that_is_killed_in_an_evaluation_makes_it_again(tmp_path: Path, killed_at: int) -> None:
+    path, seen = tmp_path / "model.state", []
+
+    def look(network: SiameseNetwork, p: Progress) -> None:
+        if p.step == killed_at and killed_at not in seen:
+            seen.append(p.step)
+            raise KeyboardInterrupt
+        seen.append(p.step)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(trainer_of(8, evaluations=4), path, Callbacks(evaluate=look))
+    again = trainer_of(8, evaluations=4)
+    state.load(again, path)
+    assert again.step == killed_at
+    run(again, path, Callbacks(evaluate=look))
+    assert seen == sorted([2, 4, 6, 8, killed_at])
+    once_more = trainer_of(8, evaluations=4)
+    state.load(once_more, path)
+    assert once_more.step == 8
 
 
 def test_a_paused_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:

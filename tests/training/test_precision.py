@@ -67,7 +67,12 @@ def test_the_card_says_what_it_was_and_a_training_goes_on_in_it(
     state.save(begun, state.path_of(out))
     monkeypatch.setattr(precision, "_instructions", dict)
     assert state.as_begun(recipe, state.path_of(out)).train.precision == "bf16"
-    assert state.as_begun(replace(recipe, train=replace(recipe.train, precision="f32")), out).train.precision == "f32"
+    assert (
+        state.as_begun(
+            replace(recipe, train=replace(recipe.train, precision="f32")), state.path_of(out)
+        ).train.precision
+        == "f32"
+    )
     state.path_of(out).unlink()
     model = fit(recipe, [print_of_colours()], out).model
     assert model.card["recipe"]["train"]["precision"] == "f32"

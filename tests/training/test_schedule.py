@@ -62,6 +62,15 @@ def test_the_pace_of_the_last_steps_decides() -> None:
     assert due[-1] == 90  # the end is left alone
 
 
+def test_a_step_in_which_the_program_was_suspended_took_no_longer_than_others() -> None:
+    pace = Pace()
+    assert [pace.took(0.2) for _ in range(4)] == [0.0] * 4
+    assert pace.took(3600.2) == pytest.approx(3600.0)
+    assert pace.median == pytest.approx(0.2)
+    assert pace.took(3.9) == 0.0  # a busy machine's
+    assert Pace().took(60.0) == 0.0  # the first ones: steps of a minute may be what they are
+
+
 @pytest.mark.parametrize(
     ("schedule", "step"),
     [(Schedule(100, 100), 40), (Schedule(100, 100, seconds=1000.0), 96)],

@@ -17,8 +17,10 @@ from siame_se3.laws.pnp import rays_of
 from siame_se3.laws.types import State, View
 
 _STEP = 0.05  # of the depth between neighbours: more is an edge of what lies in front, not a slope
-_SMALL = 5  # side of a window that a small hole does not fill half of [px]
+_SMALL = 5  # side of a window that a small hole does not fill [px]
+_DENSE, _SPARSE = 0.5, 0.03  # more than which is known around a small hole; and in a map of single pixels
 _LEAST_KNOWN = 0.05  # share of the pixels that have to have a depth
+_LEAST_TRUSTED = 0.01  # and inside a surface
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +66,14 @@ class GoalDepth(State):
                 "of a plane",
                 "depth",
             )
-        q, known = _closed(torch.where(known, 1 / torch.where(known, Z, 1.0), 0.0), known)
-        return GoalDepth(_filled(q, known.float()), known.float(), (known & ~_edges(q, known)).float())
+        q, known, trust = _surfaces(torch.where(known, 1 / torch.where(known, Z, 1.0), 0.0), known)
+        if float(trust.flatten(1).float().mean(1).min()) < _LEAST_TRUSTED:
+            raise LawError(
+                f"{name}: nearly none of the goal image's depths has neighbours that are within {100 * _STEP:.0f} % of it (noise, or wrong numbers); give "
+                "a smoother map, or the distance of a plane",
+                "depth",
+            )
+        return GoalDepth(_filled(q, known.float()), known.float(), trust.float())
 
     def inner(self, border: int) -> tuple[Float[Tensor, "n y x"], Float[Tensor, "n y x"]]:
         """1/Z and trust, without `border` pixels on each side."""
@@ -91,14 +99,31 @@ class GoalDepth(State):
         return points
 
 
-def _closed(q: Float[Tensor, "n h w"], known: Bool[Tensor, "n h w"]) -> tuple[Tensor, Tensor]:
+def _surfaces(q: Float[Tensor, "n h w"], known: Bool[Tensor, "n h w"]) -> tuple[Tensor, Tensor, Tensor]:
+    """1/Z with small holes closed, where it is known, and where that is inside a surface.
+
+    A depth camera's pixels that are put one by one into a finer colour image leave more than half of its pixels out, evenly: there a hole is small where
+    any are around it.
+    """
+    closed, whole = _closed(q, known, _DENSE)
+    trust = whole & ~_edges(closed, whole)
+    sparse = trust.flatten(1).sum(1) < 0.25 * known.flatten(1).sum(1)
+    if bool(sparse.any()):
+        here = sparse[:, None, None]
+        other, more = _closed(q, known, _SPARSE)
+        closed, whole = torch.where(here, other, closed), torch.where(here, more, whole)
+        trust = torch.where(here, more & ~_edges(other, more), trust)
+    return closed, whole, trust
+
+
+def _closed(q: Float[Tensor, "n h w"], known: Bool[Tensor, "n h w"], least: float) -> tuple[Tensor, Tensor]:
     """With small holes in the middle of a surface closed, by the mean around: a depth camera leaves out single pixels anywhere, and whole strips
-    at edges."""
+    at edges. A hole is small where more than a share `least` around it is known."""
     inside, values = known.float()[:, None], q[:, None]
     share = F.avg_pool2d(inside, _SMALL, 1, _SMALL // 2, count_include_pad=False)
     mean = F.avg_pool2d(values * inside, _SMALL, 1, _SMALL // 2, count_include_pad=False) / share.clamp(min=1e-12)
-    least, most = _range(q, known, _SMALL)
-    small = ~known & (share > 0.5)[:, 0] & (most <= (1 + _STEP) * least)
+    low, high = _range(q, known, _SMALL)
+    small = ~known & (share > least)[:, 0] & (high <= (1 + _STEP) * low)
     return torch.where(small, mean[:, 0], q), known | small
 
 

@@ -21,6 +21,7 @@ from siame_se3.errors import InputError, LawError, require_number
 from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.plane import depth
+from siame_se3.images.contrast import contrast
 from siame_se3.images.gradients import gradient
 from siame_se3.images.luma import luma
 from siame_se3.laws.goal_depth import GoalDepth
@@ -132,7 +133,9 @@ class DVS:
         if desired_too and self.by_moments:
             gradients = torch.stack(gradient(self.seen(grey), self.border), 1)
         law = _DVSLaw(self, camera)
-        state = DVSState(inverse_Z, s, L, gradients, None, trust, torch.zeros(n, dtype=torch.long))
+        state = DVSState(
+            inverse_Z, s, L, gradients, None, trust, contrast(grey[:, None]), torch.zeros(n, dtype=torch.long)
+        )
         if self.interaction == "desired" and not self.robust:
             H, _ = law.equations(state, torch.zeros_like(s), L, gradients, self.weight(trust))
             assert H is not None
@@ -222,7 +225,7 @@ class _DVSLaw:
         """Velocity, cost and faults of some runs."""
         c = self.controller
         grey = c.luma(images)
-        faults = image_faults(grey[:, None], 255)
+        faults = image_faults(grey[:, None], 255, state.contrast)
         if any(faults):
             grey = grey.nan_to_num(0.0, 0.0, 0.0)
         s, L, gradients = self._current(grey, state)

@@ -22,6 +22,7 @@ class DVSState(State):
         gradients: ...of the desired image's gradients (n, 2, y, x), which are empty elsewhere.
         trust: of each pixel how far its depth can be relied on, where there is a map of depths.
         factors: with L of the desired image alone: from L^T e (with moments, that at Z = 1) to v, for the early and the late mu.
+        contrast: of the desired image.
         iteration: count.
     """
 
@@ -31,7 +32,8 @@ class DVSState(State):
     gradients: Tensor
     factors: Float[Tensor, "n 2 6 6"] | None
     trust: Float[Tensor, "n P"] | None
+    contrast: Float[Tensor, "n"]
     iteration: Tensor
     FIXED: ClassVar[frozenset[str]] = frozenset(
-        {"inverse_Z", "s_desired", "L_desired", "gradients", "factors", "trust"}
+        {"inverse_Z", "s_desired", "L_desired", "gradients", "factors", "trust", "contrast"}
     )

@@ -71,7 +71,8 @@ class Relief:
         X = own.points @ T_cd[:3, :3].T.astype(np.float32) + T_cd[:3, 3].astype(np.float32)
         Z = X[:, 2]
         front = (1e-3 * self.distance < Z) & (own.known.ravel() > 0)
-        if float(front.mean()) < LEAST_KNOWN:
+        least = LEAST_KNOWN * float(own.known.mean())  # of what the goal knows, as of what counts of a plane's
+        if not front.any() or float(front.mean()) < least:
             return None
         safe = np.where(front, Z, 1.0)
         u = self.camera.fx * X[:, 0] / safe + self.camera.cx
@@ -91,7 +92,7 @@ class Relief:
         inside = front & (x >= 0) & (x <= image.shape[1] - 1) & (y >= 0) & (y <= image.shape[0] - 1)
         hidden = _hidden(u / size, v / size, Z, inside, _BEHIND * 2**level)
         known = (inside & ~hidden).astype(np.float32).reshape(h, w)
-        if float(known.mean()) < LEAST_KNOWN:
+        if float(known.mean()) < least:
             return None
         x, y = x.reshape(h, w), y.reshape(h, w)
         return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), known

@@ -39,10 +39,11 @@ def _length(T: np.ndarray) -> float:
 
 
 def _part(T: np.ndarray, share: float) -> np.ndarray:
-    """T_cd once that share of the way is left: R_dc^T t_dc and the rotation vector fall alike."""
+    """T_cd once that share of the way is left: t_dc, on a straight line, and the rotation vector fall alike. t_cd = -R_cd t_dc turns on the way."""
     if share == 1.0:
         return T
+    rotation = lie.so3_log(torch.from_numpy(T[:3, :3]))
     part = np.eye(4)
-    part[:3, :3] = lie.so3_exp(share * lie.so3_log(torch.from_numpy(T[:3, :3]))).numpy()
-    part[:3, 3] = share * T[:3, 3]
+    part[:3, :3] = lie.so3_exp(share * rotation).numpy()
+    part[:3, 3] = share * lie.so3_exp((share - 1) * rotation).numpy() @ T[:3, 3]
     return part

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -38,10 +41,18 @@ _mine: list[_Plans] = []  # in a process that plans
 
 
 def _begin(plans: _Plans) -> None:
-    """In a process that plans: Ctrl-C is for the one that trains."""
+    """In a process that plans: Ctrl-C is for the one that trains, and where that is gone there is nothing to plan for."""
+    trainer = multiprocessing.parent_process()
+    assert trainer is not None
+    threading.Thread(target=_end_with, args=(trainer.sentinel,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     _mine.append(plans)
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
 
 
 def _plan(k: int) -> Plan:

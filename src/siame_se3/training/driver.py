@@ -215,7 +215,7 @@ def _run(
     c, first = trainer.config, world()[0] == 0
     marks = {round(trainer.schedule.length * share) for share in _shares(callbacks, c.evaluations)}
     saved, pace = time.monotonic(), Pace()
-    enough = False
+    enough = _due(trainer, marks) and _evaluated(trainer, callbacks, _progress(trainer, math.nan, {}))
     while trainer.step < trainer.steps and not enough:
         if first_process_says(int(first and (interrupts.asked or callbacks.pause())), trainer.data.device):
             if first and place is not None:
@@ -231,23 +231,34 @@ def _run(
                 f"training: the loss is {loss} at step {trainer.step}; take a lower learning rate (now {c.lr})",
                 "train.lr",
             )
-        done = trainer.step == trainer.steps
+        if stood := pace.took(trainer.seconds - began):
+            trainer.seconds -= stood
+            callbacks.say(f"the training stood still for {stood:.0f} s, which is not counted")
+        done, due = trainer.step == trainer.steps, _due(trainer, marks)
         progress = _progress(trainer, loss, errors)
         if first and (trainer.step % c.log_every == 0 or done):
             callbacks.report(progress)
-        if any(
-            trainer.schedule.position(trainer.step - 1) < mark <= trainer.schedule.position(trainer.step)
-            for mark in marks
-        ):
-            said = first and callbacks.evaluate is not None and callbacks.evaluate(trainer.result(), progress)
-            enough = bool(first_process_says(int(bool(said)), trainer.data.device))
-        if first and place is not None and (time.monotonic() - saved > c.checkpoint_seconds or done):
-            # after the evaluation, which a state of this step would not make again
+        if first and place is not None and (time.monotonic() - saved > c.checkpoint_seconds or done or due):
             state.save(trainer, place, minutes, callbacks.kept)
             saved = time.monotonic()
-        pace.took(trainer.seconds - began)
+        enough = due and _evaluated(trainer, callbacks, progress)
         if pace.due(trainer.step, trainer.schedule):
             _replan(trainer, pace, callbacks)
+
+
+def _due(trainer: Trainer, marks: set[int]) -> bool:
+    """Whether the step that was made last is to be evaluated, and has not been: a training may have been stopped in the evaluation."""
+    if trainer.step == trainer.evaluated:
+        return False
+    before, now = (trainer.schedule.position(step) for step in (trainer.step - 1, trainer.step))
+    return any(before < mark <= now for mark in marks)
+
+
+def _evaluated(trainer: Trainer, callbacks: Callbacks, progress: Progress) -> bool:
+    """Evaluate; whether it is enough."""
+    said = world()[0] == 0 and callbacks.evaluate is not None and callbacks.evaluate(trainer.result(), progress)
+    trainer.evaluated = trainer.step
+    return bool(first_process_says(int(bool(said)), trainer.data.device))
 
 
 def _replan(trainer: Trainer, pace: Pace, callbacks: Callbacks) -> None:

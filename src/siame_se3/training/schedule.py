@@ -14,6 +14,7 @@ _FEW = 2  # steps that make no other plan
 _SETTLED = 0.9  # share of the way after which the plan stays
 _WINDOW = 20  # steps whose median time counts, at most
 _LEAST = 3  # and at least
+_STOOD, _MANY = 5.0, 20  # [s] and median times that no step takes
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,13 @@ class Pace:
         """Of the last ones [s]."""
         return statistics.median(self.times)
 
-    def took(self, seconds: float) -> None:
-        """Of one more step."""
-        self.times.append(seconds)
+    def took(self, seconds: float) -> float:
+        """Of one more step; returns what of it was no step [s]: a program that is suspended (Ctrl-Z, a laptop's lid) makes none."""
+        stood = 0.0
+        if len(self.times) >= _LEAST and seconds > max(_STOOD, _MANY * self.median):
+            stood = seconds - self.median
+        self.times.append(seconds - stood)
+        return stood
 
     def due(self, step: int, schedule: Schedule) -> bool:
         """Whether the plan is looked at after this step: now and then, until near the end. The same in all processes."""

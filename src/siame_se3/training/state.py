@@ -129,6 +129,7 @@ def save(trainer: Trainer, path: Path, minutes: float | None = None, findings: M
         "schedule": json.dumps(dataclasses.asdict(trainer.schedule)),
         "seconds": repr(trainer.seconds),
         "shares": json.dumps(trainer.shares),
+        "evaluated": str(trainer.evaluated),
         "findings": json.dumps(dict(findings or {})),
     }
     atomically(path, lambda partial: save_file(kept, partial, metadata))
@@ -144,6 +145,7 @@ def load(trainer: Trainer, path: Path) -> dict[str, Any]:
     try:
         theirs = _of_now(dict(json.loads(metadata["identity"])))
         step, seconds = int(metadata["step"]), float(metadata["seconds"])
+        evaluated = int(metadata.get("evaluated", step))
         findings = dict(json.loads(metadata.get("findings", "{}")))  # an older state has none
         shares = {str(k): float(v) for k, v in json.loads(metadata["shares"]).items()}
         schedule = trainer.schedule  # a state from before plans were changed on the way has none
@@ -164,7 +166,7 @@ def load(trainer: Trainer, path: Path) -> dict[str, Any]:
         _put(trainer, found, step)
     except (RuntimeError, KeyError, ValueError):
         raise _damaged(path) from None
-    trainer.step, trainer.seconds, trainer.shares = step, seconds, shares
+    trainer.step, trainer.seconds, trainer.shares, trainer.evaluated = step, seconds, shares, evaluated
     trainer.plan(schedule)
     return findings
 
@@ -262,9 +264,9 @@ def _moments(optimiser: torch.optim.Optimizer, found: dict[str, Tensor], step: i
     if len(moved) != len(moments):
         raise KeyError("moments of a parameter that there is not")
     for k, values in moments.items():  # in each parameter's own memory layout, which the fused optimiser of a GPU wants
-        for name, value in values.items():
-            if value.shape == parameters[k].shape:
-                values[name] = torch.empty_like(parameters[k]).copy_(value)
+        for name, value in values.items():  # and none in the file's: an open file cannot be replaced on every system
+            mine = torch.empty_like(parameters[k]) if value.shape == parameters[k].shape else torch.empty_like(value)
+            values[name] = mine.copy_(value)
     return full | {"state": moments}
 
 

@@ -22,6 +22,7 @@ from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.training.ahead import planned
 from siame_se3.training.batches import Batch, BatchSource, Plan
 from siame_se3.training.cells import cell_matches, cell_points
+from siame_se3.training.muon import Float32Muon, as_matrix
 from siame_se3.training.processes import deterministic, sum_over_processes, world
 from siame_se3.training.recipe import TrainConfig
 from siame_se3.training.schedule import Schedule
@@ -89,6 +90,7 @@ class Trainer:
         self.optimisers = self._optimisers()
         self.step = 0
         self.seconds = 0.0
+        self.evaluated = 0  # the last step that was evaluated in closed loop
         self._ahead: Iterator[Plan] | None = None
         self.shares: dict[str, float] = {}
 
@@ -127,9 +129,10 @@ class Trainer:
         if not by_muon:
             return [adamw]
         # torch's Muon takes 2-D parameters: views of the same memory (columns in memory order; Muon does not mind which).
-        self._matrices = [(p, nn.Parameter(_as_matrix(p.detach()))) for p in by_muon]
+        self._matrices = [(p, nn.Parameter(as_matrix(p.detach()))) for p in by_muon]
         assert all(m.data_ptr() == p.data_ptr() for p, m in self._matrices), "Muon must work on the weights' own memory"
-        muon = torch.optim.Muon([{"params": [m for _, m in self._matrices], "weight_decay": 0.0, "peak": c.lr_muon}])
+        kind = torch.optim.Muon if c.precision == "bf16" else Float32Muon
+        muon = kind([{"params": [m for _, m in self._matrices], "weight_decay": 0.0, "peak": c.lr_muon}])
         return [muon, adamw]
 
     @property
@@ -218,7 +221,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self._parameters(), self.config.clip)
         for p, matrix in self._matrices:
             assert p.grad is not None
-            matrix.grad, p.grad = _as_matrix(p.grad), None
+            matrix.grad, p.grad = as_matrix(p.grad), None
         share = self.lr()
         for optimiser in self.optimisers:
             for settings in optimiser.param_groups:
@@ -292,8 +295,3 @@ class Trainer:
         ):
             network = network.without_head()
         return network.requires_grad_(False).eval()
-
-
-def _as_matrix(p: Tensor) -> Tensor:
-    """A weight's memory as (outputs, rest)."""
-    return p.permute(0, *range(2, p.ndim), 1).flatten(1) if p.ndim > 2 else p
