@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -87,6 +88,11 @@ def work(task: str, path: str, steps: str) -> None:
     torch.set_num_threads(1)
     if task == "train":
         run_from(trainer_of(int(steps)), Path(path))
+    elif task == "ahead":
+        trainer = advanced(trainer_of(int(steps), workers=2), 2)
+        Path(path).write_text(" ".join(str(child.pid) for child in multiprocessing.active_children()))
+        while True:
+            trainer.advance()
     else:
         with process_group(torch.device("cpu")):
             assert world()[1] == 2

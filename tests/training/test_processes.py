@@ -39,6 +39,35 @@ def saved_step(path: Path) -> int:
         return 0  # not there yet; or replaced, by a longer one, between safetensors' looks at its head and at the rest
 
 
+def runs(process: Path) -> bool:
+    """By its folder in /proc."""
+    try:
+        return "Z (" not in (process / "status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="asks /proc")
+def test_processes_that_plan_end_with_the_training(tmp_path: Path) -> None:
+    """Killed, it cannot end them; each has PyTorch loaded."""
+    process = start("ahead", tmp_path / "children", 10**6)
+    until = time.monotonic() + 60
+    while not (tmp_path / "children").is_file() or not (tmp_path / "children").read_text():
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    children = [Path("/proc") / pid for pid in (tmp_path / "children").read_text().split()]
+    assert len(children) == 2
+    assert all(map(runs, children))
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    until = time.monotonic() + 20
+    while any(map(runs, children)):
+        assert time.monotonic() < until, "a process that plans outlives the training"
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
 def test_killed_training_goes_on_bit_equal(tmp_path: Path) -> None:
     steps, path, rng = 40, tmp_path / "model.state", random.Random(0)
