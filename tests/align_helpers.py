@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from functools import lru_cache
 
 import numpy as np
 import torch
+from PIL import Image
 
 from siame_se3.commissioning.align import Alignment, Reference
 from siame_se3.commissioning.align_picture import Optics, Picture
@@ -74,3 +76,14 @@ def errors(found: Alignment, T_dc: np.ndarray) -> tuple[float, float]:
     T = torch.from_numpy(np.linalg.inv(found.T_cd) @ np.linalg.inv(T_dc))
     t, r = lie.error_norms(T)
     return 1e3 * float(t), math.degrees(float(r))
+
+
+def jpeg(size: tuple[int, int], orientation: int = 1, **tags: object) -> bytes:
+    """A photo of (width, height) with EXIF tags by their numbers ('x920A')."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif.get_ifd(0x8769).update({int(name[1:], 16): value for name, value in tags.items()})
+    ramp = np.linspace(0, 255, size[0] * size[1]).astype(np.uint8).reshape(size[1], size[0])
+    stream = io.BytesIO()
+    Image.fromarray(ramp).convert("RGB").save(stream, "jpeg", exif=exif)
+    return stream.getvalue()

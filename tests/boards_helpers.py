@@ -59,6 +59,35 @@ def views(board: Board, n: int, seed: int, near: float = 0.45, tilt: float = 0.6
     return found
 
 
+def project(camera: Camera, T_co: Tensor, points: np.ndarray) -> np.ndarray:
+    """Pixels (n, 2) of points on the board (n, 3) [m], in the picture as it comes."""
+    p = lie.vector_from_pose(T_co).numpy()
+    by = cv2.fisheye.projectPoints if camera.distortion_model == "equidistant" else cv2.projectPoints
+    d = np.array(camera.distortion or (0.0,) * 5)
+    return np.asarray(by(points[:, None].astype(float), p[3:], p[:3], camera.K.numpy(), d)[0]).reshape(-1, 2)
+
+
+def all_over(board: Board, camera: Camera, n: int, seed: int, near: float = 0.3, share: float = 1.0) -> list[Tensor]:
+    """Poses of the board in the camera's frame, anywhere in the middle `share` of the picture, whole with a margin of a square."""
+    rng = np.random.default_rng(seed)
+    inside = 2.0 if board.kind == "checkerboard" else 1.0
+    outline = [(x * (board.columns + inside), y * (board.rows + inside), 0.0) for x in (0, 0.5, 1) for y in (0, 0.5, 1)]
+    points = (np.array(outline) - (inside, inside, 0.0)) * board.square
+    middle = torch.from_numpy(points.mean(0))
+    picture = np.array([camera.width, camera.height])
+    sides = picture / (camera.fx, camera.fy)
+    found: list[Tensor] = []
+    while len(found) < n:
+        R = lie.so3_exp(torch.tensor(rng.uniform((-0.6,) * 3, (0.6,) * 3)))
+        z = rng.uniform(near, 2 * near)
+        T = lie.pose(R, torch.tensor([*(rng.uniform(-sides, sides) * 0.6 * z), z]) - R @ middle)
+        if (T[2, :3] @ torch.from_numpy(points).mT + T[2, 3]).min() > 0.05 and (
+            np.abs(project(camera, T, points) - picture / 2) < share * picture / 2
+        ).all():
+            found.append(T)
+    return found
+
+
 def tool_poses(T_co: list[Tensor] | Tensor) -> Tensor:
     """Where the tool is for the camera to see the board so."""
     return torch.stack([T_BO @ lie.inverse(T) @ lie.inverse(T_TC) for T in T_co])

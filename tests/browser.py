@@ -80,17 +80,14 @@ class Browser:
 
     def click(self, label: str) -> None:
         """Press the button with this label."""
-        find = f"[...document.querySelectorAll('button')].find(b => b.innerText.trim() === {json.dumps(label)})"
+        find = self.button(label)
         wait_for(lambda: bool(self.js(f"!!({find}) && !({find}).disabled")), 20, f"a button '{label}'")
         self.js(f"({find}).click()")
 
-    def checkbox(self, label: str) -> None:
-        """Change the checkbox beside this label."""
-        find = (
-            f"[...document.querySelectorAll('label')].find(l => l.innerText.trim() === {json.dumps(label)})"
-            ".closest('div').parentElement.querySelector('input[type=checkbox]')"
-        )
-        self.js(f"({find}).click()")
+    @staticmethod
+    def button(label: str) -> str:
+        """The expression for the button with this label."""
+        return f"[...document.querySelectorAll('button')].find(b => b.innerText.trim() === {json.dumps(label)})"
 
     def give_file(self, path: Path, selector: str = "input[type=file]") -> None:
         """Choose a file in the page's field for one."""

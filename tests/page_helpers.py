@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from siame_se3.commissioning.session import Session
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.networks.checkpoint import Model
+from siame_se3.page.robot import LiveRobot
 from siame_se3.page.setup import Setup
 from siame_se3.plants.robots.interfaces import Frame, RobotState
+from siame_se3.plants.robots.live import LivePlant
+from siame_se3.plants.robots.threads import Worker
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig
+from siame_se3.servo.safety import Safety
+
+PNG = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8))[1].tobytes()
 
 
 class Homing:
@@ -94,3 +103,32 @@ class Still:
 
     def close(self) -> None:
         pass
+
+
+# The machine may be slow: ages and motions are tested elsewhere.
+_SAFETY = Safety(max_age=60.0, frozen=60.0, jump=2.0, reach=0.0, no_progress=0.0)
+
+
+class Desk:
+    """A robot, its session, its page's show, and a clock of the arming."""
+
+    def __init__(self, camera: Camera, dry: bool = False) -> None:
+        self.robot = Still(camera)
+        self.robot.now = time.monotonic
+        self.plant = LivePlant(self.robot, self.robot, None, 0.01, dry=dry, late=60.0, answer=20.0)
+        target = View(torch.full((1, 3, *camera.size), 0.5), None, None, camera)
+        self.lines: list[str] = []
+        config = ServoConfig(max_iterations=100_000)
+        self.session = Session(self.plant, Endless(), config, _SAFETY, target, self.lines.append)
+        self.now = 0.0
+        self.show = LiveRobot(self.session, "test", lambda: self.now)
+        self.worker = Worker("session", self.session.run, endless=False)
+        assert self.session.wait_until_idle(20)
+
+    def close(self) -> None:
+        self.session.command("quit")
+        assert self.worker.join(20)
+        self.plant.close()
+
+    def moving(self) -> bool:
+        return not self.session.wait_until_idle(0)

@@ -114,6 +114,20 @@ def require_numbers(owner: object, name: str, count: int | None = None) -> None:
         raise InputError(f"{name} is {repr(value)[:60]}; give {wanted}", name)
 
 
+def require_promise(kept: bool, broken: str) -> None:
+    """Raise AssertionError unless a promise is kept: as `assert`, and also under `python -O`; for the checks of laws, plants and scenes.
+
+    Args:
+        kept: whether it is.
+        broken: one line on what was found, where it is not.
+
+    Raises:
+        AssertionError: it is not.
+    """
+    if not kept:
+        raise AssertionError(broken)
+
+
 def _is_finite(value: Any) -> bool:
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     # The comparison is false of NaN; unlike isfinite(), it takes integers of any size.

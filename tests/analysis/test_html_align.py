@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from align_helpers import OPTICS, blobs, motion, noisy, reference, seen
+from align_helpers import CAMERA, DEPTH, OPTICS, blobs, motion, noisy, reference, seen
 from html_helpers import ATTACK, Parsed, stands_alone
 from siame_se3.analysis.html_align import Followed, align_page
-from siame_se3.commissioning.align import Alignment
-from siame_se3.commissioning.align_picture import Picture
+from siame_se3.commissioning.align import Alignment, Reference
+from siame_se3.commissioning.align_picture import Optics, Picture
 from siame_se3.commissioning.align_words import Judge, Tolerance
 
 JUDGE = Judge(Tolerance(2e-3, math.radians(0.2)), Tolerance(1e-2, math.radians(1)))
@@ -72,6 +76,38 @@ def test_a_live_one_has_its_curves_and_some_pictures() -> None:
     captions = [str(image["alt"]) for image in parsed.all("img")]
     assert captions[:2] == ["reference", "frame 0"]
     assert "frame 4, the last" in captions
+
+
+def test_a_photo_on_its_side_is_shown_as_it_was_held() -> None:
+    """A camera whose raster lies on its side: pictures, words and the drawing are upright."""
+    camera = CAMERA.from_focal(320, 240, 320)
+    optics = Optics(CAMERA)
+    goal, now = (
+        Picture.of(np.ascontiguousarray(np.rot90(seen(T_dc, camera=camera))), optics, quarters=1)
+        for T_dc in (None, motion(0.02, 0, 0, 0, 0, 0))
+    )
+    followed, looked_for = Followed(JUDGE), Reference.of(goal, DEPTH)
+    followed.add(looked_for.locate(now), 0.0, now)
+    parsed = stands_alone(align_page("a page", looked_for, followed, {}, "siame align"))
+    for image in parsed.all("img"):
+        shown = Image.open(io.BytesIO(base64.b64decode(str(image["src"]).partition("base64,")[2])))
+        assert shown.height > shown.width, image["alt"]
+    assert "left" in parsed.words
+    data = json.loads(parsed.data)
+    assert data["runs"][0]["path"][0] == pytest.approx([0.02, 0, 0], abs=1.5e-3)
+    assert data["camera"] == pytest.approx([120 / 320, 160 / 320], abs=1e-3)
+
+
+def test_how_well_turns_are_known_is_said_of_the_right_ones() -> None:
+    """About the reference's x it is known to 2 deg, and the current camera is rolled by 90 deg: there that is to pan."""
+    T_cd = np.eye(4)
+    T_cd[:3, :3] = cv2.Rodrigues(np.array([0, 0, math.pi / 2]))[0]
+    covariance = np.diag(np.square([1e-4, 1e-4, 1e-4, *np.radians([1, 0.01, 0.02])]))
+    followed, picture = Followed(JUDGE), Picture.of(seen(), OPTICS)
+    followed.add(Alignment(T_cd, covariance, 0.9, 1.0, "m"), 0.0, picture)
+    words = stands_alone(align_page("a page", reference(), followed, {}, "siame align")).words
+    turns = [words[k + 3] for k, word in enumerate(words) if word == "turn"]
+    assert turns == ["2 deg", "0.02 deg", "0.04 deg"], "right or left, up or down, clockwise or not"
 
 
 def test_a_picture_of_another_place_says_so_and_has_no_motion() -> None:

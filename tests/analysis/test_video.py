@@ -108,3 +108,11 @@ def test_images_of_any_shape_fit(scene: Scene) -> None:
     assert first[60, 100].tolist() == [235, 235, 235]
     assert first[150, 100].tolist() == [0, 0, 0]
     assert not math.isnan(float(first.mean()))
+
+
+def test_a_name_that_is_no_utf8_is_refused_for_opencv(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+    """It ended the program with a segmentation fault. GIFs are Pillow's, which takes any name."""
+    with pytest.raises(InputError, match="names in UTF-8 only"):
+        video.write_video(tmp_path / "caf\udce9.mp4", pictures[:1], 10.0)
+    video.write_video(tmp_path / "caf\udce9.gif", pictures[:1], 10.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["caf\udce9.gif"]

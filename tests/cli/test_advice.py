@@ -59,3 +59,13 @@ def test_what_helps_by_what_happened(known: Asked) -> None:
     assert "siame train photos/shelf.jpg --width 0.8 --distance 0.6" in words(ASKED)
     assert "next: train shelf.safetensors longer, or let the law auto begin" in words(known)
     assert "--figure" in words(replace(known, law="auto"))
+
+
+def test_names_with_spaces_are_quoted(known: Asked) -> None:
+    """'WhatsApp Image ... at 10.12.05.jpeg': the command could not be copied."""
+    photo = "my photos/Image at 10.12.05.jpeg"
+    said = words(replace(known, scene="Image at 10.12.05", photo=photo))
+    assert "siame train 'my photos/Image at 10.12.05.jpeg' --width" in said
+    assert "--out 'Image at 10.12.safetensors'" in said
+    assert "--scene 'my photos/Image at 10.12.05.jpeg'" in said
+    assert "siame train 'my photos/Image at 10.12.05.jpeg'" in words(replace(ASKED, photo=photo, law="neural"))

@@ -7,12 +7,15 @@ import json
 import math
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from align_helpers import CAMERA, PIXEL, blobs, motion, noisy, seen
@@ -20,10 +23,14 @@ from cli_helpers import Siame
 from siame_se3.cli.align_screen import Lines, Screen
 from siame_se3.commissioning.align import Alignment
 from siame_se3.commissioning.align_live import Tracker
-from siame_se3.commissioning.align_source import OpenCVFrames
+from siame_se3.commissioning.align_source import OpenCVFrames, SourceFrames
 from siame_se3.commissioning.align_words import Judge, Tolerance
 from siame_se3.errors import RobotError
+from siame_se3.images.crop import centred_square
+from siame_se3.images.decode import as_image
 from siame_se3.images.encode import write_picture
+from siame_se3.plants.robots.interfaces import Frame
+from siame_se3.plants.robots.threads import Worker
 
 FOV = ("--fov", math.degrees(2 * math.atan(CAMERA.width / 2 / CAMERA.fx)))
 DRIFT = motion(11 * PIXEL, 0, 0, 0, 0, 0.05)
@@ -90,6 +97,14 @@ def test_a_tolerance_of_ones_own(siame: Siame, pictures: Path) -> None:
     assert siame(*arguments, "--sure", "0.001mm", "5deg")[0] == 3
 
 
+def test_a_coarse_tolerance_is_the_least_that_is_sure(siame: Siame, pictures: Path) -> None:
+    arguments = ("align", "ref.png", "--now", "same.png", "--goal-depth", 0.6, *FOV, "--json")
+    data = json.loads(siame(*arguments, "--within", "50mm", "5deg")[1])
+    assert data["sure"] == data["within"] == {"distance": 0.05, "angle_deg": pytest.approx(5)}
+    given = json.loads(siame(*arguments, "--within", "50mm", "5deg", "--sure", "5mm", "0.5deg")[1])
+    assert given["sure"] == {"distance": 0.005, "angle_deg": pytest.approx(0.5)}
+
+
 def test_units_may_be_in_capitals(siame: Siame, pictures: Path) -> None:
     status, _, err = siame(
         *("align", "ref.png", "--now", "moved.png", "--goal-depth", 0.6, *FOV, "--within", "30 MM", "5 Deg")
@@ -122,6 +137,67 @@ def test_phone_photos_by_their_exif(siame: Siame, tmp_path: Path) -> None:
     assert "by EXIF" in out
     assert "move 20 mm left" in out
     assert "turn 2.9 deg clockwise" in out
+
+
+def test_a_calibrated_phone_that_is_held_upright(siame: Siame, tmp_path: Path) -> None:
+    """Its raster lies on its side, and that is calibrated: words and regions are those of the photo as it is seen, T_cd is the raster's."""
+    camera = CAMERA.from_focal(320, 240, 320)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, T_dc in (("ref", None), ("now", motion(0.02, 0, 0, 0, 0, -0.05))):
+        raster = np.ascontiguousarray(np.rot90(seen(T_dc, camera=camera)))
+        Image.fromarray(raster).save(tmp_path / f"{name}.jpg", quality=95, exif=exif)
+    CAMERA.to_yaml(tmp_path / "camera.yaml")
+    common = ("align", "ref.jpg", "--now", "now.jpg", "--goal-depth", 0.6, "--camera", "camera.yaml")
+    status, out, _ = siame(*common)
+    assert status == 1
+    assert "move 20 mm left" in out
+    assert "turn 2.9 deg clockwise" in out
+    data = json.loads(siame(*common, "--json", "--roi", "0,0,240,310")[1])
+    assert (data["right"], data["down"]) == (pytest.approx(-0.02, abs=1e-3), pytest.approx(0, abs=1e-3))
+    assert np.array(data["T_cd"])[:2, 3] == pytest.approx([0, 0.02], abs=1e-3), "down the raster is left"
+    assert "--roi" in siame(*common, "--roi", "250,0,60,60")[2], "outside of 240 px"
+
+
+class Cropped:
+    """A topic's camera of 320 x 240, whose images are cut to the centred square."""
+
+    camera = CAMERA.from_focal(320, 240, 240)
+
+    def __init__(self) -> None:
+        self.stamp = 0.0
+
+    def prepared(self, pixels: np.ndarray) -> torch.Tensor:
+        return as_image(centred_square(pixels))
+
+    def latest(self, after: float, wait: float) -> Frame:
+        self.stamp += 1
+        return Frame(self.prepared(seen()), self.stamp)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("region", "left"),
+    [
+        (("--roi", "0,0,40,240"), False),
+        (("--ignore", "0,0,40,240"), True),
+        (("--roi", "60,20,200,200"), True),
+        (("--ignore", "40,0,240,240"), False),
+        (("--ignore", "12.5%,0,75%,100%"), False),
+    ],
+)
+def test_regions_of_a_topics_reference_are_in_its_files_pixels(
+    siame: Siame, pictures: Path, monkeypatch: pytest.MonkeyPatch, region: tuple[str, str], left: bool
+) -> None:
+    """A file of 320 x 240, of which the source keeps the columns from 40 to 280."""
+    source = Cropped()  # in place of the bus too, of which nothing is asked but to be closed
+    monkeypatch.setattr("siame_se3.plants.robots.buses.bus_for", lambda *_: source)
+    monkeypatch.setattr("siame_se3.commissioning.align_source.ros2_frames", lambda *_: SourceFrames(source, "/c/image"))
+    monkeypatch.setattr("siame_se3.cli.align._SETTLE", 0.0)
+    status, _, err = siame("align", "ref.png", "--ros2.image", "/c/image", "--goal-depth", 0.6, "--once", *region)
+    assert (status, "next to nothing" in err) == ((0, False) if left else (2, True)), err
 
 
 def test_a_film_is_followed_in_plain_lines(siame: Siame, pictures: Path) -> None:
@@ -161,7 +237,12 @@ def test_a_report_of_one_picture_and_of_a_film(siame: Siame, pictures: Path) -> 
     common = ("--goal-depth", 0.6, *FOV, "--report")
     status, out, _ = siame("align", "ref.png", "--now", "moved.png", *common, "one.html")
     assert (status, out.splitlines()[-1]) == (1, "written: one.html")
-    assert "moved.png beside ref.png" in (pictures / "one.html").read_text(encoding="utf-8")
+    page = (pictures / "one.html").read_text(encoding="utf-8")
+    assert "moved.png beside ref.png" in page
+    assert "<dd>2 mm and 0.2 deg</dd>" in page
+    siame("align", "ref.png", "--now", "moved.png", *FOV, "--report", "shares.html")
+    page = (pictures / "shares.html").read_text(encoding="utf-8")
+    assert "<dd>0.3 % of the distance and 0.2 deg</dd>" in page, "what was judged by"
     status, out, err = siame("align", "ref.png", "--now", "moved.png", *common, "json.html", "--json")
     assert (json.loads(out)["verdict"], err) == ("move", "written: json.html\n")
     status, out, _ = siame("align", "ref.png", "--source", "film.avi", *common, "film.html")
@@ -211,6 +292,81 @@ def test_a_source_that_falls_silent_loses_nothing(
     assert (pictures / "r.html").is_file()
 
 
+class Camera3:
+    """A camera by its index: it shows the reference's place three times."""
+
+    frozen = False
+
+    def __init__(self, *_: object) -> None:
+        self.frames = iter([seen()[..., ::-1]] * 3)
+        self.free = threading.Event()
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, _: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        time.sleep(0.05)  # each is seen
+        frame = next(self.frames, None)
+        if frame is None and self.frozen:
+            self.free.wait(5)
+        return frame is not None, frame
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_that_is_pulled_out_is_an_error(siame: Siame, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has not ended as a film does: what was found until then is there, and the status is not its last frame's."""
+    monkeypatch.setattr(cv2, "VideoCapture", Camera3)
+    status, out, err = siame("align", "ref.png", "--source", "3", "--goal-depth", 0.6, *FOV, "--report", "r.html")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("siame: camera 3: gives no more frames; check its cable")
+    assert " frame" in out.splitlines()[-3]
+    assert (pictures / "r.html").is_file()
+
+
+@pytest.mark.parametrize("ctrl_c", [True, False])
+def test_a_camera_that_is_frozen(siame: Siame, pictures: Path, monkeypatch: pytest.MonkeyPatch, ctrl_c: bool) -> None:
+    """Ctrl-C ends as always, and after the wait the line that helps is said: not that the camera cannot be let go."""
+    camera = Camera3()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: camera)
+    monkeypatch.setattr(camera, "frozen", True)
+    monkeypatch.setattr("siame_se3.commissioning.align_source._PATIENCE", 0.3)
+    join = Worker.join
+    monkeypatch.setattr(Worker, "join", lambda self, seconds: join(self, 0.05))
+    show = Lines.show
+
+    def shown(self: Lines, found: Alignment, rate: float) -> None:
+        show(self, found, rate)
+        if ctrl_c:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lines, "show", shown)
+    status, out, err = siame("align", "ref.png", "--source", "3", "--goal-depth", 0.6, *FOV)
+    camera.free.set()
+    assert "at the end: " in out
+    if ctrl_c:
+        assert (status, err) == (3, "")
+    else:
+        assert (status, err.count("\n")) == (2, 1)
+        assert "camera 3: no frame for 0.3 s; check its cable" in err
+
+
+def test_a_streams_password_is_nowhere(siame: Siame, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Camera3)
+    monkeypatch.setattr("siame_se3.cli.align._SETTLE", 0.0)
+    words = ("align", "ref.png", "--source", "rtsp://admin:SECRET@10.0.0.5/1", "--once", *FOV)
+    monkeypatch.setattr("sys.argv", ["siame", *map(str, words)])
+    status, out, err = siame(*words, "--report", "r.html")
+    page = (pictures / "r.html").read_text(encoding="utf-8")
+    assert status == 0
+    assert "rtsp://***@10.0.0.5/1" in page
+    assert "SECRET" not in out + err + page
+
+
 def test_the_last_line_of_json_is_the_last_verdict(
     siame: Siame, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +388,8 @@ def test_the_last_line_of_json_is_the_last_verdict(
         (("ref.png", "--now", "ref.png", "--once"), ("--now",)),
         (("ref.png", "--source", "no.avi"), ("no.avi", "--source")),
         (("ref.png", "--now", "ref.png", "--within", "2mm", "1deg"), ("--goal-depth", "--within")),
+        (("ref.png", "--now", "ref.png", "--within", "2mm", "0.2deg"), ("--goal-depth", "--within")),
+        (("ref.png", "--now", "ref.png", "--sure", "5mm", "0.5deg"), ("--goal-depth", "--sure")),
         (("ref.png", "--now", "ref.png", "--within", "2", "1"), ("2mm 0.2deg", "--within")),
         (("ref.png", "--now", "ref.png", "--goal-depth", "nan"), ("nan", "--goal-depth")),
         (("ref.png", "--now", "ref.png", "--fov", "0"), ("--fov",)),

@@ -25,7 +25,7 @@ from siame_se3.images.encode import write_picture
 if not importlib.util.find_spec("cyclonedds"):
     pytest.skip("CycloneDDS is not installed", allow_module_level=True)
 
-from robot_bus import header, image
+from robot_bus import FakeBus, header, image
 from siame_se3.plants.robots import ros2_messages as m
 from siame_se3.plants.robots.bus_dds import DdsBus
 from siame_se3.plants.robots.ros2 import info_of
@@ -61,6 +61,47 @@ def camera_on_topics(shows: np.ndarray) -> Iterator[Published]:
         published.ended.set()
         thread.join()
         bus.close()
+
+
+@pytest.fixture
+def two_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBus:
+    """/camera has another lens than /cam2, which shows what is to be compared; of /cam3 the driver says nothing of its lens."""
+    write_picture(tmp_path / "ref.png", seen())
+    other, shown = Camera.from_focal(900, 320, 240), image(seen(AWAY))
+    bus = FakeBus(
+        **{"camera/camera_info": info_of(other, header()), "cam2/camera_info": info_of(CAMERA, header())},
+        **{"cam3/camera_info": m.CameraInfo(header(), 240, 320), "cam2/image_raw": shown, "cam3/image_raw": shown},
+    )
+    monkeypatch.setattr("siame_se3.plants.robots.buses.bus_for", lambda *_: bus)
+    monkeypatch.setattr("siame_se3.cli.align._SETTLE", 0.0)
+    return bus
+
+
+def test_the_camera_info_is_of_the_same_camera(siame: Siame, two_cameras: FakeBus) -> None:
+    status, out, err = siame("align", "ref.png", "--ros2.image", "/cam2/image_raw", "--goal-depth", 0.6, "--once")
+    assert (status, err) == (1, "")
+    assert out.startswith("move 2")
+    assert set(two_cameras.heard) == {"/cam2/image_raw", "/cam2/camera_info"}
+    siame("align", "ref.png", "--ros2.image", "/cam2/image_raw", "--ros2.info", "/camera/camera_info", "--once")
+    assert "/camera/camera_info" in two_cameras.heard, "one that is named counts"
+
+
+def test_a_field_of_view_needs_no_camera_info(siame: Siame, two_cameras: FakeBus) -> None:
+    common = ("align", "ref.png", "--ros2.image", "/cam3/image_raw", "--goal-depth", 0.6, "--once")
+    status, _, err = siame(*common)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "/cam3/camera_info" in err
+    two_cameras.heard.clear()
+    fov = math.degrees(2 * math.atan(CAMERA.width / 2 / CAMERA.fx))
+    status, out, err = siame(*common, "--fov", fov)
+    assert (status, err) == (1, "")
+    assert out.splitlines()[0] == f"camera: field of view {fov:.3g} deg as given"
+    assert out.splitlines()[1].startswith("move 2")
+    assert "turn 2.9 deg counterclockwise" in out
+    assert set(two_cameras.heard) == {"/cam3/image_raw"}
+    assert siame(*common[:-1], "--fov", fov, "--save-reference", "--force")[1].startswith(
+        "reference: ref.png, 320 x 240"
+    )
 
 
 @pytest.mark.slow

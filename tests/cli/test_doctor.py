@@ -127,6 +127,29 @@ def test_cameras_and_their_permissions(tmp_path: Path, monkeypatch: pytest.Monke
     assert (second.verdict, "--source 2" in second.text) == ("ok", True)
 
 
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_where_cameras_have_no_files_none_is_denied(
+    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said 'no /dev/video*' where a camera works."""
+    monkeypatch.setattr(doctor, "_VIDEO", tmp_path)
+    monkeypatch.setattr(doctor.sys, "platform", system)
+    (item,) = doctor.cameras()
+    assert item.text.startswith("not listed on this system")
+    assert "/dev/video" not in item.text
+    assert item.help == "try --camera-source opencv --source 0"
+
+
+def test_a_container_s_quota_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(doctor, "quota", lambda: 2)
+    (item,) = doctor.processor()
+    assert item.text.endswith("(this container's quota: 2 cores)")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    (item,) = doctor.processor()
+    assert item.text.endswith("(OMP_NUM_THREADS=3)")
+
+
 def test_dds_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(kind: str) -> None:
         raise RobotError("CycloneDDS is not installed; pip install x")

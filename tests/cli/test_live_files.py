@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from cli_helpers import Siame
+from siame_se3.cli.live import Arm
+from siame_se3.laws.types import View
 from siame_se3.servo.recordings.reading import read
 
 
@@ -40,3 +44,12 @@ def test_live_writes_a_report_and_a_recording(siame: Siame, tmp_path: Path) -> N
     assert run.count >= 5
     status, out, _ = siame("replay", "run.mcap")
     assert (status, "dvs gives what was recorded: 4 velocities" in out) == (0, True)
+
+
+def test_the_command_that_the_arm_says_can_be_copied(tmp_path: Path) -> None:
+    """Names may have spaces."""
+    target, depth = tmp_path / "my goal.png", tmp_path / "my goal-depth.png"
+    given = Arm(target=target)._write_target(View(torch.rand(1, 3, 8, 8), depth=torch.ones(1, 8, 8)))
+    assert shlex.split(given) == ["--target", str(target), "--goal-depth", str(depth)]
+    assert target.is_file()
+    assert depth.is_file()

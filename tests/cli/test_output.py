@@ -152,3 +152,23 @@ def test_a_pages_token_is_in_no_file(words: tuple[str, ...], monkeypatch: pytest
     assert "SECRET" not in line
     assert line.endswith("--target 'my goal.png'")
     assert line.startswith("siame live --page.token")
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (("--source", "rtsp://admin:secret@10.0.0.5/1"), "--source 'rtsp://***@10.0.0.5/1'"),
+        (("--source=rtsp://admin:se@cret@10.0.0.5/1",), "'--source=rtsp://***@10.0.0.5/1'"),
+        (
+            ("--source", "http://h/video?user=a&password=secret&x=1"),
+            "--source 'http://h/video?user=a&password=***&x=1'",
+        ),
+        (("--source", "http://h/a@b"), "--source http://h/a@b"),
+        (("--source", "me@home/film.avi"), "--source me@home/film.avi"),
+    ],
+)
+def test_a_streams_password_is_in_no_file(
+    given: tuple[str, ...], written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["siame", "align", "ref.png", *given])
+    assert command_line() == f"siame align ref.png {written}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import pytest
 
 from cli_helpers import Siame
 from siame_se3.cli.page import Page
+from siame_se3.files import BUNDLED_MODEL, bundled
+from siame_se3.geometry.camera import Camera
+from siame_se3.networks import checkpoint
 
 pytest.importorskip("viser")
 
@@ -55,6 +60,8 @@ def test_live_refuses_a_taken_port_before_it_opens_anything(siame: Siame, taken:
         (("--distance", "0"), "distance 0"),
         (("--width", "0"), "width 0"),
         (("--fov", "200"), "field of view 200"),
+        (("--plant", "arm", "--arm.frame-rate", "5"), "a plant of 0.2 s a step"),
+        (("--plant", "arm", "--arm.frame-rate", "5"), "frames a second (--arm.frame-rate)"),
         (("--token", "short"), "a token needs at least 8"),
         (("--host", "no address"), "is no address"),
     ],
@@ -75,6 +82,37 @@ def test_servo_hands_its_options_to_the_page(siame: Siame, photo: Path, monkeypa
     (page,) = served
     assert (page.scene, page.law, page.width) == (photo, "dvs", 0.5)
     assert (page.servo.gain, page.servo.max_v, page.served.port) == (7, 0.2, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--relief", 0.1), "--relief"),
+        (("--perturb", "--runs", 3, "--gain", 7), "--runs, --perturb"),
+        (("--depth", "map", "--points.features", 90), "--depth, --points.features"),
+        (("--conditions.occlusion", 0), "--conditions.occlusion"),
+    ],
+)
+def test_servo_refuses_what_the_page_would_leave_out(
+    siame: Siame, monkeypatch: pytest.MonkeyPatch, options: tuple[Any, ...], named: str
+) -> None:
+    served: list[Page] = []
+    monkeypatch.setattr(Page, "__call__", lambda self: served.append(self))
+    status, _, err = siame("servo", "--page", "--page.port", 0, *options)
+    assert (status, served) == (2, [])
+    assert err == f"siame: some options are of runs without the live page; leave them out, or the page ({named})\n"
+
+
+@pytest.mark.parametrize(("options", "fov"), [({}, 65.0), ({"fov": 50.0}, 50.0)], ids=["the model's", "the one given"])
+def test_the_camera_is_the_model_s_where_none_is_given(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], fov: float
+) -> None:
+    """A model of another field of view than the default one's was refused, which 'siame servo' takes."""
+    model = checkpoint.load(bundled(BUNDLED_MODEL))
+    wide = replace(model, camera=Camera.from_fov(math.radians(65), 64, 64))
+    monkeypatch.setattr(checkpoint, "load", lambda path: wide)
+    setup = Page(**options)._setup()
+    assert setup.camera == Camera.from_fov(math.radians(fov), 224, 224)
 
 
 def test_it_says_where_the_page_is_and_serves_it(siame: Siame, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

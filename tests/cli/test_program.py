@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import getpass
+import json
 import os
+import pwd
 import re
+import select
 import subprocess
 import sys
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -16,7 +20,7 @@ from tyro.conf import arg
 
 import siame_se3
 from cli_helpers import Siame
-from siame_se3.cli import Status, commands, parse, program
+from siame_se3.cli import Status, commands, parse, program, threads
 from siame_se3.cli.commands import COMMANDS, Command
 from siame_se3.cli.flags import flags, flags_for
 from siame_se3.errors import InputError, SiameError
@@ -280,6 +284,79 @@ def test_nobody_reads_the_output() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+ESCAPED = """import sys
+sys.argv = ["siame", *sys.argv[1:]]
+from siame_se3.cli import main, program
+from siame_se3.cli.output import Output
+
+def run(arguments):
+    output = Output(as_json="--json" in arguments)
+    output.say(arguments[0])
+    print("goes on")
+    output.end({"photo": arguments[0], "more": "\\xe9 \\u03b4 \\U0001f600"})
+    return 0
+
+program._run = run
+main()"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict", "cp1252:strict"])
+def test_a_name_that_the_output_cannot_encode_is_printed_escaped(encoding: str) -> None:
+    """It was a traceback, and the results were lost: a photo 'caf\\xe9.jpg' of an older system, or a Windows pipe."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONIOENCODING": encoding}
+
+    def run(*arguments: str | bytes) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-c", ESCAPED, *arguments]
+        return subprocess.run(command, capture_output=True, timeout=60, env=environment)
+
+    done = run(b"caf\xe9.jpg")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.splitlines() == [rb"caf\udce9.jpg", b"goes on"]
+    done = run(b"caf\xe9.jpg", "--json")
+    assert done.returncode == 0
+    document = json.loads(done.stdout.decode(encoding.split(":")[0]).removeprefix("goes on\n"))
+    assert document["photo"] == "caf\udce9.jpg"
+    assert document["more"] == "\xe9 \u03b4 \U0001f600"
+
+
+@pytest.mark.parametrize("user", [None, ""])
+def test_a_container_s_user_without_a_name_gets_one(user: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docker run --user 1234: PyTorch's compiler asks for the name, and a training ended in a traceback."""
+    names = ("LOGNAME", "USER", "LNAME", "USERNAME")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    monkeypatch.setattr(os, "environ", environment | ({} if user is None else {"USER": user}))
+
+    def unknown(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(os, "getuid", lambda: 1234)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(SystemExit):
+        program.main(["--version"])
+    assert getpass.getuser() == "uid1234"
+
+
+def test_a_user_with_a_name_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("USER", raising=False)
+    with pytest.raises(SystemExit):
+        program.main(["--version"])
+    assert "USER" not in os.environ
+    monkeypatch.setenv("USER", "somebody")
+    monkeypatch.delattr(os, "getuid")  # Windows
+    with pytest.raises(SystemExit):
+        program.main(["--version"])
+    assert os.environ["USER"] == "somebody"
+
+
+def test_where_pipes_cannot_be_asked_a_broken_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has no select.poll: it was an AttributeError."""
+    monkeypatch.delattr(select, "poll")
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream, os.fdopen(read):
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert not program._reader_is_gone()
+
+
 def test_statuses() -> None:
     assert {s.name: int(s) for s in Status} == {
         "DONE": 0,
@@ -288,6 +365,16 @@ def test_statuses() -> None:
         "NOT_SURE": 3,
         "INTERRUPTED": 130,
     }
+
+
+def test_a_container_s_quota_is_seen_before_pytorch_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which reads the number of threads then, once."""
+    order: list[str] = []
+    monkeypatch.setattr(threads, "keep_to_quota", lambda: order.append("quota"))
+    load = Command.load
+    monkeypatch.setattr(Command, "load", lambda self: (order.append("load"), load(self))[1])
+    parse(["doctor"])
+    assert order[:2] == ["quota", "load"]
 
 
 # -- parsing ----------------------------------------------------------------------------------------------------------

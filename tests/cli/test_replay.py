@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,32 @@ def test_a_law_that_gives_something_else_is_status_1(
     assert status == 1
     assert err.startswith("siame: run.mcap: pbvs does not give what was recorded: largest difference ")
     assert "recorded on " in err
+
+
+@pytest.mark.parametrize(("lost", "status"), [((2, 3), 0), (range(1, 99), 1)], ids=["some", "all"])
+def test_images_that_were_not_recorded_are_said(
+    siame: Siame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: Sequence[int], status: int
+) -> None:
+    """The other views are compared."""
+    from siame_se3.servo.recordings import messages as m
+    from siame_se3.servo.recordings.sink import Sink
+
+    put, calls = Sink.put, itertools.count(1)
+
+    def slow_disk(self: Sink, entry: m.Entry, wait: bool) -> bool:
+        return not (entry.topic == m.IMAGE and next(calls) in lost) and put(self, entry, wait)
+
+    monkeypatch.setattr(Sink, "put", slow_disk)
+    siame(*("servo", "--law", "dct", "--runs", 1, "--record", "run.mcap", "--fov", 40, "--max-iterations", 5))
+    code, out, err = siame("replay", "run.mcap")
+    assert code == status, err
+    if status == 0:
+        assert err == ""
+        assert out.splitlines()[-1] == (
+            "  dct gives what was recorded: 3 velocities, equal to the last bit; the images of 2 views were not recorded: they are not compared"
+        )
+    else:
+        assert err == "siame: run.mcap: dct cannot be asked: the images of all 5 views were not recorded\n"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cli_helpers import Siame
-from siame_se3.cli.run_files import numbered
+from siame_se3.cli.run_files import numbered, recording_to
 
 
 def data_of(page: Path) -> dict[str, object]:
@@ -77,3 +77,10 @@ def test_bench_writes_a_report_of_its_pages(siame: Siame, tmp_path: Path, monkey
 
 def test_a_session_s_files_have_numbers() -> None:
     assert [str(numbered(Path("a/run.html"), k)) for k in range(3)] == ["a/run.html", "a/run-1.html", "a/run-2.html"]
+
+
+def test_the_next_command_of_a_recording_can_be_copied(tmp_path: Path) -> None:
+    said: list[str] = []
+    with recording_to(tmp_path / "my run.mcap", {"name": "pbvs"}, True, said.append):
+        pass
+    assert said[0].endswith(f"; next: siame replay '{tmp_path / 'my run.mcap'}'")

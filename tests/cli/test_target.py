@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.scenes.planar import Scene
+from siame_se3.servo.safety import Safety
 
 GOAL = lie.pose_from_vector(torch.tensor([[0.02, 0.01, -0.6, 0.03, 0.05, 0.3]], dtype=torch.float64))
 SCAN = ("--scan", "--ros2.pose", "/tool_pose", "--hand-eye", "hand-eye.yaml")
@@ -65,6 +67,9 @@ class Arm(FlyingCameras):
     def ask_to_stop(self, reason: str) -> None:
         pass
 
+    def watch(self, fault: Callable[[], str]) -> None:
+        assert fault() == ""
+
 
 @pytest.fixture
 def arm(photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Arm:
@@ -72,7 +77,7 @@ def arm(photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Arm:
     (tmp_path / "hand-eye.yaml").write_text("camera_in_tool: {translation: [0, 0, 0], rotation_vector: [0, 0, 0]}\n")
     made = Arm(Scene.from_photo(Path(__file__).parents[1] / "data" / "visp" / "coffee.png"))
 
-    def opened(self: Robot, closing: contextlib.ExitStack, depth: float, dry: bool = False) -> tuple[Any, None]:
+    def opened(self: Robot, closing: contextlib.ExitStack, depth: float, dry: bool, safety: Safety) -> tuple[Any, None]:
         made.dry = dry
         return made, None
 
@@ -81,16 +86,21 @@ def arm(photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Arm:
 
 
 def test_a_plain_goal_is_taken_and_nothing_can_move(siame: Siame, arm: Arm, tmp_path: Path) -> None:
-    status, out, err = siame("target", "--out", "place")
+    status, out, err = siame("target", "--out", "this place")
     assert (status, err) == (0, "")
-    assert "written: place; siame live --target place" in out
+    assert "written: this place; siame live --target 'this place'" in out
     assert arm.dry
     assert not arm.twists
-    goal = read_goal(tmp_path / "place")
+    goal = read_goal(tmp_path / "this place")
     assert goal.depth is None
     assert goal.distance == 0.6
     assert goal.camera == arm.camera
     assert float((goal.image - arm.now.image[0]).abs().max()) < 0.003  # type: ignore[index]  # it has one
+
+
+def test_the_circle_of_a_scan_does_not_limit_a_plain_goal(siame: Siame, arm: Arm, tmp_path: Path) -> None:
+    assert siame("target", "--out", "place", "--depth", 0.06)[0] == 0
+    assert read_goal(tmp_path / "place").distance == 0.06
 
 
 def test_a_depth_cameras_map_is_part_of_the_goal(siame: Siame, arm: Arm, tmp_path: Path) -> None:
@@ -179,6 +189,8 @@ def test_views_without_depth_have_status_2(siame: Siame, arm: Arm, tmp_path: Pat
         ((*SCAN, "--safety.reach", "0.02"), ("beyond the reach", "--safety.reach")),
         ((*SCAN, "--depths.worst", "2"), ("worst is 2", "--depths.worst")),
         ((*SCAN, "--depth", "-1"), ("--depth",)),
+        (("--depth", "0"), ("a distance of 0 m", "--depth")),
+        (("--depth", "nan"), ("a distance of nan m", "--depth")),
         (("--out", "photo.png"), ("photo.png: a file", "--out")),
         (("--out", "photo.png/goal"), ("photo.png/goal", "--out")),
         (("--hand-eye", "none.yaml"), ("none.yaml: no such file", "--hand-eye")),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from siame_se3.cli import threads
-from siame_se3.cli.threads import Cores, only_free
+from siame_se3.cli.threads import Cores, keep_to_quota, only_free, threads_said
 
 
 def stat(path: Path, busy: float) -> Path:
@@ -41,6 +41,70 @@ def test_cores_that_others_leave(tmp_path: Path, share: float, free: int) -> Non
 @pytest.mark.usefixtures("two")
 def test_where_nothing_is_known_all_are_free(tmp_path: Path) -> None:
     assert Cores(tmp_path / "missing").free() == 2
+
+
+def control_group(folder: Path, version: int, quota: object, period: int = 100_000) -> Path:
+    """As Linux has it in a container."""
+    if version == 2:
+        (folder / "cpu.max").write_text(f"{quota} {period}\n")
+    else:
+        (folder / "cpu").mkdir()
+        (folder / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (folder / "cpu" / "cpu.cfs_period_us").write_text(f"{period}\n")
+    return folder
+
+
+@pytest.fixture
+def eight(two: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(threads, "_by_quota", {})
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
+@pytest.mark.usefixtures("eight")
+@pytest.mark.parametrize(
+    ("version", "quota", "count"),
+    [
+        (2, 200_000, 2),
+        (2, 150_000, 2),
+        (2, 20_000, 1),
+        (2, 1_600_000, 8),
+        (2, "max", 8),
+        (1, 300_000, 3),
+        (1, -1, 8),
+    ],
+)
+def test_a_container_s_quota_bounds_the_cores(tmp_path: Path, version: int, quota: object, count: int) -> None:
+    """docker run --cpus 2 on a machine of many cores."""
+    cores = Cores(tmp_path / "missing", control_group(tmp_path, version, quota))
+    assert (cores.count, cores.free()) == (count, count)
+    keep_to_quota(tmp_path)
+    said = None if count == 8 else str(count)
+    assert os.environ.get("OMP_NUM_THREADS") == os.environ.get("OPENCV_FOR_THREADS_NUM") == said
+    assert threads_said() is None, "the user has said nothing"
+
+
+@pytest.mark.usefixtures("eight")
+def test_a_quota_leaves_what_the_user_says(tmp_path: Path) -> None:
+    os.environ["OMP_NUM_THREADS"] = "5"
+    keep_to_quota(control_group(tmp_path, 2, 200_000))
+    assert os.environ["OMP_NUM_THREADS"] == threads_said() == "5"
+    assert os.environ["OPENCV_FOR_THREADS_NUM"] == "2"
+
+
+@pytest.mark.usefixtures("eight")
+def test_other_work_beside_a_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The threads of a quota are not the user's word: a training takes fewer where other work keeps the machine busy."""
+    given: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    keep_to_quota(control_group(tmp_path, 2, 200_000))
+    only_free(Cores(tmp_path / "missing", tmp_path))
+    assert (given, capsys.readouterr().err) == ([], "")
+    only_free(Busy())
+    assert given == [1]
 
 
 class Busy(Cores):

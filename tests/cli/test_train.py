@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import stat
 from dataclasses import replace
@@ -263,6 +264,18 @@ def test_the_result_as_json(siame: Siame, tmp_path: Path, monkeypatch: pytest.Mo
         ["coffee"],
     )
     assert "saved " in err
+
+
+def test_the_next_command_can_be_copied(siame: Siame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phones put spaces and brackets into the names of photos."""
+    photo = tmp_path / "Image at 10.12.05 (1).png"
+    photo.write_bytes(PHOTO.read_bytes())
+    command = replace(FAST, photos=(photo,), out=tmp_path / "my model.safetensors", steps=1)
+    monkeypatch.setattr(program, "parse", lambda arguments: command)
+    status, out, _ = siame("train")
+    assert status == 0
+    words = shlex.split(out.splitlines()[-1].removeprefix("next: "))
+    assert words[:6] == ["siame", "servo", "--model", str(command.out), "--scene", str(photo)]
 
 
 @pytest.mark.parametrize(("converged", "said"), [(16.0, True), (97.0, False)])

@@ -10,7 +10,8 @@ import pytest
 
 from align_helpers import CAMERA, DEPTH, OPTICS, PIXEL, blobs, dots, errors, motion, noisy, reference, seen
 from siame_se3.commissioning.align import Alignment, Reference
-from siame_se3.commissioning.align_picture import Optics, Picture, Region, counting
+from siame_se3.commissioning.align_picture import Optics, Picture
+from siame_se3.commissioning.align_regions import Regions
 from siame_se3.commissioning.align_words import Judge, Tolerance, Verdict
 from siame_se3.errors import InputError
 
@@ -95,8 +96,8 @@ def test_what_moves_is_left_out() -> None:
     moving = seen(of=blobs(3))
     goal[:, :200], now[:, :200] = moving[:, :200], np.roll(moving, 9, 0)[:, :200]
     picture = Picture.of(goal, OPTICS)
-    for regions in (((Region.parse("200,0,120,240", "roi"),), ()), ((), (Region.parse("0,0,62.5%,100%", "ignore"),))):
-        found = located(now, of=Reference.of(picture, DEPTH, counting(picture, *regions)))
+    for regions in (Regions.parse(("200,0,120,240",), ()), Regions.parse((), ("0,0,62.5%,100%",))):
+        found = located(now, of=Reference.of(picture, DEPTH, regions.counting(picture)))
         t, r = errors(found, T_dc)
         assert t < max(1, 3e3 * found.sigmas[0])
         assert math.degrees(found.motion[1]) > 0.3

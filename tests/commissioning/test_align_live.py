@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from align_helpers import OPTICS, errors, motion, noisy, reference, seen
-from siame_se3.commissioning.align import Alignment
+from align_helpers import DEPTH, OPTICS, errors, motion, noisy, reference, seen
+from siame_se3.commissioning.align import Alignment, Reference
 from siame_se3.commissioning.align_live import Summary, Tracker
 from siame_se3.commissioning.align_picture import Picture
 from siame_se3.commissioning.align_words import Judge, Tolerance
+from siame_se3.images.decode import as_image
+from siame_se3.scenes.planar import Scene
 
 JUDGE = Judge(Tolerance(2e-3, math.radians(0.2)), Tolerance(5e-3, math.radians(0.5)))
 
@@ -122,3 +125,34 @@ def test_a_films_end_does_not_depend_on_how_fast_looks_are() -> None:
     summary.end(found)
     assert JUDGE.verdict(found)[0].value == "right"
     assert "at the end: right" in summary.text()
+
+
+def tiles(period: int) -> Scene:
+    """A print that nearly looks like itself, moved by `period` mm: tiles, each of which has marks of its own."""
+    y, x = np.mgrid[0:880, 0:1120]
+    dot = (y % period - period // 2) ** 2 + (x % period - period // 2) ** 2 < period**2 / 13
+    own = torch.rand(1, 1, 44, 56, generator=torch.Generator().manual_seed(1))
+    own = torch.nn.functional.interpolate(own, (880, 1120), mode="bicubic").clamp(0, 1)[0, 0]
+    grey = 0.4 * np.where(dot, 40, 230) + 0.6 * 255 * own.numpy()
+    return Scene(as_image(np.repeat(grey.astype(np.uint8)[..., None], 3, 2)), 1.12, 0.88, "tiles")
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in the same frame", "in a later frame"])
+def test_a_camera_that_is_knocked_by_a_period_of_what_it_sees(at_once: bool) -> None:
+    """It is tracked to the wrong tile; the whole look, which knows better, corrects that."""
+    T_dc, scene, pool = motion(0.048, 0, 0, 0, 0, 0), tiles(48), Later(at_once=True)
+    before, after = (Picture.of(noisy(seen(T, scene), 0.01), OPTICS) for T in (None, T_dc))
+    with Tracker(Reference.of(before, DEPTH), every=3, pool=pool) as tracker:
+        for _ in range(2):
+            tracker.step(before)
+        pool.at_once = at_once
+        wrong = tracker.step(after)
+        assert errors(wrong, T_dc)[0] > 40
+        found = tracker.step(after)
+        if not at_once:
+            assert errors(found, T_dc)[0] > 40, "nothing has said so yet"
+            pool.run()
+            found = tracker.step(after)
+    assert not found.doubt
+    assert found.confidence > 0.9
+    assert errors(found, T_dc)[0] < 1

@@ -1,29 +1,20 @@
-"""The camera of a picture, as far as the picture or the user says it; regions."""
+"""A picture's grey levels, and its camera, as far as the picture or the user says it."""
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
-from siame_se3.commissioning.align_picture import Optics, Picture, Region, counting, focal_by_exif
-from siame_se3.errors import CameraError, InputError
+from align_helpers import jpeg
+from siame_se3.commissioning.align import Reference
+from siame_se3.commissioning.align_picture import Optics, Picture
+from siame_se3.errors import CameraError
 from siame_se3.geometry.camera import Camera
-
-
-def jpeg(size: tuple[int, int], orientation: int = 1, **tags: object) -> bytes:
-    """A photo of (width, height) with EXIF tags by their numbers ('x920A')."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    exif.get_ifd(0x8769).update({int(name[1:], 16): value for name, value in tags.items()})
-    ramp = np.linspace(0, 255, size[0] * size[1]).astype(np.uint8).reshape(size[1], size[0])
-    stream = io.BytesIO()
-    Image.fromarray(ramp).convert("RGB").save(stream, "jpeg", exif=exif)
-    return stream.getvalue()
+from siame_se3.images.decode import read_picture
 
 
 def test_a_phone_photo_says_its_field_of_view_and_is_turned_upright(tmp_path: Path) -> None:
@@ -36,37 +27,6 @@ def test_a_phone_photo_says_its_field_of_view_and_is_turned_upright(tmp_path: Pa
     assert picture.lens.fx == pytest.approx(focal)
     assert "EXIF" in picture.known
     assert not picture.guessed
-
-
-def test_exif_by_the_sensors_resolution() -> None:
-    """4 mm before pixels of 1/250 mm: 1000 px, at the size that the sensor has."""
-    tags = {"x920A": 4.0, "xA20E": 250.0, "xA210": 4, "xA002": 800, "xA003": 600}
-    found = focal_by_exif(jpeg((400, 300), **tags), (300, 400))
-    assert found is not None
-    assert found[0] == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize(
-    ("tags", "why"),
-    [
-        ({}, "nothing"),
-        ({"xA405": 0}, "zero is not known"),
-        ({"xA405": 26, "xA002": 800, "xA003": 300}, "cropped since"),
-        ({"x920A": 4.0}, "a focal length without a resolution"),
-        ({"xA405": 60000}, "no lens"),
-    ],
-)
-def test_exif_that_says_nothing(tags: dict[str, object], why: str, tmp_path: Path) -> None:
-    assert focal_by_exif(jpeg((400, 300), **tags), (300, 400)) is None, why
-    (tmp_path / "x.jpg").write_bytes(jpeg((400, 300), **tags))
-    picture = Picture.read(tmp_path / "x.jpg", Optics())
-    assert picture.guessed
-    assert "not known" in picture.known
-
-
-def test_damaged_exif_is_none() -> None:
-    data = jpeg((40, 30), xA405=26)
-    assert focal_by_exif(data[:30] + b"\xff" * 40 + data[70:], (30, 40)) is None
 
 
 def test_a_calibration_is_scaled_to_the_picture_and_refuses_another_format() -> None:
@@ -86,24 +46,41 @@ def test_distortion_is_taken_out() -> None:
     assert left[:, 22].min() < 1, "a rectified picture is not rectified again, another one is"
 
 
-def test_regions_count_or_are_left_out() -> None:
-    picture = Picture.of(np.zeros((960, 1280, 3), np.uint8), Optics())
-    mask = counting(picture, (Region.parse("50%,0,50%,100%", "roi"),), (Region.parse("640,0,320,480", "ignore"),))
-    assert mask.shape == (480, 640)
-    assert mask[:, :320].max() == 0
-    assert mask[:240, 320:480].max() == 0
-    assert mask[240:, 320:].min() == mask[:, 480:].min() == 1
+@pytest.mark.parametrize(("orientation", "quarters"), [(1, 0), (3, 2), (6, 1), (8, 3)])
+def test_a_calibrated_cameras_photo_keeps_its_raster_and_how_it_was_held(
+    orientation: int, quarters: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(jpeg((320, 240), orientation))
+    picture = Picture.read(path, Optics(Camera(250, 250, 159.5, 119.5, 320, 240)))
+    assert picture.grey.shape == (240, 320), "the raster that is calibrated"
+    shown = read_picture(path, upright=True)
+    assert (picture.upright(picture.pixels) == shown).all()
+    assert picture.quarters == quarters
+    assert Picture.read(path, Optics(fov=1.0)).quarters == 0, "that one is upright already"
 
 
-@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,x", "0,0,0,5", "-1,0,5,5", "nan,0,5,5", "1,2,3,4,5"])
-def test_what_is_no_region(text: str) -> None:
-    with pytest.raises(InputError, match="left,top,width,height"):
-        Region.parse(text, "roi")
+def deep(path: Path, samples: np.ndarray) -> Picture:
+    """As a PNG of 16 bits."""
+    assert cv2.imwrite(str(path), samples.astype(np.uint16))
+    return Picture.read(path, Optics())
 
 
-def test_regions_outside_or_that_leave_nothing() -> None:
-    picture = Picture.of(np.zeros((96, 128, 3), np.uint8), Optics())
-    with pytest.raises(InputError, match="outside the reference of 128 x 96"):
-        counting(picture, (Region.parse("128,0,5,5", "roi"),))
-    with pytest.raises(InputError, match="next to nothing"):
-        counting(picture, (), (Region.parse("0,0,100%,99%", "ignore"),))
+def test_pictures_of_12_bits_are_compared_in_one_scale_whatever_their_brightest_pixel(tmp_path: Path) -> None:
+    """4095 is white of the one, by its own pixels, and 65535 of the other: 16 grey levels were left of that."""
+    levels = np.linspace(100, 4000, 120 * 160).reshape(120, 160)
+    bright = levels.copy()
+    bright[60, 80] = 4200
+    one, other = deep(tmp_path / "a.png", levels), deep(tmp_path / "b.png", bright)
+    assert np.abs(one.grey - other.grey)[np.arange(120) != 60].max() < 0.01
+    assert len(np.unique(other.grey)) > 200
+
+
+def test_low_contrast_of_14_bits_is_no_plain_surface(tmp_path: Path) -> None:
+    blobs = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1, (120, 160)), (0, 0), 4)
+    samples = 6000 + 40 * blobs / blobs.std()
+    samples[5, 5] = 16383  # a hot pixel
+    picture = deep(tmp_path / "cells.png", samples)
+    Reference.of(picture)
+    assert picture.grey.std() > 0.1
+    assert deep(tmp_path / "plain.png", np.full((120, 160), 6000)).grey.std() == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from siame_se3.commissioning.align_source import Frames, OpenCVFrames, SourceFrames, one_frame
+from siame_se3.commissioning.align_source import Frames, OpenCVFrames, SourceFrames, let_go, one_frame
 from siame_se3.errors import CameraError, RobotError
 from siame_se3.geometry.camera import Camera
 from siame_se3.plants.robots.interfaces import Frame
@@ -46,6 +46,15 @@ def test_one_frame_of_a_film_is_its_first(video: str) -> None:
     frames.close()
 
 
+def test_numbered_pictures_are_a_film(tmp_path: Path) -> None:
+    for k in range(3):
+        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), np.full((48, 64, 3), 80 * k, np.uint8))
+    frames = OpenCVFrames(str(tmp_path / "%02d.png"))
+    assert frames.video
+    assert [int(frame[0, 0, 0]) for frame in frames] == [0, 80, 160]
+    frames.close()
+
+
 @pytest.mark.parametrize("source", ["nothing.avi", "text.avi"])
 def test_what_is_no_film(source: str, tmp_path: Path) -> None:
     (tmp_path / "text.avi").write_text("no video")
@@ -76,17 +85,52 @@ class Device:
         pass
 
 
-def test_a_camera_gives_its_newest_frame_until_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("source", "opened", "name"),
+    [
+        ("3", 3, "camera 3"),
+        ("/dev/video3", 3, "camera /dev/video3"),
+        ("/dev/null", "/dev/null", "camera /dev/null"),
+        ("rtsp://admin:secret@10.0.0.5/1", "rtsp://admin:secret@10.0.0.5/1", r"camera rtsp://\*\*\*@10.0.0.5/1"),
+    ],
+)
+def test_a_camera_gives_its_newest_frame_until_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch, source: str, opened: int | str, name: str
+) -> None:
+    """A cable that is pulled is no end of a film."""
+    device, asked = Device(), []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: asked.append(source) or device)
+    monkeypatch.setattr(Path, "exists", lambda self: True)  # this machine may have no camera
+    frames = OpenCVFrames(source, pace=True)
+    assert asked == [opened]
+    assert not frames.video
+    seen: list[int] = []
+
+    def watch() -> None:
+        for frame in frames:
+            seen.append(int(frame[0, 0, 0]))
+            device.allowed.release()
+
+    with pytest.raises(RobotError, match=f"^{name}: gives no more frames; check its cable"):
+        watch()
+    frames.close()
+    assert seen == [1, 2, 3, 4]
+
+
+def test_a_camera_that_cannot_be_let_go_hides_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the end of a command, a stream is frozen."""
     device = Device()
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: device)
     frames = OpenCVFrames("3")
-    assert not frames.video
-    seen = []
-    for frame in frames:
-        seen.append(int(frame[0, 0, 0]))
-        device.allowed.release()
-    frames.close()
-    assert seen == [1, 2, 3, 4]
+    assert frames._reader is not None
+    monkeypatch.setattr(frames._reader, "join", lambda seconds: False)
+    let_go(frames)
+    assert [record.getMessage() for record in caplog.records] == [
+        "camera 3: a read has not returned for 2 s; it is left behind"
+    ]
+    device.allowed.release(5)
 
 
 def test_a_camera_that_hangs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

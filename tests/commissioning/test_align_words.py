@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from siame_se3.commissioning.align import Alignment
-from siame_se3.commissioning.align_words import Judge, Tolerance, Verdict, motion
+from siame_se3.commissioning.align_words import Judge, Tolerance, Verdict, motion, spreads, values
 from siame_se3.errors import InputError
 
 JUDGE = Judge(Tolerance(2e-3, math.radians(0.2)), Tolerance(5e-3, math.radians(0.5)))
@@ -129,3 +130,113 @@ def test_tolerances() -> None:
 def test_what_is_no_tolerance(words: tuple[str, str]) -> None:
     with pytest.raises(InputError, match="give a length and an angle"):
         Tolerance.parse(words, "within", 1.0)
+
+
+def held(found: Alignment, quarters: int) -> Alignment:
+    return replace(found, quarters=quarters)
+
+
+@pytest.mark.parametrize(
+    ("quarters", "words"),
+    [
+        (0, "move 20 mm right, turn 3 deg up"),
+        (1, "move 20 mm down, turn 3 deg right"),
+        (2, "move 20 mm left, turn 3 deg down"),
+        (3, "move 20 mm up, turn 3 deg left"),
+    ],
+)
+def test_directions_are_those_of_a_camera_as_it_is_held(quarters: int, words: str) -> None:
+    """Held so that its raster's right is down, a camera that has to move along its raster goes down; T_cd is the raster's."""
+    found = held(alignment((0.02, 0, 0), (3, 0, 0)), quarters)
+    assert motion(found) == words
+    data, raster = JUDGE.data(found), JUDGE.data(held(found, 0))
+    assert data["T_cd"] == raster["T_cd"]
+    assert data["covariance"] == raster["covariance"]
+    assert math.hypot(data["right"], data["down"]) == pytest.approx(0.02)
+    assert (data["right"], data["down"])[quarters % 2] == pytest.approx((0.02, 0.02, -0.02, -0.02)[quarters])
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 3])
+@pytest.mark.parametrize("degrees", [(0, 0, 90), (0, 0, -40), (20, -30, 60)])
+def test_how_well_each_direction_is_known_is_about_its_own_axis(
+    degrees: tuple[float, float, float], quarters: int
+) -> None:
+    """By drawing motions from the covariance, whose turns are about the reference's axes."""
+    found = held(alignment((0.1, 0, 0), degrees), quarters)
+    sigma = np.array([1e-3, 2e-3, 3e-3, 1e-3, 4e-3, 2e-3])
+    found = replace(found, covariance=np.diag(sigma**2))
+    assert found.T_cd is not None
+    draws = []
+    for step in np.random.default_rng(0).normal(size=(4000, 6)) * sigma:
+        T = found.T_cd.copy()
+        T[:3, 3] += step[:3]
+        T[:3, :3] = T[:3, :3] @ cv2.Rodrigues(step[3:])[0]
+        draws.append(values(replace(found, T_cd=T)))
+    assert spreads(found) == pytest.approx(np.std(draws, axis=0), rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("t", "degrees", "sigma", "verdict", "words"),
+    [
+        (0.0021, 0, 0.00245, Verdict.NOT_SURE, "it may be right, known to 4.9 mm and 0.28 deg only"),
+        (0.006, 0, 0.00245, Verdict.NOT_SURE, "it may be right"),
+        (0.008, 0, 0.00245, Verdict.MOVE, "move 8 mm right; "),
+        (0.1, 0, 0.00245, Verdict.MOVE, "move 100 mm right; "),
+        (0.0021, 0, 0.0009, Verdict.MOVE, "move 2.1 mm right; "),  # known to 1.8 mm, which is less than the tolerance
+        (0.0001, 3, 0.00245, Verdict.MOVE, "turn 3 deg right; "),
+        (0.0001, 0.4, 0.00245, Verdict.NOT_SURE, "it may be right"),
+    ],
+)
+def test_what_is_less_than_it_is_known_to_is_no_motion(
+    t: float, degrees: float, sigma: float, verdict: Verdict, words: str
+) -> None:
+    found = alignment((t, 0, 0), (0, degrees, 0), sigma)
+    assert JUDGE.verdict(found)[0] is verdict
+    assert words in JUDGE.sentence(found)
+
+
+def test_a_coarse_tolerance_needs_no_finer_certainty() -> None:
+    """At home within 50 mm, known to 8 mm."""
+    coarse = Judge(Tolerance(0.05, math.radians(5)), JUDGE.sure)
+    assert coarse.verdict(alignment((0.01, 0, 0), sigma=0.004))[0] is Verdict.RIGHT
+    assert coarse.verdict(alignment((0.2, 0, 0), sigma=0.004))[0] is Verdict.NOT_SURE, (
+        "a motion that is said, sure to 5 mm"
+    )
+
+
+MICROSCOPE = Judge(Tolerance(1e-5, math.radians(0.2)), Tolerance(3e-5, math.radians(0.5)))
+
+
+@pytest.mark.parametrize(
+    ("t", "words"),
+    [
+        ((4e-5, 0, 0), "move 40 um right; "),
+        ((1.2e-5, 0, -1.1e-5), "move 12 um right and 11 um back; "),
+        ((9e-5, 0.0, 3e-4), "move 90 um right and 0.3 mm forward; "),
+        ((4e-6, 0, 0), "right: within 10 um and 0.2 deg (4 um and under 0.01 deg off)"),
+    ],
+)
+def test_a_microscopes_motions(t: tuple[float, float, float], words: str) -> None:
+    assert MICROSCOPE.sentence(alignment(t, sigma=1e-6)).startswith(words)
+
+
+@pytest.mark.parametrize("unit", ["m", "distance"])
+@pytest.mark.parametrize("scale", [1e-7, 1e-5, 1e-3, 1.0])
+def test_a_motion_to_be_made_is_never_to_stay(scale: float, unit: str) -> None:
+    judge = Judge(Tolerance(scale, 0.1 * scale), Tolerance(scale, 0.1 * scale))
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        t, turn = rng.normal(size=3), rng.normal(size=3)
+        t *= rng.uniform(0, 2) * scale / np.linalg.norm(t)
+        turn *= math.degrees(rng.uniform(0, 2) * 0.1 * scale) / np.linalg.norm(turn)
+        found = alignment(tuple(t), tuple(turn), 0.01 * scale, unit=unit)
+        if judge.verdict(found)[0] is Verdict.MOVE:
+            assert judge.sentence(found).startswith(("move ", "turn "))
+            assert "under 0.01" not in judge.sentence(found).partition(";")[0]
+        else:
+            assert "within under" not in judge.sentence(found)
+
+
+@pytest.mark.parametrize("word", ["10um", "10 \u00b5m", "10\u03bcm", "0.01mm", "10 UM"])
+def test_micrometres(word: str) -> None:
+    assert Tolerance.parse((word, "0.2deg"), "within", 0.005).distance == pytest.approx(1e-5)

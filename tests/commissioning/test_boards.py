@@ -214,3 +214,31 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{k}.png"), np.zeros(shape, np.uint8))
     with pytest.raises(InputError, match="take all alike"):
         look([tmp_path / "0.png", tmp_path / "1.png"], Board())
+
+
+@pytest.mark.parametrize("dark", [True, False])
+def test_a_grid_of_circles_is_not_taken(tmp_path: Path, dark: bool) -> None:
+    """Symmetric and asymmetric ones; tilted."""
+    for name, rows, shift in (("a", 7, 0), ("b", 11, 30)):
+        grid = np.full((rows * 40 + 60, 420), 255, np.uint8)
+        for y in range(rows):
+            for x in range(5):
+                cv2.circle(grid, (60 + 60 * x + shift * (y % 2), 50 + 40 * y), 13, (0,), -1, cv2.LINE_AA)
+        corners = np.array([[0, 0], [419, 0], [419, len(grid) - 1], [0, len(grid) - 1]], np.float32)
+        tilted = corners * (0.7, 0.9) + np.array([[100, 60], [60, 100], [90, 60], [80, 40]])
+        H = cv2.getPerspectiveTransform(corners, tilted.astype(np.float32))
+        picture = cv2.warpPerspective(grid, H, (480, 560), borderValue=(200,))
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture if dark else 255 - picture)
+        with pytest.raises(InputError, match=r"a grid of \d+ circles is seen, which is not taken; give a checkerboard"):
+            look([tmp_path / f"{name}.png"], Board(), least=5)
+
+
+@pytest.mark.slow
+def test_a_grid_of_markers_is_not_taken_for_a_charuco_board(tmp_path: Path) -> None:
+    """It was 'check columns and rows' for ever."""
+    family = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_5X5_100)
+    grid = cv2.aruco.GridBoard((5, 4), 0.04, 0.01, family).generateImage((520, 420), marginSize=20)
+    cv2.imwrite(str(tmp_path / "a.png"), np.pad(grid, 60, constant_values=255))
+    for board in (CHARUCO, Board()):
+        with pytest.raises(InputError, match=r"a grid of 20 markers of DICT_5X5_100 is seen, without a chessboard"):
+            look(pictures(tmp_path), board, least=5)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from boards_helpers import T_TC, shot, tool_poses, views
+from boards_helpers import T_TC, all_over, project, shot, tool_poses, views
 from siame_se3 import cli
 from siame_se3.cli.calibrate import Calibrate
 from siame_se3.commissioning import boards
@@ -43,7 +43,7 @@ def write_poses(path: Path, T_bt: Tensor) -> None:
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Session:
     board = BOARDS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
-    poses = views(board, 12, 1)
+    poses = all_over(board, TRUE, 12, 1, 0.4)
     for k, T in enumerate(poses):
         cv2.imwrite(str(folder / f"{k:02d}.png"), shot(board, TRUE, T))
     cv2.imwrite(str(folder / "none.png"), np.full((480, 640), 128, np.uint8))
@@ -84,7 +84,7 @@ def test_the_camera_is_found(session: Session, seen: list[boards.Seen]) -> None:
 
 def test_a_fisheye_is_found(tmp_path: Path) -> None:
     board = BOARDS["checkerboard"]
-    for k, T in enumerate(views(board, 12, 2, 0.25)):
+    for k, T in enumerate(all_over(board, FISHEYE, 8, 2, 0.17)):
         cv2.imwrite(str(tmp_path / f"{k:02d}.png"), shot(board, FISHEYE, T))
     fit = calibrate_camera(boards.look(boards.pictures(tmp_path), board), "equidistant")
     assert fit.rms < 0.5
@@ -267,3 +267,32 @@ def test_a_contradiction_ends_with_status_2_and_no_file(
     command("calibrate", "hand-eye", *options, *board_words(board), status=2)
     assert words in capsys.readouterr().err
     assert not (tmp_path / "hand-eye.yaml").exists()
+
+
+def test_rectified_pictures_are_taken_by_p(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The camera's P has another focal length than K, as camera_calibration writes it; taken by K and D, they fit nothing."""
+    straight = Camera(480.0, 480.0, 318.0, 238.0, 640, 480)
+    board, poses = BOARDS["checkerboard"], all_over(BOARDS["checkerboard"], straight, 10, 1)
+    write_poses(tmp_path / "poses.csv", tool_poses(poses))
+    for k in range(10):
+        (tmp_path / f"{k:02d}.png").touch()
+    TRUE.to_yaml(tmp_path / "camera.yaml")
+    text = (tmp_path / "camera.yaml").read_text().split("projection_matrix")[0]
+    P = [480.0, 0.0, 318.0, 0.0, 0.0, 480.0, 238.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    (tmp_path / "camera.yaml").write_text(text + f"projection_matrix: {{rows: 3, cols: 4, data: {P}}}\n")
+
+    def look(paths: list[Path], board: Board, least: int = 0) -> list[boards.Seen]:
+        x, y = np.meshgrid(np.arange(board.columns), np.arange(board.rows))
+        points = np.stack((x.ravel(), y.ravel(), 0 * x.ravel()), 1).astype(np.float32) * np.float32(board.square)
+        corners = [project(straight, poses[int(path.stem)], points).astype(np.float32) for path in paths]
+        return [boards.Seen(path, (480, 640), points, c) for path, c in zip(paths, corners, strict=True)]
+
+    monkeypatch.setattr(boards, "look", look)
+    files = tmp_path / "poses.csv", tmp_path, tmp_path / "camera.yaml", board
+    _, fit, _ = hand_eye_of_pictures(*files, rectified=True)
+    assert float(lie.error_norms(lie.inverse(T_TC) @ fit.T_tc)[0]) < 1e-3
+    with pytest.raises(InputError, match=r"with the pictures taken as rectified, by P of camera\.yaml") as error:
+        hand_eye_of_pictures(*files)
+    assert error.value.settings == ("rectified",)
+    with pytest.raises(InputError, match="rectified pictures need the camera's calibration"):
+        Calibrate("hand-eye", out=tmp_path / "h.yaml", poses=tmp_path / "poses.csv", rectified=True)()

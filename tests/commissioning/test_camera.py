@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from boards_helpers import views
+from boards_helpers import all_over, project, views
 from siame_se3.commissioning.boards import Board, Seen
 from siame_se3.commissioning.camera import calibrate_camera
 from siame_se3.errors import CameraError
@@ -23,6 +22,11 @@ FISHEYE = Camera(300.0, 302.0, 318.0, 241.0, 640, 480, (-0.01, 0.003, -0.001, 0.
 BOARD = Board()
 
 
+def good(camera: Camera, n: int, seed: int) -> list[Tensor]:
+    """Boards all over the picture."""
+    return all_over(BOARD, camera, n, seed, 0.3 if camera.distortion_model == "plumb_bob" else 0.17)
+
+
 def seen_by(
     camera: Camera, poses: list[Tensor], noise: float, seed: int, bend: float = 0.0, stretch: float = 1.0
 ) -> list[Seen]:
@@ -32,12 +36,9 @@ def seen_by(
     points = np.stack((x.ravel(), y.ravel(), 0 * x.ravel()), 1).astype(np.float32) * np.float32(BOARD.square)
     made = points.astype(float) * (1, stretch, 1)
     made[:, 2] = bend * (made[:, 0] / made[:, 0].max() * 2 - 1) ** 2
-    project = cv2.fisheye.projectPoints if camera.distortion_model == "equidistant" else cv2.projectPoints
     found = []
     for k, T in enumerate(poses):
-        p = lie.vector_from_pose(T).numpy()
-        corners = project(made[:, None], p[3:], p[:3], camera.K.numpy(), np.array(camera.distortion))[0]
-        corners = corners.reshape(-1, 2) + rng.normal(0, noise, (len(points), 2))
+        corners = project(camera, T, made) + rng.normal(0, noise, (len(points), 2))
         found.append(Seen(Path(f"{k:02d}.png"), (480, 640), points, corners.astype(np.float32)))
     return found
 
@@ -45,7 +46,7 @@ def seen_by(
 @pytest.mark.parametrize("camera", [TRUE, FISHEYE], ids=["plumb_bob", "equidistant"])
 @pytest.mark.slow
 def test_standard_deviations_are_those_of_many_calibrations(camera: Camera) -> None:
-    poses = views(BOARD, 6, 1, 0.3)
+    poses = good(camera, 6, 1)
     found, stated = [], []
     for seed in range(12):
         fit = calibrate_camera(seen_by(camera, poses, 0.3, seed), camera.distortion_model)
@@ -59,7 +60,7 @@ def test_standard_deviations_are_those_of_many_calibrations(camera: Camera) -> N
 
 
 def test_influence_is_what_leaving_a_picture_out_does() -> None:
-    seen = seen_by(TRUE, views(BOARD, 8, 1), 0.2, 0)
+    seen = seen_by(TRUE, good(TRUE, 8, 1), 0.2, 0)
     fit = calibrate_camera(seen)
     for k in (0, 3):
         rest = calibrate_camera(seen[:k] + seen[k + 1 :]).camera
@@ -111,7 +112,7 @@ def test_boards_that_are_parallel_do_not_determine_the_focal_length(
 def test_hardly_tilted_pictures_are_refused_and_tilted_ones_are_not() -> None:
     with pytest.raises(CameraError, match=r"is not determined.*standard deviation"):
         calibrate_camera(seen_by(TRUE, views(BOARD, 8, 1, tilt=0.03), 0.3, 0))
-    fit = calibrate_camera(seen_by(TRUE, views(BOARD, 8, 1, tilt=0.4), 0.3, 0))
+    fit = calibrate_camera(seen_by(TRUE, good(TRUE, 8, 1), 0.3, 0))
     assert abs(fit.camera.fx - 520) < 4 * fit.std[0]
 
 
@@ -145,7 +146,7 @@ def test_pictures_of_another_camera_are_named(strange: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("noise", [0.02, 0.1, 0.4])
 def test_no_picture_of_good_ones_is_odd(noise: float) -> None:
     for seed in range(6):
-        assert calibrate_camera(seen_by(TRUE, views(BOARD, 8 + seed, seed, 0.3), noise, seed)).odd == ()
+        assert calibrate_camera(seen_by(TRUE, good(TRUE, 8 + seed, seed), noise, seed)).odd == ()
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.3])
@@ -182,16 +183,50 @@ def test_how_much_a_print_is_stretched_is_said() -> None:
 @pytest.mark.parametrize("camera", [TRUE, FISHEYE, replace(TRUE, fy=525.0)], ids=["plumb_bob", "equidistant", "1 %"])
 def test_flat_boards_of_square_squares_are_taken(camera: Camera, noise: float) -> None:
     for seed in range(4):
-        fit = calibrate_camera(
-            seen_by(camera, views(BOARD, 6 + 3 * seed, seed, 0.4), noise, seed), camera.distortion_model
-        )
+        fit = calibrate_camera(seen_by(camera, good(camera, 7 + 3 * seed, seed), noise, seed), camera.distortion_model)
         assert fit.camera.fx == pytest.approx(camera.fx, rel=0.03)
 
 
 def test_copies_of_a_picture_count_once() -> None:
-    seen = seen_by(TRUE, views(BOARD, 6, 1, 0.4), 0.2, 0)
+    seen = seen_by(TRUE, good(TRUE, 6, 1), 0.2, 0)
     one, four = calibrate_camera(seen), calibrate_camera(seen * 4)
     assert one.std == pytest.approx(four.std, rel=0.05)
     assert len(four.errors) == 24
     with pytest.raises(CameraError, match=r"seen in 2 pictures that differ, 13 more are copies; 5 are needed"):
         calibrate_camera((seen[:2] * 8)[:15])
+
+
+@pytest.mark.parametrize("camera", [TRUE, FISHEYE], ids=["plumb_bob", "equidistant"])
+def test_a_lens_that_the_pictures_do_not_determine_is_refused(camera: Camera) -> None:
+    """Boards that stayed near the middle were taken: fx was known to 0.4 %, the rectified corners to hundreds of pixels."""
+    seen = seen_by(camera, views(BOARD, 12, 1, 0.7 if camera is TRUE else 0.4), 0.1, 0)
+    assert max(np.abs(s.corners - (320, 240)).max() for s in seen) < 110
+    with pytest.raises(CameraError, match=r"lens is not determined at the image's corners .* is [\d.e+]+ px; show the"):
+        calibrate_camera(seen, camera.distortion_model)
+
+
+@pytest.mark.parametrize("camera", [TRUE, FISHEYE], ids=["plumb_bob", "equidistant"])
+def test_the_standard_deviation_of_edges_is_that_of_many_calibrations(camera: Camera) -> None:
+    poses, width, height = good(camera, 6, 1), camera.width - 1, camera.height - 1
+    rectified = np.array([(x, y) for x in (0, width / 2, width) for y in (0, height / 2, height)])
+
+    def raw(c: Camera) -> np.ndarray:
+        rays = np.column_stack(((rectified - (c.cx, c.cy)) / (c.fx, c.fy), np.ones(len(rectified))))
+        return project(c, torch.eye(4, dtype=torch.float64), rays)
+
+    fits = [calibrate_camera(seen_by(camera, poses, 0.3, seed), camera.distortion_model) for seed in range(8)]
+    off = np.array([raw(fit.camera) - raw(camera) for fit in fits])
+    worst = np.sqrt((off**2).sum(2).mean(0)).max()
+    assert 0.4 < worst / np.mean([fit.edges_std for fit in fits]) < 2
+    assert not any(fit.loose for fit in fits)
+
+
+def test_boards_that_hardly_reach_the_edges_are_taken_with_a_warning() -> None:
+    fits = [calibrate_camera(seen_by(TRUE, all_over(BOARD, TRUE, 10, k, 0.35, 0.7), 0.2, k)) for k in range(3)]
+    assert [fit.loose for fit in fits] == [True] * 3
+
+
+def test_boards_over_most_of_the_picture_determine_the_lens() -> None:
+    for seed in range(4):
+        fit = calibrate_camera(seen_by(TRUE, all_over(BOARD, TRUE, 12, seed, 0.3, 0.95), 0.2, seed))
+        assert fit.edges_std < 0.007 * 640

@@ -318,7 +318,7 @@ def test_command(
         camera=CAMERA,
         T_tc=None,
     )
-    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
+    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth, safety: (plant, None))
     monkeypatch.setattr("siame_se3.commissioning.check.move", lambda plant, motions, safety, say: synthetic(focal))
     monkeypatch.setattr("builtins.input", lambda question: question)
     monkeypatch.setattr(sys, "argv", ["siame", "check", "--photo", str(COLOURED)])
@@ -338,7 +338,9 @@ def test_a_picture_that_is_not_there_is_refused_before_the_robot_is_opened(
     option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "PATIENCE", 1e6)
-    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: pytest.fail("it was opened"))
+    monkeypatch.setattr(
+        "siame_se3.cli.robot.Robot.open", lambda self, closing, depth, safety: pytest.fail("it was opened")
+    )
     monkeypatch.setattr(sys, "argv", ["siame", "check", option, "none.png"])
     with pytest.raises(SystemExit, match="2"):
         cli.main()
@@ -352,8 +354,10 @@ def test_a_motion_that_is_stopped_is_status_1(
         raise RobotError("check: stopped while moving x: stop was asked for")
 
     monkeypatch.setattr(progress, "PATIENCE", 1e6)
-    plant = types.SimpleNamespace(stop=lambda: None, ask_to_stop=lambda reason: None, camera=CAMERA, T_tc=None)
-    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
+    plant = types.SimpleNamespace(
+        stop=lambda: None, ask_to_stop=lambda reason: None, watch=lambda fault: None, camera=CAMERA, T_tc=None
+    )
+    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth, safety: (plant, None))
     monkeypatch.setattr("siame_se3.commissioning.check.move", stopped)
     monkeypatch.setattr(sys, "argv", ["siame", "check", "--yes"])
     with pytest.raises(SystemExit, match="1"):
@@ -375,7 +379,7 @@ def test_command_asks_the_law_before_it_moves(
         camera=CAMERA,
         T_tc=None,
     )
-    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth: (plant, None))
+    monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth, safety: (plant, None))
     monkeypatch.setattr("siame_se3.commissioning.check.move", lambda plant, motions, safety, say: synthetic(1.0))
     arguments = ["siame", "check", "--yes", "--target", str(tmp_path / "target.png"), "--law"]
     monkeypatch.setattr(sys, "argv", [*arguments, "dvs-light"])

@@ -72,6 +72,15 @@ def test_live_takes_a_goals_folder(tmp_path: Path) -> None:
     )
     view = target_from(tmp_path / "goal", plant)
     assert view.depth_map is not None
+    write_goal(tmp_path / "flat", goal(depth=False))
+    for given, distance in ((None, 0.6), (0.9, 0.9)):
+        view = target_from(tmp_path / "flat", plant, given)
+        assert view.distance is not None
+        assert float(view.distance) == distance
+    write_goal(tmp_path / "unknown", replace(goal(depth=False), distance=None))
+    view = target_from(tmp_path / "unknown", plant)
+    assert view.distance is not None
+    assert float(view.distance) == pytest.approx(0.7)
     plant.camera = replace(CAMERA, fx=50.0)
     with pytest.raises(CameraError, match="taken by another camera"):
         target_from(tmp_path / "goal", plant)

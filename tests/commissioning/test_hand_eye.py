@@ -155,7 +155,9 @@ def test_other_slips_are_refused_too(slip: str) -> None:
     values = UNUSUAL[slip](T_BT)
     rows = tuple(map(tuple, values.tolist()))
     table = PoseTable("poses.csv", tuple(NAMES), rows, tuple(f"poses.csv, line {k + 1}" for k in range(10)))
-    with pytest.raises(InputError, match=r"contradict each other|give metres|about one axis only") as error:
+    with pytest.raises(
+        InputError, match=r"contradict each other|give metres|about one axis only|9 more are copies"
+    ) as error:
         calibrate_hand_eye(poses_of(table, list(range(10)), SEEN, NAMES)[1], SEEN, NAMES, values)
     assert len(str(error.value).splitlines()) == 1
 
@@ -333,3 +335,108 @@ def test_lengths_that_would_move_the_camera_by_more_than_noise_are_refused(size:
     wrong[:, :3, 3] *= size
     with pytest.raises(InputError, match=r"lengths contradict each other.*measure a square"):
         calibrate_hand_eye(T_BT, wrong)
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        ([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]], r"a camera's body frame \(x forward\); measure in the optical frame"),
+        ([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]], "these are inverted, or of another frame"),
+        ([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], "these are of another frame; give the board in the camera's optical"),
+    ],
+    ids=["body", "behind", "y"],
+)
+def test_poses_of_the_board_in_another_frame_of_the_camera_are_named(turn: list[list[float]], words: str) -> None:
+    """They agree as well as those in the optical frame, and the result was said to be of that."""
+    frame = lie.pose(torch.tensor(turn, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
+    with pytest.raises(InputError, match=rf"the board's poses are not along z, in front of the camera: .*{words}"):
+        calibrate_hand_eye(T_BT, frame @ SEEN, NAMES, vectors(T_BT), True)
+
+
+@pytest.mark.parametrize("n", [8, 12])
+def test_one_bad_pose_that_noise_could_explain_is_named(n: int) -> None:
+    """Of eight poses one 20 mm off moved the camera by 5 mm, and was taken."""
+    T_co = torch.stack(views(Board(), n, 3, roll=1.0))
+    seen = noisy(T_co, 5e-4, 1e-3, 2)
+    T_bt = noisy(tool_poses(T_co), 3e-4, 5e-4, 1)
+    T_bt[3, :3, 3] += torch.tensor([0.02, 0.0, 0.0], dtype=torch.float64)
+    with pytest.raises(InputError, match=r"contradict each other: .*without 03\.png the spread is .* take it out"):
+        calibrate_hand_eye(T_bt, seen, [f"{k:02d}.png" for k in range(n)])
+    T_bt[3, 0, 3] -= 0.014  # 6 mm are left, which hardly move it
+    found = calibrate_hand_eye(T_bt, seen) if n == 12 else None
+    assert found is None or off(found.T_tc)[0] < 2e-3
+
+
+def test_a_bad_pose_that_hardly_moves_the_result_is_said() -> None:
+    T_co = torch.stack(views(Board(), 20, 3, roll=1.0))
+    T_bt = noisy(tool_poses(T_co), 3e-4, 5e-4, 1)
+    T_bt[7, :3, 3] += torch.tensor([0.0, 0.014, 0.0], dtype=torch.float64)
+    found = calibrate_hand_eye(T_bt, noisy(T_co, 5e-4, 1e-3, 2))
+    assert found.odd == (7,)
+    assert off(found.T_tc)[0] < 3e-3
+
+
+@pytest.mark.parametrize(("t", "r"), [(2e-4, 2e-4), (1e-3, 2e-3)])
+def test_no_picture_of_good_ones_is_odd(t: float, r: float) -> None:
+    for seed in range(12):
+        T_co = torch.stack(views(Board(), 6 + seed, seed, roll=1.0))
+        found = calibrate_hand_eye(noisy(tool_poses(T_co), t, r, seed), noisy(T_co, 5e-4, 1e-3, seed + 100))
+        assert found.odd == ()
+
+
+def test_three_bad_pictures_of_many_are_named_and_of_hopeless_ones_the_farthest() -> None:
+    """There are 4060 choices of three pictures of 30: the worst are left out one by one."""
+    T_co = torch.stack(views(Board(), 30, 3, roll=1.0))
+    names = [f"{k:02d}.png" for k in range(30)]
+    seen, T_bt = noisy(T_co, 5e-4, 1e-3, 2), noisy(tool_poses(T_co), 3e-4, 5e-4, 1)
+    far = torch.tensor([[0.3, 0.1, 0.0], [-0.2, 0.2, 0.1], [0.0, -0.3, 0.2], [0.2, 0.2, 0.3], [-0.3, 0, 0.3]])
+    T_bt[[4, 11, 25], :3, 3] += far[:3]
+    with pytest.raises(InputError, match=r"without 04\.png and 11\.png and 25\.png the spread is"):
+        calibrate_hand_eye(T_bt, seen, names)
+    T_bt[[7, 18], :3, 3] += far[3:]
+    with pytest.raises(InputError, match=r"no few bad pictures explain it.*farthest from the others' in") as error:
+        calibrate_hand_eye(T_bt, seen, names)
+    said = str(error.value).split("farthest")[1]
+    assert {name for name in names if name in said} <= {"04.png", "07.png", "11.png", "18.png", "25.png"}
+
+
+def test_pictures_of_one_place_count_once() -> None:
+    """Poses and boards with the noise of a second look, at the same places."""
+    again, seen = noisy(T_BT, 5e-5, 5e-5, 5), noisy(T_CO, 5e-4, 1e-3, 9)
+    once = calibrate_hand_eye(T_BT, SEEN)
+    twice = calibrate_hand_eye(torch.cat((T_BT, again)), torch.cat((SEEN, seen)))
+    assert (once.places, twice.places) == (10, 10)
+    assert twice.std_t == pytest.approx(once.std_t, rel=0.5)
+    assert float(twice.influence[:, 0].max()) > 0.5 * float(once.influence[:, 0].max())
+    torch.testing.assert_close(twice.influence[:10], twice.influence[10:])
+    with pytest.raises(InputError, match="4 places of the tool, 4 more are copies; 5 are needed"):
+        calibrate_hand_eye(torch.cat((T_BT[:4], again[:4])), torch.cat((SEEN[:4], seen[:4])))
+
+
+def test_influence_of_a_place_is_what_leaving_it_out_does() -> None:
+    A, C = torch.cat((T_BT, T_BT[:3])), torch.cat((SEEN, noisy(T_CO[:3], 5e-4, 1e-3, 9)))
+    found = calibrate_hand_eye(A, C)
+    kept = [k for k in range(13) if k not in (1, 11)]
+    t, r = lie.error_norms(lie.inverse(found.T_tc) @ solve(A[kept], C[kept])[0])
+    assert found.influence[11].tolist() == pytest.approx([float(t), float(r)], rel=1e-6)
+
+
+def test_one_image_for_several_poses_is_named() -> None:
+    seen = SEEN.clone()
+    seen[5] = seen[6] = SEEN[4]
+    with pytest.raises(
+        InputError, match=r"04\.png and 05\.png, 06\.png show the board in the same pose .*sent one image"
+    ):
+        calibrate_hand_eye(T_BT, seen, NAMES)
+
+
+def test_a_frame_near_the_board_can_be_said_to_be_one() -> None:
+    """Poses in a user frame at the board, and a camera 0.18 m from the tool, look as if it stood beside the robot."""
+    T_tc = lie.pose_from_vector(torch.tensor([0.1, 0.0, 0.15, 0.1, -0.2, 0.8], dtype=torch.float64))
+    T_bo = lie.pose_from_vector(torch.tensor([0.1, 0.0, 0.0, math.pi, 0.0, 0.0], dtype=torch.float64))
+    T_bt = noisy(T_bo @ lie.inverse(T_CO) @ lie.inverse(T_tc), 3e-4, 5e-4, 1)
+    with pytest.raises(InputError, match="the poses are in a frame near the board, say so") as error:
+        calibrate_hand_eye(T_bt, SEEN, NAMES)
+    assert error.value.settings == ("eye_in_hand",)
+    found = calibrate_hand_eye(T_bt, SEEN, NAMES, on_tool=True)
+    assert float(lie.error_norms(lie.inverse(T_tc) @ found.T_tc)[0]) < 5e-3

@@ -79,6 +79,8 @@ FILES = {
     "of a frame on the tool that is named after the camera": stamped("camera_mount", "camera_color_optical_frame"),
     "a gripper's base": stamped("/gripper_base_link", "/optical"),
     "a gripper's base, named by its maker": stamped("robotiq_85_base_link", "camera_optical_frame"),
+    "a frame of unknown axes": stamped("tool0", "usb_cam"),
+    "a frame whose name says nothing": stamped("tool0", "camera_frame"),
     "PoseStamped": f"header: {{frame_id: flange}}\npose: {POSITION}\n---\n",
     "tf_static": static(("link_6", "camera_optical_frame")),
     "OpenCV": HEAD + R_OPENCV + T_OPENCV,
@@ -183,6 +185,10 @@ def test_files_of_other_tools(tmp_path: Path, text: str, encoding: str) -> None:
             "camera_link', a frame whose x is forward",
         ),
         ("child_frame_id: cam_link\n" + EASY2, "cam_link', a frame whose x is forward"),
+        *(
+            (f"child_frame_id: {frame}\n" + EASY2, f"{frame}', a frame whose x is forward")
+            for frame in ("camera_color_frame", "d435_infra1_frame", "zed_left_camera_frame", "depth_frame")
+        ),
         (OURS.replace("[0.048,", "[1.2,"), "a camera 1.2 m from the tool; give the place of one that is on it"),
     ],
 )

@@ -150,6 +150,10 @@ def test_what_cannot_be_is_refused_before_anything_moves(photo: Scene) -> None:
     robot = Robot(photo)
     refused("give a radius up to half of it", robot, ScanPattern(radius=0.4))
     refused("beyond the reach of 0.03 m", robot, safety=replace(SAFETY, reach=0.03))
+    # 8 cm from a place to the other one: it began, and was stopped on the way
+    refused(
+        "the way to the next one is 0.08 m.* or more places", robot, ScanPattern(views=2), replace(SAFETY, reach=0.06)
+    )
     refused("leaves the workspace box", robot, safety=replace(SAFETY, box=(-0.01, -1.0, -1.0, 1.0, 1.0, 1.0)))
     robot.given = frozenset({"image"})
     refused("does not report its pose", robot)

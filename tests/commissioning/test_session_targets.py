@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,9 @@ from torch import Tensor
 from session_helpers import CAMERA, Grey, Robot, Running, Steady
 from siame_se3.commissioning.targets import target_from
 from siame_se3.errors import InputError
+from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_image
+from siame_se3.images.registration import square_depth
 from siame_se3.laws.types import Law, State, View
 from siame_se3.plants.robots.live import LivePlant
 from siame_se3.scenes.render import render
@@ -62,6 +65,30 @@ def test_a_target_is_in_the_sensors_raster_however_the_camera_was_held(tmp_path:
     assert tagged is not None
     assert torch.equal(plain[0], as_image(pixels[:, 30:254]))
     assert torch.equal(tagged, plain)
+    plant.close()
+
+
+def test_a_picture_as_it_came_from_a_square_sensor_is_rectified(tmp_path: Path) -> None:
+    """It has the square's size, and was taken for one that is rectified."""
+    sensor = Camera(300.0, 300.0, 111.5, 111.5, 224, 224, (-0.2, 0.05, 0.0, 0.0, 0.0))
+
+    class Square(Robot):
+        def prepared(self, pixels: np.ndarray) -> Tensor:
+            return as_image(self.sensor.rectify(pixels))
+
+    robot, said = Square(), []
+    plant = LivePlant(robot, robot, None, 0.01, 0.6)
+    pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "goal.png"), pixels[..., ::-1])
+    depth = np.linspace(0.3, 0.9, 224 * 224).reshape(224, 224).astype(np.float32)
+    for robot.sensor, expected in ((sensor, sensor.rectify(pixels)), (replace(sensor, distortion=()), pixels)):
+        target = target_from(tmp_path / "goal.png", plant, depth, said.append)
+        assert target.image is not None
+        assert torch.equal(target.image[0], as_image(expected))
+        assert target.depth_map is not None
+        straight = square_depth(depth, robot.sensor)
+        np.testing.assert_array_equal(target.depth_map[0].numpy(), straight)
+    assert said == [f"{tmp_path / 'goal.png'}: taken as the camera's picture as it came, and rectified"]
     plant.close()
 
 

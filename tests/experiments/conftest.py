@@ -9,7 +9,7 @@ import pytest
 
 from boxes_helpers import Room, poses
 from rgbd_helpers import CAMERA, Views
-from siame_se3.experiments import laws, perturb, runner, table1, wide
+from siame_se3.experiments import kept_cells, laws, perturb, runner, table1, wide
 from siame_se3.experiments.laws import LAWS
 from siame_se3.networks import engines
 from siame_se3.training import driver
@@ -19,7 +19,7 @@ from siame_se3.training import driver
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """In all experiments."""
     few = {name: replace(law, size=48, iterations=7) for name, law in LAWS.items()}
-    for module in (laws, runner, table1, perturb, wide):
+    for module in (laws, runner, kept_cells, table1, perturb, wide):
         monkeypatch.setattr(module, "LAWS", few)
     monkeypatch.setattr(driver, "steps_in", lambda *rest: (2, None))
     # OpenVINO's conversion of each of these networks would take longer than all else here

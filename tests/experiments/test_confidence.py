@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from siame_se3.experiments import confidence
 from siame_se3.experiments.confidence import area, depth_looks, fitted, looks, misplaced
 from siame_se3.geometry.camera import default_camera
 from siame_se3.geometry.plane import homography
@@ -30,6 +31,21 @@ def test_misplaced_is_a_share_of_the_width() -> None:
     aside[0, 2] = 0.1 * camera.width
     assert float(misplaced(camera, true, true).max()) < 1e-12
     assert misplaced(camera, aside @ true, true) == pytest.approx([0.1] * 3)
+
+
+def test_each_look_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 160 photos those of the second condition had seeds of the first one's."""
+    seeds: list[int] = []
+
+    def look(law: object, goal: object, world: object, condition: str, count: int, seed: int) -> confidence.Looks:
+        seeds.append(seed)
+        return confidence.Looks(*(torch.zeros(0),) * 4)
+
+    monkeypatch.setattr(confidence, "looks", look)
+    monkeypatch.setattr(confidence, "_unasked", lambda: None)
+    monkeypatch.setattr(confidence, "_print_fit", lambda X, right: None)
+    confidence.fit([coffee()] * (confidence.SEEN + confidence.TEXTURES), 1, 5000)
+    assert len(set(seeds)) == len(seeds) == 160 * (len(confidence.CONDITIONS) + 2)
 
 
 @pytest.mark.slow

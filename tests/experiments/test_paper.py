@@ -16,7 +16,7 @@ from siame_se3.errors import InputError, ModelError, SiameError
 from siame_se3.experiments import imagenet, ladder, paper, paper_page
 from siame_se3.experiments.evaluation import closed_loop
 from siame_se3.experiments.ladder import BACKBONES, SMALL, VGGS, Row
-from siame_se3.experiments.paper import Deadline, Setup
+from siame_se3.experiments.paper_setup import Deadline, Setup
 from siame_se3.files import write_text
 from siame_se3.networks import checkpoint
 from siame_se3.networks.config import NetworkConfig
@@ -24,7 +24,7 @@ from siame_se3.networks.losses import LossConfig
 from siame_se3.networks.siamese import SiameseNetwork
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.simulation import Task
-from siame_se3.training import driver, state
+from siame_se3.training import driver, recipe, state
 from siame_se3.training.data import DataConfig
 from siame_se3.training.recipe import Recipe, TrainConfig, difference
 
@@ -33,7 +33,7 @@ ROWS = {row.name: row for row in ladder.rows(pretrained=True)}
 
 @dataclass
 class Loop:
-    """Instead of the closed loop: counts what it is asked, and takes `seconds` of a clock that nothing else moves."""
+    """Instead of the closed loop: counts what it is asked, and of two iterations takes `seconds` of a clock that nothing else moves."""
 
     seconds: float = 0.0
     now: float = 0.0
@@ -43,7 +43,7 @@ class Loop:
     def __call__(self, network: SiameseNetwork, task: Task, iterations: int) -> Summary:
         self.asked.append(task)
         self.networks.append(network)
-        self.now += self.seconds
+        self.now += self.seconds * iterations / 2
         k = float(len(self.asked))
         return replace(metrics.summary([]), converged_percent=10 * k, median_end_t_m=0.1 / k, median_end_r_deg=1 / k)
 
@@ -154,6 +154,7 @@ def test_marks_are_kept_as_they_are_made(setup: Setup, small: list[Row], loop: L
     ours = found[4:]
     assert [line["converged"] for line in ours] == ["10.0", "20.0", "30.0", "40.0"]
     assert [line["median_end_t_mm"] for line in ours] == ["100.0000", "50.0000", "33.3333", "25.0000"]
+    assert {line["precision"] for line in found} == {"f32"}
     seconds = [float(line["train_seconds"]) for line in ours]
     assert seconds == sorted(seconds)
     assert float(ours[-1]["hours"]) == pytest.approx(seconds[-1] / 3600, abs=1e-5)
@@ -194,7 +195,7 @@ def test_a_network_that_commands_nothing_ends_where_it_started(setup: Setup, sma
     network = SiameseNetwork(small[0].recipe.network).eval().requires_grad_(False)
     for p in network.parameters():
         p.zero_()
-    mark = paper._measured(setup, small[0], network, 5, 12.0)
+    mark = paper._measured(setup, small[0], network, 5, 12.0, "f32")
     task = Task(setup.scene, small[0].recipe.seen_by, runs=5, seed=1003)
     T_wd, T_wc = task.draw()
     moved = (T_wd[:, :3, 3] - T_wc[:, :3, 3]).norm(dim=1).median()
@@ -249,7 +250,7 @@ def test_a_limit_of_time_keeps_the_state_and_the_same_command_goes_on(
     whole = replace(setup, folder=tmp_path / "whole")
     run(whole, small[:1])
     loop.seconds = 5.0
-    limited = replace(setup, deadline=Deadline(paper.MARGIN + 6.0, loop.clock))
+    limited = replace(setup, deadline=Deadline(paper.MARGIN + 25.0, loop.clock))
     run(limited, small)  # the time is over after the second mark, in the first row
     assert [line["images"] for line in curves(setup)] == ["8", "16"]
     assert "its state is kept; the same command goes on" in said[-1]
@@ -296,6 +297,83 @@ def test_rows_made_otherwise_are_refused(
         run(setup, [other])
     faster = replace(small[0], recipe=replace(small[0].recipe, train=replace(small[0].recipe.train, fast=True)))
     assert run(setup, [faster]).count("| ours-resnet10t") == 1  # how a row runs makes no difference
+
+
+def test_the_first_mark_is_made_before_the_time_is_over(
+    setup: Setup, small: list[Row], loop: Loop, said: list[str]
+) -> None:
+    """Nothing was known of how long it takes, and it was begun in any case."""
+    loop.seconds = 5.0
+    limit = paper.MARGIN + 15.0
+    run(replace(setup, deadline=Deadline(limit, loop.clock)), small[:1])
+    assert loop.now <= limit
+    assert [network.training for network in loop.networks] == [False, False]  # the two by which it is estimated
+    assert "a mark takes about 5 s" in said[-2]
+    assert "its state is kept" in said[-1]
+    begun = state.begun(state.path_of(setup.model(small[0])))
+    assert begun is not None
+    assert begun.done == 0
+
+
+def test_a_mark_from_the_model_is_not_begun_without_time(
+    setup: Setup, small: list[Row], loop: Loop, said: list[str]
+) -> None:
+    loop.seconds = 5.0
+    run(replace(setup, deadline=Deadline(1e6, loop.clock)), small[:1])
+    path = setup.path(small[0])
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept["marks"].pop()
+    write_text(path, json.dumps(kept))
+    asked = len(loop.asked)
+    run(replace(setup, deadline=Deadline(paper.MARGIN + 6.0, loop.clock)), small[:1])
+    assert len(loop.asked) == asked
+    assert "the same command goes on" in said[-1]
+
+
+def test_rows_made_otherwise_are_refused_before_any_is_trained(
+    setup: Setup, small: list[Row], loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first row was trained for minutes, and then the second one was in the way."""
+    run(setup, small[1:])
+    monkeypatch.setattr(paper, "fit", lambda *rest: pytest.fail("trained"))
+    with pytest.raises(InputError, match=r"losses-resnet10t\.json: made with another runs"):
+        run(replace(setup, runs=6), small)
+    setup.path(small[1]).unlink()
+    longer = [replace(row, recipe=row.recipe.of_steps(20)) for row in small]
+    with pytest.raises(
+        InputError, match=r"losses-resnet10t\.safetensors: trained by another recipe \(steps 10, now 20\)"
+    ):
+        run(setup, longer)
+
+
+def test_rows_of_the_version_before_are_kept(
+    setup: Setup, small: list[Row], loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All were in bfloat16, and said so where now 'auto' is asked for."""
+    run(setup, small[:1])
+    path = setup.path(small[0])
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept["what"]["recipe"]["train"]["precision"] = "bf16"
+    for name in ("fast", "checkpoint_seconds", "log_every", "evaluations", "workers"):
+        del kept["what"]["recipe"]["train"][name]
+    for mark in kept["marks"]:
+        del mark["precision"]
+    write_text(path, json.dumps(kept))
+    monkeypatch.setattr(paper, "fit", lambda *rest: pytest.fail("trained"))
+    now = replace(small[0], recipe=replace(small[0].recipe, train=replace(small[0].recipe.train, precision="auto")))
+    assert "| bf16 |" in run(setup, [now])
+    for other, named in ((now.recipe.of_steps(20), "steps 10, now 20"), (replace(now.recipe, seed=4), "seed 3, now 4")):
+        with pytest.raises(InputError, match=rf"made with another recipe \({named}\)"):
+            run(setup, [replace(now, recipe=other)])
+
+
+def test_the_precision_is_the_one_that_a_machine_trains_in(
+    setup: Setup, small: list[Row], loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "precision_for", lambda device: "f32")
+    train = replace(small[0].recipe.train, precision="auto")
+    run(setup, [replace(small[0], recipe=replace(small[0].recipe, train=train))])
+    assert {line["precision"] for line in curves(setup)} == {"f32"}
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"what": {}}', '{"what": {}, "marks": [{"step": 1}]}'])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from real_helpers import CAMERA, beside, picture, pixels_at, poses, write_ours
 from siame_se3.analysis.style import new_figure
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, LawError, SceneError
 from siame_se3.experiments.real import one_step, report, rows, two_photos, worlds, worst
 from siame_se3.experiments.real.folders import read_folder
 from siame_se3.experiments.real.pictures import Folder, Picture, between
@@ -29,6 +29,7 @@ from siame_se3.laws.handoff import Handoff
 from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.pose import PBVS
 from siame_se3.laws.types import Law, Output, View
+from siame_se3.laws.validity import images_of
 from siame_se3.scenes.planar import Scene
 
 
@@ -123,6 +124,20 @@ def test_goals_are_chosen_by_name(tmp_path: Path, photo: Scene) -> None:
         assert 0 < len(some) < len(all_of_them)
     with pytest.raises(InputError, match=rf"nowhere.png: no picture of folder desk; it has {names[0]}"):
         folder.of_goals(("nowhere.png",))
+
+
+def test_a_picture_that_is_no_goal_is_not_chosen_as_one(pair: tuple[Picture, Picture]) -> None:
+    folder = Folder("desk", pair, True, ((0, 1),), ((0, 1),))
+    with pytest.raises(InputError, match=r"b: a picture of folder desk that is no goal, .*; its goals are a$"):
+        folder.of_goals(("a", "b"))
+    assert folder.of_goals(("a",)).pairs == ((0, 1),)
+
+
+def test_goals_of_one_stem_are_all_chosen(pair: tuple[Picture, Picture]) -> None:
+    twins = tuple(replace(one, name=name) for one, name in zip(pair, ("left/0.png", "right/0.png"), strict=True))
+    folder = Folder("desk", twins, True, ((0, 1), (1, 0)))
+    assert folder.of_goals(("0",)).pairs == folder.pairs
+    assert folder.of_goals(("right/0.png",)).pairs == ((1, 0),)
 
 
 def refused(*args: object) -> Any:
@@ -272,6 +287,128 @@ def test_other_laws_are_there_by_their_names(tmp_path: Path, pair: tuple[Picture
         assert math.isfinite(found["error_align"]), law
 
 
+def strict(sizes: list[int]) -> Any:
+    """A law that takes images of the goal's size only, as matched points and photometric ones do."""
+
+    @dataclass(frozen=True)
+    class Strict:
+        needs: frozenset[str] = frozenset({"image"})
+
+        def aim(self, target: View) -> tuple[Law, Any]:
+            def act(view: View, state: Any) -> tuple[Output, Any]:
+                sizes.append(images_of(view, "strict", target.camera).shape[-1])
+                return Output.of(torch.zeros(1, 6), ("",)), state
+
+            return act, None
+
+    return Strict()
+
+
+def test_pictures_of_other_sizes_are_seen_as_large_as_the_goal(
+    tmp_path: Path, pair: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Homographies are between pictures of any sizes."""
+    small = cv2.resize(pair[1].rgb, (280, 210), interpolation=cv2.INTER_AREA)
+    two = (pair[0], replace(pair[1], rgb=small, camera=CAMERA.resized(280, 210)))
+    sizes: list[int] = []
+    monkeypatch.setattr(one_step, "controller", lambda *args: strict(sizes))
+    found = one_step.run(Folder("desk", two, False, ((0, 1), (1, 0))), settings_of(tmp_path)).rows
+    assert [row["answered"] for row in found] == ["1", "1"]
+    assert sizes == [240, 240, 210, 210]
+    # it shows the same part of the plane, at the goal's resolution
+    seen = one_step.view_of(two[1], side=240).image
+    whole = one_step.view_of(pair[1]).image
+    assert seen is not None
+    assert whole is not None
+    assert float((seen - whole).abs().mean()) < 0.02
+    assert (
+        worst.step_case({"goal": "a", "current": "b"} | found[0], Folder("desk", two, False, ())).view.shape[-1] == 240
+    )
+
+
+def test_a_refusal_of_one_law_is_counted_and_the_others_go_on(
+    tmp_path: Path, pair: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no network can be trained on a goal, where a law does not take the goal, and where it does not take a view."""
+
+    @dataclass(frozen=True)
+    class Picky:
+        at_once: bool
+        needs: frozenset[str] = frozenset({"pose"})
+
+        def aim(self, target: View) -> tuple[Law, Any]:
+            if self.at_once:
+                raise LawError("another lens")
+
+            def act(view: View, state: Any) -> tuple[Output, Any]:
+                assert view.T_wc is not None
+                if not torch.allclose(view.T_wc, target.T_wc.expand_as(view.T_wc)):  # type: ignore[union-attr]  # it is there
+                    raise InputError("a strange view")
+                return Output.of(torch.zeros(len(view.T_wc), 6), ("",) * len(view.T_wc)), state
+
+            return act, None
+
+    laws = {"lens": Picky(True), "view": Picky(False), "good": PBVS()}
+
+    def made(law: str, *args: Any) -> Any:
+        if law == "trained":
+            raise SceneError("a: it shows no plane; give pictures of one")
+        return laws[law]
+
+    for module in (one_step, two_photos):
+        monkeypatch.setattr(module, "controller", made)
+    folder = Folder("desk", pair, True, ((0, 1),), ((0, 1),))
+    said: list[str] = []
+    settings = settings_of(tmp_path, laws=("trained", "lens", "view", "good"), say=said.append)
+    steps, runs = one_step.run(folder, settings).rows, two_photos.run(folder, settings).rows
+    assert [(row["law"], row["answered"]) for row in steps] == [
+        *(("trained", "0"), ("lens", "0"), ("view", "0"), ("good", "1"))
+    ]
+    for row in steps[:3]:
+        assert (row["error_t_m"], row["error_align"]) == (row["start_t_m"], row["start_align"])
+    assert any("1 refused: a: it shows no plane" in line for line in said)
+    table = {row["law"]: row for row in report.one_step_table(steps, ["trained", "good"])}
+    assert (table["trained"]["says it does not know"], table["good"]["says it does not know"]) == ("100", "0")
+    assert len(runs) == 4 * 2
+    for row in runs:
+        good = row["law"] == "good"
+        assert (row["converged"], row["refused"]) == (("1", "0") if good else ("0", "1"))
+        assert good or row["end_t_m"] == row["start_t_m"]
+    assert {row["reason"] for row in runs} == {
+        *("a: it shows no plane; give pictures of one", "another lens", "a strange view", "settled")
+    }
+    report.two_photos_table(runs, ["trained"])  # and it can be read
+
+
+def test_what_an_option_would_put_right_is_no_result(
+    tmp_path: Path, pair: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*args: Any) -> Any:
+        raise InputError("trained for 5 minutes, and 10 are asked for", "minutes")
+
+    folder = Folder("desk", pair, True, ((0, 1),), ((0, 1),))
+    for module in (one_step, two_photos):
+        monkeypatch.setattr(module, "controller", made)
+        with pytest.raises(InputError, match="trained for 5 minutes"):
+            module.run(folder, settings_of(tmp_path))
+        assert module.table(settings_of(tmp_path)).rows == []
+
+
+def test_pictures_that_show_nothing_in_common_do_not_end_the_others_runs(
+    tmp_path: Path, photo: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    T_wc = torch.stack([beside(0), beside(3.0)])
+    a, b = (picture(T, rgb, n) for T, rgb, n in zip(T_wc, pixels_at(photo, T_wc), "ab", strict=True))
+    monkeypatch.setattr(two_photos, "controller", lambda *args: PBVS())
+    said: list[str] = []
+    folder = Folder("desk", (a, b), True, (), ((0, 1), (0, 0)))
+    found = two_photos.run(folder, settings_of(tmp_path, runs=1, say=said.append)).rows
+    assert [(row["goal"], row["world"]) for row in found] == [("a", "a")]
+    assert said[0] == (
+        "two photos, perfect: desk, passed over: a and b show nothing of the plane in common; leave one of them out"
+    )
+
+
 def test_the_table_of_one_step_counts_what_it_says() -> None:
     def row(start: float, error: float, answered: int = 1, law: str = "auto", ms: float = 10) -> dict[str, str]:
         return {
@@ -322,7 +459,7 @@ def test_the_table_of_two_photos_counts_what_it_says() -> None:
         **{"law": "auto", "runs": "8", "aligned within 1 %": "38", "worst pair": "0", "median alignment [%]": "20.00"},
         **{"median pose error of the aligned [mm]": "2.00", "stood still": "38", "farther than at the start": "12"},
         **{
-            "pose within 3 sigma": "40",
+            "pose within 3 sigma": "40 (of 5)",
             "median sigma [mm]": "1.00",
         },  # two of five: 4 mm is beyond 3, and so are the lost
         "one photo on both sides": "75",

@@ -209,7 +209,7 @@ BAD_TUM: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a picture is missing": (
         without("rgb/*"),
-        r"no two of 1 frames .*; 1 of 2 frames are left out: 1 whose picture or depth map is missing",
+        r"office: frames with picture, depth and pose: 1; give two or more; 1 of 2 frames are left out: 1 whose picture or depth map is missing",
     ),
     "all maps are missing": (
         lambda folder: [p.unlink() for p in folder.glob("depth/*")] and None,
@@ -373,6 +373,29 @@ def test_a_picture_whose_depth_map_is_empty_is_no_goal(
     assert 0 in {current for _, current in folder.pairs}
     assert all(0 not in pair for pair in folder.worlds)
     assert folder.notes == ("1 of 4 pictures are no goals: their depth maps know less than 10 %",)
+
+
+def test_a_table_of_poses_with_no_picture_is_one_line(tmp_path: Path, room: Views) -> None:
+    path = ours(tmp_path / "office", room)
+    edited("poses.csv", lambda lines: lines[:1])(path)
+    with one_line(r"office: frames with picture, depth and pose: 0; give two or more"):
+        read_folder(path)
+
+
+def test_a_link_to_a_sequence_of_tum_has_its_own_name_and_the_sequences_camera(tmp_path: Path) -> None:
+    grey = np.full((480, 640, 3), 90, np.uint8)
+    path = tum(tmp_path / "rgbd_dataset_freiburg3_desk", [(grey, np.full((480, 640), 1.0))] * 2, None)
+    (tmp_path / "desk").symlink_to(path, target_is_directory=True)
+    folder = read_folder(tmp_path / "desk")
+    assert folder.name == "desk"
+    assert folder.pictures[0].camera.fx == 535.4
+
+
+def test_a_scene_that_is_still_packed_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "chess").mkdir()
+    (tmp_path / "chess" / "seq-01.zip").write_bytes(b"PK")
+    with one_line(r"chess: seq-01\.zip is packed; unpack it"):
+        read_folder(tmp_path / "chess")
 
 
 def test_an_archive_that_knows_nothing_is_no_goal_either(tmp_path: Path, room: Views) -> None:

@@ -129,7 +129,7 @@ def test_a_goal_without_a_map_has_no_rows_with_it(
     assert law.goals[0].T_wc is not None
 
 
-def test_a_law_that_refuses_a_goal_is_left_out(
+def test_a_law_that_refuses_a_goal_is_counted(
     tmp_path: Path, pair: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Refusing(Knowing):
@@ -141,8 +141,27 @@ def test_a_law_that_refuses_a_goal_is_left_out(
     said: list[str] = []
     settings = Settings(tmp_path, 2, 5, ("no", "yes"), say=said.append)
     rows = one_step.run(Folder("office", pair, True, ((0, 1),)), settings).rows
-    assert {row["law"] for row in rows} == {"yes"}
-    assert "one step, no: office, a left out: trained for another lens" in said
+    assert {(row["law"], row["depth"], row["answered"]) for row in rows} == {
+        *(("no", "map", "0"), ("no", "plane", "0"), ("yes", "map", "1"), ("yes", "plane", "1"))
+    }
+    assert {row["error_share"] for row in rows if row["law"] == "no"} == {"1"}
+    assert "one step, no, depth map: office, a from 1 others; 1 refused: trained for another lens" in said
+
+
+def test_runs_of_a_law_that_refuses_are_counted(
+    tmp_path: Path, room: Views, relief: worlds.Drawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_plane(*args: Any) -> Any:
+        raise SceneError("a: it shows no plane; give pictures of one")
+
+    monkeypatch.setattr(two_photos, "controller", no_plane)
+    monkeypatch.setattr(two_photos, "drawn", lambda *args: relief)
+    settings = Settings(tmp_path, 3, 5, ("trained",), say=lambda text: None)
+    rows = two_photos.run(Folder("office", pictures(room), True, (), ((0, 1),)), settings).rows
+    assert [(row["refused"], row["reason"]) for row in rows] == [
+        ("1", "a: it shows no plane; give pictures of one")
+    ] * 3
+    assert all(row["end_t_m"] == row["start_t_m"] for row in rows)
 
 
 @pytest.fixture(scope="session")

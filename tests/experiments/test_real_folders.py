@@ -86,6 +86,22 @@ def test_formats_with_homographies(tmp_path: Path, photo: Scene, picture: str, m
         assert_same_homography(found.from_plane, pixel_from_plane(found.camera, found.T_wc).numpy(), 0.02)
 
 
+def test_pictures_after_a_missing_one_are_noted(tmp_path: Path, photo: Scene) -> None:
+    write_homographies(tmp_path / "wall", photo, "img{}.png", "H1to{}p")
+    assert read_folder(tmp_path / "wall").notes == ()
+    (tmp_path / "wall" / "img3.png").rename(tmp_path / "wall" / "img4.png")
+    folder = read_folder(tmp_path / "wall")
+    assert len(folder.pictures) == 2
+    assert folder.notes == ("there is no img3; pictures after it are left out: 4",)
+
+
+def test_a_link_to_a_folder_has_its_own_name(tmp_path: Path, scene: Scene) -> None:
+    write_ours(tmp_path / "a" / "photos", scene)
+    (tmp_path / "desk").symlink_to(tmp_path / "a" / "photos", target_is_directory=True)
+    assert read_folder(tmp_path / "desk").name == "desk"
+    assert read_folder(tmp_path / "a" / ".." / "a" / "photos").name == "photos"
+
+
 def test_how_far_pictures_are_apart(tmp_path: Path, photo: Scene) -> None:
     write_ours(tmp_path / "desk", photo)
     a, b, _ = read_folder(tmp_path / "desk").pictures

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from poses_helpers import AWAY, frontal
 from real_helpers import CAMERA, FAR, beside, picture, pixels_at, poses
 from siame_se3.errors import SceneError
 from siame_se3.experiments.real.planes import alignment, common, footprint, scene_of, shared
 from siame_se3.geometry import lie
+from siame_se3.geometry.plane import pixel_from_plane
 from siame_se3.images.decode import as_pixels
 from siame_se3.scenes.overlap import overlap
 from siame_se3.scenes.planar import Scene
@@ -25,6 +28,57 @@ def test_what_a_picture_shows_of_the_plane() -> None:
     x, y = HALF
     corners = np.array([[-x, -y], [x, -y], [x, y], [-x, y]])
     np.testing.assert_allclose(footprint(picture(beside(0.3, 0.1))), corners + np.array([0.3, 0.1]))
+
+
+def towards_the_horizon(pitch: float = 23.0) -> Tensor:
+    """A camera that looks at the plane from 0.34 m above it, so many degrees downwards, towards the plane's +y."""
+    down = math.radians(pitch)
+    R = torch.tensor([[-1, 0, 0], [0, -math.sin(down), math.cos(down)], [0, math.cos(down), math.sin(down)]])
+    return lie.pose(R.double(), torch.tensor([0, -0.8, -0.34], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("scale", [1.0, -2.0])
+def test_of_a_picture_with_the_horizon_it_is_what_is_below(scale: float) -> None:
+    T = towards_the_horizon()
+    shown = replace(picture(T), from_plane=scale * pixel_from_plane(CAMERA, T).numpy())
+    corners = footprint(shown)
+    assert len(corners) == 4
+    depth = (torch.from_numpy(np.c_[corners, np.zeros(4), np.ones(4)]) @ lie.inverse(T).T)[:, 2].numpy()
+    assert depth.min() > 0
+    assert depth.max() == pytest.approx(10 * depth.min())
+    # the lower corners are the picture's, the upper ones are on its sides
+    pixels = np.c_[corners, np.ones(4)] @ pixel_from_plane(CAMERA, T).numpy().T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    np.testing.assert_allclose(sorted(pixels[:, 0]), [0, 0, 319, 319], atol=1e-6)
+    np.testing.assert_allclose(sorted(pixels[:, 1])[2:], [239, 239], atol=1e-6)
+    assert pixels[:, 1].min() > 0
+    tilted = T @ lie.pose_from_vector(torch.tensor([0, 0, 0, 0, 0, 0.4], dtype=torch.float64))
+    assert len(footprint(picture(tilted))) == 5
+
+
+def test_a_picture_with_the_horizon_is_a_scene_like_others(photo: Scene) -> None:
+    """Of the plane it has what is before its camera, and nothing of what is behind."""
+    wide = Scene(photo.texture, 3.0, 3.0)
+    T = torch.stack([towards_the_horizon(), frontal(FAR)])
+    low, plain = (picture(one, rgb, n) for one, rgb, n in zip(T, pixels_at(wide, T), "ab", strict=True))
+    box = common(low, plain)
+    assert (box.x, box.y, box.width, box.height) == (0, 0, 2.0, 2.0)
+    found, true = scene_of(low, box).texture, scene_of(plain, box).texture
+    assert float((found - true)[:, 900:1100, 900:1100].abs().mean()) < 0.06
+    behind = found[:, :100]  # the camera is over row 200, and looks away from the rows before it
+    torch.testing.assert_close(behind, behind[:, :1, :1].expand_as(behind))
+    torch.testing.assert_close(behind[:, 0, 0], scene_of(low, box).fill_colour, rtol=0, atol=1 / 255)
+    with pytest.raises(SceneError, match="a: it shows nothing of the plane"):
+        footprint(replace(low, from_plane=pixel_from_plane(CAMERA, towards_the_horizon(-60)).numpy()))
+
+
+def test_alignment_counts_nothing_above_the_horizon() -> None:
+    """Half the goal's view is sky; what is on the plane beside the camera's foot moves by some pixels, not by infinitely many."""
+    T = towards_the_horizon(2.0)
+    assert float(alignment(CAMERA, T, T)) < 1e-6
+    nearer = T @ lie.pose_from_vector(torch.tensor([0.01, 0, 0, 0, 0, 0], dtype=torch.float64))
+    assert 0.1 < float(alignment(CAMERA, T, nearer)) < 5
+    assert math.isinf(float(alignment(CAMERA, towards_the_horizon(-60), T)))
 
 
 def test_two_pictures_that_show_the_origin_have_it_in_the_middle() -> None:

@@ -160,6 +160,18 @@ def test_a_sweep_goes_on_and_its_shares_make_one_table(
         relief_runs.run_sweep(replace(settings(), seed=42, photo=replace(settings().photo, name="other")))
 
 
+def test_what_another_share_is_writing_is_not_read(
+    settings: Callable[..., relief_runs.Settings], tmp_path: Path
+) -> None:
+    values = {**dict.fromkeys(relief_runs.SWEEP_COLUMNS, "0"), "law": "pbvs", "depth": "map"}
+    whole = ",".join(relief_runs.SWEEP_COLUMNS) + "\n" + ",".join(values.values()) + "\n"
+    folder = tmp_path / "relief" / "sweep"
+    folder.mkdir(parents=True)
+    (folder / "relief-00-00.csv").write_text(whole, encoding="utf-8")
+    (folder / ".relief-00-01.csv.host-7-0.part.csv").write_text(whole[:-9], encoding="utf-8")
+    assert len(relief_runs.gathered(settings(), "sweep", relief_runs.SWEEP_COLUMNS)) == 1
+
+
 def test_one_step_of_a_law_that_knows_the_pose_leaves_nothing(photo: Scene) -> None:
     scene, T_wd, T_wc = relief_runs.sweep_scene(photo, 10, 3)
     plant = FlyingCameras(scene, CAMERA)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,16 +14,19 @@ from experiments_helpers import TINY_RECIPE
 from siame_se3.analysis import metrics
 from siame_se3.analysis.metrics import Row
 from siame_se3.cli.bench import Bench
+from siame_se3.cli.output import Output
 from siame_se3.errors import InputError, SiameError
-from siame_se3.experiments import networks, perturb, runner, table1, wide
+from siame_se3.experiments import networks, pages, perturb, runner, table1, wide
 from siame_se3.experiments.laws import LAWS, BenchLaw
 from siame_se3.experiments.runner import Cell, Setup
+from siame_se3.files import BUNDLED_MODEL, bundled, exclusive
 from siame_se3.networks import checkpoint
 from siame_se3.scenes.conditions import NONE
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace, draw_starts
 from siame_se3.training import driver, state
 from siame_se3.training.data import DataConfig
+from siame_se3.training.recipe import Recipe
 
 PHOTO = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
 FAST = ("dvs", "dct20")
@@ -84,12 +89,24 @@ def test_two_shards_are_one_run(setup: Setup, tmp_path: Path) -> None:
     assert all(without_times(one[cell]) == without_times(two[cell]) for cell in wanted)
 
 
-def test_laws_that_share_a_network_share_a_shard(setup: Setup) -> None:
+def test_laws_that_share_a_network_share_a_shard(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(runner, "_run", lambda setup, experiment, cell: ran.append(cell.law))
     wanted = table1.cells(2, 5, ("siame-se(3)", "dvs", "handoff"))
     runner.run(setup, "x", wanted, (1, 2))
-    assert [c.law for c in runner.results(setup, "x", wanted)] == ["dvs"]
+    assert ran == ["dvs"]
     runner.run(setup, "x", wanted, (0, 2))
-    assert len(runner.results(setup, "x", wanted)) == 3
+    assert ran == ["dvs", "siame-se(3)", "handoff"]
+
+
+def test_networks_that_start_from_one_share_a_shard(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes trained the one that both start from."""
+    networks.RECIPES["siame-se(3)-robust"] = replace(TINY_RECIPE, init="siame-se(3)")
+    ran: list[str] = []
+    monkeypatch.setattr(runner, "_run", lambda setup, experiment, cell: ran.append(cell.law))
+    wanted = table1.cells(2, 5, ("siame-se(3)", "siame-se(3)-robust", "dvs", "handoff-robust"))
+    runner.run(setup, "x", wanted, (1, 2))
+    assert ran == ["dvs"]
 
 
 @pytest.mark.parametrize("change", [{"runs": 4}, {"seed": 2}, {"disturbance": replace(NONE, noise=0.1)}], ids=str)
@@ -144,17 +161,114 @@ def test_a_network_of_a_quick_run_is_not_that_of_a_whole_one(setup: Setup) -> No
     assert networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.05, 3).card == model.card
 
 
-def test_the_bundled_model_is_taken_only_where_it_is_asked_for(tmp_path: Path) -> None:
-    Bench("table1", out=tmp_path, bundled_model=True)._place_model()
-    place = networks.path_of(tmp_path, "siame-se(3)")
-    assert place.is_file()
-    Bench("table1", out=tmp_path, quick=True)._place_model()
-    with pytest.raises(InputError, match="the bundled model, from a run with --quick or --bundled-model; remove it"):
-        Bench("table1", out=tmp_path)._place_model()
-    place.write_bytes(b"a network that was trained")
-    for options in ({}, {"quick": True}, {"bundled_model": True}):
-        Bench("table1", out=tmp_path, **options)._place_model()
-        assert place.read_bytes() == b"a network that was trained"
+def test_the_bundled_model_is_taken_only_where_it_is_asked_for(setup: Setup) -> None:
+    """Also where a trained one lies; and its rows are not taken for those of a trained one."""
+    networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
+    taking = replace(setup, instead={"siame-se(3)": "coffee"})
+    coffee = networks.digest(checkpoint.load("coffee"))
+    assert networks.digest(runner.obtain(taking, "siame-se(3)")) == coffee
+    wanted = table1.cells(2, 1, ("siame-se(3)",))
+    runner.run(taking, "table1", wanted)
+    assert facts_of(setup, "siame-se3")["network"] == {"name": "coffee", "weights": coffee, "minutes": None}
+    assert "siame-se(3) is the bundled coffee" in pages.origin(taking, "table1", wanted, "x")
+    runner.run(taking, "table1", wanted)
+    with pytest.raises(InputError, match=r"siame-se3\.csv: made with the network coffee, now siame-se\(3\)"):
+        runner.run(setup, "table1", wanted)
+    networks.path_of(setup.folder, "siame-se(3)").unlink()
+    with pytest.raises(InputError, match="made with the network coffee"):
+        runner.run(setup, "table1", wanted)
+
+
+@pytest.mark.parametrize(("options", "taken"), [({}, {}), ({"quick": True}, {"siame-se(3)": "coffee"})], ids=str)
+def test_the_command_says_which_network_is_the_bundled_one(
+    tmp_path: Path, options: dict[str, Any], taken: dict[str, str]
+) -> None:
+    assert Bench("table1", out=tmp_path, scenes=tmp_path, **options)._setup(Output()).instead == taken
+    if taken:
+        assert Bench("table1", out=tmp_path, scenes=tmp_path, bundled_model=True)._setup(Output()).instead == taken
+
+
+def test_a_copy_of_the_bundled_model_is_not_a_trained_network(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Earlier versions put one where the trained one is sought."""
+    monkeypatch.setattr(networks, "RECIPES", {"siame-se(3)": Recipe()})
+    place = networks.path_of(setup.folder, "siame-se(3)")
+    place.parent.mkdir()
+    place.write_bytes(bundled(BUNDLED_MODEL).read_bytes())
+    with pytest.raises(InputError, match=r"siame-se3\.safetensors: the bundled model, put there by"):
+        runner.run(setup, "table1", table1.cells(2, 1, ("siame-se(3)",)))
+
+
+def facts_of(setup: Setup, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((setup.folder / "table1" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_cells_know_what_their_network_was_trained_for(setup: Setup) -> None:
+    wanted = table1.cells(2, 1, ("siame-se(3)",))
+    runner.run(setup, "table1", wanted)
+    place = networks.path_of(setup.folder, "siame-se(3)")
+    assert facts_of(setup, "siame-se3")["network"]["minutes"] == 0.1
+    runner.run(replace(setup, minutes=0.05), "table1", wanted)
+    assert "(0.1 min of training each)" in pages.origin(replace(setup, minutes=0.05), "table1", wanted, "x")
+    place.unlink()
+    runner.run(setup, "table1", wanted)  # nothing is to be trained, so nothing is missing
+    with pytest.raises(InputError, match=r"siame-se3\.csv: made with a network trained for 0\.1 minutes, and 5 are"):
+        runner.run(replace(setup, minutes=5.0), "table1", wanted)
+    facts = facts_of(setup, "siame-se3")
+    del facts["network"]  # of a version that did not write it
+    (setup.folder / "table1" / "siame-se3.json").write_text(json.dumps(facts), encoding="utf-8")
+    runner.run(replace(setup, minutes=5.0), "table1", wanted)
+
+
+def test_cells_of_another_network_are_refused(setup: Setup) -> None:
+    wanted = table1.cells(2, 1, ("siame-se(3)",))
+    runner.run(setup, "table1", wanted)
+    networks.path_of(setup.folder, "siame-se(3)").unlink()
+    both = table1.cells(2, 1, ("siame-se(3)", "handoff"))
+    with pytest.raises(InputError, match=r"its network is not in .*networks any more, and handoff needs it"):
+        runner.run(setup, "table1", both)
+    networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 4)
+    with pytest.raises(InputError, match=r"siame-se3\.csv: made with another network 'siame-se\(3\)'"):
+        runner.run(setup, "table1", both)
+
+
+def test_networks_are_looked_at_before_the_first_row(setup: Setup) -> None:
+    """Rows without a network were run first."""
+    networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
+    networks.RECIPES["siame-se(3)-robust"] = replace(TINY_RECIPE, init="siame-se(3)")
+    for law in ("siame-se(3)", "siame-se(3)-robust"):
+        with pytest.raises(InputError, match=r"siame-se3\.safetensors: trained for 0\.1 minutes, and 5 are asked for"):
+            runner.run(replace(setup, minutes=5.0), "x", table1.cells(2, 1, ("dvs", law)))
+    assert not (setup.folder / "x").exists()
+
+
+def test_a_network_knows_what_it_was_trained_from(setup: Setup) -> None:
+    networks.RECIPES["tuned"] = replace(TINY_RECIPE, init="siame-se(3)")
+
+    def obtained(name: str, seed: int) -> None:
+        networks.obtain(name, [setup.scene], setup.folder, 0.1, seed)
+
+    obtained("tuned", 3)
+    obtained("tuned", 3)
+    networks.path_of(setup.folder, "siame-se(3)").unlink()
+    obtained("siame-se(3)", 4)
+    with pytest.raises(InputError, match=r"tuned\.safetensors: trained from another siame-se\(3\) than"):
+        obtained("tuned", 3)
+
+
+def test_a_network_of_another_process_is_waited_for(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = networks.obtain("siame-se(3)", [setup.scene], setup.folder / "theirs", 0.1, 3)
+    place, said, held = networks.path_of(setup.folder, "siame-se(3)"), [], contextlib.ExitStack()
+    held.enter_context(exclusive(place))
+
+    def ends(seconds: float) -> None:
+        checkpoint.save(theirs, place)
+        held.close()
+
+    monkeypatch.setattr(networks, "time", SimpleNamespace(sleep=ends))
+    model = networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 4, said.append)
+    assert networks.digest(model) == networks.digest(theirs)
+    assert said == [f"  {place}: another process trains it; waiting for that"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", bytes(1000)], ids=["empty", "cut", "zeros"])
@@ -323,6 +437,7 @@ def test_networks_of_another_recipe_are_refused(
         with pytest.raises(SiameError, match=rf"by another recipe \({refused}\)"):
             networks.obtain("siame-se(3)", [setup.scene], setup.folder, 0.1, 3)
     # and so are the runs that were made with it
+    networks.path_of(setup.folder, "siame-se(3)").unlink()
     monkeypatch.setattr(runner, "obtain", lambda setup, name: model)
     wanted = table1.cells(2, 1, ("siame-se(3)",))
     runner.run(setup, "table1", wanted)

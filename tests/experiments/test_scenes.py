@@ -17,7 +17,7 @@ from siame_se3.analysis import metrics
 from siame_se3.cli.bench import Bench
 from siame_se3.cli.output import Output
 from siame_se3.errors import InputError, SiameError
-from siame_se3.experiments import fig3, networks, perturb, photos, quick, robot, runner, training
+from siame_se3.experiments import fig3, kept_cells, networks, perturb, photos, quick, robot, runner, training
 from siame_se3.experiments.runner import Cell, Setup
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.scenes.planar import Scene
@@ -133,11 +133,39 @@ def test_fig3_counts_the_runs_of_each_unseen_scene(setup: Setup) -> None:
     rows = [replace(row, run=k, converged=int(k in (0, 1, 3))) for k in range(5)]
     metrics.write_csv(rows, runner.csv_of(setup, "fig3", wanted[0]))
     runner.csv_of(setup, "fig3", wanted[0]).with_suffix(".json").write_text(
-        json.dumps({"what": runner._what(wanted[0], setup), "seconds": 1.0}), encoding="utf-8"
+        json.dumps({"what": kept_cells.what_of(wanted[0], setup), "seconds": 1.0}), encoding="utf-8"
     )
     fig3.page(setup, wanted, "x")
     page = (setup.folder / "fig3" / "report.md").read_text(encoding="utf-8")
     assert "| photo09 | 2 of 2 |\n| photo10 | 1 of 3 |" in page
+
+
+def test_the_command_runs_the_unseen_scenes_that_docs_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since the list has 40 of them the command took all, and asked for their packages."""
+    wanted: list[Cell] = []
+    asked: list[str] = []
+    monkeypatch.setattr(runner, "run", lambda setup, name, cells, shard: wanted.extend(cells))
+    monkeypatch.setattr(photos.Photo, "file", lambda photo, root: asked.append(photo.name))
+    Bench("fig3", out=tmp_path, counts=(2, 5))()
+    assert {cell.scenes for cell in wanted if cell.split == "unseen"} == {12}
+    assert wanted == fig3.cells(200, 42, fig3.ROWS, (2, 5))
+    assert asked == [photo.name for photo in (*photos.listed("train")[:5], *photos.listed("unseen")[:12])]
+
+
+@pytest.mark.parametrize(("budgets", "said"), [((40.0, 40.0), "40 min of"), ((5.0, 40.0), "5 to 40 min of")])
+def test_fig3_says_what_its_networks_were_trained_for(setup: Setup, budgets: tuple[float, ...], said: str) -> None:
+    """And not what is asked for now."""
+    wanted = [cell for cell in fig3.cells(2, 5, ("colour", "grey"), (2,), 2) if cell.split == "unseen"]
+    row = metrics.Row(0, 0.1, 10, 0.001, 0.1, 0.01, 1, 20, 1, 1.0)
+    for cell, minutes in zip(wanted, budgets, strict=True):
+        metrics.write_csv([row, row], place := runner.csv_of(setup, "fig3", cell))
+        by = {"name": cell.network, "weights": "", "minutes": minutes}
+        facts = {"what": kept_cells.what_of(cell, setup), "network": by, "seconds": 1.0}
+        place.with_suffix(".json").write_text(json.dumps(facts), encoding="utf-8")
+    fig3.page(setup, wanted, "x")
+    page = (setup.folder / "fig3" / "report.md").read_text(encoding="utf-8")
+    assert f"The networks: {said} training each." in page
+    assert "0.1 min" not in page
 
 
 def test_a_small_folder_has_no_unseen_scenes(setup: Setup, folder: Path) -> None:
@@ -231,6 +259,16 @@ def test_training_costs_are_measured_once(setup: Setup, monkeypatch: pytest.Monk
         training.run(setup, 2, 1, "siame bench training --runs 2")
 
 
+def test_no_end_error_is_a_dash(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was 'nan cm nan deg'."""
+    lost = metrics.summary([metrics.Row(0, 0.1, 10, 0.1, 10, 0.01, 1, 20, 0, 1.0)])
+    monkeypatch.setattr(training, "rates", lambda *rest: {"rendering": 1000.0, "training": 100.0, "share": 10.0})
+    monkeypatch.setattr(training, "reach", lambda *rest: training.Reach(False, 60.0, 6000, lost))
+    text = training.run(setup, 1, 1, "siame bench training")
+    assert "not in 60 s (0.0 %, -)" in text
+    assert "nan" not in text
+
+
 def test_rates_are_those_of_a_training(scene: Scene) -> None:
     tiny = NetworkConfig("test_resnet", 32, head=(16,))
     found = training.rates(scene, tiny, DataConfig(views=4, near=0.25), TrainConfig(), "cpu", 2)
@@ -280,11 +318,11 @@ def test_quick_needs_no_download_and_no_training(tmp_path: Path, small: None, mo
 def test_any_scene_is_a_row_of_fig3_on_demand(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = fig3.cells(2, 5, ("any-scene",), (2, 3), 2)
     assert [cell.name for cell in wanted] == [f"siame-se3.any-scene-{k}" for k in ("2-train", "unseen", "3-train")]
-    assert all(runner._what(cell, setup)["recipe"] is None for cell in wanted)
+    assert all(kept_cells.what_of(cell, setup)["recipe"] is None for cell in wanted)
     row = metrics.Row(0, 0.1, 10, 1e-7, 1e-7, 0.01, 1, 20, 1, 1.0)
     for cell in wanted:
         metrics.write_csv([row, row], place := runner.csv_of(setup, "fig3", cell))
-        place.with_suffix(".json").write_text(json.dumps({"what": runner._what(cell, setup), "seconds": 1.0}))
+        place.with_suffix(".json").write_text(json.dumps({"what": kept_cells.what_of(cell, setup), "seconds": 1.0}))
     text = fig3.page(setup, wanted, "x")
     assert "any-scene, unseen scenes" in text.splitlines()[0]
     assert text.count("100.0 (< 0.0001/< 0.0001)") == 4

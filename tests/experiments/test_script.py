@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,10 +29,14 @@ from siame_se3.experiments import (
     script,
     time_to_paper,
 )
+from siame_se3.experiments import scan as scans
 from siame_se3.experiments.evaluation import closed_loop
 from siame_se3.experiments.training import Reach
 from siame_se3.geometry.camera import default_camera
+from siame_se3.laws.light import LightDVS
 from siame_se3.laws.pose import PBVS
+from siame_se3.laws.types import View
+from siame_se3.plants.flying import FlyingCameras
 from siame_se3.servo.simulation import Task
 
 MADE: list[str] = []
@@ -173,6 +179,17 @@ def test_rows_of_laws_have_what_ended_where(monkeypatch: pytest.MonkeyPatch) -> 
     assert row["photos with less than 2 of 2"].startswith("print-0 0")
 
 
+def test_no_end_error_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was 'nan cm nan deg'."""
+    monkeypatch.setattr(baselines, "bundled_print", smooth_scene)
+    row = baselines.line("pbvs", PBVS(), 32, 10.0, 1, 3)
+    assert [row[name] for name in ("converged", "end error", "path error")] == ["0.0 %", "-", "-"]
+    lost = metrics.summary([metrics.Row(0, 0.1, 10, 0.1, 10, 0.01, 1, 20, 0, 1.0)])
+    monkeypatch.setattr(time_to_paper, "reach", lambda *rest: Reach(False, 60.0, 100, lost))
+    photo = Path(__file__).parents[1] / "data" / "visp" / "coffee.png"
+    assert time_to_paper.row(photo, [2], 5, 0)["end, converged"] == "-"
+
+
 def test_without_a_change_of_light_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     none, lamps = light_at_goal.NONE, light_at_goal.KINDS["lamps"]
     monkeypatch.setattr(light_at_goal, "KINDS", {"none": none, "lamps": lamps})
@@ -188,6 +205,73 @@ def test_a_wider_lens_knows_the_pose_better(monkeypatch: pytest.MonkeyPatch) -> 
         assert float(wide[f"{kind}: sigma [mm]"]) < 0.7 * float(narrow[f"{kind}: sigma [mm]"])
     assert float(narrow["two photos: true [mm]"]) > 3 * float(narrow["noise: true [mm]"])
     assert narrow["noise: within three [%]"] == "100"
+
+
+def test_where_the_pose_is_known_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """'Within three' is of those alone, and did not say of how many."""
+    monkeypatch.setattr(certainty, "bundled_print", smooth_scene)
+
+    law = type(LightDVS().aim(certainty.views(certainty.Place(), 1, 3, 64)[0])[0])
+    real = law.covariance
+
+    def knows(count: int) -> dict[str, Any]:
+        some = torch.full((3, 1, 1), torch.nan).index_fill(0, torch.arange(count), 1.0)
+        monkeypatch.setattr(law, "covariance", lambda *rest: some * real(*rest))
+        return certainty.row("x", certainty.Place(), 3, 3, 64, 0.3)
+
+    assert (two := knows(2))["noise: known"] == "2 of 3"
+    assert two["noise: within three [%]"] == "100"
+    assert (none := knows(0))["noise: known"] == "0 of 3"
+    assert none["noise: sigma [mm]"] == none["noise: within three [%]"] == none["noise: least along"] == "-"
+
+
+def test_medians_of_an_even_count_are_the_mean_of_both() -> None:
+    """PyTorch's is the lower one."""
+    assert script.median(torch.tensor([4.0, 1.0, 3.0, 2.0])) == 2.5
+    assert script.median(torch.tensor([3, 1, 2])) == 2
+    assert math.isnan(script.median(torch.zeros(0)))
+
+
+def test_a_scans_seconds_are_a_median(monkeypatch: pytest.MonkeyPatch) -> None:
+    depth = torch.full((2, 2), 0.5)
+    found = SimpleNamespace(depth=depth, std=depth, relative_std=0.1)
+    seconds = iter((1.0, 2.0, 3.0, 6.0))
+    monkeypatch.setattr(scans, "scenes_of", lambda case, count, objects: [None] * count)
+    monkeypatch.setattr(scans, "scanned", lambda scene, case, seed: (found, depth, next(seconds)))
+    assert scans.row("x", scans.CASES["a plane"], 4)["seconds"] == "2.5"
+
+
+def test_photos_have_goals_and_noise_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All had the same goals, and their cameras the same noise, whatever the seed."""
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(certainty_photos, "photo", lambda name: np.zeros((75, 100, 3), np.uint8))
+    monkeypatch.setattr(certainty_photos, "pictures", lambda rgb, kind, rng: (smooth_scene(), smooth_scene()))
+
+    def ends(*given: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.append(given)
+        return torch.zeros(2, 6), torch.eye(6).expand(2, 6, 6)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certainty_photos, "ends", ends)
+        for seed in (2, 3):
+            certainty_photos.row("noise 0.01", ("a", "b"), 2, seed, 48)
+    goals = [given[2] for given in asked]
+    assert not any(torch.equal(a, b) for k, a in enumerate(goals) for b in goals[:k])
+    noise = [(given[5], given[6]) for given in asked]
+    assert noise == [(2, 0), (2, 2), (3, 0), (3, 2)]
+    # which makes other images
+    seen: list[torch.Tensor] = []
+
+    def stays(plant: FlyingCameras, law: Any, target: View, T_wc: torch.Tensor, config: Any) -> Any:
+        assert target.image is not None
+        seen.append(target.image)
+        return SimpleNamespace(T_wc=[T_wc])
+
+    monkeypatch.setattr(certainty_photos, "servo", stays)
+    for of_noise in noise:
+        certainty_photos.ends(smooth_scene(), smooth_scene(), goals[0], 0.01, 48, *of_noise)
+    images = torch.cat(seen)
+    assert all(not torch.equal(images[a], images[b]) for a in range(8) for b in range(a) if (a - b) % 2 == 0)
 
 
 def test_displaced_images_are_displaced_by_as_much_as_is_said() -> None:

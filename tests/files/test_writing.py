@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -216,6 +217,31 @@ def test_leftovers_of_killed_processes_are_removed_and_no_others(tmp_path: Path)
     assert leftover.name.endswith(".part.safetensors")
 
 
+class Windows:
+    """The module os as it is there, as far as it matters here: files are opened and removed, and a signal 0 is Ctrl-C."""
+
+    name = "nt"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def kill(self, pid: int, number: int) -> None:
+        pytest.fail(f"process {pid} is interrupted")
+
+
+def test_on_windows_only_old_leftovers_are_removed_and_nobody_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.safetensors"
+    young, old = (tmp_path / f".{path.name}.{writing._HOST}-{os.getppid()}-{k}.part.safetensors" for k in range(2))
+    for leftover in (young, old):
+        leftover.touch()
+    os.utime(old, (time.time() - 3 * 86400,) * 2)
+    monkeypatch.setattr(writing, "os", Windows())
+    write_text(path, "whole")
+    assert set(tmp_path.iterdir()) == {path, young}
+
+
 def test_threads_that_write_the_same_file_do_not_take_each_others(tmp_path: Path) -> None:
     path, together = tmp_path / "file", threading.Barrier(2)
 
@@ -270,6 +296,74 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     with exclusive(path):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def refusing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
+    """A lock that another user left: opening it in these ways is refused. (Tests may run as root, whom the system refuses nothing.)"""
+    lock = tmp_path / ".model.lock"
+    opened, access = os.open, os.access
+
+    def refuse(flags: int) -> Path:
+        lock.write_text("process 1 on there")
+
+        def guarded(path: Any, how: int, *more: Any, **named: Any) -> int:
+            if Path(path) == lock and lock.exists() and how & os.O_ACCMODE in (os.O_RDWR, flags):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return opened(path, how, *more, **named)
+
+        monkeypatch.setattr(os, "open", guarded)
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != lock and access(path, mode))
+        return lock
+
+    return refuse
+
+
+def test_a_lock_that_another_user_left_is_taken_as_it_is(tmp_path: Path, refusing: Callable[[int], Path]) -> None:
+    """It refused the place for good."""
+    lock = refusing(os.O_RDWR)
+    with exclusive(tmp_path / "model"):
+        assert lock.read_text() == "process 1 on there"
+        with pytest.raises(InputError, match="is writing it"), exclusive(tmp_path / "model"):
+            pytest.fail("held twice")
+    with exclusive(tmp_path / "model"):
+        pass
+    assert not lock.exists()
+
+
+def test_a_lock_that_nobody_may_remove_stays(
+    tmp_path: Path, refusing: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in /tmp."""
+    lock = refusing(os.O_RDWR)
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(self))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for _ in range(2):
+        with exclusive(tmp_path / "model"):
+            pass
+    assert lock.exists()
+
+
+def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path, refusing: Callable[[int], Path]) -> None:
+    lock = refusing(os.O_RDONLY)
+    with pytest.raises(InputError) as caught, exclusive(tmp_path / "model"):
+        pytest.fail("not held")
+    line = one_line(caught.value)
+    assert line.startswith(f"{tmp_path / 'model'}: {lock}, which another user's job left, cannot be locked (permission")
+    assert "remove it, or give another place" in line
+
+
+def test_a_folder_that_takes_no_lock_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Any, *more: Any) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(InputError) as caught, exclusive(tmp_path / "model"):
+        pytest.fail("not held")
+    assert "model: cannot be written (permission denied)" in one_line(caught.value)
 
 
 def test_an_error_of_the_job_frees_the_path(tmp_path: Path) -> None:

@@ -97,6 +97,16 @@ def engines_of_one(lean: Lean, request: pytest.FixtureRequest) -> tuple[OpenVino
     return OpenVinoEngine(network, "f32", 1), TorchEngine(network)
 
 
+@pytest.mark.parametrize(("asked", "quota", "threads"), [(0, 2, 2), (3, 2, 3), (0, None, None)])
+def test_openvino_keeps_to_a_container_s_quota(
+    lean: Lean, asked: int, quota: int | None, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which it does not see: it took a thread for each core of the machine."""
+    monkeypatch.setattr(engines, "quota", lambda: quota)
+    engine = OpenVinoEngine(lean(), "f32", asked)
+    assert engine._options.get("INFERENCE_NUM_THREADS") == threads
+
+
 def test_an_engine_takes_two_threads(engines_of_one: tuple[OpenVinoEngine, TorchEngine]) -> None:
     """`auto` searches beside its loop, and two laws on a page share a network: one request's output was the other one's."""
     for engine in engines_of_one:

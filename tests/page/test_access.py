@@ -65,10 +65,22 @@ def test_the_right_token_is_kept_in_a_cookie_that_passes_at_this_port_only() -> 
     assert status == HTTPStatus.FOUND
     assert headers["Location"] == "/", "the token stays in the address"
     cookie = headers["Set-Cookie"]
-    assert {"HttpOnly", "SameSite=Strict"} <= set(cookie.split("; "))
+    # Lax: with Strict the page that a link in a mail leads to would ask for the token again
+    assert {"HttpOnly", "SameSite=Lax"} <= set(cookie.split("; "))
     kept = cookie.split(";")[0]
     assert OPEN.refusal("/", {"Host": "robot:8080", "Cookie": f"other=1; {kept}"}) is None
     assert OPEN.refusal("/", {"Host": "robot:8081", "Cookie": kept}) is not None
+
+
+@pytest.mark.parametrize(
+    "others",
+    ['prefs={"a":1,"b":"x y"}; ', "a b=c; ", "k\u00e4se=1; ", "=; ;", 'open="; '],
+    ids=["JSON", "space", "umlaut", "empty", "quote"],
+)
+def test_a_cookie_of_another_program_does_not_hide_ours(others: str) -> None:
+    """Cookies are shared among ports, and after one that it could not read `http.cookies` gave none: the form came again and again."""
+    for cookie in (f"{others}siame_page_8080=the-token", f"siame_page_8080=the-token; {others}"):
+        assert OPEN.refusal("/", {"Host": "robot:8080", "Cookie": cookie}) is None
 
 
 @pytest.mark.parametrize("wrong", ["the-toke", "the-token ", "THE-TOKEN", "\u00e4", "%00"])
@@ -79,7 +91,17 @@ def test_a_wrong_token_is_said_to_be_wrong(wrong: str) -> None:
     assert "not right" in found[2]
 
 
-@pytest.mark.parametrize("cookie", ["siame_page_8080=wrong-token", "siame_page_8080=", "=;;=\x01", "siame_page_8080"])
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "siame_page_8080=wrong-token",
+        "siame_page_8080=",
+        "=;;=\x01",
+        "siame_page_8080",
+        "siame_page_8080=\udcff",
+        "siame_page_80800=the-token",
+    ],
+)
 def test_a_wrong_cookie_does_not_pass(cookie: str) -> None:
     found = OPEN.refusal("/", {"Host": "robot:8080", "Cookie": cookie})
     assert found is not None

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from browser import wait_for
-from page_helpers import LAWS, setup
+from page_helpers import LAWS, PNG, setup
 from siame_se3.errors import RobotError
 from siame_se3.geometry.camera import Camera
 from siame_se3.networks.checkpoint import Model
 from siame_se3.page.app import Page
 from siame_se3.page.config import PageConfig
+from siame_se3.page.photo_controls import PhotoControls
 from siame_se3.page.simulation import Simulation
 from siame_se3.page.watcher import Watcher
 from siame_se3.scenes.planar import Scene
@@ -171,6 +172,25 @@ def test_a_camera_that_fails_is_said(
     monkeypatch.setattr(show.tracks[0].plant.camera_source, "latest", fails)
     show.tracks[0].lines.extend(["stands still after 9 iterations: settled"] * 6)  # of runs before
     wait_for(lambda: watcher.shows("camera 0: gives no frame"), 20)
+
+
+def test_a_file_is_not_kept_after_it_has_been_read(show: Simulation, watcher: Watcher, page: Page) -> None:
+    watcher.upload("Drop in a photo", "wall.png", PNG)
+    wait_for(lambda: show.title.startswith("wall"), 20)
+    assert isinstance(page._photo, PhotoControls)
+    assert page._photo._photo.value.content == b""
+
+
+def test_a_file_that_is_too_large_is_refused_as_it_is_announced(show: Simulation, watcher: Watcher, page: Page) -> None:
+    """It was kept whole, of whatever size, and looked at after that."""
+    kept = page._server.gui._current_file_upload_states
+    watcher.upload("Drop in a photo", "film.mp4", PNG, size=4_000_000_000)
+    wait_for(lambda: any("film.mp4: 4000 MB; drop a photo of at most 60 MB" in text for text in watcher.notices), 20)
+    wait_for(lambda: watcher.uploaded == 4_000_000_000, 20, "the button, which waits until all has come")
+    assert kept == {}
+    title = show.title
+    watcher.upload("Drop in a photo", "wall.png", PNG)  # the next one is taken
+    wait_for(lambda: show.title != title, 20)
 
 
 def test_only_a_page_for_all_has_an_address_for_others(page: Page) -> None:

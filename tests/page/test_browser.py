@@ -108,11 +108,15 @@ def test_dragging_the_camera_away_brings_it_home(browser: Browser, page: Page, s
     assert error_mm(show) < 5
 
 
-@pytest.mark.parametrize("way", ["button", "key"])
+@pytest.mark.parametrize("way", ["button", "key", "key after the dark switch"])
 def test_stop_stands_still_and_says_so(browser: Browser, page: Page, show: Simulation, way: str) -> None:
     browser.click("Another start")
     wait_for(lambda: page.idle and error_mm(show) > 5, PATIENCE)
     browser.click("Start")
+    if "switch" in way:  # it has the focus then
+        browser.js(f"({browser.button('dark or light (yours alone)')}).focus()")
+        browser.click("dark or light (yours alone)")
+        assert browser.js("document.activeElement.tagName") == "BUTTON", "in a field Esc does nothing"
     wait_for(lambda: bool(show.tracks[0].plant.asked.any()) and show.moving, PATIENCE)
     if way == "button":
         browser.click("STOP")
@@ -123,6 +127,8 @@ def test_stop_stands_still_and_says_so(browser: Browser, page: Page, show: Simul
     time.sleep(0.3)
     assert torch.equal(show.worlds[0].T_wc, T)
     wait_for(lambda: "'stop' was said" in browser.text(), PATIENCE)
+    if "switch" in way:
+        browser.click("dark or light (yours alone)")  # as it was
 
 
 def test_a_photo_is_dropped_in(browser: Browser, page: Page, show: Simulation, tmp_path: Path) -> None:
@@ -151,8 +157,8 @@ def test_light_and_dark_are_each_visitor_s_own(browser: Browser, page: Page, sho
     other = Browser(700, 500)
     try:
         other.open(page.url)
-        wait_for(lambda: "dark page" in other.text(), PATIENCE)
-        browser.checkbox("dark page (yours alone)")
+        wait_for(lambda: "dark or light" in other.text(), PATIENCE)
+        browser.click("dark or light (yours alone)")
         wait_for(lambda: browser.js(scheme) == "dark", PATIENCE)
         assert other.js(scheme) == "light"
         browser.call("Page.reload")

@@ -46,7 +46,7 @@ def test_pictures(tmp_path: Path) -> None:
         show.pause(False)
         wait_for(lambda: not show.moving or len(show.tracks[0].trace) > 60, PATIENCE)
         show.stop()
-        browser.checkbox("dark page (yours alone)")
+        browser.click("dark or light (yours alone)")
         _save(browser, folder / "page-dark.png")
         browser.resize(390, 780, mobile=True)
         _save(browser, folder / "page-narrow.png")

@@ -6,51 +6,22 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from browser import wait_for
-from page_helpers import Endless, Still
-from siame_se3.commissioning.session import Session
+from page_helpers import Desk
 from siame_se3.errors import RobotError
 from siame_se3.geometry.camera import Camera
-from siame_se3.laws.types import View
-from siame_se3.page.robot import ARMED_FOR, LiveRobot
-from siame_se3.page.style import heading, settings_of
-from siame_se3.plants.robots.live import LivePlant
-from siame_se3.plants.robots.threads import Worker
+from siame_se3.page.robot import ARMED_FOR
+from siame_se3.page.style import heading, settings_of, state_of
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.safety import Safety
-
-SAFETY = Safety(max_age=60.0, frozen=60.0, jump=2.0, reach=0.0, no_progress=0.0)
-
-
-class Desk:
-    """A robot, its session, its page's show, and a clock of the arming."""
-
-    def __init__(self, camera: Camera, dry: bool = False) -> None:
-        self.robot = Still(camera)
-        self.robot.now = time.monotonic
-        self.plant = LivePlant(self.robot, self.robot, None, 0.01, dry=dry, late=60.0, answer=20.0)
-        target = View(torch.full((1, 3, *camera.size), 0.5), None, None, camera)
-        self.lines: list[str] = []
-        config = ServoConfig(max_iterations=100_000)
-        self.session = Session(self.plant, Endless(), config, SAFETY, target, self.lines.append)
-        self.now = 0.0
-        self.show = LiveRobot(self.session, "test", lambda: self.now)
-        self.worker = Worker("session", self.session.run, endless=False)
-        assert self.session.wait_until_idle(20)
-
-    def moving(self) -> bool:
-        return not self.session.wait_until_idle(0)
 
 
 @pytest.fixture
 def desk(camera: Camera) -> Iterator[Desk]:
     found = Desk(camera)
     yield found
-    found.session.command("quit")
-    assert found.worker.join(20)
-    found.plant.close()
+    found.close()
 
 
 def test_a_page_starts_nothing_that_the_terminal_has_not_armed(desk: Desk) -> None:
@@ -127,6 +98,42 @@ def test_a_run_does_not_begin_whose_starter_has_left(desk: Desk) -> None:
     time.sleep(0.2)
     assert desk.robot.moves == 0
     assert not desk.moving()
+
+
+def test_a_run_does_not_begin_whose_starter_leaves_while_it_is_looked_for(desk: Desk) -> None:
+    """Right after it was seen to be there: neither saw the other."""
+    desk.show.terminal("arm")
+
+    def leaves() -> str:
+        desk.show.left(3)
+        return ""
+
+    desk.show.start(3, 0.05, leaves)
+    time.sleep(0.2)
+    assert desk.robot.moves == 0
+    assert not desk.moving()
+
+
+def test_who_is_not_there_any_more_starts_nothing_and_sets_no_goal(desk: Desk) -> None:
+    desk.show.terminal("arm")
+    target = desk.session.target
+    with pytest.raises(RobotError, match="your browser had not answered"):
+        desk.show.start(3, 0.0, lambda: "your browser had not answered for 9 s")
+    with pytest.raises(RobotError, match="your browser had not answered"):
+        desk.show.goal_here(0.0, lambda: "your browser had not answered for 9 s")
+    time.sleep(0.1)
+    assert desk.robot.moves == 0
+    assert desk.session.target is target
+
+
+def test_an_old_image_is_not_shown_as_if_it_were_live(desk: Desk) -> None:
+    track = desk.show.tracks[0]
+    assert "no image" not in state_of(track, track.look(), "#000000", False)
+    began = time.monotonic()
+    desk.robot.now = lambda: began - 3.2  # none has come since
+    desk.robot.latest = lambda after, wait: None  # type: ignore[method-assign]
+    track._stamp = began - 3.2
+    assert "no image for 3 s" in state_of(track, track.look(), "#000000", False)
 
 
 def test_a_run_of_the_terminal_goes_on_when_tabs_are_closed(desk: Desk) -> None:

@@ -86,6 +86,28 @@ def test_a_server_that_lets_strangers_in_is_not_used(monkeypatch: pytest.MonkeyP
         server.served(PageConfig(port=0), Access("127.0.0.1", True, ""))
 
 
+def test_no_visitor_opens_a_public_address() -> None:
+    """viser asks a server of its makers for one as soon as any visitor's program wishes it, whatever buttons are shown."""
+    from viser import _messages
+
+    found = server.served(PageConfig(port=0), Access("127.0.0.1", True, ""))
+    try:
+        handlers = found._websock_server._incoming_handlers
+        assert _messages.GuiUpdateMessage in handlers, "others are kept elsewhere now"
+        assert not [kind.__name__ for kind in handlers if "ShareUrl" in kind.__name__]
+    finally:
+        server.end(found)
+
+
+def test_a_viser_that_opens_public_addresses_in_another_way_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from viser.infra import WebsockServer
+
+    monkeypatch.delattr("viser.infra._infra.WebsockMessageHandler.unregister_handler")
+    assert not hasattr(WebsockServer, "unregister_handler")
+    with pytest.raises(InputError, match="cannot be guarded"):
+        server.served(PageConfig(port=0), Access("127.0.0.1", True, ""))
+
+
 def test_the_address_for_others_is_no_wildcard() -> None:
     for host in ("0.0.0.0", "::"):
         assert server.own_address(host) not in ("0.0.0.0", "::")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from browser import wait_for
 from page_helpers import LAWS, Endless, Homing, setup
-from siame_se3.errors import LawError, SiameError
+from siame_se3.errors import InputError, LawError, SiameError
 from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
@@ -130,6 +130,68 @@ def test_a_goal_that_cannot_be_leaves_the_old_one(simulation: Simulation) -> Non
         simulation.goal_here()
     assert simulation.goal_pose is before
     assert simulation.tracks[0].session.target is target
+
+
+def state_of(show: Simulation) -> list[object]:
+    """What a change that cannot be made leaves as it was."""
+    own: list[object] = [show.title, show.model, show.goal_pose.tolist(), show.start_pose.tolist()]
+    for track, world in zip(show.tracks, show.worlds, strict=True):
+        own += [track.law, track.session.controller, track.session.target, world.scene, world.T_wc.tolist()]
+    return own
+
+
+def test_a_scene_whose_middle_shows_nothing_leaves_the_old_one(scene: Scene, camera: Camera) -> None:
+    """The new scene stayed, with the old one's goal images and laws."""
+    texture = scene.texture.clone()
+    h, w = texture.shape[1:]
+    texture[:, h // 20 : -h // 20, w // 20 : -w // 20] = 0.5
+    show = Simulation(setup(scene, camera, second="dvs", distance=0.4))
+    show.another_start()
+    before = state_of(show)
+    with pytest.raises(SiameError, match="sees nothing"):
+        show.show(replace(scene, name="blank", texture=texture))
+    assert state_of(show) == before
+    run(show)
+    assert error(show, 0) < 1e-3
+    assert error(show, 1) < 1e-3
+    show.close()
+
+
+def test_a_scene_that_one_of_two_cameras_cannot_have_leaves_the_old_one(scene: Scene, camera: Camera) -> None:
+    made: list[str] = []
+
+    def plant(scene: Scene) -> FlyingCameras:
+        made.append(scene.name)
+        if made[-2:] == ["another", "another"]:
+            raise SiameError("no second one")
+        return FlyingCameras(scene, camera)
+
+    show = Simulation(setup(scene, camera, second="dvs", plant=plant))
+    before = state_of(show)
+    with pytest.raises(SiameError, match="no second one"):
+        show.show(replace(scene, name="another"))
+    assert state_of(show) == before
+    run(show)
+    assert error(show, 0) < 1e-3
+    show.close()
+
+
+@pytest.mark.parametrize(("dt", "fits"), [(0.2, False), (0.1, False), (0.09, True)])
+def test_a_plant_of_slow_steps_is_refused(scene: Scene, camera: Camera, dt: float, fits: bool) -> None:
+    """The watchdog stopped it between two steps, and each run halted as if it did not move as commanded."""
+
+    def plant(scene: Scene) -> FlyingCameras:
+        return FlyingCameras(scene, camera, dt=dt)
+
+    made = setup(scene, camera, plant=plant, servo=ServoConfig(gain=2.0, max_iterations=1000, settle_steps=4))
+    if not fits:
+        with pytest.raises(InputError, match=rf"{dt:g} s a step: .* more than 10 frames a second"):
+            Simulation(made)
+        return
+    show = Simulation(made)
+    run(show)
+    assert error(show) < 1e-3
+    show.close()
 
 
 def test_pause_holds_time_and_stop_ends_a_pause(endless: Simulation) -> None:

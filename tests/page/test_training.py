@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from browser import wait_for
+from siame_se3.cli import parse
 from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.networks.checkpoint import Model
 from siame_se3.networks.config import NetworkConfig
@@ -13,7 +14,7 @@ from siame_se3.page.training import Training, recipe_for
 from siame_se3.scenes.planar import Scene
 from siame_se3.training.data import DataConfig
 from siame_se3.training.driver import fit
-from siame_se3.training.recipe import Recipe, TrainConfig
+from siame_se3.training.recipe import Recipe, TrainConfig, difference
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,14 @@ def test_what_cannot_be_trained_is_said(recipe: Recipe, scene: Scene, tmp_path: 
     assert not training.alive
     assert "file" in training.text
     assert not training.text.startswith("done")
+
+
+def test_the_recipe_is_that_of_the_train_command() -> None:
+    """It was the one of the experiments, made for its own photo alone."""
+    of_page = recipe_for(default_camera(224), 1.2, 2.0, 3.0)
+    options = ("--width", "2", "--distance", "1.2", "--minutes", "3")
+    of_command, _ = parse(["train", "photo.jpg", *options]).recipe()
+    assert difference(of_page.in_card(), replace(of_command, scenes=1).in_card()) == ""
 
 
 def test_the_recipe_is_that_of_the_page_s_camera_and_distance() -> None:

@@ -299,6 +299,7 @@ def test_load_scenes_reads_folders_in_name_order(tmp_path: Path) -> None:
     (folder / "c.JPG").write_bytes(encoded("JPEG", picture()))
     (folder / "b.png").write_bytes(encoded("PNG", picture()))
     (folder / "notes.txt").write_text("not a photo")
+    (folder / "._b.png").write_bytes(b"what macOS puts beside a photo on other file systems")
     scenes = load_scenes([folder, str(single)], 0.4, fill="edge")
     assert [s.name for s in scenes] == ["b", "c", "a"]
     assert {(s.width, s.height, s.fill) for s in scenes} == {(0.4, 0.4 * 24 / 32, "edge")}

@@ -119,6 +119,22 @@ def test_an_images_whole_age_counts(flying: FlyingCameras) -> None:
     assert halt.reason == "stale image: 340 ms old when the law has answered, which took 170, limit 200 ms"
 
 
+@pytest.mark.parametrize("side", [480, 1080])
+def test_a_law_that_is_late_over_a_large_image_names_its_size(flying: FlyingCameras, side: int) -> None:
+    """The rest of the line names a time only, and not what would help."""
+    now = [10.0]
+    view = replace(flying.look(pose()[None]), image=torch.rand(1, 3, side, side), time=10.0, age=0.0)
+    command = torch.tensor([[0.05, 0, 0, 0, 0, 0]], dtype=torch.float64)
+    for before, took in ((0.0, 0.3), (0.15, 0.1)):
+        guard = Guard(Safety(), flying, view, lambda: now[0])
+        assert guard.seen(replace(view, time=now[0], age=before)) is None
+        now[0] += took
+        halt = guard.sent(command)
+        assert halt is not None
+        size = f"; images of {side} x {side} px take long: let the camera give fewer pixels"
+        assert halt.reason.endswith(size) == (side > 480)
+
+
 def test_an_image_of_another_kind_of_numbers_is_a_fault(flying: FlyingCameras) -> None:
     class Turns(WrappedPlant):
         def step(self, v: Tensor) -> tuple[View, Tensor]:

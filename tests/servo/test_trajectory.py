@@ -128,6 +128,13 @@ def test_poses_that_are_not_known_come_back(tmp_path: Path) -> None:
     assert bool(Trajectory.load(tmp_path / "runs.npz").T_wd.isnan().all())
 
 
+def test_a_scene_whose_file_s_name_is_no_utf8_can_be_read_back(tmp_path: Path) -> None:
+    """It was written, and then refused as a damaged file."""
+    trajectory = dataclasses.replace(trajectory_of(2), settings={"scene": "caf\udce9.jpg", "law": "naïve δ"})
+    trajectory.save(tmp_path / "runs.npz")
+    assert Trajectory.load(tmp_path / "runs.npz").settings == {"scene": "caf?.jpg", "law": "naïve δ"}
+
+
 def test_the_name_is_kept_as_given(tmp_path: Path) -> None:
     trajectory_of(2).save(tmp_path / "runs")
     assert (tmp_path / "runs").is_file()

@@ -17,7 +17,7 @@ from siame_se3.analysis.html import Html, rounded
 from siame_se3.analysis.html_data import quaternions
 from siame_se3.commissioning.align import Alignment, Reference
 from siame_se3.commissioning.align_picture import Picture
-from siame_se3.commissioning.align_words import WAYS, Judge, Verdict, angle, length, values
+from siame_se3.commissioning.align_words import WAYS, Judge, Verdict, angle, length, spreads, upright, values
 from siame_se3.geometry import lie
 from siame_se3.servo.recordings.few import Few
 
@@ -52,7 +52,7 @@ class Followed:
         """A frame's alignment, when it was there [s], and its picture."""
         one = _Seen(found, when, self.judge.verdict(found)[0])
         self.frames.add(lambda: one)
-        self.pictures.add(lambda: seen.pixels)
+        self.pictures.add(lambda: seen.upright(seen.pixels))
         self.verdicts[one.verdict] += 1
         self.last = one, seen
 
@@ -116,19 +116,20 @@ def _pictures(
 ) -> list[tuple[str, np.ndarray]]:
     """The reference, what the camera saw, and the difference: as it is, and once the motion that was found is made."""
     goal, last = reference.picture, followed.frames.count - 1
-    strip = [("reference", goal.pixels)]
+    strip = [("reference", goal.upright(goal.pixels))]
     if last:
         strip += [(f"frame {k}", pixels) for k, pixels in followed.pictures.spread() if k < last]
-    strip.append((f"frame {last}, the last" if last else "now", seen.pixels))
+    strip.append((f"frame {last}, the last" if last else "now", seen.upright(seen.pixels)))
     h, w = seen.grey.shape
     beside = cv2.resize(goal.grey, (w, h), interpolation=cv2.INTER_AREA)
-    strip.append(("now - reference (grey: equal)", _difference(seen.grey, beside)))
+    strip.append(("now - reference (grey: equal)", seen.upright(_difference(seen.grey, beside))))
     if found.T_cd is not None:
         views, size = reference.beside(seen), reference.depth or 1.0
         H = views.homography(found.T_cd[:3, :3], found.T_cd[:3, 3] / size, found.rest)
         moved = cv2.warpPerspective(goal.grey, H, (w, h))
         there = cv2.warpPerspective(np.ones_like(goal.grey), H, (w, h)) > 0.99
-        strip.append(("now - reference as seen from there", _difference(seen.grey, np.where(there, moved, seen.grey))))
+        left = _difference(seen.grey, np.where(there, moved, seen.grey))
+        strip.append(("now - reference as seen from there", seen.upright(left)))
     return strip
 
 
@@ -142,9 +143,8 @@ def _motion(found: Alignment) -> Sequence[Html]:
     """A line a direction, with how well it is known."""
     if found.T_cd is None:
         return [html.paragraph(f"Not known: {found.doubt or 'the reference was not found'}.")]
-    spread = np.sqrt(np.maximum(np.diag(found.covariance), 0))[[0, 1, 2, 4, 3, 5]]  # about y to the right, about x up
     lines = []
-    for k, (value, sigma) in enumerate(zip(values(found), spread, strict=True)):
+    for k, (value, sigma) in enumerate(zip(values(found), spreads(found), strict=True)):
         name = WAYS[k][value < 0]
 
         def said(x: float, k: int = k) -> str:
@@ -164,19 +164,20 @@ def _motion(found: Alignment) -> Sequence[Html]:
 
 def _drawing(reference: Reference, followed: Followed) -> tuple[Html, dict[str, Any] | None]:
     """The camera's way beside the reference's, and the curves of a live alignment; with their data."""
-    frames = [(k, one.found, T) for k, one in followed.frames.kept if (T := one.found.T_cd) is not None]
+    frames = [(k, one.found) for k, one in followed.frames.kept if one.found.T_cd is not None]
     if not frames:
         return html.section("Way", html.paragraph("The reference was not found in any frame.", "note")), None
     live, unit = followed.frames.count > 1, reference.unit
-    T_rc = torch.stack([torch.from_numpy(np.linalg.inv(T_cd)) for _, _, T_cd in frames])
+    T_rc = torch.stack([torch.from_numpy(np.linalg.inv(upright(found))) for _, found in frames])
     if not live:
         shares = torch.linspace(1, 0, _STEPS, dtype=torch.float64)
         T_rc = lie.exp(shares[:, None] * lie.log(T_rc[0]))
     lens, factor = reference.picture.lens, 1e3 if unit == "m" else 100.0
+    half = [lens.width / 2 / lens.fx, lens.height / 2 / lens.fy][:: -1 if frames[-1][1].quarters % 2 else 1]
     run: dict[str, Any] = {
         "run": 0,
         "good": followed.last is not None and followed.last[0].verdict is Verdict.RIGHT,
-        "k": [k for k, _, _ in frames] if live else list(range(_STEPS)),
+        "k": [k for k, _ in frames] if live else list(range(_STEPS)),
         "path": rounded(T_rc[:, :3, 3].tolist()),
         "turned": rounded(quaternions(T_rc[:, :3, :3]).tolist(), 3),
         "handoff": -1,
@@ -184,10 +185,10 @@ def _drawing(reference: Reference, followed: Followed) -> tuple[Html, dict[str, 
     }
     charts: list[dict[str, Any]] = []
     if live:
-        motions = [found.motion for _, found, _ in frames]
+        motions = [found.motion for _, found in frames]
         run["t"] = rounded([factor * t for t, _ in motions])
         run["r"] = rounded([math.degrees(r) for _, r in motions])
-        run["confidence"] = rounded([max(0.0, found.confidence) for _, found, _ in frames], 3)
+        run["confidence"] = rounded([max(0.0, found.confidence) for _, found in frames], 3)
         titles = {
             "t": ("to be moved [mm]" if unit == "m" else "to be moved [% of the distance]", "orange"),
             "r": ("to be turned [deg]", "blue"),
@@ -200,7 +201,7 @@ def _drawing(reference: Reference, followed: Followed) -> tuple[Html, dict[str, 
     data = {
         **({} if unit == "m" else {"unit": "of the distance"}),
         **{"dt": step or 0.1, "shown": 0, "runs": [run], "others": [], "goals": [[0.0, 0.0, 0.0]], "bands": {}},
-        **{"print": None, "camera": rounded([lens.width / 2 / lens.fx, lens.height / 2 / lens.fy]), "charts": charts},
+        **{"print": None, "camera": rounded(half), "charts": charts},
         "frame": "in the reference's camera, which looks down here"
         + (", in shares of the distance" if unit == "distance" else ""),
     }

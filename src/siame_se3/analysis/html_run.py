@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,7 +115,7 @@ def _line(row: Row) -> dict[str, str]:
 def _numbers(trajectory: Trajectory, table: Sequence[Row]) -> Html:
     n, milliseconds = (
         len(trajectory.reason),
-        1e3 * float(trajectory.step_seconds.median()) if len(trajectory.step_seconds) else math.nan,
+        1e3 * statistics.median(trajectory.step_seconds.tolist()) if len(trajectory.step_seconds) else math.nan,
     )
     values = {"runs" if n != 1 else "run": str(n)}
     if table:

@@ -101,7 +101,7 @@ def rows(trajectory: Trajectory) -> list[Row]:
     path_t, path_r = path_errors(trajectory)
     done = converged(t[0], r[0], t[-1], r[-1])
     switches = switch_iterations(trajectory.stage)
-    step = float(trajectory.step_seconds.median()) * 1e3 if len(trajectory.step_seconds) else 0.0
+    step = statistics.median(trajectory.step_seconds.tolist()) * 1e3 if len(trajectory.step_seconds) else 0.0
     certainty = certainties(trajectory)
     return [
         Row(

@@ -81,11 +81,13 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], rate: float) -> int:
         rate: pictures a second.
 
     Raises:
-        InputError: another ending, no picture, or a file that cannot be written.
+        InputError: another ending, no picture, a name that OpenCV does not take, or a file that cannot be written.
     """
     kind = path.suffix.lower()
     if kind not in FORMATS:
         raise InputError(f"{path}: no format of videos; give a name that ends in {' or '.join(FORMATS)}", "video")
+    if kind == ".mp4" and not _is_utf8(path):
+        raise InputError(f"{path}: OpenCV writes videos under names in UTF-8 only; give another name, or .gif", "video")
     count = 0
 
     def held() -> Iterator[np.ndarray]:
@@ -103,6 +105,15 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], rate: float) -> int:
     write = _gif if kind == ".gif" else _mp4
     atomically(path, lambda partial: write(partial, held(), rate))
     return count
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether the system's name of a file is text: OpenCV ends the program where it is not."""
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _mp4(path: Path, pictures: Iterator[np.ndarray], rate: float) -> bool:

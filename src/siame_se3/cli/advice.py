@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,11 @@ class Asked:
     model: Model | None
     name: str = ""
 
+    @property
+    def quoted(self) -> str:
+        """The photo as a shell takes it."""
+        return shlex.quote(self.photo)
+
     def knows(self) -> list[str]:
         """The photos that the model was trained on; empty where it is for any scene, or does not say."""
         card = {} if self.model is None else self.model.card
@@ -72,8 +78,9 @@ def _of_another_scene(asked: Asked) -> Iterator[str]:
         names = ", ".join(known[:3]) + (" ..." if len(known) > 3 else "")
         yield f"the model {asked.name} was trained on {names}, and knows no other scene; this one is {asked.scene}"
         size = f"--width {asked.width:g} --distance {asked.distance:g}"
-        yield f"next: siame train {asked.photo} {size} --out {Path(asked.scene).stem}.safetensors"
-        yield f"or without training: siame servo --model any-scene --scene {asked.photo} --width {asked.width:g}"
+        out = shlex.quote(f"{Path(asked.scene).stem}.safetensors")
+        yield f"next: siame train {asked.quoted} {size} --out {out}"
+        yield f"or without training: siame servo --model any-scene --scene {asked.quoted} --width {asked.width:g}"
 
 
 def _of_other_sizes(asked: Asked) -> Iterator[str]:
@@ -102,7 +109,7 @@ def _another_law(asked: Asked) -> Iterator[str]:
     if asked.law in ("dvs", "dct", "dvs-light"):
         yield f"photometric laws converge from near starts only; next: --law handoff (a coarse law first) instead of --law {asked.law}"
     elif asked.law not in ("auto", "pbvs", "ibvs", "2.5d") and not asked.knows():
-        yield f"next: train a network for this scene: siame train {asked.photo} --width {asked.width:g} --distance {asked.distance:g}"
+        yield f"next: train a network for this scene: siame train {asked.quoted} --width {asked.width:g} --distance {asked.distance:g}"
     elif asked.knows() and asked.law in ("neural", "handoff"):
         yield f"next: train {asked.name} longer, or let the law auto begin: leave out --model, or --model any-scene"
     else:

@@ -22,15 +22,18 @@ from siame_se3.errors import InputError, SiameError
 from siame_se3.files import doing
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from siame_se3.analysis.html_align import Followed
     from siame_se3.cli.align_screen import Display
     from siame_se3.commissioning.align import Reference
     from siame_se3.commissioning.align_picture import Optics, Picture
+    from siame_se3.commissioning.align_regions import Regions
     from siame_se3.commissioning.align_source import Frames
     from siame_se3.commissioning.align_words import Judge
 
 _WITHIN, _SURE = ("2mm", "0.2deg"), ("5mm", "0.5deg")
-_SHARES = {_WITHIN: ("0.3%", "0.2deg"), _SURE: ("0.8%", "0.5deg")}  # without a distance: those at 0.6 m, about
+_WITHIN_SHARE, _SURE_SHARE = ("0.3%", "0.2deg"), ("0.8%", "0.5deg")  # without a distance: those at 0.6 m, about
 _SQUARE = 0.05  # tangent of what is square, one standard deviation
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")  # endings of a reference that is taken
 _SETTLE = 1.0  # seconds that a camera has to find its exposure before a reference is taken
@@ -41,8 +44,8 @@ class Align:
     """Say where a camera is beside a reference photo, and how to move it back.
 
     Needs no training, no robot and no calibration. With --now one picture is compared, in one line; else a camera or a video file is followed,
-    until it ends or Ctrl-C. Directions are those in which the camera has to move, as the person behind it sees them; turns are made in the
-    order right or left, up or down, clockwise or not. Exit status: 0 right, within --within; 1 to be moved; 2 wrong input; 3 not sure. Live, that of the
+    until it ends or Ctrl-C. Directions are those in which the camera has to move, as the person behind it sees them (a photo, as it was held);
+    turns are made in the order right or left, up or down, clockwise or not. Exit status: 0 right, within --within; 1 to be moved; 2 wrong input; 3 not sure. Live, that of the
     last frame.
     """
 
@@ -53,7 +56,7 @@ class Align:
     now: Path | None = None
     """What the camera sees now, a picture: one comparison."""
     source: str = ""
-    """What the camera sees, live: index of a camera, video file, or URL. Default without --now: 0, the first camera."""
+    """What the camera sees, live: index of a camera, its device (/dev/video0), video file, or URL. Default without --now: 0, the first camera."""
     ros2: ImageTopics = field(default_factory=lambda: ImageTopics(image="", stamps="receipt"))
     """Topics of the camera, for --ros2.image, instead of --source."""
     goal_depth: float | None = None
@@ -61,19 +64,20 @@ class Align:
     camera: Path | None = None
     """ROS camera_info YAML of the camera ('siame calibrate camera' writes one); without one, or --fov: by the pictures' EXIF, or else a usual lens."""
     fov: float | None = None
-    """Field of view across the picture [deg], where there is no calibration."""
+    """Field of view across the picture [deg], where there is no calibration; of a topic its images are then taken as they come, without a CameraInfo."""
     reference_camera: Path | None = None
     """As --camera, of the reference, where another camera took it."""
     reference_fov: float | None = None
     """As --fov, of the reference, where another camera took it."""
-    within: tuple[str, str] = _WITHIN
-    """What counts as right: a length (mm, cm, m, or % of the distance) and an angle (deg, rad). Without a distance: 0.3% 0.2deg."""
-    sure: tuple[str, str] = _SURE
-    """A motion known worse than this (two standard deviations) is not sure. Without a distance: 0.8% 0.5deg."""
+    within: tuple[str, str] | None = None
+    """What counts as right: a length (um, mm, cm, m, or % of the distance) and an angle (deg, rad). Default: 2mm 0.2deg; without a distance 0.3% 0.2deg."""
+    sure: tuple[str, str] | None = None
+    """A motion that is to be made and known worse than this (two standard deviations) is not sure. Default: 5mm 0.5deg; without a distance 0.8% 0.5deg;
+    at least --within."""
     square_on: bool = False
     """The reference was taken square to a flat scene: then a shift is distinguished better from a turn."""
     roi: tuple[str, ...] = ()
-    """Regions of the reference that count, each left,top,width,height in its pixels, or in % (10%,20%,50%,50%); default: all of it."""
+    """Regions of the reference that count, each left,top,width,height in the pixels of its file as a viewer shows it, or in % (10%,20%,50%,50%); default: all of it."""
     ignore: tuple[str, ...] = ()
     """Regions of the reference that are left out: what moves or changes there."""
     save_reference: bool = False
@@ -92,27 +96,28 @@ class Align:
     def __call__(self) -> Status:
         with doing("loading PyTorch"):
             from siame_se3.commissioning.align import Reference
-            from siame_se3.commissioning.align_picture import Picture, Region, counting
+            from siame_se3.commissioning.align_picture import Picture
+            from siame_se3.commissioning.align_regions import Regions
             from siame_se3.commissioning.align_source import one_frame
             from siame_se3.commissioning.align_views import SLOPE
 
         now, reference = self._optics()
         judge = self._judge()
-        regions = [tuple(Region.parse(text, name) for text in getattr(self, name)) for name in ("roi", "ignore")]
+        regions = Regions.parse(self.roi, self.ignore)
         slope = _SQUARE if self.square_on else SLOPE
         self._check()
         if self.now is not None:
             goal, seen = Picture.read(self.reference, reference), Picture.read(self.now, now)
             with doing(f"preparing {self.reference.name}"):
-                looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope)
+                looked_for = Reference.of(goal, self.goal_depth, regions.counting(goal), slope)
             return self._compare(looked_for, seen, judge, self.now.name)
         with contextlib.ExitStack() as closing:
             frames, now, reference = self._frames(closing, now, reference)
             if self.save_reference:
                 return self._save(frames)
-            goal = self._goal(frames, reference)
+            goal, counts = self._goal(frames, reference, regions)
             with doing(f"preparing {self.reference.name}"):
-                looked_for = Reference.of(goal, self.goal_depth, counting(goal, *regions), slope)
+                looked_for = Reference.of(goal, self.goal_depth, counts, slope)
             if self.once:
                 seen = Picture.of(one_frame(frames, _SETTLE), now, where=frames.name)
                 return self._compare(looked_for, seen, judge, frames.name)
@@ -158,16 +163,18 @@ class Align:
         if self.goal_depth is not None and not (math.isfinite(self.goal_depth) and self.goal_depth > 0):
             raise InputError(f"distance {self.goal_depth:g} m: give metres above 0", "goal_depth")
 
-        def tolerance(words: tuple[str, str], name: str) -> Tolerance:
-            chosen = _SHARES.get(words, words) if self.goal_depth is None else words
-            return Tolerance.parse(chosen, name, self.goal_depth)
-
-        return Judge(tolerance(self.within, "within"), tolerance(self.sure, "sure"))
+        far = self.goal_depth is None
+        within = Tolerance.parse(self.within or (_WITHIN_SHARE if far else _WITHIN), "within", self.goal_depth)
+        sure = Tolerance.parse(self.sure or (_SURE_SHARE if far else _SURE), "sure", self.goal_depth)
+        if self.sure is None:
+            sure = Tolerance(max(sure.distance, within.distance), max(sure.angle, within.angle))
+        return Judge(within, sure)
 
     def _frames(self, closing: contextlib.ExitStack, now: Optics, reference: Optics) -> tuple[Frames, Optics, Optics]:
         """The source, and what is known of its pictures."""
         from siame_se3.commissioning.align_picture import Optics
-        from siame_se3.commissioning.align_source import OpenCVFrames, ros2_frames
+        from siame_se3.commissioning.align_source import OpenCVFrames, let_go, ros2_frames
+        from siame_se3.plants.robots.text import without_password
 
         if self.ros2.image:
             from siame_se3.plants.robots.buses import bus_for
@@ -176,27 +183,36 @@ class Align:
             bus = bus_for(topics.bus, topics.domain)
             closing.callback(bus.close)
             with doing(f"waiting for {topics.image}"):
-                topic = ros2_frames(bus, topics.image, topics.info, now.camera, topics.stamps)
+                whole = self.fov is not None
+                topic = ros2_frames(bus, topics.image, topics.info_topic, now.camera, topics.stamps, whole)
             closing.callback(topic.close)
+            if whole:
+                return topic, now, reference
             optics = Optics(topic.source.camera, rectified=True)
             return topic, optics, optics if self._one_camera else reference
-        with doing(f"opening camera or video {self.source or '0'}"):
+        with doing(f"opening camera or video {without_password(self.source or '0')}"):
             frames = OpenCVFrames(self.source or "0", pace=sys.stdout.isatty() and not self.json)
-        closing.callback(frames.close)
+        closing.callback(let_go, frames)
         return frames, now, reference
 
-    def _goal(self, frames: Frames, optics: Optics) -> Picture:
-        """The reference; one as a topic's camera gives them is made what that source makes of its pictures."""
-        from siame_se3.commissioning.align_picture import Picture
-        from siame_se3.commissioning.align_source import SourceFrames
-        from siame_se3.images.decode import as_pixels, read_picture, to_bytes
+    def _goal(self, frames: Frames, optics: Optics, regions: Regions) -> tuple[Picture, np.ndarray]:
+        """The reference, and where it counts; one as a topic's camera gives them is made what that source makes of its pictures."""
+        import numpy as np
 
-        if isinstance(frames, SourceFrames) and self._one_camera:
-            pixels = to_bytes(read_picture(self.reference))
-            if pixels.shape[:2] != frames.source.camera.size:
-                pixels = as_pixels(frames.source.prepared(pixels))
-            return Picture.of(pixels, optics, where=str(self.reference))
-        return Picture.read(self.reference, optics)
+        from siame_se3.commissioning.align_picture import Picture, raster_of
+        from siame_se3.commissioning.align_source import SourceFrames
+        from siame_se3.images.decode import as_pixels
+
+        if not (isinstance(frames, SourceFrames) and self._one_camera and self.fov is None):
+            goal = Picture.read(self.reference, optics)
+            return goal, regions.counting(goal)
+        pixels, quarters = raster_of(self.reference)
+        mask = regions.mask((pixels.shape[0], pixels.shape[1]), quarters)
+        if pixels.shape[:2] != frames.source.camera.size:
+            pixels = as_pixels(frames.source.prepared(pixels))
+            mask = as_pixels(frames.source.prepared(np.repeat(mask[..., None], 3, 2)))[..., 0]
+        goal = Picture.of(pixels, optics, where=str(self.reference), quarters=quarters)
+        return goal, regions.counting(goal, mask)
 
     def _save(self, frames: Frames) -> Status:
         from siame_se3.commissioning.align_source import one_frame
@@ -234,7 +250,8 @@ class Align:
         """Write it, and say so."""
         output = Output(self.json)
         title = f"{where} beside {self.reference.name}"
-        settings = {"reference": str(self.reference), "now": where, "within": self.within, "sure": self.sure, **more}
+        judged = {name: getattr(followed.judge, name).text(reference.unit) for name in ("within", "sure")}
+        settings = {"reference": str(self.reference), "now": where, **judged, **more}
         output.write(self.report, lambda path: write_align_report(path, title, reference, followed, settings))
         output.end()
 
@@ -262,7 +279,7 @@ class Align:
                         more = self._more(reference.picture, seen)
                     display.show(found, summary.rate)
                     status = _status(judge, found)
-            except SiameError as error:  # a source that falls silent: what was found until then is kept
+            except SiameError as error:  # a source that falls silent, or is gone: what was found until then is kept
                 if display is None:
                     raise
                 fault = error

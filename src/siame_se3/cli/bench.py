@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import filecmp
 import math
-import shutil
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,11 +14,11 @@ from siame_se3.cli.options import check_seed, check_writable, device_of, plant_n
 from siame_se3.cli.output import Output, command_line
 from siame_se3.cli.run_files import PAGES, write_bench_report
 from siame_se3.errors import InputError
-from siame_se3.files import BUNDLED_MODEL, atomically, bundled, read_csv_table
+from siame_se3.files import MOST_OWN, read_csv_table
 from siame_se3.training.recipe import MINUTES
 
 if TYPE_CHECKING:
-    from siame_se3.experiments.runner import Setup
+    from siame_se3.experiments.runner import Cell, Setup
 
 EXPERIMENTS = ("table1", "wide", "perturb", "fig3", "fig4", "fig5", "training")
 RELIEF_SCENES = 150  # of objects
@@ -67,7 +65,7 @@ class Bench:
     seed: int = 42
     """Of starts, conditions and trainings."""
     minutes: float = MINUTES
-    """Training budget of each network that is missing. A training that was stopped goes on with the budget that it began with, and
+    """Training budget of each network that is missing; networks and rows of a smaller one are refused. A training that was stopped goes on with the budget that it began with, and
     refuses another."""
     laws: tuple[str, ...] = ()
     """Only these rows. table1, wide, perturb: dvs, dct20, dct100, dvs-light, ibvs-orb, ibvs-sift, pbvs-orb, pbvs-sift, absolute-pose,
@@ -82,7 +80,7 @@ class Bench:
     photos_root: Path = Path("/")
     """Where Debian's packages of photos are unpacked, if not installed."""
     bundled_model: bool = False
-    """Take the bundled model (an hour's training) as 'siame-se(3)' instead of training it."""
+    """Take the bundled model (an hour's training) as 'siame-se(3)' instead of training one, or of one that is there."""
     plant: Literal["flying", "arm", "homography"] = "flying"
     """For fig4 and fig5. flying: a free-flying camera; arm: the arm in MuJoCo (pip install 'siame-se3[mujoco]'), written to fig4-arm and
     fig5-arm. homography is a former name of flying."""
@@ -105,7 +103,7 @@ class Bench:
     pretrained: bool = False
     """Of paper: also the rows that start from ImageNet weights of a hub, which timm downloads."""
     shard: str = "0/1"
-    """k/n: run only the k-th (from 0) of n shares of the rows; with one --out, or their folders put together, the last one to end
+    """k/n: run only the k-th (from 0) of n shares of the rows, of real of the goals; with one --out, or their folders put together, the last one to end
     makes the report of all."""
 
     json: bool = False
@@ -133,12 +131,13 @@ class Bench:
         self._check(chosen)
         shard = self._shard()
         scenes = self._scenes() if "fig3" in chosen else ()
-        self._place_model()
         command, setup, tables = command_line(), self._setup(output), {}
+        cells = {name: self._cells(name, scenes if name == "fig3" else ()) for name in chosen if name in RUNS}
+        self._check_kept(setup, chosen, cells)
         for name in chosen:
             text, where = None, name
             if name in RUNS:
-                text = self._cells(setup, name, scenes if name == "fig3" else (), shard, command)
+                text = self._run_cells(setup, name, cells[name], shard, command)
             elif shard[0] == 0:
                 where = f"{name}-{plant}" if name.startswith("fig") and plant != "flying" else name
                 text = self._single(setup, name, command, plant)
@@ -151,9 +150,9 @@ class Bench:
         """Name what an experiment has written; the rows of its table."""
         place = self.out / folder
         report, rows = place / "report.md", place / table
-        found = [path for path in (report, rows, *sorted(place.glob("*.png"))) if path.is_file()]
+        found = [path for path in (report, rows, *sorted(place.glob("[!.]*.png"))) if path.is_file()]
         output.wrote(*(path for path in found if str(path) not in output.written))
-        return read_csv_table(rows, ()) if rows.is_file() else []
+        return read_csv_table(rows, (), most_bytes=MOST_OWN) if rows.is_file() else []
 
     def _real(self, output: Output) -> dict[str, Any]:
         """Photos of real cameras."""
@@ -168,13 +167,16 @@ class Bench:
         if unknown := [law for law in self.laws if law not in known]:
             raise InputError(f"--laws {unknown[0]}: no such row of real; use some of {', '.join(known)}")
         self._check(())
+        shard = self._shard()
         found = [read_folder(path).of_goals(self.goals) for path in self.folders]
         if len({folder.name for folder in found}) < len(found):
-            raise InputError("bench real: two folders of one name; results are kept by it, so give them different ones")
+            raise InputError(
+                "bench real: two folders of one name; results are kept by it, so give them different ones (a link's own name counts)"
+            )
         setup = self._setup(output)
         laws = self.laws or (rows.QUICK if self.quick else rows.LAWS)
         runs = self.runs or (3 if self.quick else REAL_RUNS)
-        settings = rows.Settings(self.out, runs, self.seed, laws, "auto", rows.trained(setup), setup.say)
+        settings = rows.Settings(self.out, runs, self.seed, laws, "auto", rows.trained(setup), setup.say, shard)
         output.say(report.run(settings, found, command_line()))
         kinds = ("one_step", "two_photos")
         return {"tables": {f"real/{kind}": self._report(output, "real", f"{kind}.csv") for kind in kinds}}
@@ -219,7 +221,7 @@ class Bench:
 
     def _paper(self, output: Output) -> dict[str, Any]:
         """The paper's networks and trainings, and ours, step by step."""
-        from siame_se3.experiments import ladder, paper
+        from siame_se3.experiments import ladder, paper, paper_setup
         from siame_se3.scenes.planar import Scene
 
         device, shard = device_of(self.device), self._shard()
@@ -234,14 +236,14 @@ class Bench:
             return {"rows": {row.name: ladder.STEPS[row.rung] for row in rows}}
         self._check(())
         common = self._setup(output)
-        setup = paper.Setup(
+        setup = paper_setup.Setup(
             *(self.out, Scene.from_photo(self.photo) if self.photo is not None else common.scene),
-            runs=self.runs or (24 if self.quick else paper.RUNS),
-            iterations=20 if self.quick else paper.ITERATIONS,
+            runs=self.runs or (24 if self.quick else paper_setup.RUNS),
+            iterations=20 if self.quick else paper_setup.ITERATIONS,
             seed=self.seed,
             device=device.type,
             processes=shard[1],
-            deadline=paper.Deadline(self.wall_seconds),
+            deadline=paper_setup.Deadline(self.wall_seconds),
             say=common.say,
         )
         output.say(paper.run(setup, ladder.chosen(rows, self.only), shard, command_line(), rows))
@@ -265,7 +267,9 @@ class Bench:
         from siame_se3.experiments.script import bundled_print
 
         minutes = min(self.minutes, 0.5) if self.quick else self.minutes
-        return Setup(self.out, bundled_print(), minutes, self.seed, output.say, self._photos(), self.photos_root)
+        instead = {"siame-se(3)": "coffee"} if self.quick or self.bundled_model else {}
+        given = (self.out, bundled_print(), minutes, self.seed, output.say, self._photos(), self.photos_root)
+        return Setup(*given, instead=instead)
 
     def _photos(self) -> Path | None:
         """The folder of photos; None for those of the list. With --quick, pictures that need no download."""
@@ -275,36 +279,39 @@ class Bench:
 
         return quick.pictures(self.out / "quick-pictures")
 
-    def _place_model(self) -> None:
-        """Put the bundled model where the network of the row 'siame-se(3)' is sought, if that is asked for; refuse one that was put there if it is not."""
-        from siame_se3.experiments import networks
-
-        place = networks.path_of(self.out, "siame-se(3)")
-        if not (self.quick or self.bundled_model):
-            if place.is_file() and filecmp.cmp(place, bundled(BUNDLED_MODEL), shallow=False):
-                raise InputError(
-                    f"{place}: the bundled model, from a run with --quick or --bundled-model; remove it to train one, give --bundled-model, "
-                    "or write to another folder"
-                )
-        elif not place.is_file():
-            atomically(place, lambda partial: shutil.copyfile(bundled(BUNDLED_MODEL), partial))
-
-    def _cells(
-        self, setup: Setup, name: str, scenes: tuple[Any, ...], shard: tuple[int, int], command: str
-    ) -> str | None:
-        """Run an experiment's cells, and write its page; its table as text, None where none of its rows is asked for."""
-        from siame_se3.experiments import runner
-
+    def _cells(self, name: str, scenes: tuple[Any, ...]) -> list[Cell]:
+        """The cells of an experiment; none where none of its rows is asked for."""
         room = _room(name)
         rows = tuple(row for row in self.laws if row in (*room.ROWS, *room.OTHERS))
         if self.laws and not rows:
-            return None
+            return []
         rows = rows or (room.QUICK if self.quick else room.ROWS)
         if self.quick and name == "perturb":
             scenes = (room.QUICK_CONDITIONS,)
-        wanted = room.cells(self.runs or (QUICK_RUNS if self.quick else RUNS)[name], self.seed, rows, *scenes)
-        runner.run(setup, name, wanted, shard)
-        text: str = room.page(setup, wanted, command)
+        runs = self.runs or (QUICK_RUNS if self.quick else RUNS)[name]
+        cells: list[Cell] = room.cells(runs, self.seed, rows, *scenes)
+        return cells
+
+    def _check_kept(self, setup: Setup, chosen: tuple[str, ...], cells: dict[str, list[Cell]]) -> None:
+        """Refuse what is kept and is not what is asked for: now, not after hours of other rows."""
+        from siame_se3.experiments import kept_cells, robot, runner
+
+        for name in chosen:
+            if name in RUNS:
+                runner.check(setup, name, cells[name])
+            elif name in robot.RUNS and not self.quick:
+                kept_cells.check_networks(setup, [robot.RUNS[name].network])
+
+    def _run_cells(
+        self, setup: Setup, name: str, cells: list[Cell], shard: tuple[int, int], command: str
+    ) -> str | None:
+        """Run an experiment's cells, and write its page; its table as text, None where there are none."""
+        from siame_se3.experiments import runner
+
+        if not cells:
+            return None
+        runner.run(setup, name, cells, shard)
+        text: str = _room(name).page(setup, cells, command)
         return text
 
     def _single(self, setup: Setup, name: str, command: str, plant: str) -> str:
@@ -325,10 +332,11 @@ class Bench:
             whose = "the list" if folder is None else f"--scenes {folder}"
             advice = "add photos" if self.quick else "add photos, or give smaller --counts"
             raise InputError(f"a network for {max(counts)} scenes: {whose} has {known} photos to train on; {advice}")
+        unseen = min(photos.UNSEEN, len(photos.names("unseen", folder)))
         if folder is None:
-            for photo in (*photos.listed("train")[: max(counts)], *photos.listed("unseen")):
+            for photo in (*photos.listed("train")[: max(counts)], *photos.listed("unseen")[:unseen]):
                 photo.file(self.photos_root)
-        return counts, len(photos.names("unseen", folder))
+        return counts, unseen
 
     def _shard(self) -> tuple[int, int]:
         from siame_se3.experiments.runner import shard_of

@@ -51,6 +51,10 @@ class Calibrate:
     """Of hand-eye: the camera's YAML."""
     poses: Path | None = None
     """Of hand-eye: the robot's poses: a CSV, ViSP's folder of pose_fPe_*.yaml, or samples of easy_handeye2 or MoveIt."""
+    rectified: bool = False
+    """Of hand-eye: the pictures are rectified already (image_rect): P of the camera's YAML holds for them, not K and D."""
+    eye_in_hand: bool = False
+    """Of hand-eye: the camera is on the tool, though poses in a frame near the board look as if it stood beside the robot."""
     json: bool = False
     """Print the result as JSON; what is for people goes to standard error."""
 
@@ -115,12 +119,17 @@ class Calibrate:
         named = zip(("fx", "fy", "cx", "cy"), values, fit.std, strict=True)
         output.say(
             ", ".join(f"{name} {value:.2f} +- {std:.2f}" for name, value, std in named)
-            + f" px; {fit.rms:.3f} px unexplained over {len(seen)} pictures"
+            + f" px; {fit.rms:.3f} px unexplained over {len(seen)} pictures; rectified corners and edges +- {fit.edges_std:.2g} px"
         )
+        if fit.loose:
+            output.say(
+                "WARNING: the lens is hardly determined there: show the board in the corners and at the edges too"
+            )
         return {
             "camera": fit.camera,
             "std_px": dict(zip(("fx", "fy", "cx", "cy"), map(float, fit.std), strict=False)),
             "rms_px": float(fit.rms),
+            "edges_std_px": float(fit.edges_std),
             "errors_px": {s.path.name: float(error) for s, error in zip(seen, fit.errors, strict=True)},
             "not_found": [path.name for path in sorted({*paths} - {s.path for s in seen})],
         }
@@ -133,15 +142,29 @@ class Calibrate:
             raise SiameError("calibrate hand-eye: give --camera camera.yaml and --poses poses.csv")
         with doing(f"fitting the camera's mounting to {self.poses}"):
             if self.camera is None:
-                names, fit, notes = hand_eye_of_boards(self.poses)
+                if self.rectified:
+                    raise InputError("rectified pictures need the camera's calibration; give it", "camera")
+                names, fit, notes = hand_eye_of_boards(self.poses, self.eye_in_hand)
             else:
-                names, fit, notes = hand_eye_of_pictures(self.poses, self.pictures, self.camera, self.board)
+                given = (self.poses, self.pictures, self.camera, self.board, self.rectified, self.eye_in_hand)
+                names, fit, notes = hand_eye_of_pictures(*given)
         for note in notes:
             output.say(note)
-        for name, residual, moved in zip(names, fit.residuals.tolist(), fit.influence.tolist(), strict=True):
+        if fit.places < len(names):
+            output.say(
+                f"{len(names)} pictures from {fit.places} places of the tool: {len(names) - fit.places} are copies, and do not count"
+            )
+        for k, (name, residual, moved) in enumerate(
+            zip(names, fit.residuals.tolist(), fit.influence.tolist(), strict=True)
+        ):
+            far = (
+                "  (WARNING: the others contradict it: was its pose read while the robot moved?)"
+                if k in fit.odd
+                else ""
+            )
             output.say(
                 f"{name}: {1000 * residual[0]:.2f} mm, {math.degrees(residual[1]):.3f} deg; without it the camera moves by "
-                f"{1000 * moved[0]:.2f} mm, {math.degrees(moved[1]):.3f} deg"
+                f"{1000 * moved[0]:.2f} mm, {math.degrees(moved[1]):.3f} deg{far}"
             )
         std = f"{1000 * max(fit.std_t):.2f} mm, {math.degrees(max(fit.std_r)):.3f} deg"
         spread = f"{1000 * fit.spread.t:.2f} mm, {math.degrees(fit.spread.r):.3f} deg"
@@ -217,31 +240,26 @@ class Check:
         from siame_se3.commissioning import check
         from siame_se3.commissioning.diagnosis import diagnose
         from siame_se3.commissioning.targets import target_from
+        from siame_se3.plants.robots.pulse import Pulse
         from siame_se3.plants.robots.signals import StopSignals
         from siame_se3.plants.robots.text import printable
         from siame_se3.plants.robots.typed import wait_for_enter
         from siame_se3.plants.types import sound
 
-        if self.robot.robot == "none":
-            raise SiameError("check: it has to move the robot; give --robot ros2 or ur")
-        if not (0.005 <= self.translation <= 0.2 and 1 <= self.rotation <= 15 and self.depth > 0):
-            raise SiameError(
-                "check: give --translation from 0.005 to 0.2 m, --rotation from 1 to 15 deg, --depth above 0"
-            )
-        _ = self.robot.checked  # before networks are built, which takes seconds
-        for name, path in (("photo", self.photo), ("target", self.target)):
-            if path is not None and not path.exists():
-                raise InputError(f"{path}: no such file; give a picture", name)
         output = Output(self.json)
-        controller = self._controller() if self.target else None
         with contextlib.ExitStack() as closing:
+            asked = closing.enter_context(Pulse())  # before anything is loaded: by --yes it is asked to move now
+            self._check()
+            controller = self._controller() if self.target else None
             signals = closing.enter_context(StopSignals())
-            plant, _ = self.robot.open(closing, self.depth)
+            plant, _ = self.robot.open(closing, self.depth, safety=self.safety)
             signals.stop = plant.ask_to_stop
+            if self.yes:
+                plant.watch(asked.void)
             closing.callback(plant.stop)
             findings = [check.colours(sound(plant.reset(None)), self.photo)] if self.photo else []
             if controller and self.target:
-                target = target_from(self.target, plant)
+                target = target_from(self.target, plant, say=output.say)
                 findings.append(check.law_at(controller, target, sound(plant.reset(None))))
             if not self.yes:
                 wait_for_enter(
@@ -260,6 +278,19 @@ class Check:
         output.end({"findings": findings})
         if any(finding.wrong for finding in findings):
             sys.exit(1)
+
+    def _check(self) -> None:
+        """Refuse what cannot be, before anything is opened."""
+        if self.robot.robot == "none":
+            raise SiameError("check: it has to move the robot; give --robot ros2 or ur")
+        if not (0.005 <= self.translation <= 0.2 and 1 <= self.rotation <= 15 and self.depth > 0):
+            raise SiameError(
+                "check: give --translation from 0.005 to 0.2 m, --rotation from 1 to 15 deg, --depth above 0"
+            )
+        _ = self.robot.checked  # before networks are built, which takes seconds
+        for name, path in (("photo", self.photo), ("target", self.target)):
+            if path is not None and not path.exists():
+                raise InputError(f"{path}: no such file; give a picture", name)
 
     def _controller(self) -> Controller:
         """The law that is asked.

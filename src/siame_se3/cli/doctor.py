@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from siame_se3.cli.output import Output
 from siame_se3.cli.status import Status
 from siame_se3.errors import SiameError
 from siame_se3.files import BUNDLED_MODELS, bundled, doing, hardware
+from siame_se3.files.cores import quota
 
 Verdict = Literal["ok", "none", "wrong"]
 """ok: it works; none: it is not here, and only what needs it does not work; wrong: the base does not work."""
@@ -97,12 +99,15 @@ def processor() -> Iterator[Item]:
     """Its cores and the threads that PyTorch takes."""
     import torch
 
-    from siame_se3.cli.threads import Cores
+    from siame_se3.cli.threads import Cores, threads_said
 
     cores, threads = Cores(), torch.get_num_threads()
     free = cores.free()
-    said = os.environ.get("OMP_NUM_THREADS")
-    text = f"{hardware('cpu')}; {threads} thread{'s' * (threads > 1)}" + (f" (OMP_NUM_THREADS={said})" if said else "")
+    text = f"{hardware('cpu')}; {threads} thread{'s' * (threads > 1)}"
+    if said := threads_said():
+        text += f" (OMP_NUM_THREADS={said})"
+    elif (allowed := quota()) is not None:
+        text += f" (this container's quota: {allowed} cores)"
     busy = free < cores.count
     advice = f"other work leaves {free} of {cores.count} cores: trainings are slower than alone" if busy else ""
     yield Item("processor", "ok", text, advice)
@@ -155,13 +160,12 @@ def engines() -> Iterator[Item]:
 def cameras() -> Iterator[Item]:
     """Devices that OpenCV could open."""
     devices = sorted(path for path in _VIDEO.glob("video*") if path.name[5:].isdecimal())
-    if not devices:
-        yield Item(
-            "cameras",
-            "none",
-            "no /dev/video*",
-            "a topic (--camera-source ros2), a video file or a URL do as well (--source)",
-        )
+    if not devices and sys.platform == "linux":
+        others = "a topic (--camera-source ros2), a video file or a URL do as well (--source)"
+        yield Item("cameras", "none", "no /dev/video*", others)
+    elif not devices:
+        text = "not listed on this system, where they have no files; one that is there can be used"
+        yield Item("cameras", "none", text, "try --camera-source opencv --source 0")
     for path in devices:
         if os.access(path, os.R_OK | os.W_OK):
             yield Item(f"camera {path.name[5:]}", "ok", f"{path}: --camera-source opencv --source {path.name[5:]}")

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from siame_se3.cli.output import Output, command_line
 from siame_se3.cli.page import Served_at, page_of_robot
 from siame_se3.cli.robot import Robot
 from siame_se3.cli.run_files import PAGES, check_recording, numbered, recording_to, run_of, write_live_report
+from siame_se3.commissioning.goal_folder import distance_of
 from siame_se3.errors import InputError, RobotError, require_numbers
 from siame_se3.files import doing
 from siame_se3.geometry.camera import default_camera
@@ -68,7 +70,7 @@ class Live:
     """The goal image, taken by this camera, or the folder of 'siame target'; without one, type 'target' at the goal."""
     goal_depth: Annotated[str, arg(aliases=["--depth"], metavar="M|FILE")] = ""
     """Distance from camera to scene at the desired place [m], or the depth map of --target: a PNG of 16 bits (mm), a TIFF or .npy (m), in the
-    camera's raster. Default: what the model was trained for, else 0.6. Where 'target' is said, --ros2.depth gives the map."""
+    camera's raster. Default: what a goal's folder says, else what the model was trained for, else 0.6. Where 'target' is said, --ros2.depth gives the map."""
     goal_depth_scale: float | None = None
     """Metres a unit of that file; default: 0.001 of whole numbers, 1 of floating-point ones (TUM's PNG have 0.0002)."""
     dry_run: bool = False
@@ -100,19 +102,21 @@ class Live:
     def __call__(self) -> None:
         import numpy as np
 
+        from siame_se3.plants.robots.pulse import Pulse
         from siame_se3.plants.robots.signals import StopSignals
         from siame_se3.plants.robots.typed import in_a_terminal
 
-        controller, depth = self._law()
-        distance = depth if isinstance(depth, float) else float(np.nanmedian(depth))
         with contextlib.ExitStack() as closing:
+            asked = closing.enter_context(Pulse())  # before anything is loaded: by --start it is asked to move now
+            controller, depth = self._law()
+            distance = depth if isinstance(depth, float) else float(np.nanmedian(depth))
             signals = closing.enter_context(StopSignals())
             recording = closing.enter_context(self._recording())
-            plant, bus = self.robot.open(closing, distance, self.dry_run)
+            plant, bus = self.robot.open(closing, distance, self.dry_run, self.safety)
             signals.stop = plant.ask_to_stop
-            session = self._session(
-                plant, bus, controller, None if isinstance(depth, float) else depth, run_of(recording)
-            )
+            if self.start:
+                plant.watch(asked.void)
+            session = self._session(plant, bus, controller, depth if self.goal_depth else None, run_of(recording))
             keyboard = session.keyboard
             if self.page:
                 show = closing.enter_context(page_of_robot(session, self.law, self.served, distance))
@@ -145,6 +149,7 @@ class Live:
         if self.page:
             server.check(self.served)
         depth = self._depth()
+        saved = distance_of(self.target) if self.target and self.target.is_dir() else None
         _ = self.robot.checked  # before networks are built, which takes seconds
         model = load_model(self.model) if self.model else None
         with doing(f"preparing the law {self.law} (engine {self.engine})"):
@@ -155,7 +160,7 @@ class Live:
             )
         if depth is not None:
             return controller, depth
-        return controller, model.distance if model else Workspace.distance
+        return controller, saved or (model.distance if model else Workspace.distance)
 
     def _depth(self) -> float | np.ndarray | None:
         """Of --goal-depth.
@@ -184,7 +189,7 @@ class Live:
         plant: LivePlant,
         bus: Bus | None,
         controller: Controller,
-        depth: np.ndarray | None,
+        depth: float | np.ndarray | None,
         make_run: Callable[..., Trajectory],
     ) -> Session:
         """The session, which shows its lines here and on the status topic, and hears the command topic."""
@@ -221,7 +226,7 @@ class Live:
             "law": self.law,
             "safety": dataclasses.asdict(self.safety),
         }
-        target = target_from(self.target, plant, depth) if self.target else None
+        target = target_from(self.target, plant, depth, say) if self.target else None
         session = Session(
             *(plant, controller, self.servo, self.safety, target, say, done, settings),
             target_name=self.target.name if self.target else "",
@@ -315,9 +320,9 @@ class Arm:
 
         assert desired.image is not None
         write_picture(self.target, as_pixels(desired.image[0]))
-        given = f"--target {self.target}"
+        given = f"--target {shlex.quote(str(self.target))}"
         if desired.depth_map is not None:
             depth = self.target.with_name(f"{self.target.stem}-depth.png")
             write_picture(depth, millimetres(desired.depth_map[0].numpy()))
-            given += f" --goal-depth {depth}"
+            given += f" --goal-depth {shlex.quote(str(depth))}"
         return given

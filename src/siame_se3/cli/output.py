@@ -70,18 +70,30 @@ class Output:
         if self.written and not quiet:
             self.say(f"written: {', '.join(self.written)}")
         if self.as_json and result is not None:
-            print(json.dumps(plain({**result, "written": self.written}), indent=1, ensure_ascii=False), flush=True)
+            print(_document(plain({**result, "written": self.written})), flush=True)
         if self.failed:
             raise InputError("; ".join(self.failed))
 
 
+def _document(value: Any) -> str:
+    """JSON; letters that standard output cannot encode are escaped as JSON has it, not as Python would."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=1)
+    return text
+
+
 def command_line() -> str:
-    """The command as it was typed, for what is written; without a page's token, which opens the page to whoever reads it."""
+    """The command as it was typed, for what is written; without a page's token and a stream's password, which open these to whoever reads it."""
+    from siame_se3.plants.robots.text import without_password
+
     words, secret = [], False
     for word in sys.argv[1:]:
         name, given, _ = word.partition("=")
         is_token = name.startswith("--") and name.endswith("token")
-        words.append("***" if secret else f"{name}=***" if is_token and given else shlex.quote(word))
+        words.append("***" if secret else f"{name}=***" if is_token and given else shlex.quote(without_password(word)))
         secret = is_token and not given
     return " ".join(["siame", *words])
 

@@ -60,7 +60,7 @@ class Page:
     distance: float | None = None
     """Distance of the goal camera from the scene [m]; default: what the model was trained for, else 0.6."""
     camera: Path | None = None
-    """ROS camera_info YAML; default: f = 300 px at 224 x 224 (41 deg)."""
+    """ROS camera_info YAML; default: the camera that the model was trained for, else f = 300 px at 224 x 224 (41 deg)."""
     fov: float | None = None
     """Or its field of view across the (square) image [deg]."""
     law: LawName = "handoff"
@@ -109,6 +109,7 @@ class Page:
             InputError: what that is.
         """
         from siame_se3.laws.pose import TEACHERS
+        from siame_se3.page.world import check_step
 
         for law in (self.law, *([] if self.beside == "none" else [self.beside])):
             if law in TEACHERS:
@@ -122,12 +123,14 @@ class Page:
             raise InputError(f"width {self.width:g} m: give metres above 0", "width")
         if self.distance is not None:
             Workspace(distance=self.distance)  # which refuses what is none
-        self._seen_by()
+        self._seen_by(None)
+        if plant_name(self.plant) == "arm":
+            check_step(1 / self.arm.frame_rate, "arm.frame_rate")
         server.check(self.served)
 
-    def _seen_by(self) -> Camera:
-        """The camera of the page's images."""
-        return camera_of(self.camera, self.fov, default_camera(224)).square(224)
+    def _seen_by(self, model: Model | None) -> Camera:
+        """The camera of the page's images: the one given, or the model's."""
+        return camera_of(self.camera, self.fov, model.camera if model else default_camera(224)).square(224)
 
     def _setup(self) -> Setup:
         from siame_se3.networks import checkpoint
@@ -138,7 +141,7 @@ class Page:
             model = checkpoint.load(model_file(self.model))
         width = self.width if self.width is not None else model.scene_width if model else 0.8
         distance = self.distance if self.distance is not None else model.distance if model else Workspace.distance
-        camera = self._seen_by()
+        camera = self._seen_by(model)
         with doing(f"reading {self.scene or 'the bundled photo'}"):
             scene = scene_for(self.scene, width, fill_of(self.fill))
         return Setup(

@@ -23,6 +23,8 @@ _NAMES_OF_FILES = {  # in bash's script: where nothing else fits, the name of a 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line (by default the program's own), and exit with its status."""
+    _print_all_names()
+    _name_the_user()
     status = _run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
@@ -30,6 +32,25 @@ def main(arguments: list[str] | None = None) -> None:
         if not _reader_is_gone():
             raise
     sys.exit(status)
+
+
+def _print_all_names() -> None:
+    """What a stream cannot encode, as the name of a file that is no UTF-8 or a letter that a Windows code page lacks, is printed escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _name_the_user() -> None:
+    """In a container that runs under a number alone, where PyTorch asks for the user's name when it compiles, and finds none."""
+    if os.environ.get("USER") or not hasattr(os, "getuid"):  # on Windows it is not asked for
+        return
+    import pwd
+
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ["USER"] = f"uid{os.getuid()}"
 
 
 def _run(arguments: list[str]) -> int:
@@ -85,8 +106,10 @@ def parse(arguments: list[str]) -> Any:
     if asked & {*HELP, HELP_ALL}:
         print_help(name, whole=HELP_ALL in asked)
         return None
+    from siame_se3.cli.threads import keep_to_quota
     from siame_se3.files import doing
 
+    keep_to_quota()
     with doing("loading PyTorch"):
         import tyro
 
@@ -173,6 +196,8 @@ def _reader_is_gone() -> bool:
     try:
         place = sys.stdout.fileno()
     except (OSError, ValueError):  # no file of the system, as in tests
+        return False
+    if not hasattr(select, "poll"):  # Windows, where a pipe cannot be asked
         return False
     poll = select.poll()
     poll.register(place, 0)

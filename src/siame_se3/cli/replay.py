@@ -216,6 +216,7 @@ def _print_run(run: RecordedRun, comparisons: list[Comparison], notes: list[str]
     from siame_se3.analysis.report import counted
 
     own = comparisons[0]
+    lost = f"; the images of {counted(own.lost, 'view')} were not recorded: they are not compared" if own.lost else ""
     print(f"run {run.number}: law {own.law}, {counted(run.count, 'view')}; {run.end}")
     if len(comparisons) > 1:
         _print_table(comparisons)
@@ -223,11 +224,16 @@ def _print_run(run: RecordedRun, comparisons: list[Comparison], notes: list[str]
         print(f"  {note}")
     if own.reproduced:
         how = "equal to the last bit" if not own.largest > 0 else f"largest difference {own.largest:.1e}"
-        print(f"  {own.law} gives what was recorded: {counted(own.compared, 'velocity', 'velocities')}, {how}")
+        print(f"  {own.law} gives what was recorded: {counted(own.compared, 'velocity', 'velocities')}, {how}{lost}")
+    elif 0 < own.lost == own.views:
+        print(
+            f"siame: {run.path}: {own.law} cannot be asked: the images of all {own.views} views were not recorded",
+            file=sys.stderr,
+        )
     elif own.views:
         there = run.law.get("machine", "a machine that is not known")
         print(
-            f"siame: {run.path}: {own.law} does not give what was recorded: largest difference {own.largest:.1e}; recorded on {there}",
+            f"siame: {run.path}: {own.law} does not give what was recorded: largest difference {own.largest:.1e}{lost}; recorded on {there}",
             file=sys.stderr,
         )
 

@@ -15,6 +15,7 @@ from siame_se3.cli.topics import ImageTopics
 from siame_se3.errors import InputError, require_numbers
 from siame_se3.files import doing
 from siame_se3.plants.robots.checks import HardLimits
+from siame_se3.servo.safety import Safety
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -62,7 +63,7 @@ class Robot:
     camera_source: Annotated[Literal["ros2", "opencv"], arg(aliases=["--eye"])] = "ros2"
     """Where images come from: a topic, or --source."""
     source: str = "0"
-    """For --camera-source opencv: index of a camera, video file, or URL."""
+    """For --camera-source opencv: index of a camera, its device (/dev/video0), video file, or URL."""
     host: str = ""
     """For --robot ur: its address."""
     camera: Path | None = None
@@ -133,8 +134,16 @@ class Robot:
         camera = Camera.from_yaml(self.camera, rectified) if self.camera else None
         return T_tc, camera
 
-    def open(self, closing: contextlib.ExitStack, depth: float, dry: bool = False) -> tuple[LivePlant, Bus | None]:
+    def open(
+        self, closing: contextlib.ExitStack, depth: float, dry: bool = False, safety: Safety | None = None
+    ) -> tuple[LivePlant, Bus | None]:
         """The robot, and its bus if it has one; let go when `closing` ends.
+
+        Args:
+            closing: ends with the command.
+            depth: distance of the scene [m].
+            dry: send nothing to the robot.
+            safety: limits of what it will be commanded; None for the default ones.
 
         Raises:
             InputError: a bad option.
@@ -142,17 +151,19 @@ class Robot:
         """
         from siame_se3.plants.robots.buses import bus_for
         from siame_se3.plants.robots.live import LivePlant
+        from siame_se3.plants.robots.text import without_password
 
         T_tc, camera = self.checked
         bus = bus_for(self.ros2.bus, self.ros2.domain) if self.on_bus else None
         if bus:
             closing.callback(bus.close)
-        with doing(f"waiting for the camera ({self.ros2.image if self.camera_source == 'ros2' else self.source})"):
+        place = self.ros2.image if self.camera_source == "ros2" else without_password(self.source)
+        with doing(f"waiting for the camera ({place})"):
             source = self._source(bus, camera)
         parts = closing.enter_context(contextlib.ExitStack())  # closes them if no plant comes of them
         parts.callback(source.close)
         with doing(f"waiting for the robot ({self.ros2.twist if self.robot == 'ros2' else self.host or 'none'})"):
-            driver = self._driver(bus, dry)
+            driver = self._driver(bus, dry, safety or Safety())
         parts.callback(driver.close)
         with doing(f"waiting for {self.ros2.depth}"):
             seen = self._depth(bus, source.sensor)
@@ -170,7 +181,7 @@ class Robot:
         if self.camera_source == "opencv":
             return Capture(self.source, camera)
         assert bus is not None
-        return Ros2Camera(bus, self.ros2.image, "" if camera else self.ros2.info, camera, self.ros2.stamps)
+        return Ros2Camera(bus, self.ros2.image, "" if camera else self.ros2.info_topic, camera, self.ros2.stamps)
 
     def _depth(self, bus: Bus | None, sensor: Camera) -> DepthSource | None:
         import torch
@@ -189,7 +200,7 @@ class Robot:
         )
         return Ros2Depth(bus, topics.depth, sensor, topics.depth_info, T_ci, topics.stamps)
 
-    def _driver(self, bus: Bus | None, dry: bool) -> VelocityDriver:
+    def _driver(self, bus: Bus | None, dry: bool, safety: Safety) -> VelocityDriver:
         from siame_se3.plants.robots.interfaces import NoRobot
         from siame_se3.plants.robots.ros2_driver import Ros2Driver
         from siame_se3.plants.robots.ur import UrDriver
@@ -197,7 +208,7 @@ class Robot:
         if self.robot == "none":
             return NoRobot()
         if self.robot == "ur":
-            return UrDriver(self.host, dry=dry, hard=self.hard_limits)
+            return UrDriver(self.host, acceleration=max(safety.max_change), dry=dry, hard=self.hard_limits)
         assert bus is not None
         topics = self.ros2
         frame_id = topics.frame_id or topics.frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -65,7 +66,9 @@ def recording_to(
         yield recording
     if not recording.error:
         lost = f", {recording.lost} images lost" if recording.lost else ""
-        say(f"recording: {path} ({path.stat().st_size / 1e6:.1f} MB{lost}); next: siame replay {path}")
+        say(
+            f"recording: {path} ({path.stat().st_size / 1e6:.1f} MB{lost}); next: siame replay {shlex.quote(str(path))}"
+        )
 
 
 def run_of(recording: Recording | None, task: Task | None = None) -> Callable[..., Trajectory]:

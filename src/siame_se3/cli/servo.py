@@ -164,7 +164,7 @@ class Servo:
     conditions: Augmentation = field(default_factory=lambda: Augmentation(occlusion_rate=1.0))
     """How far --perturb goes; '--conditions.occlusion 0' leaves the patch out."""
     page: bool = False
-    """Instead, one camera on a live page, with this scene, model, law, plant, gain and limits: see 'siame page'."""
+    """Instead, one camera on a live page, with this scene, model, camera, law, plant, gain and limits, and no other options: see 'siame page'."""
     served: Served_at = field(default_factory=PageConfig)
     """Where that page is served, and to whom."""
     dvs: DVS = field(default_factory=DVS)
@@ -180,6 +180,7 @@ class Servo:
         from siame_se3.scenes.planar import Scene
 
         if self.page:
+            self._check_page()
             Page(**{name: getattr(self, name) for name in _OF_PAGE}, served=self.served)()
             return Status.DONE
         plant, output = plant_name(self.plant), Output(self.json)
@@ -274,6 +275,17 @@ class Servo:
         if self.heights is not None:
             return Relief.read(scene, self.heights, self.tallest)
         return Relief.drawn(scene, self.relief * self._distance(model), self.seed)
+
+    def _check_page(self) -> None:
+        """Refuse what a live page would leave out.
+
+        Raises:
+            InputError: options that it does not have.
+        """
+        allowed = {*_OF_PAGE, "page", "served"}
+        others = [name for name in _changed(self, Servo()) if name.partition(".")[0] not in allowed]
+        if others:
+            raise InputError("some options are of runs without the live page; leave them out, or the page", *others)
 
     def _check(self, plant: str) -> None:
         """Refuse what cannot work, before anything is loaded.
@@ -402,3 +414,15 @@ class Servo:
         ended = ", ".join(f"{reason} ({n})" for reason, n in ends.most_common())
         output.say(f"runs ended: {ended}; the largest twist was {100 * float(most):.0f} % of its limit")
         return made, task
+
+
+def _changed(options: Any, default: Any) -> list[str]:
+    """Dotted names of the settings of a dataclass that are not those of `default`."""
+    found: list[str] = []
+    for setting in dataclasses.fields(options):
+        now, before = getattr(options, setting.name), getattr(default, setting.name)
+        if now == before:
+            continue
+        inner = _changed(now, before) if dataclasses.is_dataclass(now) else []
+        found += [f"{setting.name}.{name}" for name in inner] or [setting.name]
+    return found

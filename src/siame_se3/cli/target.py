@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,13 +64,17 @@ class Target:
     """Limits, and when to stand still."""
 
     def __call__(self) -> int | None:
+        from siame_se3.plants.robots.pulse import Pulse
         from siame_se3.plants.robots.signals import StopSignals
 
-        self._check()
         with contextlib.ExitStack() as closing:
+            asked = closing.enter_context(Pulse())  # before anything is loaded: by --yes it is asked to move now
+            self._check()
             signals = closing.enter_context(StopSignals())
-            plant, _ = self.robot.open(closing, self.depth, dry=self.dry_run or not self.scan)
+            plant, _ = self.robot.open(closing, self.depth, self.dry_run or not self.scan, self.safety)
             signals.stop = plant.ask_to_stop
+            if self.scan and self.yes:
+                plant.watch(asked.void)
             closing.callback(plant.stop)
             if self.scan:
                 return self._scan(plant)
@@ -80,7 +85,7 @@ class Target:
         assert view.image is not None
         depth = None if view.depth_map is None else view.depth_map[0]
         write_goal(self.out, Goal(view.image[0], plant.camera, self.depth, depth, notes=self._notes()))
-        print(f"written: {self.out}{depths_of(view)}; siame live --target {self.out}")
+        print(f"written: {self.out}{depths_of(view)}; siame live --target {shlex.quote(str(self.out))}")
         return None
 
     def _check(self) -> None:
@@ -100,7 +105,10 @@ class Target:
             )
         if self.scan and self.robot.robot == "ros2" and not self.robot.ros2.pose:
             raise InputError("a scan needs the pose that the robot reports; give its topic", "ros2.pose")
-        self.pattern.places(self.depth)
+        if not 0 < self.depth <= 1000:
+            raise InputError(f"a distance of {self.depth:g} m; give metres, above 0", "depth")
+        if self.scan:
+            self.pattern.places(self.depth)
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"{self.out}: a file; give a folder", "out")
         if not self.dry_run:
@@ -144,7 +152,7 @@ class Target:
         notes = {**self._notes(), **_found(found)}
         write_goal(self.out, Goal(found.goal.image[0], plant.camera, self.depth, found.map.depth, found.map.std, notes))
         print(_line(found))
-        print(f"written: {self.out}; siame live --target {self.out}")
+        print(f"written: {self.out}; siame live --target {shlex.quote(str(self.out))}")
         return None
 
     def _notes(self) -> dict[str, object]:

@@ -7,17 +7,38 @@ import sys
 import time
 from pathlib import Path
 
+from siame_se3.files.cores import CGROUP, own_cores, quota
+
 _LEAST = 0.5  # [s] that are looked at
 _STAT = Path("/proc/stat")
+_by_quota: dict[str, str] = {}  # what `keep_to_quota` has set
+
+
+def keep_to_quota(cgroup: Path = CGROUP) -> None:
+    """Where a container may use fewer cores than it sees, PyTorch and OpenCV take that many threads, unless the user says how many; before either
+    is loaded. With one for each core they wait for each other, as the system stops them all when the time is used up."""
+    count = quota(cgroup)
+    if count is None:
+        return
+    for name in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+        if name not in os.environ:
+            os.environ[name] = _by_quota[name] = str(count)
+
+
+def threads_said() -> str | None:
+    """The number of threads that the user asks for (OMP_NUM_THREADS); None for none."""
+    said = os.environ.get("OMP_NUM_THREADS")
+    return None if said == _by_quota.get("OMP_NUM_THREADS") else said
 
 
 class Cores:
     """The processor from now on."""
 
-    def __init__(self, stat: Path = _STAT) -> None:
+    def __init__(self, stat: Path = _STAT, cgroup: Path = CGROUP) -> None:
         self._stat = stat
-        every = range(os.cpu_count() or 1)
-        self._mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(every)
+        self._mine = own_cores()
+        self.count = quota(cgroup) or len(self._mine)
+        """How many this process may use."""
         self._began = self._read()
 
     def _read(self) -> tuple[float, float, float]:
@@ -35,17 +56,12 @@ class Cores:
                 busy += (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK")
         return time.monotonic(), busy, own
 
-    @property
-    def count(self) -> int:
-        """How many this process may use."""
-        return len(self._mine)
-
     def free(self) -> int:
         """How many whole cores other processes have left since the beginning, at least 1."""
         time.sleep(max(0.0, self._began[0] + _LEAST - time.monotonic()))
         elapsed, busy, own = (now - then for now, then in zip(self._read(), self._began, strict=True))
         others = max(0.0, busy - own) / elapsed
-        return max(1, int(len(self._mine) - others + 0.5))
+        return max(1, min(self.count, int(len(self._mine) - others + 0.5)))
 
 
 def only_free(cores: Cores) -> None:
@@ -53,7 +69,7 @@ def only_free(cores: Cores) -> None:
     import torch
 
     threads = torch.get_num_threads()
-    if threads < 2 or "OMP_NUM_THREADS" in os.environ or "RANK" in os.environ:
+    if threads < 2 or threads_said() is not None or "RANK" in os.environ:
         return
     free = cores.free()
     if free < threads:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import shlex
 import sys
 import time
 from dataclasses import dataclass, field
@@ -126,9 +127,8 @@ class Train:
             {"steps": fitted.steps, "seconds": round(fitted.seconds, 1), "card": fitted.model.card},
             quiet=self.tensorboard is None,
         )
-        output.say(
-            f"next: siame servo --model {self.out} --scene {self.photos[0]} --width {self.width} --distance {self.distance}"
-        )
+        model, scene = (shlex.quote(str(path)) for path in (self.out, self.photos[0]))
+        output.say(f"next: siame servo --model {model} --scene {scene} --width {self.width} --distance {self.distance}")
 
     @property
     def steps_given(self) -> bool:

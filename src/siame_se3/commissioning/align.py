@@ -46,6 +46,7 @@ class Alignment:
         H: homography from the reference's pixels to the current ones, both at the size they are compared at; None where it is not known.
         rest: what was fitted beside the motion (see `align_views`).
         guessed: a field of view is a guess.
+        quarters: clockwise quarter turns by which the current picture is turned to be upright; T_cd and covariance are those of the rasters.
     """
 
     T_cd: np.ndarray | None
@@ -57,6 +58,7 @@ class Alignment:
     H: np.ndarray | None = None
     rest: np.ndarray = field(default_factory=lambda: np.zeros(6))
     guessed: bool = False
+    quarters: int = 0
 
     @staticmethod
     def unknown(doubt: str, unit: str, confidence: float = 0.0) -> Alignment:
@@ -100,7 +102,7 @@ class Reference:
         Args:
             picture: itself.
             depth, slope: see the class.
-            counts: as `align_picture.counting` gives it; None where all of it counts.
+            counts: as `align_regions.Regions.counting` gives it; None where all of it counts.
 
         Raises:
             InputError: a picture without contrast, or a distance that is none.
@@ -177,7 +179,7 @@ class Reference:
         T_cd, guessed = shown.T_cd, self.picture.guessed or now.guessed
         T_cd[:3, 3] *= self.depth or 1.0
         covariance, overlap = size @ covariance @ size, self.overlap(H, now)
-        return Alignment(T_cd, covariance, score, overlap, self.unit, doubt, H, shown.rest, guessed)
+        return Alignment(T_cd, covariance, score, overlap, self.unit, doubt, H, shown.rest, guessed, now.quarters)
 
     def _blocks(self, now: Picture, H: np.ndarray, levels: tuple[int, ...]) -> Blocks:
         side = min(SIDE, max(16, min(self.picture.grey.shape) // 7))

@@ -1,6 +1,7 @@
 """The same at a camera's rate: each frame is tracked from the last one on small copies; the whole of `align` looks at a frame now and then, beside it.
 
-What the tracking says is where the camera is now. How sure that is, and whether it is the right place at all, is what the last whole look says.
+What the tracking says is where the camera is now. How sure that is, and whether it is the right place at all, is what the last whole look says; where
+that finds another place in the frame than the tracking did, the tracking goes on from there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from siame_se3.commissioning.align_picture import Picture
 from siame_se3.commissioning.align_views import TwoViews
 from siame_se3.commissioning.align_words import Judge, Verdict
 from siame_se3.laws.alignment import verified
+from siame_se3.laws.hypotheses import different
 from siame_se3.laws.templates import Pyramid
 
 SIDE = 320  # of pictures that are tracked [px]
@@ -94,6 +96,9 @@ class Tracker:
         self._pool = pool or ThreadPoolExecutor(1, "siame align")
         self._waits, self._every = waits, every
         self._looking: Future[Alignment] | None = None
+        self._looked_from: np.ndarray | None = (
+            None  # where the frame that is looked at was tracked to, as `Alignment.H`
+        )
         self._looked = Alignment.unknown("not looked yet", reference.unit)
         self._last: Solution | None = None
         self._frame, self._due = 0, 0
@@ -123,7 +128,8 @@ class Tracker:
         nearer = found is not None and self._nearer(found)
         if found is None or self._frame >= self._due or nearer:
             self._look(now, small, views)
-            self._hear(wait=self._waits and nearer)
+            if self._hear(wait=self._waits and nearer):
+                found = self._tracked(small, views)
         self._frame += 1
         if found is not None:
             return replace(found, covariance=self._looked.covariance, doubt=self._looked.doubt)
@@ -144,15 +150,24 @@ class Tracker:
         rested = self._frame >= self._due - self._every + _REST
         return rested and now[0] + now[1] < 0.5 * (then[0] + then[1])
 
-    def _hear(self, wait: bool) -> None:
-        """What the whole look under way has found, if it is done; where the reference is lost, it goes on from there."""
+    def _hear(self, wait: bool) -> bool:
+        """What the whole look under way has found, if it is done. Where the reference is lost, or was tracked to another place than a look without
+        doubt finds in the same frame, it goes on from there: whether it does."""
         if self._looking is None or not (wait or self._looking.done()):
-            return
+            return False
         found, self._looking = self._looking.result(), None
         self._looked = found
-        if self._last is None and found.T_cd is not None and not found.doubt:
-            t = found.T_cd[:3, 3] / (self.reference.depth or 1.0)
-            self._last = Solution(found.T_cd[:3, :3], t, found.rest, 0.0, np.zeros(0), np.zeros((6, 6)))
+        if found.T_cd is None or found.doubt or (self._last is not None and not self._elsewhere(found)):
+            return False
+        t = found.T_cd[:3, 3] / (self.reference.depth or 1.0)
+        self._last = Solution(found.T_cd[:3, :3], t, found.rest, 0.0, np.zeros(0), np.zeros((6, 6)))
+        return True
+
+    def _elsewhere(self, found: Alignment) -> bool:
+        """Whether a look has found another place than where its frame was tracked to: what repeats itself is tracked to the wrong one."""
+        if self._looked_from is None or found.H is None:
+            return False
+        return len(different(np.array([self._looked_from, found.H]), self.reference.picture.grey.shape, 2)) > 1
 
     def _look(self, now: Picture, small: Picture, views: TwoViews) -> None:
         """Begin a whole look where none is under way."""
@@ -163,6 +178,7 @@ class Tracker:
             H = views.homography(self._last.R, self._last.t, self._last.rest)
             goal, own = self.reference.picture.grey.shape, self._small.picture.grey.shape
             H = resizing(small.grey.shape, now.grey.shape) @ H @ resizing(goal, own)
+        self._looked_from = H
         self._looking = self._pool.submit(self.reference.locate, now, H)
         self._due = self._frame + self._every
 

@@ -6,7 +6,6 @@ goes into how sure an alignment is (`align_views.Lens`).
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,25 +13,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from siame_se3.commissioning.align_exif import ASPECT, GUESSED, Focal, focal_by_exif
 from siame_se3.commissioning.align_views import Lens
 from siame_se3.errors import CameraError, InputError
 from siame_se3.files import require_types
 from siame_se3.geometry.camera import Camera
-from siame_se3.images.decode import read_picture, to_bytes
+from siame_se3.images.decode import orientation_of, read_picture
 
 SIDE = 640  # of the longer side of pictures that are compared, at most [px]
 _USUAL = 300 / 224  # focal length over the shorter side, where nothing is known: 41 deg across it, the paper's
-_DIAGONAL = math.hypot(36, 24)  # of a 35 mm film's frame [mm]
 _LEAST_SIDE = 16  # of the shorter side of pictures [px]
-_ASPECT = 0.01  # by which the ratio of sides may differ from the calibrated one
 # Standard deviations: of the focal length as a share of it, of the distortion that is left.
-_CALIBRATED, _WITHOUT_DISTORTION, _GIVEN, _EXIF, _GUESSED = (
-    (0.003, 0.005),
-    (0.003, 0.02),
-    (0.02, 0.03),
-    (0.03, 0.03),
-    (0.25, 0.03),
-)
+_CALIBRATED, _WITHOUT_DISTORTION, _GIVEN = (0.003, 0.005), (0.003, 0.02), (0.02, 0.03)
+_DISTORTED = 0.03  # of lenses that nobody gave
+_STRETCHED = 0.1, 99.9  # percentiles of pixels of more than 8 bits that become black and white
+_MEASURED = 1000  # pixels a side that these are measured by, about
+_QUARTERS = {3: 2, 4: 2, 5: 1, 6: 1, 7: 3, 8: 3}  # by EXIF's orientation; its mirrors do not move a camera
 
 
 @dataclass(frozen=True)
@@ -79,6 +75,8 @@ class Picture:
         known: where the lens is known from, in words.
         guessed: it is not: the lens is a usual one.
         pixels: in colour, (h, w, 3) or (h, w), uint8; `SIDE` px at most, rectified as the grey levels are.
+        quarters: clockwise quarter turns by which its raster is turned to be upright, as its camera was held.
+        rectifies: camera by which its distortion was taken out, at the whole picture's size; None where that was not done.
     """
 
     grey: np.ndarray
@@ -87,16 +85,21 @@ class Picture:
     known: str
     guessed: bool
     pixels: np.ndarray
+    quarters: int = 0
+    rectifies: Camera | None = None
 
     @staticmethod
-    def of(rgb: np.ndarray, optics: Optics, exif: tuple[float, str] | None = None, where: str = "picture") -> Picture:
+    def of(
+        rgb: np.ndarray, optics: Optics, exif: Focal | None = None, where: str = "picture", quarters: int = 0
+    ) -> Picture:
         """Of pixels (h, w, 3) or (h, w), uint8.
 
         Args:
             rgb: the pixels: in the sensor's raster where the optics have a calibration, else upright.
             optics: what is known of the camera.
-            exif: focal length over the picture's diagonal, and where it is from, for optics that say nothing.
+            exif: what the file says of the focal length, for optics that say nothing.
             where: the picture's name, for errors.
+            quarters: see the class.
 
         Raises:
             CameraError: a calibration of another format.
@@ -106,20 +109,27 @@ class Picture:
         if min(h, w) < _LEAST_SIDE:
             raise InputError(f"{where}: {w} x {h} px, too small to be compared; give a larger picture")
         camera, known, spread = _camera(h, w, optics, exif, where)
-        if any(camera.distortion) and not optics.rectified:
-            rgb = camera.rectify(np.ascontiguousarray(rgb))
+        rectifies = camera if any(camera.distortion) and not optics.rectified else None
+        if rectifies is not None:
+            rgb = rectifies.rectify(np.ascontiguousarray(rgb))
         scale = min(1.0, SIDE / max(h, w))
         size = max(8, round(w * scale)), max(8, round(h * scale))
         small = rgb if scale == 1 else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         grey = small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         camera = camera.resized(*size)
-        lens = Lens(camera.fx, camera.fy, camera.cx, camera.cy, *size, *spread)
-        return Picture(grey.astype(np.float32) / 255, lens, (h, w), known, spread is _GUESSED, small)
+        zoom = exif.zoom if exif is not None else 1.0
+        lens = Lens(camera.fx, camera.fy, camera.cx, camera.cy, *size, *spread, zoom)
+        guessed = spread[0] >= GUESSED
+        return Picture(grey.astype(np.float32) / 255, lens, (h, w), known, guessed, small, quarters % 4, rectifies)
+
+    def upright(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels of its raster (h, w, ...) as the person behind its camera sees them."""
+        return np.ascontiguousarray(turned(pixels, self.quarters))
 
     def like(self, other: Picture) -> bool:
         """Whether the ratio of the sides is that of another one."""
         (h, w), (k, m) = self.size, other.size
-        return abs(w * k / (h * m) - 1) <= _ASPECT
+        return abs(w * k / (h * m) - 1) <= ASPECT
 
     def reduced(self, side: int) -> Picture:
         """The same with a longer side of `side` px at most, its colours as they are."""
@@ -139,20 +149,44 @@ class Picture:
             InputError: no picture.
             CameraError: a calibration of another format.
         """
-        rgb = to_bytes(read_picture(path, upright=optics.camera is None))
-        exif = None
-        if optics.camera is None and optics.fov is None:
-            exif = focal_by_exif(path.read_bytes(), rgb.shape[:2])
+        if optics.camera is not None:
+            rgb, quarters = raster_of(path)
+            return Picture.of(rgb, optics, None, str(path), quarters)
+        rgb = _bytes(read_picture(path, upright=True))
+        exif = focal_by_exif(path.read_bytes(), rgb.shape[:2]) if optics.fov is None else None
         return Picture.of(rgb, optics, exif, str(path))
 
 
-def _camera(
-    h: int, w: int, optics: Optics, exif: tuple[float, str] | None, where: str
-) -> tuple[Camera, str, tuple[float, float]]:
+def raster_of(path: Path) -> tuple[np.ndarray, int]:
+    """A file's pixels (h, w, 3), uint8, in its sensor's raster, and the clockwise quarter turns that make them upright.
+
+    Raises:
+        InputError: no picture.
+    """
+    rgb = _bytes(read_picture(path))
+    return rgb, _QUARTERS.get(orientation_of(path.read_bytes()), 0)
+
+
+def turned(pixels: np.ndarray, quarters: int) -> np.ndarray:
+    """Pixels (h, w, ...) by clockwise quarter turns."""
+    return np.rot90(pixels, -quarters)
+
+
+def _bytes(pixels: np.ndarray) -> np.ndarray:
+    """uint8 of uint8, or of float32, whose grey levels are spread over all of it: what a deep picture has may be a small part of its range."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    h, w = pixels.shape[:2]
+    low, high = np.percentile(pixels[:: max(1, h // _MEASURED), :: max(1, w // _MEASURED)], _STRETCHED)
+    spread = (pixels - np.float32(low)) * np.float32(255 / max(float(high - low), 1e-9))
+    return np.rint(np.clip(spread, 0, 255)).astype(np.uint8)
+
+
+def _camera(h: int, w: int, optics: Optics, exif: Focal | None, where: str) -> tuple[Camera, str, tuple[float, float]]:
     """The camera of a picture, where it is known from, and how well."""
     if optics.camera is not None:
         camera = optics.camera
-        if abs(w / h / (camera.width / camera.height) - 1) > _ASPECT:
+        if abs(w / h / (camera.width / camera.height) - 1) > ASPECT:
             raise CameraError(
                 f"{where}: {w} x {h} px, the camera is calibrated for {camera.width} x {camera.height}; give a picture as it comes from "
                 "that camera, or its own calibration",
@@ -163,120 +197,11 @@ def _camera(
     if optics.fov is not None:
         return Camera.from_fov(optics.fov, w, h), f"field of view {math.degrees(optics.fov):.3g} deg as given", _GIVEN
     if exif is not None:
-        camera = Camera.from_focal(exif[0] * math.hypot(w, h), w, h)
-        return camera, f"field of view {_across(camera):.0f} deg by {exif[1]}", _EXIF
+        camera = Camera.from_focal(exif.share * math.hypot(w, h), w, h)
+        return camera, f"field of view {_across(camera):.0f} deg by {exif.known}", (exif.spread, _DISTORTED)
     camera = Camera.from_focal(_USUAL * min(w, h), w, h)
-    return camera, f"field of view not known, {_across(camera):.0f} deg assumed", _GUESSED
+    return camera, f"field of view not known, {_across(camera):.0f} deg assumed", (GUESSED, _DISTORTED)
 
 
 def _across(camera: Camera) -> float:
     return math.degrees(2 * math.atan(camera.width / 2 / camera.fx))
-
-
-def focal_by_exif(data: bytes, size: tuple[int, ...]) -> tuple[float, str] | None:
-    """Focal length over the picture's diagonal, and which entries say so; None where none does, or the picture was cropped since.
-
-    Args:
-        data: the file.
-        size: of the picture (height, width), upright or not [px].
-    """
-    import warnings
-
-    from PIL import Image
-
-    from siame_se3.images.headers import PILLOW_FORMATS
-
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as picture:
-            tags = picture.getexif().get_ifd(0x8769)
-            number = {name: _number(tags.get(tag)) for name, tag in _TAGS.items()}
-    except Exception:  # EXIF may hold anything, and Pillow's readers raise what they like: the lens is not known then
-        return None
-    sides = sorted((number["width"], number["height"]))
-    if sides[0] > 0 and abs(sides[1] / sides[0] / (max(size) / min(size)) - 1) > _ASPECT:
-        return None  # cropped after it was taken
-    film, focal, resolution = number["film"], number["focal"], number["resolution"]
-    found = film / _DIAGONAL, "EXIF"
-    if film <= 0 and min(focal, resolution, sides[0]) > 0:
-        per_mm = resolution / {3.0: 10.0, 4.0: 1.0}.get(number["unit"], 25.4)
-        found = focal * per_mm / math.hypot(*sides), "EXIF"
-    return found if 0.1 < found[0] < 50 else None
-
-
-_TAGS = {
-    "film": 0xA405,  # FocalLengthIn35mmFilm
-    "focal": 0x920A,
-    "resolution": 0xA20E,  # FocalPlaneXResolution
-    "unit": 0xA210,
-    "width": 0xA002,  # PixelXDimension
-    "height": 0xA003,
-}
-
-
-def _number(value: object) -> float:
-    """Of an EXIF entry; 0 for none."""
-    try:
-        found = float(value)  # type: ignore[arg-type]  # Pillow gives int, a rational, bytes or what the file says
-    except (TypeError, ValueError, ZeroDivisionError):
-        return 0.0
-    return found if math.isfinite(found) else 0.0
-
-
-@dataclass(frozen=True)
-class Region:
-    """A rectangle of a picture: left, top, width, height, each a number and whether it is in percent of that side (else in pixels)."""
-
-    values: tuple[tuple[float, bool], ...]
-    text: str
-
-    @staticmethod
-    def parse(text: str, setting: str) -> Region:
-        """Of 'left,top,width,height'.
-
-        Raises:
-            InputError: something else.
-        """
-        try:
-            values = tuple(
-                (float(part.strip().removesuffix("%")), part.strip().endswith("%")) for part in text.split(",")
-            )
-        except ValueError:
-            values = ()
-        fits = len(values) == 4 and all(math.isfinite(v) and v >= 0 for v, _ in values)
-        if not fits or not (values[2][0] > 0 and values[3][0] > 0):
-            raise InputError(
-                f"region {text}: give left,top,width,height in pixels, or each in %, as 10%,0,50%,480", setting
-            )
-        return Region(values, text)
-
-    def fill(self, mask: np.ndarray, value: float, size: tuple[int, int], setting: str) -> None:
-        """Set it in a mask (h, w) of a picture of `size` (height, width).
-
-        Raises:
-            InputError: it is outside the picture.
-        """
-        h, w = size
-        left, top, width, height = (
-            v * n / 100 if percent else v for (v, percent), n in zip(self.values, (w, h, w, h), strict=True)
-        )
-        x, y = mask.shape[1] / w, mask.shape[0] / h
-        if left >= w or top >= h:
-            raise InputError(f"region {self.text}: outside the reference of {w} x {h} px; give one inside", setting)
-        rows = slice(round(top * y), max(round(top * y) + 1, round((top + height) * y)))
-        mask[rows, round(left * x) : max(round(left * x) + 1, round((left + width) * x))] = value
-
-
-def counting(picture: Picture, roi: tuple[Region, ...] = (), ignore: tuple[Region, ...] = ()) -> np.ndarray:
-    """1 where a picture counts, 0 where it does not (h, w), float32: inside any of `roi` (everywhere where there is none), outside all of `ignore`.
-
-    Raises:
-        InputError: regions outside the picture, or too little of it left.
-    """
-    mask = np.full(picture.grey.shape, 0.0 if roi else 1.0, np.float32)
-    for region in roi:
-        region.fill(mask, 1.0, picture.size, "roi")
-    for region in ignore:
-        region.fill(mask, 0.0, picture.size, "ignore")
-    if float(mask.mean()) < 0.02:
-        raise InputError("reference: the regions leave next to nothing of it; give larger ones", "roi", "ignore")
-    return mask

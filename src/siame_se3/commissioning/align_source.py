@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ import numpy as np
 from siame_se3.errors import CameraError, RobotError
 from siame_se3.images.decode import as_pixels
 from siame_se3.plants.robots.interfaces import CameraSource
-from siame_se3.plants.robots.opencv import check_source
+from siame_se3.plants.robots.opencv import check_source, is_file, opened_as
+from siame_se3.plants.robots.text import without_password
 from siame_se3.plants.robots.threads import Worker
 
+log = logging.getLogger(__name__)
 _PATIENCE = 5.0  # [s] without a frame
 
 
@@ -31,17 +34,21 @@ class Frames(Protocol):
     video: bool
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Frames (h, w, 3), until there are no more."""
+        """Frames (h, w, 3), until there are no more.
+
+        Raises:
+            RobotError: a camera that gives none any more; only a video ends.
+        """
 
     def close(self) -> None:
         """Let it go."""
 
 
 class OpenCVFrames:
-    """Of anything that OpenCV opens: each frame of a video or of numbered pictures; the newest frame of a camera (by its index) or a stream (by its URL).
+    """Of anything that OpenCV opens: each frame of a video or of numbered pictures; the newest frame of a camera (by its index or device) or a stream (by its URL).
 
     Args:
-        source: index, path or URL.
+        source: index, device, path or URL.
         pace: frames of a video come no faster than it was taken.
 
     Raises:
@@ -52,9 +59,9 @@ class OpenCVFrames:
         import cv2
 
         check_source(source)
-        self.video = not source.isdecimal() and "://" not in source
-        self.name = source if self.video else f"camera {source}"
-        self._source: Any = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+        self.video = is_file(source)
+        self.name = source if self.video else f"camera {without_password(source)}"
+        self._source: Any = cv2.VideoCapture(opened_as(source))
         ok, first = self._source.read() if self._source.isOpened() else (False, None)
         if not ok or first is None:
             self._source.release()
@@ -63,7 +70,8 @@ class OpenCVFrames:
             )
         rate = self._source.get(cv2.CAP_PROP_FPS)
         self._pace = 1 / rate if pace and self.video and 1 <= rate <= 1000 else 0.0
-        self._newest: np.ndarray | None = first
+        self._newest: np.ndarray = first
+        self._gone = False  # a camera that gives no more
         self._new, self._stop = threading.Condition(), threading.Event()
         self._reader = None if self.video else Worker(f"{self.name}: reading", self._read, endless=False)
 
@@ -73,14 +81,17 @@ class OpenCVFrames:
         while ok and not self._stop.is_set():
             ok, frame = self._source.read()
             with self._new:
-                self._newest = frame if ok else None
+                if ok:
+                    self._newest = frame
+                self._gone = not ok
                 self._new.notify_all()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self._video() if self._reader is None else self._live(self._reader)
 
     def _video(self) -> Iterator[np.ndarray]:
-        frame, due = self._newest, time.monotonic()
+        frame: np.ndarray | None = self._newest
+        due = time.monotonic()
         while frame is not None:
             yield frame[..., ::-1]
             due += self._pace
@@ -89,14 +100,14 @@ class OpenCVFrames:
 
     def _live(self, reader: Worker) -> Iterator[np.ndarray]:
         seen: np.ndarray | None = None
-        while (frame := self._after(seen, reader)) is not None:
-            seen = frame
-            yield frame[..., ::-1]
+        while True:
+            seen = self._after(seen, reader)
+            yield seen[..., ::-1]
 
-    def _after(self, seen: np.ndarray | None, reader: Worker) -> np.ndarray | None:
-        """The newest frame, once it is another one than that; None where the camera has ended."""
+    def _after(self, seen: np.ndarray | None, reader: Worker) -> np.ndarray:
+        """The newest frame, once it is another one than that."""
         with self._new:
-            arrived = self._new.wait_for(lambda: self._newest is not seen or not reader.alive, _PATIENCE)
+            arrived = self._new.wait_for(lambda: self._newest is not seen or self._gone or not reader.alive, _PATIENCE)
             frame = self._newest
         if reader.fault:
             raise RobotError(reader.fault)
@@ -104,7 +115,11 @@ class OpenCVFrames:
             raise RobotError(
                 f"{self.name}: no frame for {_PATIENCE:g} s; check its cable, and that no other program has it"
             )
-        return None if frame is seen else frame
+        if frame is seen:
+            raise RobotError(
+                f"{self.name}: gives no more frames; check its cable, its network, and that no other program has it"
+            )
+        return frame
 
     def close(self) -> None:
         """Let the device go.
@@ -119,7 +134,7 @@ class OpenCVFrames:
 
 
 class SourceFrames:
-    """Of a robot's camera source: rectified squares, each newest one."""
+    """Of a robot's camera source: its images, each newest one."""
 
     video = False
 
@@ -140,6 +155,14 @@ class SourceFrames:
         self.source.close()
 
 
+def let_go(frames: Frames) -> None:
+    """Close a source at the end of a command: that a camera cannot be released is logged, and hides nothing of what came before."""
+    try:
+        frames.close()
+    except RobotError as error:
+        log.warning("%s", error)
+
+
 def one_frame(frames: Frames, settle: float = 0.0) -> np.ndarray:
     """A frame, once a camera has had some seconds to find its exposure; a video's first.
 
@@ -153,12 +176,14 @@ def one_frame(frames: Frames, settle: float = 0.0) -> np.ndarray:
     raise CameraError(f"{frames.name}: ended before it gave a picture; check the camera", "source")
 
 
-def ros2_frames(bus: Any, image: str, info: str, camera: Any, stamps: str) -> SourceFrames:
-    """Of a ROS 2 image topic; see `Ros2Camera`.
+def ros2_frames(bus: Any, image: str, info: str, camera: Any, stamps: str, whole: bool = False) -> SourceFrames:
+    """Of a ROS 2 image topic; see `Ros2Camera`. `whole`: as they come, neither rectified nor cut, whatever camera they are of.
 
     Raises:
         RobotError: no CameraInfo, where no camera is given.
     """
     from siame_se3.plants.robots.ros2_camera import Ros2Camera
 
+    if whole:
+        return SourceFrames(Ros2Camera(bus, image, stamps=stamps, as_it_comes=True), image)
     return SourceFrames(Ros2Camera(bus, image, "" if camera else info, camera, stamps), image)

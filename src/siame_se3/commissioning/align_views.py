@@ -27,6 +27,7 @@ class Lens:
         fx, fy, cx, cy: [px]. width, height: [px].
         focal_sd: standard deviation of the focal length, as a share of it.
         bend_sd: standard deviation of the radial distortion that is not known, k in r (1 + k r^2).
+        zoom: digital zoom of its pictures.
     """
 
     fx: float
@@ -37,6 +38,7 @@ class Lens:
     height: int
     focal_sd: float
     bend_sd: float
+    zoom: float = 1.0
 
     @property
     def K(self) -> np.ndarray:
@@ -54,7 +56,8 @@ class Lens:
         mine, others = (
             np.array([z.fx / z.width, z.fy / z.height, z.cx / z.width, z.cy / z.height]) for z in (self, other)
         )
-        return bool(np.abs(mine - others).max() < _SAME) and self.focal_sd == other.focal_sd
+        alike = self.focal_sd == other.focal_sd and self.zoom == other.zoom
+        return alike and bool(np.abs(mine - others).max() < _SAME)
 
     def rays(self, pixels: np.ndarray, log_focal: float = 0.0, bend: float = 0.0) -> np.ndarray:
         """(x, y) at z = 1 of pixels (n, 2)."""

@@ -14,7 +14,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.commissioning.board_markers import FEWEST_MARKERS, april_grid, checkerboard, flipped, markers
+from siame_se3.commissioning.board_markers import (
+    FEWEST_MARKERS,
+    april_grid,
+    checkerboard,
+    circles,
+    flipped,
+    markers,
+    side_by_side,
+)
 from siame_se3.errors import InputError, require_number
 from siame_se3.files import require_types
 from siame_se3.geometry import lie
@@ -202,6 +210,8 @@ def what_is_seen(paths: Sequence[Path], board: Board) -> tuple[str, tuple[str, .
     greys = [read_grey(path) for path in paths[:: max(1, len(paths) // _TRIED)][:_TRIED]]
     if grid := max(map(april_grid, greys), default=0):
         return f"an AprilGrid of {grid} tags is seen, which is not taken; give a checkerboard or a ChArUco board", ()
+    if grid := max(map(circles, greys), default=0):  # which looks like a checkerboard to OpenCV
+        return f"a grid of {grid} circles is seen, which is not taken; give a checkerboard or a ChArUco board", ()
     corners = max((checkerboard(grey) for grey in greys), key=lambda size: size[0] * size[1], default=(0, 0))
     large = (
         board.kind == "checkerboard" and min(corners) >= 5
@@ -223,6 +233,9 @@ def what_is_seen(paths: Sequence[Path], board: Board) -> tuple[str, tuple[str, .
         )
     if count < FEWEST_MARKERS:
         return "nothing like a board is seen; is it sharp, lit, and whole in the picture?", ()
+    if grid := max(side_by_side(grey, dictionary) for grey in greys):
+        what = f"a grid of {grid} markers of {dictionary} is seen, without a chessboard between them"
+        return f"{what}, which is not taken; give a checkerboard or a ChArUco board", ()
     counted = f"{count} markers of {dictionary} seen"
     if board.kind == "checkerboard":
         return f"{counted}; set board.kind and board.dictionary", ("board.kind", "board.dictionary")

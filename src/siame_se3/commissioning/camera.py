@@ -11,6 +11,7 @@ import numpy as np
 
 from siame_se3.commissioning.boards import Seen
 from siame_se3.commissioning.camera_board import check_flat, check_square, distinct, repeated, stretch
+from siame_se3.commissioning.camera_edges import LOOSE_EDGES, check_edges, edges_std
 from siame_se3.errors import CameraError
 from siame_se3.geometry.camera import Camera
 from siame_se3.geometry.camera_info import CameraInfo
@@ -38,6 +39,7 @@ class CameraFit:
         std: standard deviations of fx, fy, cx, cy [px].
         influence: how far fx, fy, cx, cy move without each picture (n, 4) [px].
         odd: pictures that the others contradict, though not by enough to be refused.
+        edges_std: of the place in the picture from which a rectified pixel is taken, the largest standard deviation at the corners and edges [px].
     """
 
     camera: Camera
@@ -46,6 +48,12 @@ class CameraFit:
     std: tuple[float, float, float, float]
     influence: np.ndarray
     odd: tuple[int, ...] = ()
+    edges_std: float = 0.0
+
+    @property
+    def loose(self) -> bool:
+        """Whether the pictures hardly determine the rectification at the corners and edges."""
+        return self.edges_std > LOOSE_EDGES * self.camera.width
 
 
 def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> CameraFit:
@@ -80,7 +88,8 @@ def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> CameraFi
     )
     errors = tuple(float(np.sqrt((r**2).sum() / (len(r) / 2))) for r in residuals)
     rms = float(np.sqrt(sum((r**2).sum() for r in residuals) / sum(len(r) / 2 for r in residuals)))
-    std, influence = _uncertainty(residuals, jacobians, different)
+    covariance, influence = _uncertainty(residuals, jacobians, different)
+    std = [float(x) for x in np.sqrt(np.diag(covariance)[:4])]
     fx, fy, cx, cy = (float(K[k]) for k in ((0, 0), (1, 1), (0, 2), (1, 2)))
     _accept(seen, errors, rms, std, (fx, fy))
     stretched, stretched_std, left = stretch(seen, residuals, jacobians, poses, (fx, fy))
@@ -99,7 +108,9 @@ def calibrate_camera(seen: Sequence[Seen], model: str = "plumb_bob") -> CameraFi
         camera = Camera.from_info(CameraInfo(w, h, k, tuple(float(x) for x in np.ravel(d)), model))
     except CameraError as error:
         raise CameraError(f"camera calibration: {error}") from None
-    return CameraFit(camera, rms, errors, (std[0], std[1], std[2], std[3]), influence, odd)
+    edges = edges_std(camera, covariance)
+    check_edges(edges, w)
+    return CameraFit(camera, rms, errors, (std[0], std[1], std[2], std[3]), influence, odd, edges)
 
 
 def _ordinary(seen: Sequence[Seen], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, list[tuple[Any, Any]]]:
@@ -134,9 +145,9 @@ def _linearised(
 
 def _uncertainty(
     residuals: Sequence[np.ndarray], jacobians: Sequence[tuple[np.ndarray, np.ndarray]], different: Sequence[int]
-) -> tuple[list[float], np.ndarray]:
-    """Standard deviations of fx, fy, cx, cy, which `different` pictures alone count for, and how they move without each picture, from the normal
-    equations.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance of fx, fy, cx, cy and the coefficients (8, 8), which `different` pictures alone count for, and how fx, fy, cx, cy move without each
+    picture (n, 4), from the normal equations.
 
     The poses of the board are eliminated picture by picture (Schur complement): picture i adds N_i to the information on the intrinsics and
     g_i to the gradient. At the solution the g_i add up to zero, so without picture i the intrinsics move by (N - N_i)^-1 g_i.
@@ -153,7 +164,7 @@ def _uncertainty(
     once = sum(parts[k][0] for k in different) / np.outer(scale, scale)
     covariance = variance * np.linalg.pinv(once, 1e-14, True) / np.outer(scale, scale)
     influence = [np.linalg.lstsq((N - n) / np.outer(scale, scale), g / scale, rcond=None)[0] / scale for n, g in parts]
-    return [float(x) for x in np.sqrt(np.diag(covariance)[:4])], np.array(influence)[:, :4]
+    return covariance, np.array(influence)[:, :4]
 
 
 def _contradicted(

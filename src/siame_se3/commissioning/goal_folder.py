@@ -143,8 +143,18 @@ def _with_depth(goal: Goal, folder: Path) -> Goal:
     return replace(goal, depth=torch.from_numpy(arrays["depth"]), std=torch.from_numpy(arrays["std"]))
 
 
+def distance_of(folder: str | Path) -> float | None:
+    """How far the scene is from the goal's camera [m]: the middle of its depths, or what the folder says; None where it says nothing.
+
+    Raises:
+        InputError: see `read_goal`.
+    """
+    goal = read_goal(folder)
+    return goal.distance if goal.depth is None else float(goal.depth.nanmedian())
+
+
 def view_for(folder: str | Path, camera: Camera | None, distance: float | None = None) -> View:
-    """A goal's view for the plant whose images are by `camera`; `distance` [m] where the folder says no depth.
+    """A goal's view for the plant whose images are by `camera`; `distance` [m] in the place of the folder's, where that has no map of depths.
 
     Raises:
         InputError: see `read_goal`.

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.commissioning.hand_eye_forms import check_frames, matrix_values, one_transform
+from siame_se3.commissioning.hand_eye_forms import BODY, check_frames, matrix_values, one_transform
 from siame_se3.errors import InputError
 from siame_se3.files import read_yaml, write_text
 from siame_se3.geometry import lie
@@ -87,7 +87,7 @@ def _check_eye_in_hand(content: dict[Any, Any], path: Path) -> None:
                 f"{path}: the camera stands beside the robot in it; calibrate a camera on the tool (eye in hand)"
             )
         for name in ("tracking_base_frame", "child_frame_id"):
-            if str(said.get(name, "")).endswith("_link"):
+            if BODY.search(str(said.get(name, "")).lower()):
                 raise InputError(
                     f"{path}: {name} is {str(said[name])[:40]!r}, a frame whose x is forward; give the camera's optical frame, whose z is "
                     "(..._optical_frame), with the transform to it"

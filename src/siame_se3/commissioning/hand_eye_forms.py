@@ -15,6 +15,9 @@ from siame_se3.errors import InputError
 from siame_se3.geometry import lie
 
 _CAMERA = re.compile(r"cam(era)?(?![a-z])|optical|realsense|(?<![a-z])(rgb|colou?r|depth|lens|zed|kinect)(?![a-z])")
+BODY = re.compile(
+    r"(_link|(?<![a-z])(colou?r|depth|infra\d?|rgb|left_camera|right_camera)_frame)$"
+)  # x forward; drivers' optical frames say so
 _PART = re.compile(r"mount|holder|bracket|adapter|plate|flange")  # of the tool, named after the camera that it carries
 _TOOL = re.compile(r"tool|flange|grip|effector|hand|wrist|cam|(?<![a-z])(ee|eef|tcp)(?![a-z])")
 _BASE = re.compile(r"(.*/)?(base(_link|_footprint)?|world|map|odom|([a-z0-9]+_)?link_?0)")

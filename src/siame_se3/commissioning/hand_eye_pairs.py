@@ -117,6 +117,18 @@ class PairSums:
         """As `solve` of all pictures."""
         return _solution(self.total, any_scale)
 
+    def without_places(
+        self, places: Int[Tensor, "n"], any_scale: bool = False
+    ) -> tuple[Float[Tensor, "p 4 4"], Float[Tensor, "p"]]:
+        """As `solve` without all pictures of a place, for each of the places 0 to p - 1; `places` has each picture's."""
+        sums = self.total.repeat(int(places.max()) + 1, 1).index_add_(0, places, self.each, alpha=-1)
+        i, j = torch.tril_indices(len(places), len(places), -1)
+        inside = places[i] == places[j]  # pairs within a place were subtracted twice
+        i, j = i[inside], j[inside]
+        for p, q in zip(i.split(_AT_ONCE), j.split(_AT_ONCE), strict=True) if len(i) else ():
+            sums.index_add_(0, places[p], _terms(self.T_bt[p], self.T_bt[q], self.T_co[p], self.T_co[q]))
+        return _solution(sums, any_scale)
+
     def without(
         self, out: Int[Tensor, "m k"], any_scale: bool = False
     ) -> tuple[Float[Tensor, "m 4 4"], Float[Tensor, "m"]]:

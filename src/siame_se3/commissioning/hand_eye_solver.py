@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from siame_se3.commissioning.hand_eye_copies import places
 from siame_se3.commissioning.hand_eye_pairs import PairSums, solve
 from siame_se3.errors import InputError
 from siame_se3.geometry import lie
@@ -70,10 +71,12 @@ class HandEye:
         std_t, std_r: standard deviations of T_tc's translation [m] and rotation [rad], about the camera's axes. Where the board's lengths, or the
             focal length, clearly do not fit the poses, the translation's have what the lengths that fit best would change.
         residuals: of each picture, how far the board is from its mean place (n, 2): [m], [rad].
-        influence: how far T_tc moves without each picture (n, 2): [m], [rad].
+        influence: how far T_tc moves without each picture, and others of the same place (n, 2): [m], [rad].
         scale: the factor on the board's lengths that would fit best; 1 where square and intrinsics are right.
         scale_std: its standard deviation, by leaving out each picture (jackknife).
         scale_moves: how far T_tc moves with the board's lengths that fit best [m].
+        places: how many places of the tool the pictures are of.
+        odd: pictures that the others contradict, though the result hardly is of them.
     """
 
     T_tc: Float[Tensor, "4 4"]
@@ -85,6 +88,8 @@ class HandEye:
     scale: float
     scale_std: float
     scale_moves: float
+    places: int
+    odd: tuple[int, ...] = ()
 
     @property
     def misfit(self) -> bool:
@@ -159,11 +164,16 @@ def check_motion(T_bt: Float[Tensor, "n 4 4"]) -> None:
     """Refuse too few poses or too many, or turns that do not determine the transform.
 
     Raises:
-        InputError: fewer than five poses, more than a thousand, or turns about less than two axes.
+        InputError: fewer than five places, more than a thousand poses, or turns about less than two axes.
     """
     check_number(len(T_bt))
-    if len(T_bt) < FEWEST:
-        raise InputError(f"hand-eye: {len(T_bt)} pictures with poses; {FEWEST} are needed, 15 are good")
+    count = len(places(T_bt).unique())
+    if count < FEWEST:
+        if count < len(T_bt):
+            kind = f"pictures from {count} place{'s' * (count > 1)} of the tool, {len(T_bt) - count} more are copies"
+        else:
+            kind = f"{count} pictures with poses"
+        raise InputError(f"hand-eye: {kind}; {FEWEST} are needed, 15 are good")
     turns = lie.so3_log((lie.inverse(T_bt[:1]) @ T_bt[1:])[:, :3, :3])
     if float(torch.linalg.svdvals(turns)[1]) < _LEAST_TURN:
         raise InputError(
@@ -174,23 +184,25 @@ def check_motion(T_bt: Float[Tensor, "n 4 4"]) -> None:
 def estimate(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> HandEye:
     """T_tc with its uncertainty, from poses that are known to agree; `calibrate_hand_eye` checks that.
 
-    The covariance is that of the normal equations of log(T_bo^-1 T_bt T_tc T_co) by T_tc and T_bo, with the residuals' variance.
+    The covariance is that of the normal equations of log(T_bo^-1 T_bt T_tc T_co) by T_tc and T_bo, with the residuals' variance; of pictures that
+    were taken at the same place, the first counts.
     """
-    n = len(T_bt)
+    of_place = places(T_bt)
+    n = int(of_place.max()) + 1
+    first = [int((of_place == place).nonzero()[0]) for place in range(n)]
     pairs = PairSums.of(T_bt, T_co)
     T_tc, _ = pairs.solve()
     t, r = board_places(T_bt, T_tc, T_co)
     J = lie.adjoint(lie.inverse(T_co))  # of the board's place, in its own frame, by a twist of the camera
-    J = J - J.mean(0)  # what T_bo takes up
+    J = J[first] - J[first].mean(0)  # what T_bo takes up
     freedom = 3 * n - 6
-    weights = torch.cat([freedom / x.square().sum().clamp(min=1e-24).expand(3) for x in (t, r)])
+    weights = torch.cat([freedom / x[first].square().sum().clamp(min=1e-24).expand(3) for x in (t, r)])
     covariance = torch.linalg.pinv((J.mT @ (weights[:, None] * J)).sum(0))
     std = covariance.diagonal().clamp(min=0).sqrt().tolist()
-    each = torch.arange(n)[:, None]
-    others, _ = pairs.without(each)
-    influence = torch.stack(lie.error_norms(lie.inverse(T_tc) @ others), -1)
+    others, _ = pairs.without_places(of_place)
+    influence = torch.stack(lie.error_norms(lie.inverse(T_tc) @ others), -1)[of_place]
     best, scale = pairs.solve(any_scale=True)
-    _, scales = pairs.without(each, any_scale=True)
+    _, scales = pairs.without_places(of_place, any_scale=True)
     scale_std = math.sqrt(n - 1) * float(scales.std(unbiased=False))
     away = (lie.inverse(T_tc) @ best)[:3, 3]
     fit = HandEye(
@@ -203,6 +215,7 @@ def estimate(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> Hand
         float(scale),
         scale_std,
         float(away.norm()),
+        n,
     )
     if not fit.misfit:
         return fit

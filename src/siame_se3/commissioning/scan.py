@@ -56,6 +56,11 @@ class ScanPattern:
         require_number(self, "wait", 0, 10)
         require_number(self, "gain", 0, 10, open_low=True)
 
+    @property
+    def longest_leg(self) -> float:
+        """The longest way from the goal or a place to the next one [m]."""
+        return self.radius * max(1.0, 2 * math.sin(math.pi / self.views))
+
     def places(self, distance: float) -> Float[Tensor, "k 4 4"]:
         """T_gk: the cameras in the goal camera's frame [m], at `distance` from the scene [m].
 
@@ -179,10 +184,11 @@ def check_plant_fits(plant: Plant, pattern: ScanPattern, safety: Safety) -> None
         )
     if "image" not in plant.provides or plant.camera is None:
         raise InputError("scan: this plant has no images; give one with a camera")
-    if safety.reach and safety.reach < 1.1 * pattern.radius:
+    if safety.reach and safety.reach < 1.1 * pattern.longest_leg:
         raise InputError(
-            f"scan: a circle of {pattern.radius:g} m is beyond the reach of {safety.reach:g} m; give a smaller one",
-            *("radius", "safety.reach"),
+            f"scan: on a circle of {pattern.radius:g} m with {pattern.views} places the way to the next one is {pattern.longest_leg:.3g} m, beyond "
+            f"the reach of {safety.reach:g} m; give a smaller circle{', or more places' * (pattern.longest_leg > pattern.radius)}",
+            *("radius", "views", "safety.reach"),
         )
 
 

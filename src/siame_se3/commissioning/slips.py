@@ -7,17 +7,16 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.commissioning.boards import Board
+from siame_se3.commissioning.hand_eye_bad import FALLS, bad_pictures
 from siame_se3.commissioning.hand_eye_order import Session, session_of
-from siame_se3.commissioning.hand_eye_pairs import PairSums
 from siame_se3.commissioning.hand_eye_solver import (
     FEWEST,
     HandEye,
     board_places,
-    estimate,
     solve,
     spread_of,
     stands_beside,
@@ -29,14 +28,12 @@ from siame_se3.errors import InputError
 from siame_se3.geometry import lie
 
 Slip = tuple[str, str, Tensor, Tensor]  # in words, what to give instead, and with it the poses and the board's
-_FALLS = 0.4  # what explains a contradiction brings the spread down to this share and less
-_MOST_SUBSETS = 1500
 BESIDE = (
     "the camera stands beside the robot and the board is on the tool (eye to hand): "
     "this calibrates a camera on the tool, and a board that lies still"
 )
+ON_TOOL = "where the camera is on the tool, and the poses are in a frame near the board, say so"
 _TOOL = "base-from-tool poses (the tool in the base's frame), the camera being on the tool"
-_AT_ONCE = 16_000  # poses of choices of pictures: some 50 MB
 _FOR_TURNS = 40  # pictures that a board's looks are tried with
 _TRIPLES = 12  # of pictures that a board's looks are tried in
 
@@ -48,6 +45,7 @@ def explained(
     names: Sequence[str],
     values: Float[Tensor, "n m"] | None,
     boards_read: bool = False,
+    on_tool: bool = False,
 ) -> str:
     """Which usual slip makes the poses agree with the pictures, or which few pictures do not belong; '' for none.
 
@@ -57,6 +55,7 @@ def explained(
         names: of the pictures.
         values: the numbers that T_bt was read from.
         boards_read: the board's poses were read from a file too, and not found in pictures.
+        on_tool: the camera is known to be on the tool.
     """
     if found and T_bt is not None and (other := true_scale(T_bt, T_co, found.spread.t)):
         return (
@@ -66,9 +65,9 @@ def explained(
     slips = _slips(T_bt, T_co, values, boards_read)
     if T_bt is not None:
         slips = itertools.chain(slips, _disordered([session_of(names, T_bt, T_co)]))
-    if said := _fitting(slips, _FALLS * found.spread.size if found else math.inf):
+    if said := _fitting(slips, FALLS * found.spread.size if found else math.inf, on_tool):
         return said
-    return "" if T_bt is None or found is None else _bad_pictures(T_bt, T_co, found, names)
+    return "" if T_bt is None or found is None else bad_pictures(T_bt, T_co, found, names)
 
 
 def explained_by_order(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"], taken: Sequence[Session]) -> str:
@@ -79,11 +78,11 @@ def explained_by_order(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"
         taken: all pictures, those without the board too.
     """
     before = spread_of(T_bt, solve(T_bt, T_co)[0], T_co)
-    said = "" if before.explained else _fitting(_disordered(taken), _FALLS * before.size)
+    said = "" if before.explained else _fitting(_disordered(taken), FALLS * before.size)
     return f"the board's place differs by {before}; {said}" if said else ""
 
 
-def _fitting(slips: Iterable[Slip], most: float) -> str:
+def _fitting(slips: Iterable[Slip], most: float, on_tool: bool = False) -> str:
     """The first slip that makes the poses agree, with a spread of that size at most; '' for none."""
     beside = False
     for words, instead, poses, boards in slips:
@@ -93,10 +92,10 @@ def _fitting(slips: Iterable[Slip], most: float) -> str:
         spread = spread_of(poses, T_tc, boards)
         if not spread.explained or spread.size >= most:
             continue
-        if not stands_beside(poses, T_tc, boards):
+        if on_tool or not stands_beside(poses, T_tc, boards):
             return f"{words}, the spread is {spread}: give {instead}"
         beside = True
-    return f"they agree where {BESIDE}" if beside else ""
+    return f"they agree where {BESIDE}; {ON_TOOL}" if beside else ""
 
 
 def _some_agree(T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"]) -> bool:
@@ -153,41 +152,6 @@ def _slips(
 
 def _times(scale: float) -> str:
     return f"{scale:.4g} times" if scale > 0.01 else f"1/{1 / scale:.4g}"
-
-
-def _bad_pictures(
-    T_bt: Float[Tensor, "n 4 4"], T_co: Float[Tensor, "n 4 4"], found: HandEye, names: Sequence[str]
-) -> str:
-    """The few pictures without which the others agree, and what they give."""
-    n, pairs = len(T_bt), PairSums.of(T_bt, T_co)
-    for bad in range(1, 1 + min(3, n - FEWEST, n * 2 // 5)):
-        if math.comb(n, bad) > _MOST_SUBSETS:
-            break
-        left_out = torch.combinations(torch.arange(n), bad)
-        size = torch.cat([_sizes(pairs, out, found) for out in left_out.split(max(1, _AT_ONCE // n))])
-        best = int(size.argmin())
-        if float(size[best]) > min(1.0, _FALLS * found.spread.size):
-            continue
-        out = left_out[best].tolist()
-        kept = [k for k in range(n) if k not in out]
-        rest = estimate(T_bt[kept], T_co[kept])
-        named = " and ".join(names[k] for k in out)
-        moved = lie.error_norms(lie.inverse(rest.T_tc) @ found.T_tc)
-        return (
-            f"without {named} the spread is {rest.spread}, and the result moves by {1000 * float(moved[0]):.1f} mm, "
-            f"{math.degrees(float(moved[1])):.2f} deg to {rest.line()}: take {'it' if bad == 1 else 'them'} out, or correct the poses"
-        )
-    return ""
-
-
-def _sizes(pairs: PairSums, out: Int[Tensor, "m k"], found: HandEye) -> Float[Tensor, "m"]:
-    """Of each choice of pictures to leave out, the others' spread; 1 where it just is explained by noise."""
-    n, m = len(pairs.T_bt), len(out)
-    T_tc, _ = pairs.without(out)
-    mask = torch.ones(m, n, dtype=torch.bool).scatter_(1, out, False)
-    kept = torch.arange(n).expand(m, n)[mask].reshape(m, -1)
-    t, r = (x.square().sum(-1).mean(-1).sqrt() for x in board_places(pairs.T_bt[kept], T_tc, pairs.T_co[kept]))
-    return torch.maximum(t / found.spread.most_t, r / found.spread.most_r)
 
 
 def resolve_turns(

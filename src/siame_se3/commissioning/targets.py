@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,39 +20,52 @@ from siame_se3.plants.robots.live import LivePlant
 from siame_se3.plants.types import sound
 
 
-def target_from(path: Path, plant: LivePlant, depth: np.ndarray | None = None) -> View:
+def target_from(
+    path: Path,
+    plant: LivePlant,
+    depth: np.ndarray | float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> View:
     """The desired view from a goal's folder (see `goal_folder`), or from a picture that the robot's camera took: as it came, or rectified and
     cut to the centred square.
 
     Args:
         path: the picture.
         plant: the robot.
-        depth: of the picture, in its raster or in that of its square [m]; None where it is not known.
+        depth: of the picture, in its raster or in that of its square [m], or a number for all of it; None where it is not known: the plant's
+            distance, or what the folder says.
+        say: called with a line about how the picture was taken.
 
     Raises:
         InputError: a folder that is no goal's, or a depth map beside it.
         CameraError: not a picture, or of another size than the camera's; or a depth map of another size.
     """
     if path.is_dir():
-        if depth is not None:
+        if isinstance(depth, np.ndarray):
             raise InputError(
                 f"{path}: a goal's folder has a depth map of its own; leave the other one out", "goal_depth"
             )
-        distance = sound(plant.reset(None)).distance
-        return view_for(path, plant.camera, None if distance is None else float(distance))
+        view = view_for(path, plant.camera, depth)
+        return view if view.depth is not None else replace(view, depth=sound(plant.reset(None)).depth)
     if not path.is_file():
         raise CameraError(f"{path}: no such file; give a picture that this camera took, or say 'target' at the place")
     rgb = to_bytes(read_picture(path))
     view = sound(plant.reset(None))
     assert view.image is not None
-    if rgb.shape[:2] == view.image.shape[-2:]:  # rectified and cut already, or there is nothing to do
+    sensor = plant.camera_source.sensor
+    raw = rgb.shape[:2] == sensor.size == plant.camera.size and any(sensor.distortion)
+    if raw:
+        say(f"{path}: taken as the camera's picture as it came, and rectified")
+    if rgb.shape[:2] == view.image.shape[-2:] and not raw:  # rectified and cut already, or there is nothing to do
         image = as_image(rgb)
     else:
         try:
             image = plant.camera_source.prepared(rgb)
         except SiameError as error:
             raise CameraError(f"{path}: {error}; take it with this camera") from None
-    known = view.depth if depth is None else depth_in_square(depth, plant)[None]
+    known = depth_in_square(depth, plant)[None] if isinstance(depth, np.ndarray) else view.depth
+    if isinstance(depth, float):
+        known = torch.tensor([depth], dtype=torch.float64)
     return View(image[None], None, known, view.camera)
 
 
@@ -69,7 +83,8 @@ def view_of(plant: LivePlant) -> View:
 
 
 def depth_in_square(depth: np.ndarray, plant: LivePlant) -> Float[Tensor, "s s"]:
-    """A depth map in the raster of the camera's pictures, as the square that laws see of it; one that is that square already as it is.
+    """A depth map in the raster of the camera's pictures, as the square that laws see of it; one that is that square already as it is. Of a
+    square sensor it is taken for the former.
 
     Raises:
         CameraError: another size.
@@ -81,7 +96,8 @@ def depth_in_square(depth: np.ndarray, plant: LivePlant) -> Float[Tensor, "s s"]
             f"their square {square.width} x {square.height}",
             "goal_depth",
         )
-    return torch.from_numpy((depth if depth.shape == square.size else square_depth(depth, sensor)).copy())
+    cut = depth.shape == square.size and not (square.size == sensor.size and any(sensor.distortion))
+    return torch.from_numpy((depth if cut else square_depth(depth, sensor)).copy())
 
 
 def depths_of(view: View) -> str:

@@ -3,7 +3,8 @@
     python -m siame_se3.experiments.align [PHOTO ...] [--folder FOLDER] [--draws 2] [--seed 0]
 
 Each photo is a plane at 0.6 m, square on or turned by 20 deg; the reference is rendered from it, and what the camera sees after a drift, under each condition.
-A folder is one of `siame bench real` with true poses: every ordered pair. 'wrong': more than 5 mm or 0.5 deg from the truth, and sure.
+A folder is one of `siame bench real` with true poses: every ordered pair, or of pictures with depth those of its one step. 'wrong': more than 5 mm or
+0.5 deg from the truth, and sure. What is not found counts as infinitely far in the column 'all'.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from torch import Tensor
 from siame_se3.commissioning.align import Alignment, Reference
 from siame_se3.commissioning.align_picture import Optics, Picture
 from siame_se3.commissioning.align_words import Judge, Tolerance, Verdict
+from siame_se3.errors import InputError
 from siame_se3.experiments.real.folders import read_folder
+from siame_se3.experiments.real.pictures import Picture as Pictured
 from siame_se3.experiments.script import parser, run_script, skimage_photo, table
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
@@ -37,6 +40,7 @@ PHOTOS = (
 )
 CAMERA = Camera.from_focal(300 / 224 * 480, 640, 480)
 DEPTH, DRIFT = 0.6, 37.0  # [m], [px]
+_ABOUT = 9  # side of the part in a depth map's middle [px]
 JUDGE = Judge(Tolerance(2e-3, math.radians(0.2)), Tolerance(5e-3, math.radians(0.5)))
 Pixels = np.ndarray
 
@@ -109,39 +113,52 @@ def drifted(name: str, photos: list[Path], draws: int, seed: int) -> dict[str, A
 
 
 def pairs(folder: Path) -> dict[str, Any]:
-    """Every ordered pair of pictures of a folder with true poses."""
+    """Every ordered pair of pictures of a plane with true poses; of pictures with depth those pairs that `siame bench real` takes, whose goals' depth is
+    known in the middle."""
     found = read_folder(folder)
     results = []
-    for a in found.pictures:
-        middle = torch.tensor([(a.camera.width - 1) / 2, (a.camera.height - 1) / 2], dtype=torch.float64)
-        along = (a.T_wc[:3, :3] @ a.camera.rays(middle))[2]
-        reference = Reference.of(Picture.of(a.rgb, Optics(a.camera)), float(-a.T_wc[2, 3] / along))
-        for b in found.pictures:
-            if a is not b:
-                results.append(
-                    outcome(reference.locate(Picture.of(b.rgb, Optics(b.camera))), lie.inverse(a.T_wc) @ b.T_wc)
-                )
+    for k in found.goals:
+        a = found.pictures[k]
+        if math.isnan(Z := distance(a)):
+            continue
+        reference = Reference.of(Picture.of(a.rgb, Optics(a.camera)), Z)
+        for b in (found.pictures[j] for i, j in (found.worlds if a.depth is None else found.pairs) if i == k != j):
+            results.append(outcome(reference.locate(Picture.of(b.rgb, Optics(b.camera))), lie.inverse(a.T_wc) @ b.T_wc))
+    if not results:
+        raise InputError(f"{folder}: no goal's depth is known in the middle of its picture; give another folder")
     return row(found.name, results)
 
 
+def distance(picture: Pictured) -> float:
+    """Depth of what is in a picture's middle [m]: of its plane, or the median of what its depth map knows there; NaN where that is nothing."""
+    h, w = picture.rgb.shape[:2]
+    if picture.depth is None:
+        along = (picture.T_wc[:3, :3] @ picture.camera.rays(torch.tensor([(w - 1) / 2, (h - 1) / 2]).double()))[2]
+        return float(-picture.T_wc[2, 3] / along)
+    about = picture.depth[(h - _ABOUT) // 2 : (h + _ABOUT) // 2, (w - _ABOUT) // 2 : (w + _ABOUT) // 2]
+    known = about[np.isfinite(about)]
+    return float(np.median(known)) if len(known) else math.nan
+
+
 def row(name: str, results: list[tuple[float, float, bool, float]]) -> dict[str, Any]:
-    """Of a table."""
+    """Of a table; what is not found is infinitely far from the truth."""
     t, r, sure, sigma = map(np.array, zip(*results, strict=True))
     wrong = sure & ((t > 5) | (r > 0.5))
+    lost = np.isnan(t)
 
     def shown(values: np.ndarray) -> str:
-        known = values[np.isfinite(values)]
-        return f"{np.median(known):.2g}, {known.max():.2g}" if len(known) else "-"
+        return f"{np.median(values):.2g}, {values.max():.2g}" if len(values) else "-"
 
     return {
         "pictures": name,
         "pairs": len(results),
         "wrong": int(wrong.sum()),
+        "not found": int(lost.sum()),
         "not sure": f"{100 * (1 - sure.mean()):.0f} %",
         "sure: median, worst [mm]": shown(t[sure]),
         "sure: median, worst [deg]": shown(r[sure]),
-        "all: median, worst [mm]": shown(t),
-        "median sigma [mm]": f"{np.nanmedian(sigma):.2g}",
+        "all: median, worst [mm]": shown(np.where(lost, math.inf, t)),
+        "median sigma [mm]": "-" if lost.all() else f"{np.nanmedian(sigma):.2g}",
     }
 
 

@@ -107,7 +107,7 @@ def pictures_in(folders: Sequence[Path]) -> list[np.ndarray]:
     Raises:
         InputError: there is none.
     """
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in _KINDS)
+    files = sorted(path for folder in folders for path in folder.rglob("[!.]*") if path.suffix.lower() in _KINDS)
     with ThreadPoolExecutor() as pool:
         read = pool.map(lambda path: cv2.imread(str(path), cv2.IMREAD_COLOR), files)
         found = [image[..., ::-1] for image in read if image is not None and min(image.shape[:2]) >= 128]

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from siame_se3.analysis import metrics
+from siame_se3.experiments.evaluation import mean_end
 from siame_se3.experiments.script import bundled_print, parser, run_script, table
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.matched import MatchedPoints
@@ -52,8 +53,8 @@ def line(name: str, law: Controller, size: int, gain: float, iterations: int, ru
         "law": name,
         "runs": str(runs),
         "converged": f"{s.converged_percent:.1f} %",
-        "end error": f"{100 * s.end_t_converged_m[0]:.3f} cm {s.end_r_converged_deg[0]:.3f} deg",
-        "path error": f"{100 * s.path_t_m:.2f} cm",
+        "end error": mean_end(s, 3),
+        "path error": f"{100 * s.path_t_m:.2f} cm" if good else "-",
         "from the straight line": f"{100 * float(nearest[good].mean()):.2f} cm" if good else "-",
     }
 

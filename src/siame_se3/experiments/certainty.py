@@ -1,4 +1,5 @@
-"""How well `dvs-light` knows the pose over a plane, by lens and distance, and whether the truth is within three of its standard deviations.
+"""How well `dvs-light` knows the pose over a plane, by lens and distance, and whether the truth is within three of its standard deviations
+in the draws where it knows the pose at all.
 
     python -m siame_se3.experiments.certainty [--draws 40] [--seed 3] [--size 224] [--displacement 0.3]
 
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.experiments.script import bundled_print, parser, run_script, table
+from siame_se3.experiments.script import bundled_print, median, parser, run_script, table
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.certainty import Certain, least_known, sigmas
@@ -87,11 +88,13 @@ def row(name: str, place: Place, draws: int, seed: int, size: int, displacement:
         (t, r), known = sigmas(C), C.isfinite().all(-1).all(-1)
         distance, angle = v[:, :3].norm(dim=1), v[:, 3:].norm(dim=1)
         within = ((distance <= 3 * t) & (angle <= 3 * r))[known]
-        found[f"{kind}: true [mm]"] = f"{1e3 * float(distance.median()):.2g}"
-        found[f"{kind}: sigma [mm]"] = f"{1e3 * float(t[known].median()):.2g}"
-        found[f"{kind}: sigma [deg]"] = f"{math.degrees(float(r[known].median())):.2g}"
-        found[f"{kind}: within three [%]"] = f"{100 * float(within.double().mean()):.0f}"
-        found[f"{kind}: least along"] = least_known(C[known].mean(0))
+        some = bool(known.any())
+        found[f"{kind}: true [mm]"] = f"{1e3 * median(distance):.2g}"
+        found[f"{kind}: known"] = f"{int(known.sum())} of {draws}"
+        found[f"{kind}: sigma [mm]"] = f"{1e3 * median(t[known]):.2g}" if some else "-"
+        found[f"{kind}: sigma [deg]"] = f"{math.degrees(median(r[known])):.2g}" if some else "-"
+        found[f"{kind}: within three [%]"] = f"{100 * float(within.double().mean()):.0f}" if some else "-"
+        found[f"{kind}: least along"] = least_known(C[known].mean(0)) if some else "-"
     return found
 
 

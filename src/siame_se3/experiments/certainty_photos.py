@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from siame_se3.errors import InputError
-from siame_se3.experiments.script import parser, run_script, skimage_photo, table
+from siame_se3.experiments.script import median, parser, run_script, skimage_photo, table
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import default_camera
 from siame_se3.images.decode import as_image, read_picture, to_bytes
@@ -150,13 +150,22 @@ def pictures(rgb: np.ndarray, kind: Kind, rng: np.random.Generator) -> tuple[Sce
     return here, there
 
 
-def ends(goal: Scene, world: Scene, T_wd: Tensor, noise: float, size: int) -> tuple[Tensor, Tensor]:
-    """Errors (n, 6) of the poses that the law ends at, and their covariances."""
+def ends(
+    goal: Scene, world: Scene, T_wd: Tensor, noise: float, size: int, seed: int, first_run: int
+) -> tuple[Tensor, Tensor]:
+    """Errors (n, 6) of the poses that the law ends at, and their covariances.
+
+    Args:
+        seed: of the live images' noise, of which each run has its own. first_run: the first run's number.
+    """
     camera, grainy = default_camera(size), replace(NONE, noise=noise, least=1.0)
-    target = FlyingCameras(goal, camera, conditions=grainy, seed=1).reset(T_wd)
-    plant = FlyingCameras(world, camera, conditions=grainy, seed=2)
+
+    def cameras(scene: Scene, k: int) -> FlyingCameras:
+        return FlyingCameras(scene, camera, conditions=grainy, seed=3 * seed + k, first_run=first_run)
+
+    target, plant = cameras(goal, 0).reset(T_wd), cameras(world, 1)
     end = servo(plant, LightDVS(), target, T_wd.clone(), ServoConfig(gain=10, max_iterations=25)).T_wc[-1]
-    view = FlyingCameras(world, camera, conditions=grainy, seed=3).reset(end)
+    view = cameras(world, 2).reset(end)
     law, state = LightDVS().aim(target)
     assert isinstance(law, Certain)
     error = lie.vector_from_pose(lie.inverse(end) @ T_wd) - law(view, state)[0].v
@@ -170,8 +179,8 @@ def row(name: str, photos: tuple[str, ...], poses: int, seed: int, size: int) ->
     for k, each in enumerate(photos):
         rng = np.random.default_rng([seed, k, list(KINDS).index(name)])
         goal, world = pictures(photo(each), kind, rng)
-        T_wd, _ = draw_starts("table1", poses, goal, default_camera(size), Workspace(), seed)
-        found.append(ends(goal, world, T_wd, kind.live, size))
+        T_wd, _ = draw_starts("table1", poses, goal, default_camera(size), Workspace(), 1000 * seed + k)
+        found.append(ends(goal, world, T_wd, kind.live, size, seed, k * poses))
     error, C = (torch.cat(x) for x in zip(*found, strict=True))
     known = C.isfinite().all(-1).all(-1)
     error, C = error[known], C[known]
@@ -184,8 +193,8 @@ def row(name: str, photos: tuple[str, ...], poses: int, seed: int, size: int) ->
         "known": int(known.sum()),
         "within three [%]": f"{100 * float((ratio <= 3).double().mean()):.0f}",
         "Mahalanobis within three [%]": f"{100 * float((apart <= 3).double().mean()):.0f}",
-        "true [mm]": f"{1e3 * float(error[:, :3].norm(dim=1).median()):.2g}",
-        "sigma [mm]": f"{1e3 * float(t.median()):.2g}",
+        "true [mm]": f"{1e3 * median(error[:, :3].norm(dim=1)):.2g}",
+        "sigma [mm]": f"{1e3 * median(t):.2g}",
     }
 
 

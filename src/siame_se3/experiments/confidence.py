@@ -130,7 +130,7 @@ def made_looks(
 ) -> Looks:
     """Of all pairs of goal and world under all conditions."""
     parts = [
-        looks(law, goal, world, condition, count, seed + 100 * number + k)
+        looks(law, goal, world, condition, count, seed + 1000 * number + k)
         for number, condition in enumerate(conditions)
         for k, (goal, world) in enumerate(pairs)
     ]
@@ -199,7 +199,7 @@ def fit(seen: list[Scene], count: int, seed: int) -> None:
     """Print the weights."""
     law = _unasked()
     same = made_looks(law, [(scene, scene) for scene in seen], list(CONDITIONS), count, seed)
-    other = made_looks(law, _others(seen), ["table1", "poster"], count, seed + 50)
+    other = made_looks(law, _others(seen), ["table1", "poster"], count, seed + 500)
     X, right = torch.cat((same.features, other.features)), torch.cat((same.right, other.right))
     _print_fit(X, right)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from siame_se3.analysis import metrics
@@ -20,6 +22,12 @@ def engine_on(network: SiameseNetwork) -> engines.Engine:
     if next(network.parameters()).is_cuda:
         return engines.engine_for(network, "cuda")
     return engines.engine_for(network, "torch" if torch.cuda.is_available() else "auto")
+
+
+def mean_end(s: metrics.Summary, digits: int = 2) -> str:
+    """Mean end error of the converged, a dash where none is."""
+    t, r = 100 * s.end_t_converged_m[0], s.end_r_converged_deg[0]
+    return "-" if math.isnan(t) else f"{t:.{digits}f} cm {r:.{digits}f} deg"
 
 
 def closed_loop(network: SiameseNetwork, task: Task, iterations: int = 100) -> metrics.Summary:

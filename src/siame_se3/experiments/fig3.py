@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from siame_se3.analysis import plots, report
 from siame_se3.analysis.metrics import Row
 from siame_se3.experiments import pages, photos
+from siame_se3.experiments.pages import training_note
 from siame_se3.experiments.photos import UNSEEN
-from siame_se3.experiments.runner import Cell, Setup, csv_of, results, scene_runs
+from siame_se3.experiments.runner import Cell, Setup, budgets, csv_of, results, scene_runs
 
 NAME = "fig3"
 COUNTS = (2, 5, 10, 50, 100)
@@ -94,13 +95,14 @@ def page(setup: Setup, wanted: list[Cell], command: str) -> str:
     }
     curves = {title: shares for title, shares in curves.items() if any(x == x for x in shares)}
     first = next(iter(found))
-    trained = any(cell.network.startswith("many-") for cell in found)
+    trained = training_note(budgets(setup, NAME, found))[1:-1]
     note = f"{first.runs} Table I starts a point, shared out to the scenes, seed {first.seed}"
-    note += f"; {setup.minutes:g} min of training each" * trained
+    note += f"; {trained}" * bool(trained)
     plots.save(plots.scenes(counts, curves, note), csv_of(setup, NAME, wanted[0]).parent / "fig3.png")
     notes = [
-        "Converged [%], and in brackets the mean end error of the converged [cm/deg]. Runs are shared out to the scenes. All networks have the "
-        f"same budget, {setup.minutes:g} min each. The unseen scenes are in no training.",
+        "Converged [%], and in brackets the mean end error of the converged [cm/deg]. Runs are shared out to the scenes. "
+        + f"The networks: {trained}. " * bool(trained)
+        + "The unseen scenes are in no training.",
         "![convergence against the number of scenes](fig3.png)",
     ]
     if singly := _by_scene(setup, found, counts[-1], titles):

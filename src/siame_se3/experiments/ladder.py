@@ -1,7 +1,8 @@
 """The rows of `siame bench paper`: from the paper's training to ours in four steps, with several backbones; and VGG with Eq. 5.
 
 What an image passes is the paper's in the first three steps: 224 px, average pooling over the last map, difference, head 1024-256-6. Our
-loop is common to all of them, and not the paper's: a one-cycle learning rate (here without a rise), bf16 autocast, gradients clipped at 5.
+loop is common to all of them, and not the paper's: a one-cycle learning rate (here without a rise), bf16 autocast where the machine computes with
+bfloat16 itself, gradients clipped at 5.
 """
 
 from __future__ import annotations

@@ -11,9 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
-
-from siame_se3.experiments.script import bundled_print, parser, run_script, table
+from siame_se3.experiments.script import bundled_print, median, parser, run_script, table
 from siame_se3.geometry.camera import default_camera
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.photometric import DVS
@@ -44,7 +42,7 @@ def row(name: str, task: Task) -> dict[str, Any]:
         plant = FlyingCameras(task.scene, task.camera, conditions=conditions, seed=task.seed)
         law, state = LAWS[name].aim(plant.look(T_wd))
         asked = 1e3 * law(plant.reset(T_wd), state)[0].v[:, :3].norm(dim=1)
-        found[kind] = f"{float(asked.mean()):.3f} mm (median {float(torch.median(asked)):.3f})"
+        found[kind] = f"{float(asked.mean()):.3f} mm (median {median(asked):.3f})"
     return found
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+
+from torch import Tensor
 
 from siame_se3.errors import InputError
 from siame_se3.networks import checkpoint
@@ -56,7 +60,9 @@ RECIPES = {
     ),
 }
 
-BUNDLED = ("any-scene",)  # names of networks that come with the package, and are not trained here
+BUNDLED = ("any-scene", "coffee")  # names of networks that come with the package, and are not trained here
+NONE_INSTEAD: Mapping[str, str] = MappingProxyType({})
+_WAIT = 1.0  # between looks whether another process is done with a network [s]
 
 
 def recipe_of(name: str) -> Recipe:
@@ -76,6 +82,24 @@ def path_of(folder: Path, name: str) -> Path:
     return folder / "networks" / f"{name.replace('(', '').replace(')', '')}.safetensors"
 
 
+def root(name: str) -> str:
+    """The network that a network's training begins with, or its own name; two of one root are not trained at a time."""
+    while name not in BUNDLED and (first := recipe_of(name).init):
+        name = first
+    return name
+
+
+def digest(model: Model) -> str:
+    """Of a network's weights, as they are loaded."""
+    return checkpoint.digests({}, model.network.state_dict())["weights_sha256"]
+
+
+def minutes_of(model: Model) -> float | None:
+    """The budget that a network was trained with [min]; None where its card does not say."""
+    minutes: float | None = model.card.get("recipe", {}).get("minutes")
+    return minutes
+
+
 def obtain(
     name: str,
     scenes: Sequence[Scene],
@@ -83,41 +107,88 @@ def obtain(
     minutes: float,
     seed: int,
     say: Callable[[str], None] = lambda line: None,
+    instead: Mapping[str, str] = NONE_INSTEAD,
 ) -> Model:
-    """A network by its name, trained for `minutes` if it is not there; an interrupted training goes on.
+    """A network by its name, trained for `minutes` if it is not there; an interrupted training goes on, and one of another process is waited for.
+
+    Args:
+        instead: names of bundled networks, by those of the networks that they are taken for.
 
     Raises:
-        InputError: the one that is there was trained by another recipe, for less time, or on other scenes.
+        InputError: the one that is there was trained by another recipe, for less time, on other scenes, or from other weights.
     """
-    if name in BUNDLED:
-        return checkpoint.load(name)
+    names = [scene.name for scene in scenes]
+    if (model := kept(name, names, folder, minutes, instead)) is not None:
+        return model
     path, recipe = path_of(folder, name), recipe_of(name)
     recipe = replace(recipe, minutes=minutes, seed=seed, train=replace(recipe.train, evaluations=0))
-    if path.is_file():
-        return _kept(path, recipe, scenes)
-    initial = None
+    initial: Mapping[str, Tensor] | None = None
+    facts: dict[str, str] = {}
     if recipe.init:
-        initial = obtain(recipe.init, scenes, folder, minutes, seed, say).network.weights_for(recipe.network)
+        first = obtain(recipe.init, scenes, folder, minutes, seed, say, instead)
+        initial, facts = first.network.weights_for(recipe.network), {"initial": digest(first)}
 
     def report(p: Progress) -> None:
         if p.step % max(1, p.steps // 5) < recipe.train.log_every or p.step == p.steps:
             say(f"  training {name}: step {p.step} of {p.steps}, loss {p.loss:.3f}, {p.seconds:.0f} s")
 
-    return fit(recipe, scenes, path, Callbacks(report, say=lambda line: say(f"  {line}")), initial).model
+    # what it starts from is kept with its state: it is not what is there when an interrupted training goes on
+    callbacks = Callbacks(report, say=lambda line: say(f"  {line}"), card=lambda: facts, kept=facts)
+    waits = False
+    while not path.is_file():
+        try:
+            return fit(recipe, scenes, path, callbacks, initial).model
+        except InputError as error:
+            if not isinstance(error.__context__, BlockingIOError):  # not the lock of `exclusive`
+                raise
+        if not waits:
+            say(f"  {path}: another process trains it; waiting for that")
+        waits = True
+        time.sleep(_WAIT)
+    return _checked(path, recipe, names, folder, instead)
 
 
-def _kept(path: Path, recipe: Recipe, scenes: Sequence[Scene]) -> Model:
+def kept(
+    name: str, scenes: Sequence[str], folder: Path, minutes: float, instead: Mapping[str, str] = NONE_INSTEAD
+) -> Model | None:
+    """A network by its name if it is there; None where it would be trained.
+
+    Args:
+        scenes: the names of those that it is for.
+
+    Raises:
+        InputError: it is not the one that `obtain` would train.
+    """
+    taken = instead.get(name, name)
+    if taken in BUNDLED:
+        return checkpoint.load(taken)
+    path = path_of(folder, name)
+    return (
+        _checked(path, replace(recipe_of(name), minutes=minutes), scenes, folder, instead) if path.is_file() else None
+    )
+
+
+def _checked(path: Path, recipe: Recipe, scenes: Sequence[str], folder: Path, instead: Mapping[str, str]) -> Model:
     """A network that is there, if it is the one that is wanted."""
-    model = checkpoint.load(path)
-    if "recipe" in model.card and (field := difference(model.card["recipe"], recipe.in_card())):
-        raise InputError(f"{path}: trained by another recipe ({field}); remove it, or write to another place", "out")
-    minutes = model.card.get("recipe", {}).get("minutes", recipe.minutes)
-    if minutes < recipe.minutes:
+    model, advice = checkpoint.load(path), "remove it, or write to another place"
+    if "recipe" not in model.card and digest(model) == digest(checkpoint.load("coffee")):
         raise InputError(
-            f"{path}: trained for {minutes:g} minutes, and {recipe.minutes:g} are asked for; remove it, or write to another place",
+            f"{path}: the bundled model, put there by --quick or --bundled-model of an earlier version; remove it to train one",
+            "out",
+        )
+    if "recipe" in model.card and (field := difference(model.card["recipe"], recipe.in_card())):
+        raise InputError(f"{path}: trained by another recipe ({field}); {advice}", "out")
+    minutes = minutes_of(model)
+    if minutes is not None and minutes < recipe.minutes:
+        raise InputError(
+            f"{path}: trained for {minutes:g} minutes, and {recipe.minutes:g} are asked for; {advice}",
             *("out", "minutes"),
         )
-    names = [scene.name for scene in scenes]
-    if recipe.scenes and model.card.get("scenes", names) != names:
-        raise InputError(f"{path}: trained on other scenes; remove it, or write to another place", "out")
+    if recipe.scenes and model.card.get("scenes", scenes) != list(scenes):
+        raise InputError(f"{path}: trained on other scenes; {advice}", "out")
+    first = instead.get(recipe.init, recipe.init)
+    place = Path(first) if first in BUNDLED else path_of(folder, first)
+    there = "initial" in model.card and (first in BUNDLED or place.is_file())
+    if there and digest(checkpoint.load(place)) != model.card["initial"]:
+        raise InputError(f"{path}: trained from another {recipe.init} than {place}; {advice}", "out")
     return model

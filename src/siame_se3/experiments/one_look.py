@@ -18,7 +18,7 @@ from siame_se3.experiments import photos
 from siame_se3.experiments.any_scene import UNSEEN
 from siame_se3.experiments.any_scene_training import CAMERA
 from siame_se3.experiments.confidence import misplaced
-from siame_se3.experiments.script import add_photos_root, parser, run_script, table
+from siame_se3.experiments.script import add_photos_root, median, parser, run_script, table
 from siame_se3.files import model_file
 from siame_se3.geometry.plane import homography
 from siame_se3.laws.neural import Neural
@@ -60,7 +60,7 @@ def row(condition: str, scenes: list[Scene], looks: int, seed: int) -> dict[str,
         parts.append(errors(law, disturbed, FlyingCameras(scene, model.camera), T_wd, T_wc))
     found = torch.cat(parts)
     shares = {f"within {100 * x:g} %": f"{100 * float((found < x).double().mean()):.0f} %" for x in WITHIN}
-    return {"starts": condition, "looks": len(found), "median": f"{100 * float(found.median()):.2f} %", **shares}
+    return {"starts": condition, "looks": len(found), "median": f"{100 * median(found):.2f} %", **shares}
 
 
 def main() -> None:

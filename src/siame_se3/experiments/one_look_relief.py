@@ -23,7 +23,7 @@ from torch import Tensor
 from siame_se3.experiments import photos
 from siame_se3.experiments.any_scene import UNSEEN
 from siame_se3.experiments.any_scene_training import CAMERA
-from siame_se3.experiments.script import parser, run_script, table
+from siame_se3.experiments.script import median, parser, run_script, table
 from siame_se3.files import model_file
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
@@ -133,8 +133,8 @@ def row(model: str, scenes: list[Scene], look: Look) -> dict[str, Any]:
         "relief": f"{look.percent} %",
         "disturbances": look.condition,
         "looks": len(found),
-        "median": f"{1e3 * float(t.median()):.2f} mm {math.degrees(float(r.median())):.2f} deg",
-        "in the image": f"{100 * float(aside.median()):.2f} %",
+        "median": f"{1e3 * median(t):.2f} mm {math.degrees(median(r)):.2f} deg",
+        "in the image": f"{100 * median(aside):.2f} %",
         **shares,
         "worse than standing still": f"{100 * float((t > start).double().mean()):.1f} %",
     }

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from siame_se3.analysis.report import markdown, write_report, write_table
-from siame_se3.experiments.runner import Cell, Setup, csv_of, facts_of
+from siame_se3.experiments.runner import Cell, Setup, budgets, csv_of, facts_of
 from siame_se3.files import hardware
 
 
@@ -17,9 +17,12 @@ def header() -> str:
     return f"{hardware()}; python {shlex.join(sys.argv)}; {time.strftime('%Y-%m-%d')}"
 
 
-def training_note(setup: Setup) -> str:
-    """What the missing networks of an experiment were trained for."""
-    return f"({setup.minutes:g} min of training each where they were missing)"
+def training_note(budgets: Sequence[float]) -> str:
+    """What the networks of an experiment were trained for, by their budgets [min], rising; '' where there are none."""
+    if not budgets:
+        return ""
+    least, most = f"{budgets[0]:g}", f"{budgets[-1]:g}"
+    return f"({least if least == most else f'{least} to {most}'} min of training each)"
 
 
 def origin(setup: Setup, experiment: str, cells: Sequence[Cell], command: str) -> str:
@@ -27,9 +30,13 @@ def origin(setup: Setup, experiment: str, cells: Sequence[Cell], command: str) -
     seconds = sum(float(str(facts_of(setup, experiment, cell)["seconds"])) for cell in cells)
     seeds = ", ".join(sorted({str(cell.seed) for cell in cells}))
     runs = ", ".join(sorted({str(cell.runs) for cell in cells}))
+    note = f"networks not counted {training_note(budgets(setup, experiment, cells))}".strip()
+    for name in dict.fromkeys(cell.needs for cell in cells):
+        if setup.taken(name) != name:
+            note += f", {name} is the bundled {setup.taken(name)}"
     return (
-        f"`{command}`; {hardware()}; scene {setup.scene.name}, {runs} runs a row, seed {seeds}; {seconds:.0f} s of runs, networks not "
-        f"counted {training_note(setup)}; {time.strftime('%Y-%m-%d')}."
+        f"`{command}`; {hardware()}; scene {setup.scene.name}, {runs} runs a row, seed {seeds}; {seconds:.0f} s of runs, {note}; "
+        f"{time.strftime('%Y-%m-%d')}."
     )
 
 

@@ -10,84 +10,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from itertools import pairwise
 
-from siame_se3.errors import InputError, ModelError, TrainingError
+import torch
+
+from siame_se3.errors import ModelError, TrainingError
 from siame_se3.experiments import imagenet, paper_page
 from siame_se3.experiments.evaluation import closed_loop
 from siame_se3.experiments.ladder import STEPS, Row
 from siame_se3.experiments.paper_page import Mark
+from siame_se3.experiments.paper_setup import Setup, check, ended, finished, kept, what_of
 from siame_se3.experiments.runner import write_facts
-from siame_se3.files import hardware, read_json
 from siame_se3.networks import checkpoint
 from siame_se3.networks.siamese import SiameseNetwork
-from siame_se3.scenes.planar import Scene
 from siame_se3.servo.simulation import Task
+from siame_se3.training import state
 from siame_se3.training.driver import Callbacks, Paused, Progress, fit
-from siame_se3.training.recipe import difference
 
 MARKS = (0.1, 0.25, 0.5, 1.0)  # shares of a row's images
-RUNS, ITERATIONS = 200, 100
 SAY_SECONDS = 15.0  # between lines of progress
+_REHEARSED = 1, 3  # iterations of two short marks, by which a whole one is estimated
 MARGIN = 10.0  # [s] for the last step, a state's writing and the page
-
-
-class Deadline:
-    """A limit of wall time from now on.
-
-    Args:
-        seconds: until it [s]; None for no limit.
-        clock: in seconds, from any moment.
-    """
-
-    def __init__(self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._end = math.inf if seconds is None else clock() + seconds
-
-    def left(self) -> float:
-        """Time to it [s]."""
-        return self._end - self._clock()
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all rows share.
-
-    Attributes:
-        folder: of everything: paper/, and models/ with a file each row.
-        scene: the print.
-        runs, iterations: of a mark.
-        seed: of the trainings; the starts' is 1000 more.
-        device: 'cpu' or 'cuda'.
-        processes: that work on the device at a time; recorded beside it, since hours mean little where others ran beside them.
-        deadline: when to stop.
-        say: progress, a line at a time.
-    """
-
-    folder: Path
-    scene: Scene
-    runs: int = RUNS
-    iterations: int = ITERATIONS
-    seed: int = 42
-    device: str = "cpu"
-    processes: int = 1
-    deadline: Deadline = field(default_factory=Deadline)
-    say: Callable[[str], None] = lambda line: None
-
-    @property
-    def machine(self) -> str:
-        """The device in words."""
-        return hardware(self.device) + (f", 1 of {self.processes} processes" if self.processes > 1 else "")
-
-    def path(self, row: Row) -> Path:
-        """Of a row's marks."""
-        return self.folder / "paper" / "rows" / f"{row.name}.json"
-
-    def model(self, row: Row) -> Path:
-        """Of its network."""
-        return self.folder / "models" / f"{row.name}.safetensors"
 
 
 def run(
@@ -103,9 +47,10 @@ def run(
         shown: rows of the pages, also those made another time; None for `rows`.
 
     Raises:
-        InputError: a row that is there was made with other options.
+        InputError: a row that is there was made with other options; before any is trained.
     """
     shown = rows if shown is None else shown
+    check(setup, (*rows, *shown))
     for row in rows[shard[0] :: shard[1]]:
         if setup.deadline.left() < MARGIN:
             setup.say(f"{row.name}: no time left; the same command goes on")
@@ -148,26 +93,59 @@ def climb(setup: Setup, row: Row, changed: Callable[[], object] = lambda: None) 
     marks = kept(setup, row)
     model = setup.model(row)
 
-    def measure(network: SiameseNetwork, step: int, seconds: float) -> None:
-        marks[:] = [*(m for m in marks if m.step != step), _measured(setup, row, network, step, seconds)]
-        write_facts(setup.path(row), {"what": _what(setup, row), "marks": [vars(m) for m in marks]})
+    def measure(network: SiameseNetwork, step: int, seconds: float, precision: str) -> None:
+        mark = _measured(setup, row, network, step, seconds, precision)
+        marks[:] = [*(m for m in marks if m.step != step), mark]
+        write_facts(setup.path(row), {"what": what_of(setup, row), "marks": [vars(m) for m in marks]})
         setup.say(f"{row.name}: {paper_page.in_words(marks[-1])}")
         changed()
 
     if not model.is_file():
         setup.say(f"{row.name}: {STEPS[row.rung]}; {row.steps} steps of {row.recipe.data.views} images")
         _train(setup, row, marks, measure)
-    if not any(m.step == row.steps for m in marks):  # stopped between the training's end and its last mark
-        done = checkpoint.load(model)
-        if other := difference(done.card.get("recipe", {}), row.recipe.in_card()):
-            raise InputError(f"{model}: trained by another recipe ({other}); write to another place", "out")
-        measure(done.network.to(setup.device), row.steps, float(done.card["seconds"]))
+    if not ended(row, marks):  # stopped between the training's end and its last mark
+        done = finished(setup, row)
+        if setup.deadline.left() < _time_for_a_mark(setup, row, marks):
+            raise Paused
+        trained = done.card.get("recipe", {}).get("train", {})
+        measure(
+            *(done.network.to(setup.device), row.steps, float(done.card["seconds"])), str(trained.get("precision", ""))
+        )
     return marks
 
 
-def _train(setup: Setup, row: Row, marks: list[Mark], measure: Callable[[SiameseNetwork, int, float], None]) -> None:
+def _time_for_a_mark(setup: Setup, row: Row, marks: Sequence[Mark]) -> float:
+    """What has to be left when one is begun [s]: by the longest of those that are there, or else by some iterations of one; 0 without a deadline."""
+    if math.isinf(setup.deadline.left()):
+        return 0.0
+    longest = max(m.evaluation_seconds for m in marks) if marks else _rehearsed(setup, row)
+    return MARGIN + 1.5 * longest
+
+
+def _rehearsed(setup: Setup, row: Row) -> float:
+    """How long a mark takes [s] at most, from the first iterations of two, of an untrained network, whose runs do not settle."""
+    with torch.random.fork_rng(devices=[]):
+        network = SiameseNetwork(replace(row.recipe.network, pretrained=False)).eval().to(setup.device)
+    task, times = _task(setup, row), [setup.deadline.now()]
+    for iterations in _REHEARSED:
+        closed_loop(network, task, iterations)
+        times.append(setup.deadline.now())
+    first, second = (b - a for a, b in pairwise(times))
+    each = max(0.0, second - first) / (_REHEARSED[1] - _REHEARSED[0])
+    takes = first + max(0, setup.iterations - _REHEARSED[0]) * each
+    setup.say(
+        f"  {row.name}: a mark takes about {takes:.0f} s; no step is made with less than {MARGIN + 1.5 * takes:.0f} s left"
+    )
+    return takes
+
+
+def _train(
+    setup: Setup, row: Row, marks: list[Mark], measure: Callable[[SiameseNetwork, int, float, str], None]
+) -> None:
     """Train a row's network, or go on with it, and keep it in half precision."""
-    said = time.monotonic()
+    said, rehearsed = time.monotonic(), 0.0 if marks else _time_for_a_mark(setup, row, marks)
+    begun = state.as_begun(row.recipe, state.path_of(setup.model(row)))
+    precision = begun.on(torch.device(setup.device)).train.precision
 
     def report(p: Progress) -> None:
         nonlocal said
@@ -177,11 +155,10 @@ def _train(setup: Setup, row: Row, marks: list[Mark], measure: Callable[[Siamese
             setup.say(f"  {row.name}: step {p.step} of {p.steps}, loss {p.loss:.3f}, {rate:.0f} images/s")
 
     def evaluate(network: SiameseNetwork, p: Progress) -> None:
-        measure(network, p.step, p.seconds)
+        measure(network, p.step, p.seconds, precision)
 
     def pause() -> bool:
-        longest = max((m.evaluation_seconds for m in marks), default=0.0)
-        return setup.deadline.left() < MARGIN + 1.5 * longest
+        return setup.deadline.left() < (_time_for_a_mark(setup, row, marks) if marks else rehearsed)
 
     card = {"row": row.name, "what": STEPS[row.rung], "first weights": row.backbone.weights}
     callbacks = Callbacks(report, evaluate, MARKS, pause=pause, card=lambda: card | {"curve": [vars(m) for m in marks]})
@@ -200,11 +177,15 @@ def _train(setup: Setup, row: Row, marks: list[Mark], measure: Callable[[Siamese
         setup.say(f"{row.name}: kept in single precision: {error}")
 
 
-def _measured(setup: Setup, row: Row, network: SiameseNetwork, step: int, seconds: float) -> Mark:
+def _task(setup: Setup, row: Row) -> Task:
+    """The runs of a mark."""
+    return Task(setup.scene, row.recipe.seen_by, runs=setup.runs, seed=1000 + setup.seed)
+
+
+def _measured(setup: Setup, row: Row, network: SiameseNetwork, step: int, seconds: float, precision: str) -> Mark:
     """A network in closed loop, on its own device."""
-    began = time.perf_counter()
-    task = Task(setup.scene, row.recipe.seen_by, runs=setup.runs, seed=1000 + setup.seed)
-    s = closed_loop(network.float(), task, setup.iterations)
+    began = setup.deadline.now()
+    s = closed_loop(network.float(), _task(setup, row), setup.iterations)
     return Mark(
         step=step,
         images=row.images(step),
@@ -217,47 +198,11 @@ def _measured(setup: Setup, row: Row, network: SiameseNetwork, step: int, second
         median_end_r_deg=s.median_end_r_deg,
         mean_end_t_mm=_finite(1e3 * s.end_t_converged_m[0]),
         mean_end_r_deg=_finite(s.end_r_converged_deg[0]),
-        evaluation_seconds=round(time.perf_counter() - began, 1),
+        evaluation_seconds=round(setup.deadline.now() - began, 1),
+        precision=precision,
     )
 
 
 def _finite(value: float) -> float | None:
     """None for NaN, which JSON does not have."""
     return None if math.isnan(value) else value
-
-
-def _what(setup: Setup, row: Row) -> dict[str, Any]:
-    """What a row is made with. How it runs makes no difference."""
-    card = row.recipe.in_card()
-    for name in ("fast", "checkpoint_seconds", "log_every", "evaluations"):
-        card["train"].pop(name)
-    made: dict[str, Any] = {"runs": setup.runs, "iterations": setup.iterations, "seed": setup.seed}
-    made |= {
-        "scene": setup.scene.name,
-        "pixels": list(setup.scene.texture.shape),
-        "mean": setup.scene.texture.double().mean((1, 2)).tolist(),
-    }
-    return {"recipe": card, "first weights": row.backbone.start, **made}
-
-
-def kept(setup: Setup, row: Row) -> list[Mark]:
-    """The marks of a row that are there already.
-
-    Raises:
-        InputError: they were made with other options, or the file is damaged.
-    """
-    path = setup.path(row)
-    if not path.is_file():
-        return []
-    hint = "remove it to make the row again"
-    found = read_json(path, hint=hint)
-    try:
-        was, marks = dict(found["what"]), [Mark(**mark) for mark in found["marks"]]
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: damaged; {hint}") from None
-    for name, now in _what(setup, row).items():
-        if was.get(name) != now:
-            raise InputError(
-                f"{path}: made with another {name}; give the same options, or write to another place", "out"
-            )
-    return sorted(marks, key=lambda m: m.step)

@@ -13,7 +13,7 @@ from siame_se3.files import write_csv_rows
 
 COLUMNS = (
     *("row", "backbone", "images", "train_seconds", "hours", "device"),
-    *("converged", "median_end_t_mm", "median_end_r_deg"),
+    *("converged", "median_end_t_mm", "median_end_r_deg", "precision"),
 )
 
 
@@ -30,6 +30,7 @@ class Mark:
         median_end_t_mm, median_end_r_deg: end error over all runs, median.
         mean_end_t_mm, mean_end_r_deg: over the converged, mean; None where none is.
         evaluation_seconds: that the mark took [s].
+        precision: that the network was trained in (see `TrainConfig`); '' where it was not recorded.
     """
 
     step: int
@@ -44,6 +45,7 @@ class Mark:
     mean_end_t_mm: float | None
     mean_end_r_deg: float | None
     evaluation_seconds: float
+    precision: str = ""
 
     @property
     def hours(self) -> float:
@@ -107,7 +109,7 @@ def _values(row: Row, m: Mark) -> list[str]:
     """A line of curves.csv."""
     return [
         *(row.name, row.backbone.name, str(m.images), f"{m.train_seconds:.1f}", f"{m.hours:.5f}", m.device),
-        *(f"{m.converged:.1f}", f"{m.median_end_t_mm:.4f}", f"{m.median_end_r_deg:.5f}"),
+        *(f"{m.converged:.1f}", f"{m.median_end_t_mm:.4f}", f"{m.median_end_r_deg:.5f}", m.precision),
     ]
 
 
@@ -131,5 +133,6 @@ def _line(row: Row, m: Mark) -> dict[str, str]:
         "end, mean of the converged": mean,
         "seed": str(row.recipe.seed),
         "device": m.device,
+        "precision": m.precision or "-",
         "date": m.date,
     }

@@ -19,7 +19,7 @@ from siame_se3.errors import InputError
 from siame_se3.experiments.fault_trials import TITLES
 from siame_se3.experiments.relief import CNS_R, CNS_T, DEPTH_TITLES
 from siame_se3.experiments.script import run_script
-from siame_se3.files import atomically, parse_json, read_csv_table, read_text, write_text
+from siame_se3.files import MOST_OWN, atomically, parse_json, read_csv_table, read_text, write_text
 
 ROOT = Path(__file__).resolve().parents[3]  # of the checkout
 COLUMNS = (
@@ -77,7 +77,10 @@ def real(path: Path) -> str:
         InputError: it is none.
     """
     rows = read_csv_table(
-        path, ("folder", "law", "goal", "world", "end_align"), "give the two_photos.csv of 'bench real'"
+        path,
+        ("folder", "law", "goal", "world", "end_align"),
+        "give the two_photos.csv of 'bench real'",
+        most_bytes=MOST_OWN,
     )
     found = []
     for law, own in _by([row for row in rows if row["goal"] != row["world"]], "law"):

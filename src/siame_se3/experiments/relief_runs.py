@@ -15,6 +15,7 @@ from siame_se3.errors import InputError, SceneError
 from siame_se3.experiments import relief
 from siame_se3.experiments.real.rows import Table
 from siame_se3.experiments.relief import CNS_R, CNS_T, DEPTHS, Depth
+from siame_se3.experiments.script import median
 from siame_se3.files import model_file, read_csv_table, write_csv_rows
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
@@ -183,7 +184,7 @@ def _one_run(settings: Settings, law: str, one: relief.Trial, goal: View | str) 
 
 def _ended(trajectory: Trajectory, run: int) -> tuple[float, int, str]:
     """Milliseconds a step, iterations, and why it ended."""
-    ms = 1e3 * float(trajectory.step_seconds.median()) if len(trajectory.step_seconds) else math.nan
+    ms = 1e3 * median(trajectory.step_seconds)
     return ms, int(trajectory.iterations[run]), trajectory.reason[run]
 
 
@@ -279,7 +280,7 @@ def _made(settings: Settings, things: Sequence[Thing] | None) -> dict[str, Any]:
 
 def gathered(settings: Settings, kind: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """The rows of all scenes that are there, of all shares, in one CSV: relief/relief.csv or relief/sweep.csv."""
-    parts = sorted((settings.out / "relief" / kind).glob("*.csv"))
+    parts = sorted((settings.out / "relief" / kind).glob("[!.]*.csv"))  # not what another shard is writing
     rows = [row for part in parts for row in read_csv_table(part, columns)]
     rows.sort(
         key=lambda row: (row["law"], DEPTHS.index(row["depth"]), float(row.get("relief_percent", 0)), int(row["scene"]))

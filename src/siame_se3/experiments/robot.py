@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from siame_se3.analysis import plots, report
-from siame_se3.experiments.networks import BUNDLED
+from siame_se3.experiments.networks import BUNDLED, minutes_of
 from siame_se3.experiments.pages import training_note
 from siame_se3.experiments.runner import Setup, obtain, scenes_of
 from siame_se3.files import Counter, hardware, write_csv_rows
@@ -249,7 +249,8 @@ def _origin(setup: Setup, run: RobotRun) -> str:
     """Where the network comes from."""
     if run.network in BUNDLED:
         return f"by the bundled network {run.network}, which has seen no picture of this scene"
-    return f"the network not counted {training_note(setup)}"
+    minutes = minutes_of(obtain(setup, run.network))
+    return f"the network not counted {training_note([] if minutes is None else [minutes])}".strip()
 
 
 def _write(stages: list[Tensor], twists: list[Tensor], path: Path) -> None:

@@ -6,15 +6,15 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from siame_se3.analysis import metrics, report
 from siame_se3.analysis.metrics import Row
 from siame_se3.errors import InputError
-from siame_se3.experiments import networks, photos
+from siame_se3.experiments import kept_cells, networks, photos
 from siame_se3.experiments.laws import LAWS
 from siame_se3.files import hardware, read_json, write_text
 from siame_se3.geometry.camera import Camera, default_camera
@@ -25,7 +25,6 @@ from siame_se3.scenes.conditions import Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import Task, simulate
-from siame_se3.training.recipe import difference
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,7 @@ class Setup:
         say: progress, a line at a time.
         photos: a user's folder of photos, instead of the list's.
         root: where Debian's packages of photos are unpacked.
+        instead: bundled networks that are taken for others, by the others' names.
     """
 
     folder: Path
@@ -92,6 +92,11 @@ class Setup:
     say: Callable[[str], None]
     photos: Path | None = None
     root: Path = Path("/")
+    instead: Mapping[str, str] = field(default_factory=dict)
+
+    def taken(self, network: str) -> str:
+        """The network that is taken for one: itself, or a bundled one."""
+        return self.instead.get(network, network)
 
     def photos_of(self, split: str, count: int) -> list[Scene]:
         """The first `count` photos of a split."""
@@ -116,20 +121,21 @@ def csv_of(setup: Setup, experiment: str, cell: Cell) -> Path:
 
 
 def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int] = (0, 1)) -> None:
-    """Run the cells of a shard (its number, how many) that are not there yet. Laws that share a network share a shard, so that
-    no two processes train the same one.
+    """Run the cells of a shard (its number, how many) that are not there yet. Laws that share a network share a shard, also those whose networks
+    start from one and the same, so that no two processes train the same one.
 
     Raises:
+        InputError: before the first is run; see `check`.
         KeyboardInterrupt: Ctrl-C; it says in which row, and where the others are kept.
     """
+    check(setup, experiment, cells)
     mine, shards = shard
-    groups = list(dict.fromkeys(cell.needs or cell.law for cell in cells))
+    groups = list(dict.fromkeys(map(_group, cells)))
     for cell in cells:
         path = csv_of(setup, experiment, cell)
-        if groups.index(cell.needs or cell.law) % shards != mine:
+        if groups.index(_group(cell)) % shards != mine:
             continue
         if path.is_file():
-            _check(path, cell, setup)
             setup.say(f"{experiment} {cell.name}: there already")
             continue
         try:
@@ -142,6 +148,11 @@ def run(setup: Setup, experiment: str, cells: list[Cell], shard: tuple[int, int]
             ) from None
 
 
+def _group(cell: Cell) -> str:
+    """Cells of one are of one shard."""
+    return networks.root(cell.needs) if cell.needs else cell.law
+
+
 def _run(setup: Setup, experiment: str, cell: Cell) -> None:
     """Run a cell, and write it."""
     path = csv_of(setup, experiment, cell)
@@ -150,7 +161,8 @@ def _run(setup: Setup, experiment: str, cell: Cell) -> None:
     camera = default_camera(max(LAWS[cell.law].size, model.network.config.image_size if cell.network and model else 0))
     table = _rows(setup, cell, LAWS[cell.law].make(model), camera)
     facts = {
-        "what": _what(cell, setup),
+        "what": kept_cells.what_of(cell, setup),
+        "network": None if model is None else kept_cells.made_by(setup.taken(cell.needs), model),
         "seconds": round(time.perf_counter() - began, 1),
         "hardware": hardware(),
         "date": time.strftime("%Y-%m-%d"),
@@ -171,12 +183,14 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
 
 def obtain(setup: Setup, name: str) -> Model:
     """A network by its name, trained on its scenes if it is not there."""
-    return networks.obtain(name, scenes_of(setup, name), setup.folder, setup.minutes, setup.seed, setup.say)
+    return networks.obtain(
+        *(name, scenes_of(setup, name), setup.folder, setup.minutes, setup.seed, setup.say), instead=setup.instead
+    )
 
 
 def scenes_of(setup: Setup, network: str) -> list[Scene]:
     """What a network is for: the setup's print, or photos of the list as prints of the recipe's width."""
-    if network in networks.BUNDLED:
+    if setup.taken(network) in networks.BUNDLED:
         return [setup.scene]
     recipe = networks.recipe_of(network)
     if not recipe.scenes:
@@ -214,45 +228,18 @@ def _rows(setup: Setup, cell: Cell, controller: Controller, camera: Camera) -> l
     return shared_out(controller, tasks, law.config)
 
 
-def _what(cell: Cell, setup: Setup) -> dict[str, object]:
-    law = LAWS[cell.law]
-    return {
-        "law": cell.law,
-        "image side": law.size,
-        "gain": law.gain,
-        "iterations": law.iterations,
-        "starts": cell.starts,
-        "runs": cell.runs,
-        "seed": cell.seed,
-        "scene": setup.scene.name,
-        "disturbance": None if cell.disturbance is None else vars(cell.disturbance),
-        "mismatch": None if cell.mismatch is None else vars(cell.mismatch),
-        "scenes": [cell.split, *photos.names(cell.split, setup.photos)[: cell.scenes]] if cell.split else [],
-        "network": cell.needs,
-        "recipe": networks.recipe_of(cell.needs).in_card()
-        if cell.needs and cell.needs not in networks.BUNDLED
-        else None,
-    }
+def check(setup: Setup, experiment: str, cells: Iterable[Cell]) -> None:
+    """Refuse kept cells and networks that are not those of these cells, before any is run.
+
+    Raises:
+        InputError: see `kept_cells.check`.
+    """
+    kept_cells.check(setup, {csv_of(setup, experiment, cell): cell for cell in cells})
 
 
-def _check(path: Path, cell: Cell, setup: Setup) -> None:
-    """Refuse a CSV that was made with other runs, seed or scene."""
-    try:
-        facts = read_json(path.with_suffix(".json"))["what"]
-    except (InputError, KeyError, TypeError):
-        facts = None
-    if not isinstance(facts, dict) or not isinstance(facts.get("recipe"), dict | None):
-        raise InputError(f"{path}: its .json is missing or damaged; remove both to run it again")
-    wanted = json.loads(json.dumps(_what(cell, setup)))
-    if facts.get("recipe") and wanted["recipe"]:
-        if field := difference(facts["recipe"], wanted["recipe"]):
-            raise InputError(f"{path}: made with a network of another recipe ({field}); write to another place", "out")
-        facts["recipe"] = wanted["recipe"]
-    if other := [name for name in wanted if wanted[name] != facts.get(name)]:
-        raise InputError(
-            f"{path}: made with another {other[0]} ({facts.get(other[0])!s:.60}, now {wanted[other[0]]!s:.60}); write to another place",
-            "out",
-        )
+def budgets(setup: Setup, experiment: str, cells: Iterable[Cell]) -> list[float]:
+    """What the networks of kept cells were trained for [min], see `kept_cells.budgets`."""
+    return kept_cells.budgets(setup, {csv_of(setup, experiment, cell): cell for cell in cells})
 
 
 def results(setup: Setup, experiment: str, cells: list[Cell]) -> dict[Cell, list[Row]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -135,7 +136,7 @@ def row(name: str, case: Case, scenes: int, objects: Path | None = None) -> dict
         "above 5 %": f"{100 * float((error > 0.05).float().mean()):.1f} %",
         "said": f"{100 * sum(said) / scenes:.2f} %",
         "within 3 sigma": f"{100 * float((sigma < 3).float().mean()):.1f} %",
-        "seconds": f"{sorted(seconds)[scenes // 2]:.1f}",
+        "seconds": f"{statistics.median(seconds):.1f}",
     }
 
 

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
 
 from siame_se3.analysis.report import markdown
 from siame_se3.errors import InputError, SiameError
@@ -130,6 +134,11 @@ def add(path: Path, row: Row) -> None:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
         torn = stream.read(1) not in (b"", b"\n")
         stream.write(b"\n" * torn + json.dumps(row).encode() + b"\n")
+
+
+def median(values: Float[Tensor, "n"]) -> float:
+    """Of values, of an even count the mean of the two in the middle (PyTorch's own is the lower one); NaN of none, and where one is NaN."""
+    return float(values.double().quantile(0.5)) if len(values) else math.nan
 
 
 def bundled_print() -> Scene:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from siame_se3.experiments.evaluation import mean_end
 from siame_se3.experiments.script import parser, run_script, skimage_photo, table
 from siame_se3.experiments.training import reach
 from siame_se3.scenes.planar import Scene
@@ -34,7 +35,7 @@ def row(photo: Path, budgets: list[float], runs: int, seed: int) -> dict[str, An
         "time [s]": round(r.seconds),
         "images": r.images,
         "converged [%]": round(s.converged_percent, 1),
-        "end, converged": f"{100 * s.end_t_converged_m[0]:.2f} cm {s.end_r_converged_deg[0]:.2f} deg",
+        "end, converged": mean_end(s),
         "end, all": f"{100 * s.end_t_m[0]:.2f} cm {s.end_r_deg[0]:.2f} deg",
         "seed": seed,
     }

@@ -12,7 +12,7 @@ import torch
 from siame_se3.analysis import report
 from siame_se3.analysis.metrics import Summary
 from siame_se3.errors import InputError
-from siame_se3.experiments.evaluation import closed_loop
+from siame_se3.experiments.evaluation import closed_loop, mean_end
 from siame_se3.experiments.runner import Setup, write_facts
 from siame_se3.files import hardware, read_json
 from siame_se3.geometry.camera import default_camera
@@ -119,8 +119,7 @@ def _measured(setup: Setup, device: str, place: Path, kind: tuple[Any, ...], run
     found: dict[str, Any] = {"made with": made} | dict(rates(setup.scene, network, data, config, device, count))
     if network == NetworkConfig():
         r = reach(setup.scene, setup.minutes, runs, setup.seed, device)
-        t, angle = r.summary.end_t_converged_m[0], r.summary.end_r_converged_deg[0]
-        figures = f"{r.summary.converged_percent:.1f} %, {100 * t:.2f} cm {angle:.2f} deg"
+        figures = f"{r.summary.converged_percent:.1f} %, {mean_end(r.summary)}"
         found["reached"] = (
             f"{r.seconds:.0f} s, {r.images} images ({figures})"
             if r.reached

@@ -8,6 +8,7 @@ from siame_se3.files.arrays import read_npy, read_npz
 from siame_se3.files.bundled import BUNDLED_MODEL, BUNDLED_MODELS, BUNDLED_PHOTO, bundled, hardware, model_file
 from siame_se3.files.progress import Counter, doing
 from siame_se3.files.reading import (
+    MOST_OWN,
     parse_json,
     read_bytes,
     read_csv_rows,
@@ -24,6 +25,7 @@ __all__ = [
     "BUNDLED_MODEL",
     "BUNDLED_MODELS",
     "BUNDLED_PHOTO",
+    "MOST_OWN",
     "Counter",
     "atomically",
     "bundled",

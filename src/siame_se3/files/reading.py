@@ -17,6 +17,7 @@ from siame_se3.errors import InputError
 
 _MOST_TEXT = 1_000_000  # [bytes] of a configuration
 _MOST_ROWS = 20_000_000  # [bytes] of a table
+MOST_OWN = 1_000_000_000  # [bytes] of a table that an experiment here has written, row by row
 _MOST_NODES = 50_000  # of a YAML document, what aliases stand for counted each time
 _MOST_DEPTH = 50
 _MOST_SCALAR = 20_000  # characters of one YAML value
@@ -93,18 +94,21 @@ def read_csv_rows(path: str | Path, most_bytes: int = _MOST_ROWS, hint: str = ""
         raise InputError(f"{path}, line {reader.line_num}: not CSV ({error}){advice}") from None
 
 
-def read_csv_table(path: str | Path, columns: Sequence[str], hint: str = "") -> list[dict[str, str]]:
+def read_csv_table(
+    path: str | Path, columns: Sequence[str], hint: str = "", most_bytes: int = _MOST_ROWS
+) -> list[dict[str, str]]:
     """The rows of a CSV file with a header, by the columns' names.
 
     Args:
         columns: that it has to have; it may have others.
         hint: what to give instead, for errors.
+        most_bytes: its largest size.
 
     Raises:
         InputError: as `read_csv_rows`; a column that is missing or there twice; a row of another length; no row at all.
     """
     advice = f"; {hint}" if hint else ""
-    (_, header), *rows = [*read_csv_rows(path, hint=hint)] or [(1, [])]
+    (_, header), *rows = [*read_csv_rows(path, most_bytes, hint)] or [(1, [])]
     if missing := [name for name in columns if name not in header]:
         raise InputError(f"{path}: no column {shown(missing[0])}{advice}")
     if twice := [name for name in columns if header.count(name) > 1]:

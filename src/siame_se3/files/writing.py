@@ -155,7 +155,7 @@ def _partial(target: Path) -> Path:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove partial files of the same target whose process is dead; of other machines, those older than a day."""
+    """Remove partial files of the same target whose process is dead; of other machines, and on Windows, those older than a day."""
     form = re.compile(re.escape(_prefix(target)) + r"([0-9a-f]{6})-(\d+)-\d+\.part(\..*)?")
     try:
         found_there = [(entry, found) for entry in os.scandir(target.parent) if (found := form.fullmatch(entry.name))]
@@ -173,6 +173,8 @@ def _remove_leftovers(target: Path) -> None:
 def _alive(pid: int) -> bool:
     if pid == os.getpid():
         return False  # what this process is writing is in _writing: the rest is of one that had its number before
+    if os.name == "nt":
+        return True  # as far as is known: os.kill(pid, 0) would be Ctrl-C for it
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -219,20 +221,25 @@ def exclusive(path: str | Path) -> Iterator[None]:
         holder = _holder(lock)
         raise InputError(f"{path}: {holder} is writing it; wait for that to end, or give another place") from None
     except OSError as error:
+        if os.path.exists(lock) and not os.access(lock, os.W_OK):
+            why = os.strerror(error.errno or 0).lower()
+            line = f"{path}: {lock}, which another user's job left, cannot be locked ({why}); remove it, or give another place"
+            raise InputError(line) from None
         raise InputError(_refusal(path, error)) from None
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)  # while it is held, so that nobody's lock is taken away
+        with contextlib.suppress(PermissionError):  # another user's, in a folder where nobody removes those (/tmp)
+            lock.unlink(missing_ok=True)  # while it is held, so that nobody's lock is taken away
         os.close(descriptor)
 
 
 def _locked(lock: Path) -> int:
-    """A descriptor of the lock file, held and with this process's number in it."""
+    """A descriptor of the lock file, held and with this process's number in it; another user's is held as it is."""
     import fcntl
 
     while True:
-        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        descriptor, writable = _opened(lock)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -242,8 +249,9 @@ def _locked(lock: Path) -> int:
             log.warning("%s: this file system has no locks; do not start a second job on the same file", lock.parent)
         try:
             if os.path.samestat(os.fstat(descriptor), lock.stat()):  # not one that its last holder has just removed
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
+                if writable:
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
                 return descriptor
         except FileNotFoundError:
             pass  # removed: take the next
@@ -251,6 +259,16 @@ def _locked(lock: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _opened(lock: Path) -> tuple[int, bool]:
+    """A descriptor of the lock file, and whether it can be written to: one that another user left can be locked, and no more."""
+    try:
+        return os.open(lock, os.O_CREAT | os.O_RDWR, 0o666), True
+    except PermissionError:
+        with contextlib.suppress(OSError):  # then the first error says more
+            return os.open(lock, os.O_RDONLY), False
+        raise
 
 
 def _holder(lock: Path) -> str:

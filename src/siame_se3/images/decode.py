@@ -77,7 +77,7 @@ def decode(data: bytes, where: str, upright: bool = False) -> np.ndarray:
     from PIL import Image
 
     header = header_of(data, where)
-    orientation = _orientation(data) if upright else 1
+    orientation = orientation_of(data) if upright else 1
     data = without_orientation(data, header)
     unreadable = InputError(f"{where}: not an image that can be read; give a JPEG, PNG or TIFF")
     if header.samples > 1 and (header.bits > 8 or header.floating):  # which Pillow would cut to 8 bits, or not read
@@ -113,8 +113,12 @@ def _opencv(data: bytes) -> np.ndarray | None:
     return samples[..., None] if samples.ndim == 2 else samples[..., 2::-1]
 
 
-def _orientation(data: bytes) -> int:
-    """EXIF's; 1 where there is none."""
+def orientation_of(data: bytes) -> int:
+    """EXIF's orientation of a file as it lies in memory, 1 to 8; 1 where there is none, or no picture that is one.
+
+    Raises:
+        InputError: not a picture, or one that claims more pixels than is sane.
+    """
     import struct
     import warnings
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from siame_se3.errors import LawError
+from siame_se3.errors import LawError, require_promise
 from siame_se3.geometry.camera import Camera
 
 
@@ -223,17 +223,21 @@ def check_law(controller: Controller, target: View, view: View, zero_at_goal: fl
     output, after = law(view, state)
     (n,) = view.batch
     v = output.v
-    assert v.shape == (n, 6), f"law gave {tuple(v.shape)}, not {(n, 6)}"
-    assert len(output.faults) == len(output.stage) == n, "law gave faults or stages of another number of runs"
-    assert bool(torch.isfinite(v).all()), "law gave a velocity that is not finite"
+    require_promise(v.shape == (n, 6), f"law gave {tuple(v.shape)}, not {(n, 6)}")
+    require_promise(len(output.faults) == len(output.stage) == n, "law gave faults or stages of another number of runs")
+    require_promise(bool(torch.isfinite(v).all()), "law gave a velocity that is not finite")
     again, _ = law(view, state)
-    assert torch.equal(v, again.v), "law is not pure: the same view and state gave two velocities"
+    require_promise(torch.equal(v, again.v), "law is not pure: the same view and state gave two velocities")
     runs = torch.arange(n)[::2]
     for whole in (state, after):
         some, everything = law(view[runs], whole[runs])[0].v, law(view, whole)[0].v
         torch.testing.assert_close(some, everything[runs], rtol=1e-4, atol=1e-5)
     back = after.put(runs, after[runs])
-    assert torch.equal(law(view, back)[0].v, law(view, after)[0].v), "rows of the state, put back, changed the law"
+    require_promise(
+        torch.equal(law(view, back)[0].v, law(view, after)[0].v), "rows of the state, put back, changed the law"
+    )
     if zero_at_goal is not None:
         at_goal = law(target, state)[0].v
-        assert float(at_goal.abs().max()) <= zero_at_goal, f"law commands {float(at_goal.abs().max()):.2e} at the goal"
+        require_promise(
+            float(at_goal.abs().max()) <= zero_at_goal, f"law commands {float(at_goal.abs().max()):.2e} at the goal"
+        )

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from siame_se3.errors import ModelError
+from siame_se3.files.cores import quota
 
 ENGINES = ("auto", "torch", "cuda", "openvino", "openvino-bf16")
 
@@ -168,7 +169,7 @@ class OpenVinoEngine:
     Args:
         network: a SiameseNetwork; its weights are copied.
         precision: 'f32' (servo(N) equals N times servo(1) to rounding) or 'bf16' where the CPU has it (faster).
-        threads: CPU threads, 0 for OpenVINO's choice.
+        threads: CPU threads, 0 for OpenVINO's choice, or what a container's quota leaves, which OpenVINO does not see.
 
     Raises:
         ImportError: OpenVINO is not installed.
@@ -183,7 +184,7 @@ class OpenVinoEngine:
         with torch.no_grad():
             s = own.embed(images)
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-        if threads:
+        if threads := threads or quota() or 0:
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._core = openvino.Core()
         self._own, self._corresponds = own, own.config.fusion == "plane"

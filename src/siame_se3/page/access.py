@@ -11,15 +11,18 @@ import contextlib
 import hmac
 import http
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _LARGEST = 4 * 2**20  # [bytes] of a message from a browser; files come in parts of half a megabyte
 _UNSENT = 2**18  # [bytes] that the system keeps for a slow browser: more would only be older when it comes
+_UNTAKEN = (
+    2000  # [ms] for which a browser's machine may leave what it was sent unacknowledged; then the connection is closed
+)
 _installing = threading.Lock()
 
 _FORM = """<!doctype html><meta name="viewport" content="width=device-width"><title>siame</title>
@@ -59,19 +62,18 @@ class Access:
     def _without_token(self, path: str, headers: Any) -> tuple[http.HTTPStatus, dict[str, str], str] | None:
         given = parse_qs(urlsplit(path).query).get("token", [""])[0]
         if self._right(given):
-            cookie = f"{self._cookie(headers)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+            # Lax, not Strict: a link in a mail or a chat opens the page; the requests that press buttons are judged by their origin.
+            cookie = f"{self._cookie(headers)}={self.token}; HttpOnly; SameSite=Lax; Path=/"
             return http.HTTPStatus.FOUND, {"Location": "/", "Set-Cookie": cookie}, ""
-        try:
-            kept = SimpleCookie(headers.get("Cookie", "")).get(self._cookie(headers))
-        except CookieError:
-            kept = None
-        if kept is not None and self._right(kept.value):
+        # By hand: `http.cookies` drops all that comes after a cookie it cannot read, as another program of this host may have set one.
+        cookies = (cookie.strip().partition("=") for cookie in headers.get("Cookie", "").split(";"))
+        if any(name == self._cookie(headers) and self._right(value) for name, _, value in cookies):
             return None
         note = "This token is not right; it is in the terminal that serves the page." if given else ""
         return http.HTTPStatus.UNAUTHORIZED, {}, _FORM.replace("<!--note-->", note or "Give the terminal's token.")
 
     def _right(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self.token.encode())
+        return hmac.compare_digest(given.encode(errors="surrogatepass"), self.token.encode())
 
     @staticmethod
     def _cookie(headers: Any) -> str:
@@ -85,6 +87,13 @@ def _name(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:  # brackets that do not match
         return ""
+
+
+def _limit(connection: Any) -> None:
+    """Keep little for a browser that is slow, and notice soon that its machine is gone: by itself the system tries for a quarter of an hour."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT)
+    if sys.platform == "linux":
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNTAKEN)
 
 
 @contextlib.contextmanager
@@ -107,7 +116,7 @@ def guarding(access: Access) -> Iterator[None]:
                 body = text.encode()
                 kind = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
                 return Response(status, status.phrase, Headers(**kind | headers), body)
-            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT)
+            _limit(connection.transport.get_extra_info("socket"))
             return process_request(connection, request) if process_request else None
 
         return serve(*arguments, process_request=judged, **options | {"max_size": _LARGEST})

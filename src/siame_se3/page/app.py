@@ -123,7 +123,7 @@ class Page:
         gui = server.gui
         gui.configure_theme(show_logo=False, show_share_button=False, brand_color=style.rgb(BLUE))
         gui.set_panel_label("siame")
-        self._controls = Controls(server, show, self._ask, self._calls.drop)
+        self._controls = Controls(server, show, self._ask, self._calls.drop, self._visitors.presence)
         self._simulated = self._photo = None
         if isinstance(show, Simulation):
             show.hear(self._say)

@@ -28,16 +28,28 @@ class Controls:
         show: what is driven.
         ask: see `Ask`.
         drop: takes back all calls that wait.
+        presence: see `Visitors`.
     """
 
-    def __init__(self, server: Any, show: Show, ask: Ask, drop: Callable[[], None]) -> None:
-        self._show, self._ask, self._drop, self._gui, self._server = show, ask, drop, server.gui, server
+    def __init__(
+        self,
+        server: Any,
+        show: Show,
+        ask: Ask,
+        drop: Callable[[], None],
+        presence: Callable[[int | None], Callable[[], str]],
+    ) -> None:
+        self._show, self._ask, self._drop, self._gui, self._presence = show, ask, drop, server.gui, presence
         gui = server.gui
         self._sheet = gui.add_html(style.SHEET)
         self._title = gui.add_html(style.heading(show.title))
         self._large = gui.add_html('<i class="siame-large"></i>')
         self._stop = gui.add_button(
-            "STOP", color="red", icon="hand-stop", hint="At once, whatever is being computed; also the key Esc"
+            "STOP",
+            color="red",
+            icon="hand-stop",
+            hint="At once, whatever is being computed; also the key Esc"
+            + (", while no field has the focus" if show.simulated else ""),
         )
         self._start = gui.add_button("Start", color="green", icon="player-play")
         self._goal = gui.add_button("This view is the goal", icon="target")
@@ -62,23 +74,18 @@ class Controls:
 
         @self._start.on_click
         async def _(event: Any) -> None:
-            pressed = time.monotonic()
-            self._ask("start", lambda: self._started(event.client_id, pressed), event.client_id)
+            visitor, pressed, absent = event.client_id, time.monotonic(), self._presence(event.client_id)
+            self._ask("start", lambda: self._show.start(visitor, time.monotonic() - pressed, absent), visitor)
 
         @self._goal.on_click
         async def _(event: Any) -> None:
-            pressed = time.monotonic()
-            self._ask("goal", lambda: self._show.goal_here(time.monotonic() - pressed), event.client_id)
+            pressed, absent = time.monotonic(), self._presence(event.client_id)
+            self._ask("goal", lambda: self._show.goal_here(time.monotonic() - pressed, absent), event.client_id)
 
     def stop(self) -> None:
         """Stop at once; what was asked for before does not count any more."""
         self._drop()
         self._show.stop()
-
-    def _started(self, visitor: int, pressed: float) -> None:
-        if visitor is not None and visitor not in self._server.get_clients():
-            return  # whoever pressed it has left since
-        self._show.start(visitor, time.monotonic() - pressed)
 
     def update(self, nows: list[Now], said: list[str]) -> None:
         """Show what has changed."""

@@ -28,9 +28,9 @@ def scene_of(name: str, data: bytes, width: float) -> Scene:
     Raises:
         SceneError: no photo, or one that a camera cannot be guided by.
     """
-    name = re.sub(r"[^\w .()-]", "_", Path(name.replace("\\", "/")).name).strip(" .")[-80:] or "photo"
+    name = _shown(name)
     if len(data) > MOST_BYTES:
-        raise SceneError(f"{name}: {len(data) / 1e6:.0f} MB; drop a photo of at most {MOST_BYTES / 1e6:.0f} MB")
+        raise too_large(name, len(data))
     pixels = to_bytes(decode(data, name, upright=True))
     h, w = pixels.shape[:2]
     scale = _LONGEST / max(h, w)
@@ -43,3 +43,18 @@ def scene_of(name: str, data: bytes, width: float) -> Scene:
             return Scene.from_photo(path, width, fill="mean")
         except SiameError as error:
             raise SceneError(str(error).replace(str(path), name)) from None
+
+
+def too_large(name: str, size: int) -> SceneError:
+    """What is said of a file of more than `MOST_BYTES`.
+
+    Args:
+        name: as the browser gives it.
+        size: [bytes].
+    """
+    return SceneError(f"{_shown(name)}: {size / 1e6:.0f} MB; drop a photo of at most {MOST_BYTES / 1e6:.0f} MB")
+
+
+def _shown(name: str) -> str:
+    """A file's name without folders and odd characters."""
+    return re.sub(r"[^\w .()-]", "_", Path(name.replace("\\", "/")).name).strip(" .")[-80:] or "photo"

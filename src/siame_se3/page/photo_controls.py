@@ -14,9 +14,10 @@ from siame_se3.networks.checkpoint import Model
 from siame_se3.page import style
 from siame_se3.page.calls import LatestCalls
 from siame_se3.page.controls import Ask
-from siame_se3.page.photo import scene_of
+from siame_se3.page.photo import MOST_BYTES, scene_of, too_large
 from siame_se3.page.simulation import Simulation
 from siame_se3.page.training import Training, recipe_for
+from siame_se3.page.uploads import refuse_large
 from siame_se3.scenes.planar import Scene
 
 _MINUTES = (1.0, 30.0, 1.0)  # from, to, step
@@ -49,12 +50,15 @@ class PhotoControls:
             self._bar = gui.add_progress_bar(0.0, visible=False)
             self._text = gui.add_html("")
         self._react()
+        refuse_large(server, MOST_BYTES, self._refuse)
 
     def _react(self) -> None:
         @self._photo.on_upload
         async def _(event: Any) -> None:
             file = event.target.value
-            self._ask("photo", lambda: self.take(file.name, file.content), event.client_id)
+            name, data = file.name, file.content
+            file.content = b""  # the button would keep it until the next one
+            self._ask("photo", lambda: self.take(name, data), event.client_id)
 
         @self._width.on_update
         async def _(event: Any) -> None:
@@ -65,11 +69,27 @@ class PhotoControls:
         async def _(event: Any) -> None:
             self._ask("train", self._begin_or_stop, event.client_id)
 
+    def _refuse(self, name: str, size: int, visitor: int) -> None:
+        """Say that a file is too large, to the one who dropped it in."""
+
+        def say() -> None:
+            raise too_large(name, size)
+
+        self._ask("large photo", say, visitor)
+
     def take(self, name: str, data: bytes) -> None:
-        """Show another photo; its goal is in front of its middle, where the camera sees half of it or more."""
+        """Show another photo; its goal is in front of its middle, where the camera sees half of it or more.
+
+        Raises:
+            SceneError: no photo, or one that cannot be shown; the one before stays, and its training goes on.
+        """
+        self._put_up(scene_of(name, data, self._wide))
+
+    def _put_up(self, scene: Scene) -> None:
+        """Show a scene in place of the one before, whose training ends."""
+        self._show.show(scene)
         self._end()
-        self._dropped = scene_of(name, data, self._wide)
-        self._show.show(self._dropped)
+        self._dropped = scene
 
     @property
     def _wide(self) -> float:
@@ -80,9 +100,7 @@ class PhotoControls:
         before = self._dropped
         if before is None or self._show.worlds[0].scene is not before or before.width == self._wide:
             return
-        self._end()
-        self._dropped = replace(before, width=self._wide, height=before.height * self._wide / before.width)
-        self._show.show(self._dropped)
+        self._put_up(replace(before, width=self._wide, height=before.height * self._wide / before.width))
 
     def _begin_or_stop(self) -> None:
         if self._training is not None and self._training.alive:
@@ -96,11 +114,11 @@ class PhotoControls:
         recipe = recipe_for(setup.camera, setup.distance, scene.width, minutes)
         out = self._folder / f"{file_name(scene, setup.distance)}.safetensors"
 
-        def done(model: Model) -> None:
-            if self._show.worlds[0].scene is scene:
-                self._calls.post("model", lambda: self._show.take(model))
+        def taken(model: Model) -> None:
+            if self._show.worlds[0].scene is scene:  # another one may have been dropped in while this call waited
+                self._show.take(model)
 
-        self._training = Training(scene, recipe, out, done)
+        self._training = Training(scene, recipe, out, lambda model: self._calls.post("model", lambda: taken(model)))
 
     def _end(self) -> None:
         if self._training is not None:

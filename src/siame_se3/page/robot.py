@@ -66,27 +66,27 @@ class LiveRobot:
             "" if self._clock() < self._armed_until else "type 'arm' in the terminal to let this page start the robot"
         )
 
-    def _require_armed(self) -> None:
-        if why := self.barred():
+    def _require_armed(self, absent: Callable[[], str]) -> None:
+        if why := self.barred() or absent():
             raise RobotError(why)
 
     def stop(self) -> None:
         """See `Show`."""
         self.session.command("stop")
 
-    def start(self, visitor: int | None = None, age: float = 0.0) -> None:
+    def start(self, visitor: int | None = None, age: float = 0.0, absent: Callable[[], str] = str) -> None:
         """See `Show`. Whose start counts is who stops the robot by leaving."""
-        self._require_armed()
-        self._asking = visitor  # who leaves from now on stops it
+        self._asking = visitor  # before the look at whether it is there: who leaves from now on stops it
         try:
+            self._require_armed(absent)
             if self.session.heard("start", age):
                 self._starter = visitor
         finally:
             self._asking = None
 
-    def goal_here(self, age: float = 0.0) -> None:
+    def goal_here(self, age: float = 0.0, absent: Callable[[], str] = str) -> None:
         """See `Show`."""
-        self._require_armed()
+        self._require_armed(absent)
         self.session.heard("target", age)
 
     def _heard(self, line: str) -> None:
@@ -95,7 +95,7 @@ class LiveRobot:
             self._starter = None
 
     def left(self, visitor: int) -> None:
-        """A visitor has closed the page: a run that this one started ends, for nobody who asked for it watches it."""
+        """A visitor has closed the page, or does not answer: a run that this one started ends, for nobody who asked for it watches it."""
         if visitor in (self._starter, self._asking):
             self._starter = None
             self.session.disconnected("the page's visitor who started it")

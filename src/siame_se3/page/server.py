@@ -56,8 +56,35 @@ def served(config: PageConfig, access: Access) -> Any:
         raise InputError(f"page: port {config.port} was taken at this moment; give another port", "served.port")
     if not _refuses_strangers(config.host, server.get_port()):
         end(server)
-        raise InputError('page: this version of viser cannot be guarded; pip install --upgrade "siame-se3[page]"')
+        raise _unguarded()
+    try:
+        _refuse_tunnels(server)
+    except InputError:
+        end(server)
+        raise
     return server
+
+
+def _unguarded() -> InputError:
+    return InputError('page: this version of viser cannot be guarded; pip install --upgrade "siame-se3[page]"')
+
+
+def _refuse_tunnels(server: Any) -> None:
+    """viser gives the page a public address, by a tunnel through a server of its makers, as soon as any visitor's program asks for it.
+
+    Raises:
+        InputError: this version of viser does so in another way.
+    """
+    from viser import _messages
+
+    for name in ("ShareUrlRequest", "ShareUrlDisconnect"):
+        kind = getattr(_messages, name, None)
+        if kind is None:  # a viser without tunnels
+            continue
+        try:
+            server._websock_server.unregister_handler(kind)
+        except (AttributeError, AssertionError, KeyError):
+            raise _unguarded() from None
 
 
 def end(server: Any) -> None:

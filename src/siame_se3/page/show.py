@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from siame_se3.page.track import Track
@@ -31,25 +32,27 @@ class Show(Protocol):
     def stop(self) -> None:
         """Stop all, at once, from any thread, without waiting."""
 
-    def start(self, visitor: int | None = None, age: float = 0.0) -> None:
+    def start(self, visitor: int | None = None, age: float = 0.0, absent: Callable[[], str] = str) -> None:
         """Start all from where they are.
 
         Args:
             visitor: who asks for it; None for nobody in particular.
             age: how long ago it was asked for [s].
+            absent: gives why who asks does not count any more; '' where it does. A simulation does not ask.
 
         Raises:
             SiameError: why not.
         """
 
     def left(self, visitor: int) -> None:
-        """A visitor has closed the page."""
+        """A visitor has closed the page, or its browser does not answer."""
 
-    def goal_here(self, age: float = 0.0) -> None:
+    def goal_here(self, age: float = 0.0, absent: Callable[[], str] = str) -> None:
         """The first track's present view becomes the goal of all.
 
         Args:
             age: how long ago it was asked for [s].
+            absent: as of `start`.
 
         Raises:
             SiameError: why not.

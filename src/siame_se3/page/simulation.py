@@ -67,9 +67,7 @@ class Simulation:
         try:
             target = self._target(world)
             controller = self._controller(law, target)
-        except (
-            BaseException
-        ):  # whatever ends it, Ctrl-C too: the world's thread and renderer are let go, and it is raised again
+        except BaseException:  # Ctrl-C too: the world's thread and renderer are let go, and it is raised again
             world.close()
             raise
         known = None if target.distance is None else float(target.distance[0])
@@ -129,7 +127,7 @@ class Simulation:
         for track in self.tracks:
             track.wait()
 
-    def start(self, visitor: int | None = None, age: float = 0.0) -> None:
+    def start(self, visitor: int | None = None, age: float = 0.0, absent: Callable[[], str] = str) -> None:
         """See `Show`; one that moves already begins again."""
         self._rest()
         for track in self.tracks:
@@ -172,7 +170,7 @@ class Simulation:
         T_wd, T_wc = draw_starts("table1", 1, self.worlds[0].scene, self.setup.camera, workspace, seed)
         self.place(self.goal_pose @ lie.inverse(T_wd[0]) @ T_wc[0])
 
-    def goal_here(self, age: float = 0.0) -> None:
+    def goal_here(self, age: float = 0.0, absent: Callable[[], str] = str) -> None:
         """See `Show`."""
         self._rest()
         before, self.goal_pose = self.goal_pose, self.worlds[0].T_wc
@@ -244,20 +242,49 @@ class Simulation:
                 world.refresh()
 
     def show(self, scene: Scene, model: Model | None = None) -> None:
-        """Another scene, with a network of it or without; the goal is in front of its middle."""
+        """Another scene, with a network of it or without; the goal is in front of its middle.
+
+        Raises:
+            SiameError: it cannot be shown, or its middle shows nothing; all is as it was, and at rest.
+        """
         self._rest()
-        self.goal_pose = reference_pose(self.setup.distance)
-        self.start_pose = self.goal_pose @ self._scaled(_FIRST_START, self.setup.distance)
-        for world in self.worlds:
-            world.show(scene, self.start_pose)
-        self.title = f"{scene.name}, simulated"
-        self._aim()
-        self.take(model)
+        put_back = self._kept()
+        try:
+            self.goal_pose = reference_pose(self.setup.distance)
+            self.start_pose = self.goal_pose @ self._scaled(_FIRST_START, self.setup.distance)
+            for world in self.worlds:
+                world.show(scene, self.start_pose)
+            self.title = f"{scene.name}, simulated"
+            self._aim()
+            self.take(model)
+        except (SiameError, OSError):
+            put_back()
+            raise
+
+    def _kept(self) -> Callable[[], None]:
+        """What puts all back as it is now."""
+        poses, title, model = (self.goal_pose, self.start_pose), self.title, self.model
+        controllers = self._controllers
+        worlds = [(world, world.scene, world.T_wc) for world in self.worlds]
+        tracks = [(track, track.law, track.session.controller, track.session.target) for track in self.tracks]
+
+        def put_back() -> None:
+            (self.goal_pose, self.start_pose), self.title, self.model = poses, title, model
+            self._controllers = controllers
+            for track, law, controller, target in tracks:
+                track.law, track.session.controller, track.session.target = law, controller, target
+            for world, scene, T_wc in worlds:
+                if world.scene is not scene:
+                    world.show(scene, T_wc)
+                elif not torch.equal(world.T_wc, T_wc):
+                    world.place(T_wc)
+
+        return put_back
 
     def take(self, model: Model | None) -> None:
         """Laws of another network, or of none."""
         self.model = model
-        self._controllers.clear()
+        self._controllers = {}
         for k, track in enumerate(tuple(self.tracks)):
             law = "handoff" if track.law == "neural" and model is None else track.law
             self.set_law(law, k)

@@ -14,6 +14,7 @@ from siame_se3.servo.safety import Safety
 GOAL = GREEN  # as in the figures
 TRACKS = (BLUE, ORANGE)
 TWISTS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)  # vx, vy, vz, wx, wy, wz
+OLD = 2.0  # [s]: of an image that is older its age is shown
 FAINT = "rgba(138, 143, 152, 0.25)"  # of grids, on white and on black
 
 # A button that follows <i class="siame-large"> is large; what is said is in rows of equal height, so that nothing jumps.
@@ -61,6 +62,8 @@ def _number(value: float, digits: int, unit: str) -> str:
 def state_of(track: Track, now: Now, colour: str, paused: bool) -> str:
     """What a track does, in two rows."""
     state = "paused" if now.moving and paused else "moving" if now.moving else "at rest"
+    if OLD < (age := track.image_age) < math.inf:
+        state += f', <span class="dry">no image for {age:.0f} s</span>'
     sure = track.session.confidence
     numbers = (
         _number(now.sample.error_t, 1 if now.sample.error_t >= 10 else 2, "mm"),

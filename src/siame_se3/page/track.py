@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,6 +76,11 @@ class Track:
     def _heard(self, line: str) -> None:
         if not line.startswith(("iteration", "ready")):
             self.lines.append(line)
+
+    @property
+    def image_age(self) -> float:
+        """How old a robot's newest image is [s]; 0 in a simulation, whose camera gives a new one only where something has changed."""
+        return 0.0 if self.world is not None else time.monotonic() - self._stamp
 
     @property
     def moving(self) -> bool:

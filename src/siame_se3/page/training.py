@@ -9,12 +9,11 @@ from pathlib import Path
 from siame_se3.errors import SiameError
 from siame_se3.geometry.camera import Camera
 from siame_se3.networks.checkpoint import Model
-from siame_se3.networks.config import NetworkConfig
 from siame_se3.plants.robots.threads import Worker, describe
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training.driver import Callbacks, Paused, Progress, fit
-from siame_se3.training.recipe import Recipe, TrainConfig
+from siame_se3.training.recipe import Recipe, for_photos
 
 
 class Training:
@@ -70,7 +69,7 @@ class Training:
 
 
 def recipe_for(camera: Camera, distance: float, width: float, minutes: float) -> Recipe:
-    """The recipe of `siame train` for a page's camera.
+    """The recipe of `siame train` for a page's camera, without evaluations on the way.
 
     Args:
         camera: of the page, square.
@@ -78,15 +77,15 @@ def recipe_for(camera: Camera, distance: float, width: float, minutes: float) ->
         width: of the scene [m].
         minutes: of training [min].
     """
-    network = NetworkConfig()
+    recipe = for_photos()
     scale = distance / Workspace.distance
-    return Recipe(
-        network=replace(
-            network, output_scale=(*(s * scale for s in network.output_scale[:3]), *network.output_scale[3:])
-        ),
+    unit = recipe.network.output_scale
+    return replace(
+        recipe,
+        network=replace(recipe.network, output_scale=(*(s * scale for s in unit[:3]), *unit[3:])),
         workspace=Workspace().at(distance),
-        camera=camera.square(network.image_size),
-        train=TrainConfig(evaluations=0),
+        camera=camera.square(recipe.network.image_size),
+        train=replace(recipe.train, evaluations=0),
         scenes=1,
         width=width,
         minutes=minutes,

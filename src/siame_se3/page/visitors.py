@@ -1,12 +1,17 @@
-"""Who has the page open: what is each one's own (light or dark), and notices to one of them."""
+"""Who has the page open: whether they are still there, what is each one's own (light or dark), and notices to one of them."""
 
 from __future__ import annotations
 
 import logging
+import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 from siame_se3.analysis.style import BLUE
+from siame_se3.commissioning.commands import LASTS
 from siame_se3.page import style
+from siame_se3.page.heartbeat import Heartbeat
 from siame_se3.page.show import Show
 
 log = logging.getLogger(__name__)
@@ -28,6 +33,7 @@ class Visitors:
         self._server, self._show = server, show
         server.on_client_connect(self._welcome)
         server.on_client_disconnect(lambda client: show.left(client.client_id))
+        self._heartbeat = Heartbeat(server, show.left)
 
     def __len__(self) -> int:
         return len(self._server.get_clients())
@@ -42,6 +48,25 @@ class Visitors:
             "on their way": sum(len(buffer.message_from_id) for buffer in own),
         }
 
+    def presence(self, visitor: int | None) -> Callable[[], str]:
+        """Of who has just pressed a button: gives, later, why that does not count any more; '' where it does.
+
+        A press has come after the last answer to a ping, and may have waited for the network since.
+        """
+        if visitor is None:
+            return lambda: ""
+        since = self._heartbeat.answered(visitor)
+
+        def absent() -> str:
+            if visitor not in self._server.get_clients():
+                return "who pressed it has left"
+            if self._show.simulated or (silent := time.monotonic() - since) <= LASTS:
+                return ""
+            what = "has not answered yet" if silent == math.inf else f"had not answered for {silent:.1f} s"
+            return f"your browser {what}; press it again"
+
+        return absent
+
     def tell(self, visitor: int | None, text: str) -> bool:
         """Show a notice to one visitor; whether that one is still there."""
         client = None if visitor is None else self._server.get_clients().get(visitor)
@@ -51,18 +76,23 @@ class Visitors:
         return True
 
     def _welcome(self, client: Any) -> None:
-        """A switch of its own between light and dark, as this browser had it the last time."""
-        switch = client.gui.add_checkbox("dark page (yours alone)", False, order=1e9)
+        """A switch of its own between light and dark, as this browser had it the last time: a button, as the key Esc does nothing in a field."""
+        switch = client.gui.add_button("dark or light (yours alone)", icon="moon", order=1e9)
+        dark = False
 
-        @switch.on_update
+        @switch.on_click
         async def _(event: Any) -> None:
-            self._paint(client, switch.value)
-            client.local_storage.set_item(_KEY, "yes" if switch.value else "no")
+            nonlocal dark
+            dark = not dark
+            self._paint(client, dark)
+            client.local_storage.set_item(_KEY, "yes" if dark else "no")
 
         try:
-            switch.value = client.local_storage.get_item(_KEY, _PATIENCE) == "yes"
+            dark = client.local_storage.get_item(_KEY, _PATIENCE) == "yes"
         except (RuntimeError, TimeoutError):  # it has left, or lets no page keep anything: then it is light
             log.debug("a browser keeps nothing")
+        if dark:
+            self._paint(client, dark)
 
     @staticmethod
     def _paint(client: Any, dark: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections import deque
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -35,6 +36,7 @@ class Watcher:
     Attributes:
         images: updates of the page's images until now. bytes: of all messages.
         notices: that it was shown, the last few.
+        uploaded: bytes of its last file that the page has acknowledged.
 
     Raises:
         RobotError: the page does not let it in.
@@ -67,7 +69,7 @@ class Watcher:
         self._values: dict[str, Any] = {}
         self._texts: dict[str, str] = {}
         self.notices: deque[str] = deque(maxlen=8)
-        self.images = self.bytes = 0
+        self.images = self.bytes = self.uploaded = 0
         self._send(_CAMERA)
         self._worker = Worker("watcher", self._receive, endless=False)
 
@@ -96,7 +98,7 @@ class Watcher:
         kind = message.get("type")
         if kind == "GuiImageMessage":
             self._images.add(message["uuid"])
-        elif kind == "GuiButtonMessage":
+        elif kind in ("GuiButtonMessage", "GuiUploadButtonMessage"):
             self._buttons[message["props"]["label"]] = message["uuid"]
         elif kind == "GuiDropdownMessage":
             self._lists[message["props"]["label"]] = message["uuid"]
@@ -105,6 +107,8 @@ class Watcher:
             self._texts[message["uuid"]] = str(message["props"]["content"])
         elif kind == "NotificationShowMessage":
             self.notices.append(message["props"]["body"])
+        elif kind == "FileTransferPartAck":
+            self.uploaded = int(message["transferred_bytes"])
         elif kind == "GuiUpdateMessage":
             self.images += message["uuid"] in self._images and "_data" in message["updates"]
             if message["uuid"] in self._values and "value" in message["updates"]:
@@ -120,6 +124,22 @@ class Watcher:
     def press(self, label: str) -> None:
         """Press a button."""
         self._send({"type": "GuiUpdateMessage", "uuid": self._buttons[label], "updates": {"value": True}})
+
+    def upload(self, label: str, name: str, data: bytes, size: int | None = None) -> None:
+        """Drop a file into an upload button.
+
+        Args:
+            label: of the button.
+            name: of the file.
+            data: its first part; all of it, where `size` is not given.
+            size: that is announced [bytes].
+        """
+        transfer = {"source_component_uuid": self._buttons[label], "transfer_uuid": uuid.uuid4().hex}
+        whole = len(data) if size is None else size
+        parts = -(-whole // max(1, len(data)))
+        about = {"filename": name, "mime_type": "", "part_count": parts, "size_bytes": whole}
+        self._send({"type": "FileTransferStartUpload", **transfer, **about})
+        self._send({"type": "FileTransferPart", **transfer, "part_index": 0, "content": data})
 
     def choose(self, label: str, value: str) -> None:
         """Choose from a list, also what is not in it."""

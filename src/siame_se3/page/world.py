@@ -14,14 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import SceneError
+from siame_se3.errors import InputError, SceneError
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_image
 from siame_se3.laws.types import View
 from siame_se3.page.clock import PausableClock
 from siame_se3.page.disturb import Disturbances
 from siame_se3.plants.robots.checks import HardLimits
-from siame_se3.plants.robots.interfaces import Frame, RobotState
+from siame_se3.plants.robots.interfaces import WATCHDOG, Frame, RobotState
 from siame_se3.plants.robots.latest import LatestFrame
 from siame_se3.plants.robots.live import LivePlant
 from siame_se3.plants.types import Plant
@@ -48,6 +48,24 @@ FREE = Safety(
 )
 
 
+def check_step(dt: float, *settings: str) -> None:
+    """Refuse a plant that would stand still between two of its steps.
+
+    Args:
+        dt: of the plant [s].
+        settings: that it comes from, for the error.
+
+    Raises:
+        InputError: it is no shorter than `WATCHDOG`.
+    """
+    if dt >= WATCHDOG:
+        raise InputError(
+            f"a plant of {dt:.3g} s a step: on the page, as on a robot, it stands still {WATCHDOG:g} s after a twist; "
+            f"give it shorter steps, of more than {1 / WATCHDOG:g} frames a second",
+            *settings,
+        )
+
+
 class World:
     """One simulated camera over a scene; a camera source and a velocity driver at once.
 
@@ -58,6 +76,9 @@ class World:
         scene: what there is to see.
         start: camera pose T_wc.
         paced: in real time; False as fast as it goes, for tests.
+
+    Raises:
+        SiameError: the plant cannot be, cannot get to the start, or see `check_step`.
     """
 
     frame = "camera"
@@ -76,6 +97,11 @@ class World:
         assert self._plant.camera is not None
         self.camera: Camera = self._plant.camera
         self.dt = self._plant.dt
+        try:
+            check_step(self.dt)
+        except InputError:
+            self.close()
+            raise
         self.T_wc = start.double()
         self.place(start)
 

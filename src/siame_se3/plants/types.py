@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from siame_se3.errors import RobotError
+from siame_se3.errors import RobotError, require_promise
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.types import View
@@ -131,19 +131,22 @@ def check_plant(plant: Plant, start: Float[Tensor, "n 4 4"], tolerance: float = 
     It provides what it says, for as many cameras as there are starts; a zero twist leaves the pose as it is;
     T_wc <- T_wc exp(v dt) for what it says it applied.
     """
-    assert isinstance(plant, Plant), "a plant has provides, dt, camera, T_tc, reset, step, stop and close"
+    require_promise(isinstance(plant, Plant), "a plant has provides, dt, camera, T_tc, reset, step, stop and close")
     view = plant.reset(start)
-    assert view.provides >= plant.provides, f"plant promised {set(plant.provides)}, gave {set(view.provides)}"
-    assert view.batch == (len(start),), f"plant gave views of batch {tuple(view.batch)} for {len(start)} starts"
-    assert view.camera == plant.camera, "the view's camera is not the plant's"
+    require_promise(view.provides >= plant.provides, f"plant promised {set(plant.provides)}, gave {set(view.provides)}")
+    require_promise(
+        view.batch == (len(start),), f"plant gave views of batch {tuple(view.batch)} for {len(start)} starts"
+    )
+    require_promise(view.camera == plant.camera, "the view's camera is not the plant's")
     v = torch.zeros(len(start), 6, dtype=torch.float64)
     still, applied = plant.step(v)
-    assert applied.shape == v.shape, f"plant gave {tuple(applied.shape)} as applied, not {tuple(v.shape)}"
-    assert float(applied.abs().max()) == 0, "plant moved on a zero twist"
+    require_promise(applied.shape == v.shape, f"plant gave {tuple(applied.shape)} as applied, not {tuple(v.shape)}")
+    require_promise(float(applied.abs().max()) == 0, "plant moved on a zero twist")
     if view.T_wc is not None and still.T_wc is not None:
         torch.testing.assert_close(still.T_wc, view.T_wc, rtol=0, atol=tolerance)
         v = v + torch.tensor([0.05, -0.03, 0.02, 0.1, 0.2, -0.3], dtype=torch.float64)
         moved, applied = plant.step(v)
-        assert moved.T_wc is not None
+        if moved.T_wc is None:
+            raise AssertionError("plant gave its pose before a step, and not after it")
         torch.testing.assert_close(moved.T_wc, still.T_wc @ lie.exp(applied * plant.dt), rtol=0, atol=tolerance)
     plant.stop()

@@ -149,7 +149,7 @@ class Scene:
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """The photos of a folder, in name order.
+    """The photos of a folder, in name order; hidden files, such as macOS puts beside each on other file systems (._NAME), are left out.
 
     Raises:
         SceneError: there are none, or no such folder.
@@ -157,7 +157,7 @@ def photos_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise SceneError(f"{folder}: no such folder; give one of photos")
     kinds = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in kinds)
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in kinds and not p.name.startswith("."))
     if not found:
         raise SceneError(f"{folder}: no photo in this folder; give JPEG or PNG files")
     return found

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from siame_se3.errors import require_promise
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
 
@@ -59,28 +60,34 @@ def check_scene(
     """
     camera = default_camera(64) if camera is None else camera
     n, (h, w) = len(T_wc), camera.size
-    assert min(scene.width, scene.height) > 0, f"{scene.name}: an extent of {scene.width} x {scene.height} m"
+    require_promise(min(scene.width, scene.height) > 0, f"{scene.name}: an extent of {scene.width} x {scene.height} m")
     images, mask = scene.render(camera, T_wc)
-    assert images.shape == (n, 3, h, w), f"{scene.name}: images of shape {tuple(images.shape)}, not {(n, 3, h, w)}"
-    assert mask.shape == (n, h, w), f"{scene.name}: a mask of shape {tuple(mask.shape)}, not {(n, h, w)}"
-    assert images.dtype == torch.float32, f"{scene.name}: images of {images.dtype}, not float32"
-    assert mask.dtype == torch.bool, f"{scene.name}: a mask of {mask.dtype}, not bool"
-    assert bool(((images >= 0) & (images <= 1)).all()), f"{scene.name}: values outside [0, 1]"
-    assert bool(mask.flatten(1).any(1).all()), f"{scene.name}: a camera that sees nothing of it"
-    assert float(images.std(0).max()) > 0, f"{scene.name}: all cameras see the same"
-    assert torch.equal(images, scene.render(camera, T_wc)[0]), f"{scene.name}: another image in another call"
+    require_promise(
+        images.shape == (n, 3, h, w), f"{scene.name}: images of shape {tuple(images.shape)}, not {(n, 3, h, w)}"
+    )
+    require_promise(mask.shape == (n, h, w), f"{scene.name}: a mask of shape {tuple(mask.shape)}, not {(n, h, w)}")
+    require_promise(images.dtype == torch.float32, f"{scene.name}: images of {images.dtype}, not float32")
+    require_promise(mask.dtype == torch.bool, f"{scene.name}: a mask of {mask.dtype}, not bool")
+    require_promise(bool(((images >= 0) & (images <= 1)).all()), f"{scene.name}: values outside [0, 1]")
+    require_promise(bool(mask.flatten(1).any(1).all()), f"{scene.name}: a camera that sees nothing of it")
+    require_promise(float(images.std(0).max()) > 0, f"{scene.name}: all cameras see the same")
+    require_promise(torch.equal(images, scene.render(camera, T_wc)[0]), f"{scene.name}: another image in another call")
     torch.testing.assert_close(scene.render(camera, T_wc[-1:])[0], images[-1:], rtol=0, atol=1e-5)
     depth = scene.depth(camera, T_wc)
-    assert depth.shape == (n, h, w), f"{scene.name}: depths of shape {tuple(depth.shape)}, not {(n, h, w)}"
-    assert bool((depth[depth.isfinite()] > 0).all()), f"{scene.name}: a depth that is not above 0"
-    assert bool(depth.isfinite().flatten(1).any(1).all()), f"{scene.name}: a camera that sees nothing has a depth"
+    require_promise(depth.shape == (n, h, w), f"{scene.name}: depths of shape {tuple(depth.shape)}, not {(n, h, w)}")
+    require_promise(bool((depth[depth.isfinite()] > 0).all()), f"{scene.name}: a depth that is not above 0")
+    require_promise(
+        bool(depth.isfinite().flatten(1).any(1).all()), f"{scene.name}: a camera that sees nothing has a depth"
+    )
     distances = scene.distance(T_wc)
-    assert distances.shape == (n,), f"{scene.name}: distances of shape {tuple(distances.shape)}, not {(n,)}"
-    assert float(distances.min()) > 0, f"{scene.name}: a distance of {float(distances.min())} m"
+    require_promise(distances.shape == (n,), f"{scene.name}: distances of shape {tuple(distances.shape)}, not {(n,)}")
+    require_promise(float(distances.min()) > 0, f"{scene.name}: a distance of {float(distances.min())} m")
     twist = torch.zeros(2, 6, dtype=torch.float64)
     twist[0, 2], twist[1, 5] = 0.1 * float(distances.min()), math.pi / 2
     forward, quarter = lie.exp(twist).to(T_wc)
     torch.testing.assert_close(scene.distance(T_wc @ forward), distances - float(twist[0, 2]), rtol=1e-6, atol=1e-9)
     turned = torch.rot90(scene.render(camera, T_wc @ quarter)[0], -1, (-2, -1))
     error = float((turned - images).abs().mean())
-    assert error <= tolerance, f"{scene.name}: a camera's roll does not turn its image the other way ({error:.3f})"
+    require_promise(
+        error <= tolerance, f"{scene.name}: a camera's roll does not turn its image the other way ({error:.3f})"
+    )

@@ -33,6 +33,7 @@ _STUCK, _STUCK_T, _STUCK_R, _LAG = (
     math.radians(2),
     0.2,
 )  # less than this share of a commanded motion of so much [m, rad], so long ago [s]: no motion
+_LARGE = 480  # [px]: a law over an image of a larger side may be slow by that alone
 _LOOKS = 4  # in a row at fresh images, of a robot that stands and whose law takes too long
 _STANDS = 2.0  # [s] after which a robot that has stood so long does not begin to move by a law that takes too long
 
@@ -231,6 +232,13 @@ class Guard:
         """How old the image is by now, for plants with a clock [s]."""
         return 0.0 if self._first.time is None else self._clock() - self._time + self._age
 
+    def _large(self) -> str:
+        """What makes many a law slow: images of many pixels; '' where they are not."""
+        image = self._first.image
+        if image is None or min(image.shape[-2:]) <= _LARGE:
+            return ""
+        return f"; images of {image.shape[-1]} x {image.shape[-2]} px take long: let the camera give fewer pixels"
+
     def sent(self, command: Float[Tensor, "1 6"]) -> Halt | None:
         """The last look, at what is to be sent: finite, within the limits of each axis, and computed from an image that is not stale by
         now."""
@@ -242,9 +250,11 @@ class Guard:
             if (late := self._late()) > self.safety.max_age:
                 took, limit = late - self._age, self.safety.max_age
                 if took > limit:
-                    return Halt(f"the law took {took:.2f} s: its image is stale, limit {limit:g} s", True)
+                    return Halt(
+                        f"the law took {took:.2f} s: its image is stale, limit {limit:g} s{self._large()}", True
+                    )
                 old = f"{1e3 * late:.0f} ms old when the law has answered, which took {1e3 * took:.0f}"
-                return Halt(f"stale image: {old}, limit {1e3 * limit:.0f} ms", True)
+                return Halt(f"stale image: {old}, limit {1e3 * limit:.0f} ms{self._large()}", True)
             self._waited, self._moved = 0, self._time
         self._moves = bool(command.any())
         return None

@@ -41,7 +41,10 @@ def write(trajectory: Trajectory, path: str | Path) -> None:
         InputError: it cannot be written. TypeError: its settings are not what JSON has.
     """
     values = {f.name: getattr(trajectory, f.name) for f in fields(trajectory)}
-    meta = json.dumps({"version": VERSION, **{name: values.pop(name) for name in _META}})
+    meta = json.dumps({"version": VERSION, **{name: values.pop(name) for name in _META}}, ensure_ascii=False)
+    meta = meta.encode(
+        "utf-8", "replace"
+    ).decode()  # half characters, as of a file's name that is no UTF-8, are not read
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in values.items() if tensor is not None}
 
     def put(partial: Path) -> None:

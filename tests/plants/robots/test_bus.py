@@ -80,10 +80,11 @@ def rclpy(monkeypatch: pytest.MonkeyPatch) -> tuple[queue.Queue[Any], dict[str, 
     """A double whose executor calls callbacks as rclpy's does: an exception in one ends it. None ends it too."""
     coming: queue.Queue[Any] = queue.Queue()
     subscribed: dict[str, Any] = {}
+    qualities: dict[str, Any] = {}
 
     class Node:
         def create_subscription(self, kind: Any, topic: str, heard: Any, qos: Any) -> None:
-            subscribed[topic] = heard
+            subscribed[topic], qualities[topic] = heard, qos
 
         def destroy_node(self) -> None:
             pass
@@ -103,12 +104,28 @@ def rclpy(monkeypatch: pytest.MonkeyPatch) -> tuple[queue.Queue[Any], dict[str, 
     vars(made).update(ok=lambda: True, create_node=lambda name: Node())
     for name, content in {
         "rclpy": made,
-        "rclpy.qos": types.SimpleNamespace(qos_profile_sensor_data=1, QoSProfile=lambda depth: depth),
+        "rclpy.qos": types.SimpleNamespace(
+            QoSProfile=lambda **given: given,
+            ReliabilityPolicy=types.SimpleNamespace(BEST_EFFORT="best effort"),
+            HistoryPolicy=types.SimpleNamespace(KEEP_LAST="keep last"),
+        ),
         "rclpy.executors": types.SimpleNamespace(SingleThreadedExecutor=Executor),
         "std_msgs.msg": types.SimpleNamespace(String="String"),
     }.items():
         monkeypatch.setitem(sys.modules, name, content)
+    made.qualities = qualities  # type: ignore[attr-defined]  # of the double
     return coming, subscribed
+
+
+def test_of_rclpys_images_only_the_newest_waits(rclpy: tuple[queue.Queue[Any], dict[str, Any]]) -> None:
+    """rclpy's profile for sensors keeps five, and the oldest of them was used."""
+    bus = RclpyBus()
+    bus.subscribe("/newest", m.String, print)
+    bus.subscribe("/each", m.String, print, reliable=True)
+    qualities = sys.modules["rclpy"].qualities
+    assert qualities["/newest"] == {"depth": 1, "reliability": "best effort", "history": "keep last"}
+    assert qualities["/each"] == {"depth": 10}, "reliable by itself"
+    bus.close()
 
 
 def test_one_bad_message_does_not_end_rclpys_executor(rclpy: tuple[queue.Queue[Any], dict[str, Any]]) -> None:

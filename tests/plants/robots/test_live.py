@@ -53,6 +53,30 @@ def test_twists_in_other_frames_are_the_same_motion() -> None:
     torch.testing.assert_close(twist_in("camera", V, T_TC, None), V)
 
 
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), r"torch.uint8, \(3, 8, 8\)"),
+        (torch.zeros(8, 8, 3), r"torch.float32, \(8, 8, 3\)"),
+        (torch.zeros(1, 3, 8, 8), r"torch.float32, \(1, 3, 8, 8\)"),
+        (torch.zeros(3, 0, 8), r"torch.float32, \(3, 0, 8\)"),
+    ],
+)
+def test_images_of_another_kind_are_refused_in_one_line(image: Tensor, words: str) -> None:
+    """They ended in a traceback of whatever used them first."""
+
+    class Source(NoRobot):
+        camera = CAMERA
+
+        def latest(self, after: float, wait: float) -> Frame:
+            return Frame(image, time.monotonic())
+
+    plant = LivePlant(Source(), NoRobot())  # type: ignore[arg-type]  # as much of one as is used
+    with pytest.raises(RobotError, match=f"camera: an image of {words}; a camera source gives RGB in"):
+        plant.reset(None)
+    plant.close()
+
+
 @pytest.mark.parametrize("frame", FRAMES)
 def test_the_arms_server_undoes_them(frame: str) -> None:
     torch.testing.assert_close(camera_twist(frame, twist_in(frame, V, T_TC, T_BT), T_TC, T_BT), V)

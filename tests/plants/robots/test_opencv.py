@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ import pytest
 
 from siame_se3.errors import RobotError
 from siame_se3.plants.robots.interfaces import CameraSource
-from siame_se3.plants.robots.opencv import Capture
+from siame_se3.plants.robots.opencv import Capture, is_file, opened_as
 
 
 class Device:
@@ -37,12 +38,67 @@ class Device:
         pass
 
 
+@pytest.mark.parametrize(
+    ("source", "film"),
+    [
+        (0, False),
+        ("0", False),
+        ("film.avi", True),
+        ("pictures/%04d.png", True),
+        ("/dev/null", False),  # a device, as /dev/video0 is
+        ("camera", False),  # a link to it
+        ("rtsp://10.0.0.5/%201", False),
+        (".", False),
+    ],
+)
+def test_what_is_a_file_and_what_a_camera(
+    source: int | str, film: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("film.avi").touch()
+    Path("camera").symlink_to("/dev/null")
+    assert is_file(source) is film
+
+
+def test_a_device_is_opened_by_its_index(tmp_path: Path) -> None:
+    (tmp_path / "by-id").symlink_to("/dev/video2")
+    sources = (1, "1", "/dev/video12", str(tmp_path / "by-id"), "film.avi", "http://host/dev/video2")
+    assert [opened_as(source) for source in sources] == [1, 1, 12, 2, "film.avi", "http://host/dev/video2"]
+
+
+@pytest.mark.parametrize("film", [False, True])
+def test_only_a_film_is_paced(film: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device has a rate of its own; waiting as well would make each image older than its stamp."""
+    made: list[Any] = []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: made.append(Device(source)) or made[-1])
+    monkeypatch.setattr(Device, "get", lambda self, key: 1.0)  # frames a second
+    (tmp_path / "film.avi").touch()
+    capture = Capture(str(tmp_path / "film.avi") if film else "/dev/null")
+    first = capture.latest(0.0, 5.0)
+    assert first is not None
+    later = capture.latest(first.stamp, 0.3)
+    assert (later is None) == film
+    capture.close()
+
+
+def test_a_streams_password_is_not_in_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
+    capture = Capture("rtsp://admin:secret@10.0.0.5/1")
+    assert capture.name == "camera rtsp://***@10.0.0.5/1"
+    capture.close()
+
+
 def another_size() -> tuple[bool, Any]:
     return True, np.zeros((50, 64, 3), np.uint8)
 
 
 def gone() -> tuple[bool, Any]:
     raise cv2.error("device unplugged")
+
+
+def read_on(capture: Capture) -> None:
+    for _ in range(1000):
+        capture.latest(time.monotonic(), 0.01)
 
 
 @pytest.fixture
@@ -59,24 +115,64 @@ def test_a_reading_thread_that_fails_is_said(capture: Capture, wrong: Any, words
     assert isinstance(capture, CameraSource)
     assert capture.latest(0.0, 5.0) is not None
     capture._source.wrong = wrong
-
-    def read_on() -> None:
-        for _ in range(1000):
-            capture.latest(time.monotonic(), 0.01)
-
     with pytest.raises(RobotError, match=f"thread 'camera 0: reading' failed .*{words}"):
-        read_on()
+        read_on(capture)
     with pytest.raises(RobotError, match=words):
         capture.latest(0.0, 0.0)  # the last frame does not hide it
     capture.close()
 
 
-def test_a_source_that_ends_gives_no_frame_and_no_wait(capture: Capture) -> None:
-    capture._source.wrong = lambda: (False, None)
+def no_frame() -> tuple[bool, Any]:
+    return False, None
+
+
+def test_a_file_that_ends_gives_no_frame_and_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
+    capture = Capture("v%02d.png")
+    capture._source.wrong = no_frame
     began = time.monotonic()
     while capture.latest(time.monotonic(), 5.0) is not None:
         pass
     assert time.monotonic() - began < 3
+    assert capture.latest(0.0, 0.0) is not None, "its last frame is there, and no fault"
+    capture.close()
+
+
+def test_a_camera_that_gives_no_frames_any_more_is_named_until_it_gives_one(capture: Capture) -> None:
+    """It ended for good without a word, and a page showed its last image as if it were a new one."""
+    assert capture.latest(0.0, 5.0) is not None
+    capture._source.wrong = no_frame
+    began = time.monotonic()
+    words = "camera 0: gives no frames any more; see to it, and start the program again"
+    with pytest.raises(RobotError, match=words):
+        read_on(capture)
+    assert time.monotonic() - began < 1, "later than its image is stale, a halt would not name it"
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(RobotError, match=words):
+            capture.latest(time.monotonic(), 5.0)
+        assert time.monotonic() - began < 1
+    capture._source.wrong = None
+    until = time.monotonic() + 5
+    while capture._gone:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    assert capture.latest(time.monotonic(), 5.0) is not None
+    capture.close()
+
+
+def test_one_read_that_fails_does_not_end_a_camera(capture: Capture) -> None:
+    device = capture._source
+
+    def once() -> tuple[bool, Any]:
+        device.wrong = None
+        return False, None
+
+    device.wrong = once
+    before = time.monotonic()
+    while (frame := capture.latest(before, 5.0)) is None or device.wrong is not None:
+        pass
+    assert capture.latest(max(frame.stamp, time.monotonic()), 5.0) is not None
     capture.close()
 
 

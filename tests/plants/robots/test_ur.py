@@ -109,7 +109,7 @@ def test_twists_are_sent_at_the_controllers_rate_until_they_are_old(robot: Robot
     wait_for(lambda: robot.named("speedStop"))
     sent = robot.named("speedL")
     assert len(sent) > 1
-    assert all(call[1] == V.tolist() and call[2:4] == (0.5, 0.0) for call in sent)
+    assert all(call[1] == V.tolist() and call[2:4] == (2.0, 0.0) for call in sent)
     assert robot.named("speedStop")[0][-1] - sent_at >= WATCHDOG
     count = len(sent)
     time.sleep(0.05)
@@ -125,6 +125,48 @@ def test_stop_is_at_once(robot: Robot, driver: UrDriver) -> None:
     assert robot.calls[-1][0] in ("speedStop", "kickWatchdog")
     time.sleep(0.05)
     assert len(robot.named("speedL")) == count
+
+
+def test_a_twist_of_zero_brakes_as_a_stop_does(robot: Robot, driver: UrDriver) -> None:
+    """By speedL it would brake no faster than it follows."""
+    zero = torch.zeros(6, dtype=torch.float64)
+    driver.move(zero)
+    time.sleep(0.03)
+    assert robot.named("speedL") == robot.named("speedStop") == [], "it stands already"
+    driver.move(V)
+    wait_for(lambda: robot.named("speedL"))
+    driver.move(zero)
+    wait_for(lambda: robot.named("speedStop"))
+    count = len(robot.named("speedL"))
+    for _ in range(3):
+        driver.move(zero)
+        time.sleep(0.01)
+    assert len(robot.named("speedL")) == count
+    assert len(robot.named("speedStop")) == 1
+    assert all(any(call[1]) for call in robot.named("speedL"))
+    assert driver.state().fault == ""
+    driver.move(V)
+    wait_for(lambda: len(robot.named("speedL")) > count)
+
+
+def test_the_robot_follows_as_quickly_as_commands_change(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """speedL's one number holds for rotations too, and was a quarter of their limit; --safety.max-change did not reach it."""
+    from siame_se3.cli.robot import Robot as Options
+    from siame_se3.servo.safety import Safety
+
+    monkeypatch.setattr("siame_se3.plants.robots.ur._connect", lambda host, rate, dry: (robot, robot))
+    for safety in (Safety(), Safety(max_change=(0.5, 0.5, 3.5, 1.0, 1.0, 1.0))):
+        made = Options(robot="ur", host="10.0.0.2")._driver(None, False, safety)
+        made.move(V)
+        count = len(robot.named("speedL"))
+        wait_for(lambda count=count: len(robot.named("speedL")) > count)
+        assert robot.named("speedL")[-1][2] == max(safety.max_change)
+        made.close()
+        robot.connected = True
+    made = UrDriver("10.0.0.2", control=robot, receive=robot)
+    made.move(V)
+    wait_for(lambda: robot.named("speedL")[-1][2] == max(Safety().max_change))
+    made.close()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import logging
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -266,6 +267,21 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(
     assert len(found[m.IMAGE]) in (len(found[m.VIEW]), len(found[m.VIEW]) + 1)
 
 
+def test_without_pwrite_the_recording_is_the_same(
+    tmp_path: Path, scene: Scene, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has neither it nor O_CLOEXEC: it was an AttributeError."""
+    import os
+
+    from siame_se3.servo.recordings import sink
+
+    for name in ("pwrite", "O_CLOEXEC"):
+        monkeypatch.delattr(os, name, raising=False)
+    monkeypatch.setattr(sink, "_FLUSH_BYTES", 1)  # every end is written over
+    recorded(tmp_path / "run.mcap", PBVS(), scene, camera, steps=3)
+    assert len(contents(tmp_path / "run.mcap")[m.VIEW]) == 4
+
+
 def test_it_opens_at_every_moment(
     tmp_path: Path, scene: Scene, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,8 +310,6 @@ def test_it_opens_at_every_moment(
 
 def test_memory_is_bounded_and_a_robot_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the disk takes nothing, images are lost, and counted; what waits for it is no more than a limit."""
-    import threading
-
     from siame_se3.servo.recordings import sink
 
     free = threading.Event()
@@ -311,6 +325,26 @@ def test_memory_is_bounded_and_a_robot_does_not_wait(tmp_path: Path, monkeypatch
     made.close()
     assert made.error == ""
     assert Counter({topic: len(x) for topic, x in contents(tmp_path / "run.mcap").items()}) == {m.IMAGE: 4}
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_an_image_that_is_larger_than_the_limit_is_taken_where_nothing_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: bool
+) -> None:
+    """As of a camera of 25 megapixels: one after the other, and never two in memory."""
+    from siame_se3.servo.recordings import sink
+
+    monkeypatch.setattr(sink, "_MOST_WAITING", 10_000)
+    made, taken = Sink(tmp_path / "run.mcap"), []
+    image = Entry(m.IMAGE, 1, {"frame_id": "camera"}, np.zeros((64, 64, 3), np.uint8))
+    thread = threading.Thread(target=lambda: taken.extend(made.put(image, wait) for _ in range(3)), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits for ever"
+    made.close()
+    assert taken[0]
+    assert not wait or all(taken)
+    assert len(contents(tmp_path / "run.mcap")[m.IMAGE]) == sum(taken)
 
 
 def test_lost_images_are_counted_and_marked(

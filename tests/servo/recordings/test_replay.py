@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 
 import pytest
 import torch
+from mcap.reader import make_reader
+from mcap.writer import CompressionType, Writer
 
 from loop_helpers import Tampered
 from recordings_helpers import poses, recorded
@@ -29,6 +33,7 @@ from siame_se3.scenes.planar import Scene
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.recordings import messages as m
 from siame_se3.servo.recordings import reading, sink
+from siame_se3.servo.recordings.file import MAGIC
 from siame_se3.servo.recordings.laws import controller_of, description
 from siame_se3.servo.recordings.messages import Entry
 from siame_se3.servo.recordings.reading import is_recording, read
@@ -229,7 +234,21 @@ def test_a_law_without_its_image_says_so(
     past, found = replay(run.views(), run.goal, {"dct": controller})
     assert found["dct"].faults == ["", "", LOST, ""]
     result = compare("dct", found["dct"], past)
-    assert (result.compared, result.missing, result.reproduced) == (3, 1, False)
+    assert (result.views, result.compared, result.lost, result.missing) == (4, 3, 1, 0)
+    assert result.reproduced, "the views that it could be asked for agree"
+    other = Answers()
+    for fault in found["dct"].faults:
+        other.add(None, fault or "no light", math.nan)
+    assert not compare("dct", other, past).reproduced, "a fault is no lost view"
+
+
+def test_a_run_of_lost_views_reproduces_nothing() -> None:
+    lost, past = Answers(), Answers()
+    for _ in range(2):
+        lost.add(None, LOST, math.nan)
+        past.add(torch.ones(6), "", math.nan)
+    result = compare("dct", lost, past)
+    assert (result.compared, result.lost, result.missing, result.reproduced) == (0, 2, 0, False)
 
 
 def test_ramps_are_views_without_a_law(tmp_path: Path, scene: Scene, camera: Camera) -> None:
@@ -337,9 +356,67 @@ def test_other_files_are_one_line(tmp_path: Path, content: bytes) -> None:
             is_recording(other)
 
 
-def test_damage_anywhere_is_one_line(run_of_pbvs: Path, tmp_path: Path) -> None:
+def rewritten(path: Path, new: Path, compression: CompressionType) -> Path:
+    """A recording as another tool would write it, in one chunk."""
+    with path.open("rb") as stream, new.open("wb") as file:
+        writer, channels = Writer(file, chunk_size=1 << 30, compression=compression), {}
+        writer.start(library="another tool")
+        for schema, channel, message in make_reader(stream).iter_messages(log_time_order=False):
+            assert schema is not None
+            if channel.topic not in channels:
+                kept = writer.register_schema(schema.name, schema.encoding, schema.data)
+                channels[channel.topic] = writer.register_channel(channel.topic, channel.message_encoding, kept)
+            writer.add_message(channels[channel.topic], message.log_time, message.data, message.publish_time)
+        writer.finish()
+    return new
+
+
+@pytest.mark.parametrize("compression", list(CompressionType), ids=lambda kind: kind.name)
+def test_a_recording_is_read_however_it_is_compressed(
+    run_of_pbvs: Path, tmp_path: Path, compression: CompressionType
+) -> None:
+    path = rewritten(run_of_pbvs, tmp_path / "copy.mcap", compression)
+    assert is_recording(path)
+    (copy,), (run,) = read(path), read(run_of_pbvs)
+    for one, other in zip(copy.views(), run.views(), strict=True):
+        assert one.view.image is not None
+        assert other.view.image is not None
+        assert torch.equal(one.view.image, other.view.image)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+@pytest.mark.parametrize("honest", [True, False], ids=["says so", "says less"])
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, compression: str, honest: bool) -> None:
+    """Before they are in memory: of a chunk of 300 MB no more than what it says, or than the limit."""
+    from lz4.frame import LZ4FrameCompressor
+    from mcap.data_stream import RecordBuilder
+    from mcap.records import Chunk, Header
+    from zstandard import ZstdCompressor
+
+    packer: Any = ZstdCompressor().compressobj() if compression == "zstd" else LZ4FrameCompressor()
+    begun = packer.begin() if compression == "lz4" else b""
+    part, count = bytes(1 << 20), 300
+    data = b"".join((begun, *(packer.compress(part) for _ in range(count)), packer.flush()))
+    records = RecordBuilder()
+    Header("", "siame-se3").write(records)
+    said = count << 20 if honest else 1 << 20
+    Chunk(compression, data, 0, 0, uncompressed_crc=0, uncompressed_size=said).write(records)
+    path = tmp_path / "run.mcap"
+    path.write_bytes(MAGIC + records.end())
+    assert path.stat().st_size < 4 << 20
+    tracemalloc.start()
+    try:
+        assert refuses(path)
+        assert tracemalloc.get_traced_memory()[1] < 30 << 20, "the most that there was"
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("compression", [None, CompressionType.LZ4], ids=["as we write it", "lz4"])
+def test_damage_anywhere_is_one_line(run_of_pbvs: Path, tmp_path: Path, compression: CompressionType | None) -> None:
     """Bytes changed at random, and fields of messages gone or of another kind."""
-    content, rng = run_of_pbvs.read_bytes(), random.Random(3)
+    path = rewritten(run_of_pbvs, tmp_path / "copy.mcap", compression) if compression else run_of_pbvs
+    content, rng = path.read_bytes(), random.Random(3)
     refused = 0
     for _ in range(40):
         damaged = bytearray(content)

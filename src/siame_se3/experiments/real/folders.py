@@ -25,7 +25,7 @@ from torch import Tensor
 
 from siame_se3.errors import InputError
 from siame_se3.experiments.real import rgbd, sequences
-from siame_se3.experiments.real.pictures import Folder, Picture, within
+from siame_se3.experiments.real.pictures import Folder, Picture, digest_of, name_of, within
 from siame_se3.files import read_csv_rows, read_text, shown
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera, default_camera
@@ -64,6 +64,8 @@ def read_folder(path: Path) -> Folder:
             return _with_homographies(path, pattern, picture)
     if part := next((name for name in sorted(names) if name.startswith("seq-") and (path / name).is_dir()), None):
         raise InputError(f"{path}: a scene of several sequences; give one of them, such as {path / part}")
+    if archive := next((name for name in sorted(names) if re.fullmatch(r"seq-\d+\.(zip|tar|tgz|tar\.gz)", name)), None):
+        raise InputError(f"{path}: {archive} is packed; unpack it, and give the folder that it holds")
     raise InputError(
         f"{path}: no poses.csv (with camera.yaml), H_1_2 (HPatches), H1to2p (Oxford), rgb.txt (TUM) or frame-000000.pose.txt (7-Scenes) in it; "
         "see docs/real.md for the formats"
@@ -72,7 +74,7 @@ def read_folder(path: Path) -> Folder:
 
 def _with_poses(path: Path) -> Folder:
     deep = (path / "depth").is_dir()
-    found: list[tuple[str, Path, Tensor]] = []
+    found: list[tuple[str, Path, Tensor, str]] = []
     seen: set[str] = set()
     reader = read_csv_rows(path / "poses.csv")
     header = tuple(x.strip() for x in next(reader, (0, []))[1])
@@ -107,29 +109,32 @@ def _with_poses(path: Path) -> Folder:
         place = next((p for p in (path / "images" / row[0], path / row[0]) if p.is_file()), None)
         if place is None:
             raise InputError(f"{where}: no picture {shown(row[0])} in {path} or its images/")
-        found.append((row[0], place, T))
+        found.append((row[0], place, T, ",".join(row[1:])))
     if deep:
-        return rgbd.with_depth_maps(path, [(place, T) for _, place, T in found])
+        return rgbd.with_depth_maps(path, [row[1:] for row in found])
     camera = Camera.from_yaml(path / "camera.yaml")
-    return _checked(path, [_rectified(*row, camera) for row in found], True)
+    return _checked(path, [_rectified(*row, camera, path / "camera.yaml") for row in found], True)
 
 
-def _rectified(name: str, place: Path, T_wc: Tensor, camera: Camera) -> Picture:
+def _rectified(name: str, place: Path, T_wc: Tensor, pose: str, camera: Camera, calibration: Path) -> Picture:
+    """A picture; its pose as poses.csv has it, too, and the file that its camera is from."""
     rgb = to_bytes(read_picture(place))
     if rgb.shape[:2] != camera.size:
         raise InputError(
             f"{place}: {rgb.shape[1]} x {rgb.shape[0]} px, camera.yaml has {camera.width} x {camera.height}"
         )
     plain = replace(camera, distortion=())
-    return Picture(name, camera.rectify(rgb), plain, T_wc, pixel_from_plane(plain, T_wc).numpy())
+    digest = digest_of(place, calibration, pose)
+    return Picture(name, camera.rectify(rgb), plain, T_wc, pixel_from_plane(plain, T_wc).numpy(), digest=digest)
 
 
 def _with_homographies(path: Path, pattern: str, picture: str) -> Folder:
     """The plane is that of the first picture, seen square on, `_WIDTH` wide; the field of view is the paper's."""
     found: list[Picture] = []
     plane: np.ndarray | None = None
-    for k in range(1, 1000):
-        place = next((p for e in _ENDINGS if (p := path / f"{picture.format(k)}{e}").is_file()), None)
+    numbers = range(1, 1000)
+    for k in numbers:
+        place = _numbered(path, picture, k)
         if place is None:
             break
         rgb = to_bytes(read_picture(place))
@@ -139,12 +144,21 @@ def _with_homographies(path: Path, pattern: str, picture: str) -> Folder:
         H = np.eye(3) if k == 1 else _homography(path / pattern.format(k), found[0].rgb.shape[:2])
         camera = default_camera(min(h, w))
         camera = Camera(camera.fx, camera.fy, (w - 1) / 2, (h - 1) / 2, w, h)
-        found.append(Picture(place.name, rgb, camera, _pose_of(camera, H @ plane, h / w), H @ plane))
+        digest = digest_of(place) if k == 1 else digest_of(place, path / pattern.format(k))
+        found.append(Picture(place.name, rgb, camera, _pose_of(camera, H @ plane, h / w), H @ plane, digest=digest))
     if not found:
         raise InputError(
             f"{path}: no {picture.format(1)} with one of the endings {', '.join(_ENDINGS)}; give picture 1"
         )
-    return _checked(path, found, False)
+    later = [str(k) for k in numbers[len(found) + 1 :] if _numbered(path, picture, k)]
+    missing = picture.format(len(found) + 1)
+    notes = (f"there is no {missing}; pictures after it are left out: {', '.join(later)}",) if later else ()
+    return _checked(path, found, False, notes)
+
+
+def _numbered(path: Path, picture: str, k: int) -> Path | None:
+    """The k-th picture of a folder with homographies."""
+    return next((p for e in _ENDINGS if (p := path / f"{picture.format(k)}{e}").is_file()), None)
 
 
 def _homography(path: Path, size: tuple[int, ...]) -> np.ndarray:
@@ -179,9 +193,11 @@ def _pose_of(camera: Camera, from_plane: np.ndarray, aspect: float) -> Float[Ten
     return lie.inverse(T_cw)
 
 
-def _checked(path: Path, pictures: list[Picture], metric: bool) -> Folder:
+def _checked(path: Path, pictures: list[Picture], metric: bool, notes: tuple[str, ...] = ()) -> Folder:
     if len(pictures) < 2:
-        raise InputError(f"{path}: {len(pictures)} pictures with a known view; give two or more")
+        why = "".join(f"; {note}" for note in notes)
+        raise InputError(f"{path}: {len(pictures)} pictures with a known view; give two or more{why}")
     n = range(len(pictures))
     near = [(k, j) for k in n for j in n if j != k and within(pictures[k], pictures[j])]
-    return Folder(path.resolve().name, tuple(pictures), metric, tuple(near), tuple((k, j) for k in n for j in n))
+    worlds = tuple((k, j) for k in n for j in n)
+    return Folder(name_of(path), tuple(pictures), metric, tuple(near), worlds, notes)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, LawError, SceneError
 from siame_se3.experiments.real.pictures import LEAST_WITH_DEPTH, NEAR, NEAR_WITH_DEPTH, Folder, Picture, apart, between
 from siame_se3.experiments.real.planes import alignment
 from siame_se3.experiments.real.rows import Settings, Table, controller
@@ -53,24 +53,33 @@ def run(folder: Folder, settings: Settings) -> Table:
             for depth in DEPTHS if goal.depth is not None else DEPTHS[1:]:
                 todo = [other for other in near if not rows.has(folder.name, law, goal.name, other.name, depth)]
                 if todo:
-                    try:
-                        made = _aimed(controller(law, settings, folder.name, goal), goal, depth)
-                    except InputError as error:  # a network that was trained for another field of view, say
-                        settings.say(f"one step, {law}: {folder.name}, {goal.name} left out: {error}")
-                        continue
-                    rows.add((folder.name, law, goal.name, other.name, *_looked(made, other)) for other in todo)
-                    settings.say(f"one step, {law}, depth {depth}: {folder.name}, {goal.name} from {len(todo)} others")
+                    made = _aimed_or_refused(law, settings, folder.name, goal, depth)
+                    found = [_looked_or_refused(made, goal, other, depth) for other in todo]
+                    rows.add(
+                        (folder.name, law, goal.name, other.name, *row)
+                        for other, (row, _) in zip(todo, found, strict=True)
+                    )
+                    refusals = [why for _, why in found if why]
+                    but = f"; {len(refusals)} refused: {refusals[0]}" if refusals else ""
+                    settings.say(
+                        f"one step, {law}, depth {depth}: {folder.name}, {goal.name} from {len(todo)} others{but}"
+                    )
     return rows
 
 
-def view_of(picture: Picture, most: int = _SIDE) -> View:
-    """The picture's middle square, of `most` px at most, as a network and a live camera have it; its depth, where it is known: of each pixel, or of
-    the plane."""
+def view_of(picture: Picture, most: int = _SIDE, side: int | None = None) -> View:
+    """The picture's middle square, as a network and a live camera have it; its depth, where it is known: of each pixel, or of the plane.
+
+    Args:
+        most: of its side, where the picture has more [px].
+        side: its side, whatever the picture has [px]: pictures beside a goal are given its own, as a camera would have it.
+    """
     h, w = picture.rgb.shape[:2]
-    top, left, side = square_box(h, w)
-    size = min(side, most)
-    square = picture.rgb[top : top + side, left : left + side]
-    image = as_image(square if size == side else cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
+    top, left, own = square_box(h, w)
+    size = side or min(own, most)
+    square = picture.rgb[top : top + own, left : left + own]
+    how = cv2.INTER_AREA if size < own else cv2.INTER_LINEAR
+    image = as_image(square if size == own else cv2.resize(square, (size, size), interpolation=how))
     T_wc = picture.T_wc[None]
     depth: Tensor | None = None
     if picture.depth is not None:
@@ -102,6 +111,28 @@ class _Aimed:
     state: Any
 
 
+def _aimed_or_refused(law: str, settings: Settings, folder: str, goal: Picture, depth: str) -> _Aimed | str:
+    """A law that knows its goal, or why it does not take it: that no network can be trained on it, or was for another field of view, say."""
+    try:
+        made = controller(law, settings, folder, goal)
+    except (LawError, SceneError) as error:  # not what an option or a file would put right
+        return str(error)
+    try:
+        return _aimed(made, goal, depth)
+    except InputError as error:
+        return str(error)
+
+
+def _looked_or_refused(aimed: _Aimed | str, goal: Picture, current: Picture, depth: str) -> tuple[tuple[Any, ...], str]:
+    """See `step`; a law that refuses stands still, as one that does not know, and says why."""
+    if not isinstance(aimed, str):
+        try:
+            return _looked(aimed, current), ""
+        except InputError as error:
+            aimed = str(error)
+    return _row(goal, view_of(goal), current, torch.zeros(6, dtype=torch.float64), (0, "", "", depth)), aimed
+
+
 def _aimed(law: Controller, goal: Picture, depth: str) -> _Aimed:
     view = view_of(goal)
     given = view if goal.from_plane is not None or "pose" in law.needs else replace(view, T_wc=None)
@@ -117,22 +148,35 @@ def _without_pose(view: View) -> View:
 
 def _looked(aimed: _Aimed, current: Picture) -> tuple[Any, ...]:
     """See `step`."""
-    goal, seen = aimed.goal, view_of(current)
+    camera = aimed.view.camera
+    assert camera is not None
+    seen = view_of(current, side=camera.width)
     began = time.perf_counter()
     output, _ = aimed.law(seen if aimed.with_pose else _without_pose(seen), aimed.state)
     ms = 1e3 * (time.perf_counter() - began)
-    v = output.v[0].double().cpu()
+    confidence = "" if output.confidence is None else float(output.confidence[0])
+    said = (int(not output.faults[0]), confidence, ms, aimed.depth)
+    return _row(aimed.goal, aimed.view, current, output.v[0].double().cpu(), said)
+
+
+def _row(
+    goal: Picture, view: View, current: Picture, v: Float[Tensor, "6"], said: tuple[int, float | str, float | str, str]
+) -> tuple[Any, ...]:
+    """COLUMNS from the fifth on.
+
+    Args:
+        goal, view: the goal, and its view.
+        v: of the law, at gain 1.
+        said: answered, confidence, ms and depth.
+    """
     led = reached(current.T_wc, v)
     start, error = between(goal, current), apart(goal.T_wc, led)
     return (
         *start,
-        aligned(goal, aimed.view, current.T_wc),
+        aligned(goal, view, current.T_wc),
         *error,
-        aligned(goal, aimed.view, led),
-        int(not output.faults[0]),
-        "" if output.confidence is None else float(output.confidence[0]),
-        ms,
-        aimed.depth,
+        aligned(goal, view, led),
+        *said,
         error[0] / max(1e-9, start[0]),
         *v.tolist(),
     )

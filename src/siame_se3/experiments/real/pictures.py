@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +33,7 @@ class Picture:
         T_wc: camera in the scene's frame; where there is a plane, it is z = 0 [m].
         from_plane: homography from points (X, Y, 1) of that plane [m] to pixels; None where the scene is no plane.
         depth: of each pixel (h, w) [m], NaN where it is not known; None for a picture that was taken without.
+        digest: of what it was read from, see `digest_of`; '' for a picture of no files.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Picture:
     T_wc: Float[Tensor, "4 4"]
     from_plane: np.ndarray | None
     depth: np.ndarray | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +69,67 @@ class Folder:
         """Only the pairs whose goal is one of these pictures, named with or without their ending; all where none is named.
 
         Raises:
-            InputError: no picture has such a name.
+            InputError: no picture has such a name, or one that has is no goal of any pair.
         """
         if not names:
             return self
-        places = {name: k for k, p in enumerate(self.pictures) for name in (Path(p.name).stem, p.name)}
-        if unknown := [name for name in names if name not in places]:
-            there = ", ".join(p.name for p in self.pictures)
-            raise InputError(f"{unknown[0]}: no picture of folder {self.name}; it has {there}", "goals")
-        goals = {places[name] for name in names}
+        goals: set[int] = set()
+        for name in names:
+            named = {k for k, p in enumerate(self.pictures) if name in (Path(p.name).stem, p.name)}
+            if not named:
+                raise InputError(
+                    f"{name}: no picture of folder {self.name}; it has {self._names(self.pictures)}", "goals"
+                )
+            if not named & set(self.goals):
+                there = self._names(self.pictures[k] for k in self.goals)
+                raise InputError(
+                    f"{name}: a picture of folder {self.name} that is no goal, only seen from others; its goals are {there}",
+                    "goals",
+                )
+            goals |= named
+        return self._only(goals)
+
+    @property
+    def goals(self) -> list[int]:
+        """The pictures that are a goal of any pair, as places in `pictures`."""
+        return sorted({goal for goal, _ in (*self.pairs, *self.worlds)})
+
+    def share(self, mine: int, shares: int, first: int = 0) -> Folder:
+        """Only the pairs of every `shares`-th goal, those of number `mine`, where the folder's goals are numbered from `first`."""
+        return self._only({goal for k, goal in enumerate(self.goals, first) if k % shares == mine})
+
+    def _only(self, goals: set[int]) -> Folder:
         pairs, worlds = (tuple(pair for pair in some if pair[0] in goals) for some in (self.pairs, self.worlds))
         return replace(self, pairs=pairs, worlds=worlds)
+
+    @staticmethod
+    def _names(pictures: Iterable[Picture]) -> str:
+        return ", ".join(picture.name for picture in pictures)
+
+
+def name_of(path: Path) -> str:
+    """Of a folder as it was given: a link's own name, and not that of what it leads to."""
+    return Path(os.path.abspath(path)).name
+
+
+def digest_of(*parts: Path | str) -> str:
+    """A sum of what is in some files, and of texts; wherever the files are.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            own = hashlib.sha256(part.encode(errors="surrogateescape"))
+        else:
+            try:
+                with part.open("rb") as stream:
+                    own = hashlib.file_digest(stream, hashlib.sha256)
+            except OSError as error:
+                raise InputError(f"{part}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+        total.update(own.digest())
+    return total.hexdigest()[:32]
 
 
 def between(a: Picture, b: Picture) -> tuple[float, float]:

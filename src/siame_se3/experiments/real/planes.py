@@ -24,22 +24,41 @@ _TEXELS = 1000  # a metre
 _LEAST, _MOST = 0.2, 2.0  # side of what two pictures have in common, and of a scene [m]
 _INSIDE = 0.1  # from a picture's edge [m]
 _ABOUT = 0.15  # [m]
+_FARTHEST = 10.0  # of what a picture shows of its plane: of the depth of what is nearest in it
 _GRID = 17  # points a side of the goal's view, that alignment is measured at
 
 
 def footprint(picture: Picture) -> np.ndarray:
-    """The corners of what a picture shows of its plane (4, 2) [m]."""
+    """The corners of what a picture shows of its plane [m]: four, or of a picture in which the plane's horizon is, or nearly so, those of its part that
+    shows the plane up to `_FARTHEST` (3 to 5, 2).
+
+    Raises:
+        SceneError: it shows nothing of a plane.
+    """
     h, w = picture.rgb.shape[:2]
     corners = np.array([[0, 0, 1], [w - 1, 0, 1], [w - 1, h - 1, 1], [0, h - 1, 1.0]])
-    mapped = corners @ np.linalg.inv(_from_plane(picture)).T
+    to_plane = np.linalg.inv(_from_plane(picture))
+    nearness = corners @ to_plane[2]  # one over the depth, up to a scale; below 0 above the horizon
+    if nearness.max() <= 0:
+        raise SceneError(f"{picture.name}: it shows nothing of the plane; leave it out")
+    over = nearness - nearness.max() / _FARTHEST
+    seen: list[np.ndarray] = []
+    for k, corner in enumerate(corners):
+        before = corners[k - 1]
+        if (over[k] < 0) != (over[k - 1] < 0):  # this side leaves the part, or comes into it
+            seen.append(before + over[k - 1] / (over[k - 1] - over[k]) * (corner - before))
+        if over[k] >= 0:
+            seen.append(corner)
+    mapped = np.array(seen) @ to_plane.T
     result: np.ndarray = mapped[:, :2] / mapped[:, 2:]
     return result
 
 
 def _from_plane(picture: Picture) -> np.ndarray:
+    """Its homography, scaled so that the third coordinate is above 0 before the camera."""
     if picture.from_plane is None:
         raise SceneError(f"{picture.name}: it shows no plane; give pictures of one")
-    return picture.from_plane
+    return picture.from_plane * np.sign(np.linalg.det(picture.from_plane))
 
 
 @dataclass(frozen=True)
@@ -73,17 +92,21 @@ def common(a: Picture, b: Picture) -> Box:
 
 
 def scene_of(picture: Picture, box: Box) -> Scene:
-    """A part of the plane as the picture shows it; what the picture does not show has its mean colour, as all beyond the box."""
+    """A part of the plane as the picture shows it; what the picture does not show, as what is behind its camera, has its mean colour, as all
+    beyond the box."""
     w, h = round(box.width * _TEXELS), round(box.height * _TEXELS)
     sx, sy = box.width / w, box.height / h
     to_plane = np.array([[sx, 0, box.x - box.width / 2 + sx / 2], [0, sy, box.y - box.height / 2 + sy / 2], [0, 0, 1]])
     mean = picture.rgb.reshape(-1, 3).mean(0)
+    to_pixel = _from_plane(picture) @ to_plane
     texture = cv2.warpPerspective(
-        *(picture.rgb, _from_plane(picture) @ to_plane, (w, h)),
+        *(picture.rgb, to_pixel, (w, h)),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=mean.tolist(),
     )
+    behind = np.arange(w) * to_pixel[2, 0] + np.arange(h)[:, None] * to_pixel[2, 1] + to_pixel[2, 2] <= 0
+    texture[behind] = np.rint(mean)
     colour = tuple((mean / 255).tolist())
     return Scene(as_image(texture), box.width, box.height, picture.name, (colour[0], colour[1], colour[2]))
 
@@ -111,9 +134,10 @@ def alignment(
     pixels = torch.stack((u.flatten(), v.flatten(), torch.ones(_GRID**2, dtype=torch.float64)), -1)
     to_plane = torch.linalg.inv(pixel_from_plane(camera, T_wd))
     points = pixels @ to_plane.mT
-    inside = torch.ones(points.shape[:-1], dtype=torch.bool)
+    inside = points[..., 2] > 0  # not what is above the plane's horizon
     if middle is not None:
         near = (points[..., :2] / points[..., 2:] - torch.tensor(middle, dtype=torch.float64)).norm(dim=-1) <= _ABOUT
+        near = near & inside
         inside = torch.where(near.any(-1, keepdim=True), near, inside)
     mapped = pixels @ homography(camera, T_wc, T_wd).mT
     # in front of the camera: the sign of the depth there
@@ -123,8 +147,8 @@ def alignment(
     depth = (X @ lie.inverse(T_wc).mT)[..., 2]
     apart = (mapped[..., :2] / mapped[..., 2:] - pixels[:, :2]).norm(dim=-1)
     apart = torch.where(depth > 1e-6, apart, torch.inf)
-    count = inside.sum(-1).clamp(min=1)
-    return 100 * torch.where(inside, apart, 0.0).sum(-1) / count / camera.width
+    mean = torch.where(inside, apart, 0.0).sum(-1) / inside.sum(-1)
+    return 100 * torch.where(inside.any(-1), mean, torch.inf) / camera.width
 
 
 def shared(
@@ -135,7 +159,7 @@ def shared(
     Args:
         camera: of the views.
         T_wd, T_wc: desired and present poses.
-        feet: what each picture shows of the plane: corners (4, 2), as `footprint` gives them, in the poses' frame [m].
+        feet: what each picture shows of the plane: corners (c, 2), as `footprint` gives them, in the poses' frame [m].
     """
     grid = [torch.linspace(0, n - 1, _GRID, dtype=torch.float64) for n in (camera.width, camera.height)]
     u, v = torch.meshgrid(*grid, indexing="xy")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from siame_se3.analysis.report import markdown, number, small, write_report
-from siame_se3.experiments.real import one_step, two_photos, worst
+from siame_se3.experiments.real import kept, one_step, two_photos, worst
 from siame_se3.experiments.real.pictures import LEAST_WITH_DEPTH, NEAR, NEAR_WITH_DEPTH, Folder
 from siame_se3.experiments.real.rows import Settings
 from siame_se3.files import hardware
@@ -84,7 +84,7 @@ def _align_share(row: _Row) -> float:
 
 
 def two_photos_table(rows: Sequence[_Row], laws: Sequence[str]) -> list[dict[str, str]]:
-    """A line a law, of pairs of different photos; beside them the share on one photo."""
+    """A line a law, of pairs of different photos; beside them the share on one photo, and of how many runs the law gave a standard deviation."""
     found = []
     for law in laws:
         mine = [row for row in rows if row["law"] == law]
@@ -98,6 +98,7 @@ def two_photos_table(rows: Sequence[_Row], laws: Sequence[str]) -> list[dict[str
             for pair in pairs
         ]
         ends = [row for row in other if row["converged"] == "1"]
+        known = [row for row in other if row["pose_sigma_t_m"]]
         found.append(
             {
                 "law": law,
@@ -106,7 +107,7 @@ def two_photos_table(rows: Sequence[_Row], laws: Sequence[str]) -> list[dict[str
                 "worst pair": number(100 * min(shares), 0) if shares else "-",
                 "median alignment [%]": _median(other, "end_align"),
                 "median pose error of the aligned [mm]": _median(ends, "end_t_m", 1e3),
-                "pose within 3 sigma": _share([row for row in other if row["pose_sigma_t_m"]], _within),
+                "pose within 3 sigma": _share(known, _within) + (f" (of {len(known)})" if known else ""),
                 "median sigma [mm]": _median(ends, "pose_sigma_t_m", 1e3),
                 "stood still": _share(other, lambda row: row["refused"] == "1"),
                 "farther than at the start": _share(other, _farther),
@@ -167,10 +168,18 @@ def _worst_runs(runs: Sequence[_Row]) -> list[str]:
 
 
 def run(settings: Settings, folders: Sequence[Folder], command: str) -> str:
-    """Both tables of all folders; what is there already is not run again. The page's text."""
+    """Both tables of all folders, of this share of their goals; what is there already is not run again. The page's text, of all that is there.
+
+    Raises:
+        InputError: results of other folders of these names are there, or such as were made with other options.
+    """
+    kept.check(settings, folders)
+    before = 0  # goals
     for folder in folders:
         for note in folder.notes:
             settings.say(f"{folder.name}: {note}")
-        one_step.run(folder, settings)
-        two_photos.run(folder, settings)
+        mine = folder.share(*settings.shard, before)
+        before += len(folder.goals)
+        one_step.run(mine, settings)
+        two_photos.run(mine, settings)
     return page(settings, folders, command)

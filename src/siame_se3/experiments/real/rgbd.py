@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError
-from siame_se3.experiments.real.pictures import LEAST_WITH_DEPTH, NEAR_WITH_DEPTH, Folder, Picture
+from siame_se3.experiments.real.pictures import LEAST_WITH_DEPTH, NEAR_WITH_DEPTH, Folder, Picture, digest_of, name_of
 from siame_se3.files import read_yaml, shown
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
@@ -27,16 +27,24 @@ from siame_se3.images.registration import registered
 MOST_PAIRS = 200  # of a folder; of one with more, GOALS goals with EACH others
 GOALS, EACH = 40, 4
 WORLDS = 6  # pairs of a folder that are asked for closed loops
+_OF_ALL = (
+    "camera.yaml",
+    "rgb.txt",
+    "depth.txt",
+    "groundtruth.txt",
+)  # files of a folder that all its pictures depend on
 _KNOWN = 0.1  # share of a goal's pixels whose depth is known, at least
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture that may be read: its files, and where its camera was."""
+    """A picture that may be read: its files, where its camera was, and that pose as it was written: a file of its own, or a line of one; nothing where
+    it is made of several lines."""
 
     rgb: Path
     depth: Path
     T_wc: Float[Tensor, "4 4"]
+    pose: Path | str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +118,12 @@ def rig_of(path: Path, scale: float | None) -> Rig | None:
     return Rig(Camera.from_yaml(place), scale=scale if own is None else own)
 
 
-def with_depth_maps(path: Path, rows: Sequence[tuple[Path, Tensor]]) -> Folder:
+def with_depth_maps(path: Path, rows: Sequence[tuple[Path, Tensor, str]]) -> Folder:
     """Our own format, whose folder depth/ has a map for each picture, by its name: mm in PNG, m in .npy or TIFF, registered.
 
     Args:
         path: the folder.
-        rows: pictures and their poses.
+        rows: pictures and their poses, and these as they are written.
 
     Raises:
         InputError: a picture without a map, or files that are damaged.
@@ -124,7 +132,7 @@ def with_depth_maps(path: Path, rows: Sequence[tuple[Path, Tensor]]) -> Folder:
     if rig is None:
         raise InputError(f"{path}: no camera.yaml; give the camera's calibration")
     frames = []
-    for rgb, T in rows:
+    for rgb, T, pose in rows:
         place = next(
             (
                 p
@@ -137,7 +145,7 @@ def with_depth_maps(path: Path, rows: Sequence[tuple[Path, Tensor]]) -> Folder:
             raise InputError(
                 f"{path / 'depth'}: no depth map of {shown(rgb.name)}; give {rgb.stem}.png (mm) or {rgb.stem}.npy (m)"
             )
-        frames.append(Frame(rgb, place, T))
+        frames.append(Frame(rgb, place, T, pose))
     return folder_of(path, frames, rig)
 
 
@@ -151,8 +159,12 @@ def folder_of(path: Path, frames: list[Frame], rig: Rig, notes: tuple[str, ...] 
         notes: of frames that are left out.
 
     Raises:
-        InputError: no two of them are near each other, no goal has depth, or files that are damaged.
+        InputError: there are no two, no two of them are near each other, no goal has depth, or files that are damaged.
     """
+    if len(frames) < 2:
+        raise InputError(
+            f"{path}: frames with picture, depth and pose: {len(frames)}; give two or more{_because(notes)}"
+        )
     pairs = chosen_pairs(torch.stack([frame.T_wc for frame in frames]))
     if not pairs:
         t, r = NEAR_WITH_DEPTH
@@ -175,7 +187,10 @@ def folder_of(path: Path, frames: list[Frame], rig: Rig, notes: tuple[str, ...] 
             *notes,
             f"{dark} of {len(used)} pictures are no goals: their depth maps know less than {100 * _KNOWN:g} %",
         )
-    return Folder(path.resolve().name, tuple(pictures), True, kept, both, notes)
+    shared = digest_of(*(place for name in _OF_ALL if (place := path / name).is_file()))
+    digests = (digest_of(frames[k].rgb, frames[k].depth, frames[k].pose, shared) for k in used)
+    known_by = tuple(replace(picture, digest=digest) for picture, digest in zip(pictures, digests, strict=True))
+    return Folder(name_of(path), known_by, True, kept, both, notes)
 
 
 def _because(notes: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError
-from siame_se3.experiments.real.pictures import Folder
+from siame_se3.experiments.real.pictures import Folder, name_of
 from siame_se3.experiments.real.rgbd import Frame, Rig, folder_of, left_out, rig_of
 from siame_se3.files import read_text, shown
 from siame_se3.geometry import lie
@@ -58,18 +58,18 @@ def tum(path: Path) -> Folder:
     """
     rig = rig_of(path, _TUM_SCALE)
     if rig is None:
-        name = path.resolve().name.lower()
-        found = next((k for k in _FREIBURG if f"freiburg{k}" in name or f"fr{k}" in name), None)
+        names = (name_of(path).lower(), path.resolve().name.lower())  # of a link, and of what it leads to
+        found = next((k for n in names for k in _FREIBURG if f"freiburg{k}" in n or f"fr{k}" in n), None)
         if found is None:
             raise InputError(
                 f"{path}: neither a camera.yaml nor freiburg1, 2 or 3 in its name; give the camera's calibration"
             )
         rig = Rig(_FREIBURG[found], scale=_TUM_SCALE)
-    times, names = _stamped(path / "rgb.txt")
+    times, pictures = _stamped(path / "rgb.txt")
     depth_times, depth_names = _stamped(path / "depth.txt")
     poses, lost = tracked(path / "groundtruth.txt")
     frames, missing, untracked = [], 0, 0
-    for at, name in zip(times, names, strict=True):
+    for at, name in zip(times, pictures, strict=True):
         near = _nearest(depth_times, at)
         T = poses(at)
         if near is None:
@@ -222,7 +222,7 @@ def seven_scenes(path: Path) -> Folder:
         elif (T := _pose_in(place)) is None:
             lost += 1
         else:
-            frames.append(Frame(rgb, depth, T if registered_depth else T @ lie.inverse(_SEVEN_T_CI)))
+            frames.append(Frame(rgb, depth, T if registered_depth else T @ lie.inverse(_SEVEN_T_CI), place))
     notes = left_out(len(places), {_LOST: lost, _NO_FILE: missing})
     if not frames:
         why = "".join(f"; {note}" for note in notes)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from siame_se3.analysis.metrics import certainties
-from siame_se3.errors import InputError
+from siame_se3.errors import InputError, LawError, SceneError
 from siame_se3.experiments.real.pictures import Folder, Picture
 from siame_se3.experiments.real.rows import Settings, Table, controller
-from siame_se3.experiments.real.worlds import drawn
+from siame_se3.experiments.real.worlds import Drawn, drawn
 from siame_se3.geometry import lie
 from siame_se3.laws.types import Controller
 from siame_se3.servo.config import ServoConfig
@@ -40,17 +40,14 @@ def run(folder: Folder, settings: Settings) -> Table:
     rows = table(settings)
     for k, goal in enumerate(folder.pictures):
         for law in settings.laws:
-            made: Controller | None = None
+            made: Controller | str = ""
             for world in (folder.pictures[j] for i, j in folder.worlds if i == k):
                 if rows.has(folder.name, law, goal.name, world.name):
                     continue
-                made = made or controller(law, settings, folder.name, goal)
+                made = made or _controller_or_refusal(law, settings, folder.name, goal)
                 try:
                     found = runs(made, goal, world, settings, folder.metric)
-                except InputError as error:
-                    if goal.from_plane is not None:
-                        raise
-                    # a pair that was chosen here, not by who gave the folder; or a lens that the law is not made for
+                except SceneError as error:  # of the pair: what a law refuses is a run that stands still
                     settings.say(f"two photos, {law}: {folder.name}, passed over: {error}")
                     continue
                 rows.add((folder.name, law, goal.name, world.name, *row) for row in found)
@@ -61,12 +58,30 @@ def run(folder: Folder, settings: Settings) -> Table:
     return rows
 
 
+def _controller_or_refusal(law: str, settings: Settings, folder: str, goal: Picture) -> Controller | str:
+    """A law, or why there is none for this goal: no network can be trained on it, say."""
+    try:
+        return controller(law, settings, folder, goal)
+    except (LawError, SceneError) as error:  # not what an option or a file would put right
+        return str(error)
+
+
 def runs(
-    law: Controller, goal: Picture, world: Picture, settings: Settings, metric: bool = True
+    law: Controller | str, goal: Picture, world: Picture, settings: Settings, metric: bool = True
 ) -> list[tuple[Any, ...]]:
-    """Of one pair, see `worlds.drawn`; `metric` where poses were measured, at the scene's origin."""
+    """Of one pair, see `worlds.drawn`; `metric` where poses were measured, at the scene's origin. Where a law refuses, or there is only why it does,
+    all stand still at the start.
+
+    Raises:
+        SceneError: the pictures show too little in common.
+    """
     d = drawn(goal, world, settings.runs, settings.seed, metric)
-    trajectory = servo(d.there, law, d.target, d.T_wc, ServoConfig(gain=GAIN, max_iterations=ITERATIONS))
+    if isinstance(law, str):
+        return _refused(d, law)
+    try:
+        trajectory = servo(d.there, law, d.target, d.T_wc, ServoConfig(gain=GAIN, max_iterations=ITERATIONS))
+    except InputError as error:  # a lens that it was not made for, say, or a map with too few depths
+        return _refused(d, str(error))
     end = trajectory.T_wc[-1].double()
     align = d.alignment(end)
     start, left, at = _apart(d.T_wd, d.T_wc), _apart(d.T_wd, end), lie.vector_from_pose(lie.inverse(d.T_wd) @ end)
@@ -90,6 +105,12 @@ def runs(
             )
         )
     return found
+
+
+def _refused(d: Drawn, why: str) -> list[tuple[Any, ...]]:
+    start, at = _apart(d.T_wd, d.T_wc), lie.vector_from_pose(lie.inverse(d.T_wd) @ d.T_wc)
+    align, unknown = d.alignment(d.T_wc), ("",) * 4
+    return [(k, *start[k], *start[k], float(align[k]), 0, 1, why, *unknown, *at[k].tolist()) for k in range(len(start))]
 
 
 def _apart(T_wd: Tensor, T_wc: Tensor) -> list[tuple[float, float]]:

@@ -83,8 +83,9 @@ def _worst_of_each(rows: Sequence[_Row], key: tuple[str, ...], badness: Callable
 def step_case(row: _Row, folder: Folder) -> Case:
     """Of a row of one_step.csv."""
     goal, current = _picture(folder, row["goal"]), _picture(folder, row["current"])
-    target, seen = one_step.view_of(goal), one_step.view_of(current)
+    target = one_step.view_of(goal)
     assert target.image is not None
+    seen = one_step.view_of(current, side=target.image.shape[-1])
     assert seen.image is not None
     v = torch.tensor([float(row[name]) for name in one_step.TWIST], dtype=torch.float64)
     titles = (

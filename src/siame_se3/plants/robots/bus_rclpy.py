@@ -29,7 +29,11 @@ class RclpyBus:
             signals = importlib.import_module("rclpy.signals")
             rclpy.init(domain_id=domain, signal_handler_options=signals.SignalHandlerOptions.NO)
         self._node = rclpy.create_node(name)
-        self._newest, self._each = qos.qos_profile_sensor_data, qos.QoSProfile(depth=10)  # the latter reliable
+        # Readers take the newest message only (the profile for sensors keeps five, the oldest first), or each; the latter is reliable.
+        self._newest = qos.QoSProfile(
+            depth=1, reliability=qos.ReliabilityPolicy.BEST_EFFORT, history=qos.HistoryPolicy.KEEP_LAST
+        )
+        self._each = qos.QoSProfile(depth=10)
         executors = importlib.import_module("rclpy.executors")
         self._executor = executors.SingleThreadedExecutor()
         self._executor.add_node(self._node)

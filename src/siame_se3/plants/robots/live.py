@@ -152,6 +152,11 @@ class LivePlant:
                 isinstance(frame, Frame) and isinstance(frame.image, Tensor) and isinstance(frame.stamp, numbers.Real)
             ):
                 raise TypeError(f"{type(frame).__name__} is no Frame of a tensor and seconds")
+            if frame is not None and not _is_image(frame.image):
+                raise RobotError(
+                    f"camera: an image of {frame.image.dtype}, {tuple(frame.image.shape)}; a camera source gives RGB in [0, 1], floating point, "
+                    "(3, h, w)"
+                )
         except (SiameError, OSError):
             raise
         except (Exception, SystemExit) as error:  # a camera's, of any kind
@@ -249,3 +254,7 @@ class LivePlant:
             self._gate.close()
         finally:
             self.camera_source.close()
+
+
+def _is_image(image: Tensor) -> bool:
+    return image.is_floating_point() and image.ndim == 3 and image.shape[0] == 3 and image.numel() > 0

@@ -1,7 +1,9 @@
-"""Any camera that OpenCV opens: by index, by file, by URL; rectified, the newest frame only."""
+"""Any camera that OpenCV opens: by index, by device, by file, by URL; rectified, the newest frame only."""
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -17,7 +19,25 @@ from siame_se3.images.crop import centred_square
 from siame_se3.images.decode import as_image
 from siame_se3.plants.robots.interfaces import Frame
 from siame_se3.plants.robots.latest import LatestFrame
+from siame_se3.plants.robots.text import without_password
 from siame_se3.plants.robots.threads import Worker
+
+_PATIENCE = 0.1  # [s] for which a camera may give no frame: it is at fault before its last one is stale
+_AGAIN = 0.01  # [s] between reads that fail
+
+
+def is_file(source: int | str) -> bool:
+    """Whether a source is a video file, or numbered pictures (a pattern with %): its frames wait to be taken. All else is a camera, whose frames run
+    away: an index, a device such as /dev/video0, a stream's URL."""
+    return isinstance(source, str) and "://" not in source and ("%" in source or Path(source).is_file())
+
+
+def opened_as(source: int | str) -> int | str:
+    """What OpenCV opens a source by: a camera by its index, also where it is given as a device (/dev/video2, or a link to that); all else as it is."""
+    if isinstance(source, int) or source.isdecimal():
+        return int(source)
+    device = None if "://" in source else re.fullmatch(r"/dev/video(\d+)", os.path.realpath(source))
+    return int(device[1]) if device else source
 
 
 def check_source(source: int | str) -> None:
@@ -40,7 +60,7 @@ class Capture:
     """A CameraSource on OpenCV's VideoCapture. A thread reads all frames and keeps the newest, so that none waits in a buffer.
 
     Args:
-        source: index of a camera (0 for the first), path of a video or of numbered pictures, or URL of a stream.
+        source: index of a camera (0 for the first), its device, path of a video or of numbered pictures, or URL of a stream.
         camera: intrinsics and distortion as calibrated; frames must have its size. None for the paper's field of view.
 
     Raises:
@@ -50,14 +70,13 @@ class Capture:
     def __init__(self, source: int | str, camera: Camera | None = None) -> None:
         import cv2
 
-        if isinstance(source, str) and source.isdecimal():
-            source = int(source)
         check_source(source)
-        self.name = f"camera {source}"
-        self._source: Any = cv2.VideoCapture(source)
+        self.name = f"camera {without_password(source)}"
+        self._source: Any = cv2.VideoCapture(opened_as(source))
         self._stop = threading.Event()
         self._latest = LatestFrame()
-        self._paced = isinstance(source, str) and "://" not in source  # a file gives frames as fast as they are read
+        self._gone = ""  # why a camera gives no frames any more
+        self._paced = is_file(source)  # a file gives frames as fast as they are read
         ok, first = self._source.read() if self._source.isOpened() else (False, None)
         if not ok or first is None:
             raise CameraError(
@@ -83,7 +102,7 @@ class Capture:
         return self._given
 
     def _read(self, frame: np.ndarray) -> None:
-        """The reading thread: until the source has no frame any more, or `close`."""
+        """The reading thread: until a file has no frame any more, or `close`."""
         rate = self._source.get(5) or 25.0  # CAP_PROP_FPS
         ok = True
         try:
@@ -92,9 +111,20 @@ class Capture:
                 self._latest.put(Frame(self.prepared(frame[..., ::-1]), stamp))
                 if self._paced:
                     self._stop.wait(1 / rate)
-                ok, frame = self._source.read()
+                ok, frame = self._next()
         finally:
             self._latest.end()
+
+    def _next(self) -> tuple[bool, Any]:
+        """The next frame. A file has an end; a camera has none: it is at fault until it gives one again."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            ok, frame = self._source.read()
+            if ok or self._paced or self._stop.wait(_AGAIN):
+                self._gone = ""
+                return ok, frame
+            if time.monotonic() > until:
+                self._gone = f"{self.name}: gives no frames any more; see to it, and start the program again"
 
     def prepared(self, pixels: np.ndarray) -> Float[Tensor, "3 h w"]:
         """See `CameraSource`.
@@ -108,11 +138,11 @@ class Capture:
         """See `CameraSource`.
 
         Raises:
-            RobotError: the reading thread has failed.
+            RobotError: the reading thread has failed, or a camera gives no frames any more.
         """
-        frame = self._latest.get(after, wait)
-        if self._reader.fault:
-            raise RobotError(self._reader.fault)
+        frame = self._latest.get(after, 0.0 if self._gone else wait)
+        if fault := self._reader.fault or self._gone:
+            raise RobotError(fault)
         return frame
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,11 @@ _AFTER = 0.5  # [s] after it within which what is read may have been said during
 
 def now() -> float:
     """A clock that goes on while the machine sleeps, where there is one [s]."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    if hasattr(time, "CLOCK_BOOTTIME"):  # Linux
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    if sys.platform == "darwin":  # where this one counts sleep, and time.monotonic() does not
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.monotonic()
 
 
 class Pulse:
@@ -30,15 +35,17 @@ class Pulse:
         clock: [s].
     """
 
-    def __init__(self, suspended: Callable[[float], None], clock: Callable[[], float] = now) -> None:
+    def __init__(
+        self, suspended: Callable[[float], None] = lambda seconds: None, clock: Callable[[], float] = now
+    ) -> None:
         self._suspended, self._clock = suspended, clock
-        self._last, self._resumed = float("nan"), float("-inf")
+        self._last, self._resumed, self._gap = float("nan"), float("-inf"), 0.0
         self._end = threading.Event()
         self._worker: Worker | None = None
 
     def __enter__(self) -> Pulse:
         self._end.clear()
-        self._last = self._clock()
+        self._last, self._gap = self._clock(), 0.0
         self._worker = Worker("pulse", self._beat)
         return self
 
@@ -55,6 +62,11 @@ class Pulse:
         suspended = f"the program was suspended for {gap:.1f} s" if gap > _GAP else ""
         return (self._worker.fault if self._worker else "") or suspended
 
+    def void(self) -> str:
+        """Why what was asked for when this was entered does not count any more: the program has been suspended since; '' where it counts."""
+        gap = max(self._gap, self._clock() - self._last)
+        return f"the program was suspended for {gap:.1f} s before it moved; start it again" if gap > _GAP else ""
+
     def interrupted(self, ago: float = 0.0) -> bool:
         """Whether the program was suspended, or had been just then: what was read then may have been said during it.
 
@@ -68,7 +80,7 @@ class Pulse:
         while not self._end.wait(_BEAT):
             t = self._clock()
             if (gap := t - self._last) > _GAP:
-                self._resumed = t
+                self._resumed, self._gap = t, gap
                 self._suspended(gap)
             self._last = t
 

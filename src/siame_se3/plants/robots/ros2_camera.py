@@ -30,7 +30,7 @@ _OLDEST = 10.0  # [s]: by more than this clocks differ, and not the camera is sl
 
 
 class Ros2Camera:
-    """Images of a topic, rectified by a camera_info topic or a given camera; the centred square.
+    """Images of a topic, rectified by a camera_info topic or a given camera; the centred square. Or the images as they come.
 
     Args:
         bus: of topics.
@@ -38,6 +38,7 @@ class Ros2Camera:
         info: topic of CameraInfo, '' for none.
         camera: instead of `info`.
         rectified: whether the images are rectified already; None: by the topic's name (image_rect...).
+        as_it_comes: images are neither rectified nor cut, and need no camera; then there is no `camera` to ask for.
         stamps: 'header': an image is as old as its header says, which takes clocks that agree; 'receipt': as when it came.
 
     Raises:
@@ -53,11 +54,13 @@ class Ros2Camera:
         camera: Camera | None = None,
         stamps: str = "header",
         rectified: bool | None = None,
+        as_it_comes: bool = False,
     ) -> None:
         m = messages()
         if stamps not in ("header", "receipt"):
             raise InputError(f"stamps {stamps}: use header or receipt", "ros2.stamps")
-        if camera is None and not info:
+        self._as_it_comes = as_it_comes
+        if camera is None and not info and not as_it_comes:
             raise InputError("ROS 2 camera: give its camera_info topic, or a calibration", "ros2.info", "camera")
         self._stamps, self._latest, self._given = stamps, LatestFrame(), camera
         self._rgb, self._rectified = ImageReader(), is_rectified(image) if rectified is None else rectified
@@ -65,7 +68,7 @@ class Ros2Camera:
         self._error = ""  # of the CameraInfo
         self._bad = 0, -math.inf, ""  # how many images could not be used, when the last one came, and why
         self._heard_by = threading.local()  # the last number that each thread has heard of
-        if camera is None:
+        if camera is None and not as_it_comes:
             bus.subscribe(info, m.CameraInfo, self._informed)
             if not self._known.wait(_PATIENCE):
                 raise RobotError(
@@ -120,6 +123,8 @@ class Ros2Camera:
 
     def prepared(self, pixels: np.ndarray) -> Float[Tensor, "3 h w"]:
         """See `CameraSource`."""
+        if self._as_it_comes:
+            return as_image(pixels)
         assert self._given is not None
         return as_image(centred_square(self._given.rectify(pixels)))
 

@@ -1,8 +1,9 @@
-"""Text for people: what came from a network made fit for a terminal, and twists in words."""
+"""Text for people: what came from a network made fit for a terminal, sources without their passwords, and twists in words."""
 
 from __future__ import annotations
 
 import math
+import re
 
 from jaxtyping import Float
 from torch import Tensor
@@ -18,6 +19,15 @@ def printable(text: object, most: int = 300) -> str:
     whole = str(text)
     kept = "".join(c if c.isprintable() else " " for c in whole[: most + 1]).strip()
     return kept if len(whole) <= most else f"{kept[:most]}... ({len(whole)} characters)"
+
+
+_USER = re.compile(r"(?<=://)[^/?#\s]*@")
+_SECRET = re.compile(r"([?&][^=&#\s]*(?:pass|pwd|token|secret)[^=&#\s]*=)[^&#\s]*", re.IGNORECASE)
+
+
+def without_password(text: object) -> str:
+    """The same, with *** for what lets somebody in, in each URL: its user and password (rtsp://***@10.0.0.5/1), and passwords and tokens of its query."""
+    return _SECRET.sub(r"\1***", _USER.sub("***@", str(text)))
 
 
 def format_twist(v: Float[Tensor, "6"]) -> str:

@@ -38,7 +38,8 @@ class UrDriver:
     Args:
         host: of the robot.
         rate: of the controller [1/s]: 500 for e-Series, 125 for CB3.
-        acceleration: of speedL [m/s^2].
+        acceleration: of speedL, the one number that it takes for both [m/s^2, rad/s^2]: no less than the commands' own change (the largest of
+            `Safety.max_change`), else the robot lags behind them.
         limits: +- of the joints [rad].
         control, receive: instead of ur_rtde's interfaces, for tests.
         dry: only read the robot's state; no program is started on it.
@@ -54,7 +55,7 @@ class UrDriver:
         self,
         host: str,
         rate: float = 500.0,
-        acceleration: float = 0.5,
+        acceleration: float = 2.0,
         limits: tuple[float, ...] = (6.28,) * 6,
         control: Any = None,
         receive: Any = None,
@@ -168,7 +169,7 @@ class UrDriver:
         return self._fault or (self._sender.fault if self._sender else "")
 
     def move(self, twist: Float[Tensor, "6"]) -> None:
-        """See `VelocityDriver`.
+        """See `VelocityDriver`; a twist of zero brakes as `stop` does, without waiting for it.
 
         Raises:
             RobotError: a twist that must not be sent, or the robot has a fault.
@@ -181,6 +182,10 @@ class UrDriver:
         with self._changed:
             if fault := self._present_fault():
                 raise RobotError(f"UR: {fault}")
+            if not bool(twist.any()):  # by speedStop: speedL would brake no faster than it follows
+                self._braking = self._braking or self._twist is not None
+                self._twist = None
+                return
             self._twist, self._due = twist.tolist(), time.monotonic() + WATCHDOG
 
     def stop(self) -> None:

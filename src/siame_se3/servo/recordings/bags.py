@@ -20,11 +20,11 @@ from siame_se3.images.crop import centred_square
 from siame_se3.images.decode import as_image, read_picture, to_bytes
 from siame_se3.images.messages import ImageReader
 from siame_se3.laws.types import View
+from siame_se3.plants.robots.ros2_names import info_beside, without_transport
 from siame_se3.servo.recordings.reading import RecordedView
 
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _INFO = "sensor_msgs/msg/CameraInfo"
-_TRANSPORTS = ("compressed", "compressedDepth", "theora", "ffmpeg", "zstd", "avif")  # of image_transport
 _SAME = 0.01  # of the focal length, or of the width: what may change in a CameraInfo, as autofocus does it
 _HINT = "give a folder that 'ros2 bag record' wrote, or a recording of siame-se3"
 
@@ -155,9 +155,9 @@ def _beside(path: Path, topic: str, infos: list[str]) -> str:
     Raises:
         CameraError: there are others only, of which nothing says that they are this camera's.
     """
-    base = topic.rstrip("/").removesuffix(next((f"/{x}" for x in _TRANSPORTS if topic.endswith(f"/{x}")), ""))
+    base = without_transport(topic)
     namespace, _, name = base.rpartition("/")
-    names = [f"{namespace}/camera_info" if namespace or "/" in base else "camera_info", f"{base}/camera_info"]
+    names = [info_beside(topic), f"{base}/camera_info"]
     if found := [one for one in names if one in infos]:
         return found[0]
     before, image, _ = name.partition("image")  # left_image_raw has left_camera_info, image_rect camera_info_rect

@@ -27,7 +27,8 @@ class McapFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        binary = getattr(os, "O_BINARY", 0)  # of Windows, which else puts another byte before each 0x0a
+        self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | binary, 0o666)
         self._path = path
         self._whole = 0  # bytes that are in the file, its end not counted
         self._waiting = bytearray()
@@ -75,10 +76,17 @@ class McapFile:
         data, done = bytes(self._waiting) + end, 0
         try:
             while done < len(data):
-                done += os.pwrite(self._file, data[done:], self._whole + done)
+                done += self._write_at(self._whole + done, data[done:])
         except OSError:
             os.ftruncate(self._file, self._whole)
-            os.pwrite(self._file, _END, self._whole)  # where an end has been already: the place is there
+            self._write_at(self._whole, _END)  # where an end has been already: the place is there
             raise
         self._whole += len(self._waiting)
         self._waiting.clear()
+
+    def _write_at(self, place: int, data: bytes) -> int:
+        """Write bytes from a place on; how many were taken."""
+        if hasattr(os, "pwrite"):
+            return os.pwrite(self._file, data, place)
+        os.lseek(self._file, place, os.SEEK_SET)
+        return os.write(self._file, data)  # Windows; one thread at a time comes here

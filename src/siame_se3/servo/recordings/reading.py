@@ -16,25 +16,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from siame_se3.errors import InputError
-from siame_se3.files import from_dict, parse_json
-from siame_se3.files.optional import needs
+from siame_se3.files import from_dict
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_image, decode, to_bytes
 from siame_se3.laws.types import View
 from siame_se3.servo.recordings import messages as m
 from siame_se3.servo.recordings.file import LIBRARY, MAGIC
+from siame_se3.servo.recordings.mcap_messages import HINT, messages
 
 log = logging.getLogger(__name__)
-HINT = "give a recording that siame-se3 made, or a bag of ROS 2"
 _TYPES = {"float64": torch.float64, "float32": torch.float32}
-_MOST_RECORD = 1 << 28  # [bytes] of a chunk
-_OF_DAMAGE = (
-    ValueError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-)  # what lengths and numbers that were changed lead to
 
 
 @dataclass(frozen=True)
@@ -108,7 +99,7 @@ class RecordedRun:
         current: RecordedView | None = None
         pixels: dict[str, np.ndarray] = {}
         run = -1
-        for topic, content in _messages(self.path, frozenset(m.SCHEMAS) - {m.GOAL_IMAGE, m.GOAL_DEPTH}):
+        for topic, content in messages(self.path, frozenset(m.SCHEMAS) - {m.GOAL_IMAGE, m.GOAL_DEPTH}):
             run += topic == m.RUN
             if run > self.number:
                 break
@@ -167,7 +158,7 @@ def is_recording(path: Path) -> bool:
     if not start.startswith(MAGIC):
         raise InputError(f"{path}: no MCAP file; {HINT}")
     # by who wrote it, in the header; other tools copy recordings under their own name
-    return LIBRARY.encode() in start or any(topic == m.RUN for topic, _ in _messages(path, frozenset({m.RUN}), cut=[]))
+    return LIBRARY.encode() in start or any(topic == m.RUN for topic, _ in messages(path, frozenset({m.RUN}), cut=[]))
 
 
 def read(path: Path) -> list[RecordedRun]:
@@ -179,7 +170,7 @@ def read(path: Path) -> list[RecordedRun]:
     runs: list[RecordedRun] = []
     pixels: dict[str, np.ndarray] = {}
     cut: list[str] = []
-    for topic, content in _messages(path, frozenset({m.RUN, m.VIEW, m.EVENT, m.GOAL_IMAGE, m.GOAL_DEPTH}), cut):
+    for topic, content in messages(path, frozenset({m.RUN, m.VIEW, m.EVENT, m.GOAL_IMAGE, m.GOAL_DEPTH}), cut):
         with _Damage(path, topic):
             if topic in (m.GOAL_IMAGE, m.GOAL_DEPTH):  # they come before the run that they belong to
                 pixels[topic] = _pixels(topic, content, path)
@@ -262,32 +253,3 @@ def _pixels(topic: str, content: dict[str, Any], path: Path) -> np.ndarray:
         if topic in (m.IMAGE, m.GOAL_IMAGE):
             return to_bytes(decode(data, f"{path}: an image of {topic}"))
         return np.frombuffer(data, "<f4").reshape(content["height"], content["width"]).copy()
-
-
-def _messages(path: Path, topics: frozenset[str], cut: list[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Topic and content of each message in JSON, in the file's order.
-
-    Args:
-        cut: gets a text where the file ends too early.
-
-    Raises:
-        InputError: a damaged file; the package mcap is not installed.
-    """
-    reader, exceptions = needs("mcap.reader", "record"), needs("mcap.exceptions", "record")
-    zstd = needs("zstandard", "record")
-    with path.open("rb") as stream:
-        try:
-            found = reader.NonSeekingReader(stream, validate_crcs=True, record_size_limit=_MOST_RECORD)
-            for _, channel, message in found.iter_messages(topics, log_time_order=False):
-                if channel.message_encoding == "json":
-                    content = parse_json(message.data.decode(), f"{path}: a message of {channel.topic}", HINT)
-                    if not isinstance(content, dict):
-                        raise InputError(f"{path}: a message of {channel.topic} has no fields; {HINT}")
-                    yield channel.topic, content
-        except (exceptions.McapError, zstd.ZstdError, struct.error, *_OF_DAMAGE) as error:
-            if isinstance(error, exceptions.EndOfFile | struct.error) and not stream.read(1):
-                if cut is not None:
-                    cut.append(", as it is cut off")
-                return
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-            raise InputError(f"{path}: a damaged MCAP file ({reason}); {HINT}") from None

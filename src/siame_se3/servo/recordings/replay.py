@@ -117,6 +117,7 @@ class Comparison:
         views: how many there are.
         compared: of these, where both laws have a velocity.
         missing: where one of them has none, and the other one does.
+        lost: where a law could not be asked, since the view's image was not recorded; these are in neither of `compared` and `missing`.
         faults: views where this law has none, each kind with its number.
         median_v, largest_v: size of the difference of v [m/s].
         median_w, largest_w: of omega [rad/s].
@@ -130,6 +131,7 @@ class Comparison:
     views: int
     compared: int
     missing: int
+    lost: int
     faults: dict[str, int]
     median_v: float
     largest_v: float
@@ -143,8 +145,8 @@ class Comparison:
 
     @property
     def reproduced(self) -> bool:
-        """Whether both have a velocity in the same views, and the same one within REPRODUCED."""
-        return not self.missing and not self.largest > REPRODUCED
+        """Whether both have a velocity in the same views, and the same one within REPRODUCED. Lost views say nothing of that; nor does a run of them alone."""
+        return not self.missing and not self.largest > REPRODUCED and not 0 < self.lost == self.views
 
 
 def compare(name: str, answers: Answers, reference: Answers) -> Comparison:
@@ -152,6 +154,7 @@ def compare(name: str, answers: Answers, reference: Answers) -> Comparison:
     v, other = answers.velocities(), reference.velocities()
     valid, others = (_valid(x.velocities(), x.faults) for x in (answers, reference))
     both = valid & others
+    lost = torch.tensor([LOST in x for x in zip(answers.faults, reference.faults, strict=True)], dtype=torch.bool)
     difference = (v - other)[both]
     size_v, size_w = difference[:, :3].norm(dim=1).tolist(), difference[:, 3:].norm(dim=1).tolist()
     faults: dict[str, int] = {}
@@ -162,7 +165,8 @@ def compare(name: str, answers: Answers, reference: Answers) -> Comparison:
         law=name,
         views=len(v),
         compared=int(both.sum()),
-        missing=int((valid != others).sum()),
+        missing=int(((valid != others) & ~lost).sum()),
+        lost=int(lost.sum()),
         faults=faults,
         median_v=_median(size_v),
         largest_v=max(size_v, default=math.nan),

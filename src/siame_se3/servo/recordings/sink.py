@@ -17,7 +17,7 @@ from siame_se3.servo.recordings.file import LIBRARY, McapFile
 from siame_se3.servo.recordings.messages import SCHEMAS, Entry
 
 _FLUSH_BYTES, _FLUSH_SECONDS = 1 << 20, 0.5  # what a crash may lose: the last of either
-_MOST_WAITING = 64 << 20  # [bytes] of memory
+_MOST_WAITING = 64 << 20  # [bytes] of memory, or one message that is larger
 _END = 30.0  # [s] for the rest, at the end
 
 
@@ -74,13 +74,17 @@ class Sink:
         """
         with self._changed:
             if wait:
-                self._changed.wait_for(lambda: self._waiting + entry.size <= _MOST_WAITING or self.error)
-            if self.error or self._waiting + entry.size > _MOST_WAITING:
+                self._changed.wait_for(lambda: self._fits(entry) or self.error)
+            if self.error or not self._fits(entry):
                 return False
             self._entries.append(entry)
             self._waiting += entry.size
             self._changed.notify_all()
         return True
+
+    def _fits(self, entry: Entry) -> bool:
+        """Whether there is room for a message; where nothing waits, for one of any size."""
+        return self._waiting == 0 or self._waiting + entry.size <= _MOST_WAITING
 
     def close(self) -> None:
         """Write the rest and end the file; `error` says where that could not be done."""
