@@ -43,7 +43,7 @@ def write_poses(path: Path, T_bt: Tensor) -> None:
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Session:
     board = BOARDS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
-    poses = all_over(board, TRUE, 12, 1, 0.4)
+    poses = all_over(board, TRUE, 12, 2, 0.3)
     for k, T in enumerate(poses):
         cv2.imwrite(str(folder / f"{k:02d}.png"), shot(board, TRUE, T))
     cv2.imwrite(str(folder / "none.png"), np.full((480, 640), 128, np.uint8))

@@ -94,7 +94,8 @@ def _choices(
 ) -> Iterator[tuple[Int[Tensor, "m k"], Float[Tensor, "m 2"]]]:
     """One picture to leave out, two, three: all choices where these are few, else those that have the best one of before; and the others' spread
     [m, rad]. The best one has the smallest spread in units of `unit`."""
-    n, pairs, best = len(T_bt), PairSums.of(T_bt, T_co), []
+    n, pairs = len(T_bt), PairSums.of(T_bt, T_co)
+    best: list[int] = []
     for bad in range(1, 1 + min(_MOST_BAD, n - FEWEST, n * 2 // 5)):
         if bad == 1 or math.comb(n, bad) <= _MOST_SUBSETS:
             left_out = torch.combinations(torch.arange(n), bad)

@@ -17,7 +17,6 @@ from siame_se3.commissioning.hand_eye_solver import (
     HandEye,
     check_motion,
     check_number,
-    estimate,
     solve,
     spread_of,
 )
@@ -63,14 +62,14 @@ def hand_eye_of_pictures(
     T_co = _board_poses(seen, camera)
     names, order = [s.path.name for s in seen], [rows[s.path] for s in seen]
     values, T_bt = poses_of(table, order, T_co, names)
+    check_motion(T_bt)
     if board.turns < 4:
-        check_motion(T_bt)
         T_co, turned = resolve_turns(T_bt, T_co, board)
         notes.append(f"a {board.name} looks the same turned: by the robot's motion {turned} pictures show it so")
+    _check_rectified(camera_file, rectified, seen, board, T_bt, T_co)
     try:
-        found = calibrate_hand_eye(T_bt, T_co, names, values, on_tool=on_tool)
+        return names, calibrate_hand_eye(T_bt, T_co, names, values, on_tool=on_tool), notes
     except InputError as error:
-        _check_rectified(camera_file, rectified, seen, board, T_bt, T_co)
         if len(seen) == len(paths) == len(table.names):  # the order is looked at already
             raise
         taken = sessions(paths, rows, [s.path for s in seen], table.poses(), T_co)
@@ -78,9 +77,6 @@ def hand_eye_of_pictures(
         if not said:
             raise
         raise InputError(f"hand-eye: poses and pictures contradict each other: {said}", *error.settings) from None
-    if found.misfit:
-        _check_rectified(camera_file, rectified, seen, board, T_bt, T_co)
-    return names, found, notes
 
 
 def _board_poses(seen: list[Seen], camera: Camera) -> Float[Tensor, "n 4 4"]:
@@ -95,7 +91,7 @@ def _check_rectified(
     T_bt: Float[Tensor, "n 4 4"],
     T_co: Float[Tensor, "n 4 4"],
 ) -> None:
-    """That poses which do not fit pictures do not fit them taken the other way either: rectified by P, or as they come by K and D.
+    """That poses do not fit the pictures much better where these are taken the other way: rectified by P, or as they come by K and D.
 
     Raises:
         InputError: they do.
@@ -108,7 +104,7 @@ def _check_rectified(
     except InputError:  # a file without P
         return
     before, after = (spread_of(T_bt, solve(T_bt, T)[0], T) for T in (T_co, boards_so))
-    if not after.explained or after.t > _OTHER_FALLS * before.t or estimate(T_bt, boards_so).misfit:
+    if not after.explained or after.t > _OTHER_FALLS * before.t:
         return
     taken = "as they come, by K and D" if rectified else "rectified, by P"
     raise InputError(
