@@ -377,6 +377,7 @@ def test_command_asks_the_law_before_it_moves(
         ask_to_stop=lambda reason: None,
         watch=lambda fault: None,
         camera=CAMERA,
+        camera_source=types.SimpleNamespace(sensor=CAMERA),
         T_tc=None,
     )
     monkeypatch.setattr("siame_se3.cli.robot.Robot.open", lambda self, closing, depth, safety: (plant, None))
