@@ -31,4 +31,4 @@ def _instructions() -> Mapping[str, Any]:
     if hasattr(torch.cpu, "get_capabilities"):
         found: Mapping[str, Any] = torch.cpu.get_capabilities()
         return found
-    return {"avx512_bf16": torch.cpu._is_avx512_bf16_supported()}  # PyTorch before 2.12 has no public name for it
+    return {"avx512_bf16": torch.cpu._is_avx512_bf16_supported()}  # an older PyTorch has no public name for it

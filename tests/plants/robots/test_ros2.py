@@ -279,7 +279,9 @@ def test_rclpy_gets_its_own_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, content in {
         "rclpy": rclpy,
         "rclpy.qos": types.SimpleNamespace(
-            qos_profile_sensor_data="sensor", QoSProfile=lambda depth: f"reliable {depth}"
+            QoSProfile=lambda depth, reliability="reliable", history="": f"{reliability} {depth}",
+            ReliabilityPolicy=types.SimpleNamespace(BEST_EFFORT="best effort"),
+            HistoryPolicy=types.SimpleNamespace(KEEP_LAST="keep last"),
         ),
         "rclpy.signals": types.SimpleNamespace(SignalHandlerOptions=types.SimpleNamespace(NO="none")),
         "rclpy.executors": types.SimpleNamespace(SingleThreadedExecutor=lambda: executor),
