@@ -16,7 +16,7 @@ def name_on_the_line(field: str, annotations: tuple[Any, ...]) -> str:
     """What `tyro.conf.arg(name=...)` calls a field, '' for a group without a prefix; otherwise the field's own name."""
     from tyro.conf import arg
 
-    named = [a.name for a in annotations if isinstance(a, type(arg())) and a.name is not None]  # type: ignore[attr-defined]
+    named = [a.name for a in annotations if isinstance(a, type(arg())) and a.name is not None]  # type: ignore[attr-defined]  # the class of what `arg` returns has no public name
     return named[-1] if named else field.replace("_", "-")
 
 

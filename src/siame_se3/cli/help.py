@@ -90,7 +90,7 @@ def shown(kind: type[Any], essential: tuple[str, ...] = ()) -> type[Any]:
         below = tuple(name.partition(".")[2] for name in essential if name.startswith(f"{field.name}."))
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         kept = not essential or field.name in essential or below or required
-        default: Any = dataclasses.field(default=field.default, default_factory=field.default_factory)  # type: ignore[call-overload]
+        default: Any = dataclasses.field(default=field.default, default_factory=field.default_factory)  # type: ignore[call-overload]  # one of both is MISSING, as it may be
         if dataclasses.is_dataclass(inner):
             value = field.default_factory() if callable(field.default_factory) else field.default
             inner = shown(typing.cast(type[Any], inner), below)

@@ -84,7 +84,7 @@ def _rays(camera: Camera, pixels: np.ndarray) -> np.ndarray:
         straight = cv2.fisheye.undistortPoints(points, K, d)
     else:
         stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 20, 1e-6)
-        straight = cv2.undistortPoints(points, K, d, None, None, None, stop)  # type: ignore[call-overload]
+        straight = cv2.undistortPoints(points, K, d, None, None, None, stop)  # type: ignore[call-overload]  # OpenCV's stubs know no None
     return np.c_[np.asarray(straight).reshape(-1, 2), np.ones(len(pixels))]
 
 

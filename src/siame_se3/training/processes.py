@@ -66,4 +66,4 @@ def deterministic(on: bool, device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_deterministic_debug_mode(before)
-        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]  # PyTorch's stubs do not have it
