@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from siame_se3.geometry import lie
-from siame_se3.laws.pose import pbvs_velocity
 
 # shares of the way that the first step may leave
 _FIRST = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4, 0.3)
@@ -22,11 +21,7 @@ def after_a_step(last: np.ndarray, before: np.ndarray | None, relief: bool) -> l
         relief: the goal has a map of depths.
     """
     shares = (*_shares(last, before), *(_FASTER if relief else ()))
-    T_dc = lie.inverse(torch.from_numpy(last))
-    # PBVS's twist, held for the rest of each: so is a camera driven between two images
-    made = 1 - torch.tensor(shares, dtype=torch.float64)
-    there = lie.inverse(T_dc @ lie.exp(made[:, None] * pbvs_velocity(T_dc))).numpy()
-    return [last if share == 1.0 else T for share, T in zip(shares, there, strict=True)]
+    return [_part(last, share) for share in shares]
 
 
 def _shares(last: np.ndarray, before: np.ndarray | None) -> tuple[float, ...]:
@@ -41,3 +36,14 @@ def _shares(last: np.ndarray, before: np.ndarray | None) -> tuple[float, ...]:
 def _length(T: np.ndarray) -> float:
     """Of a motion, metres and radians alike."""
     return float(np.linalg.norm(T[:3, 3])) + float(lie.so3_log(torch.from_numpy(T[:3, :3])).norm())
+
+
+def _part(T: np.ndarray, share: float) -> np.ndarray:
+    """T_cd once that share of the way is left: t_dc, on a straight line, and the rotation vector fall alike. t_cd = -R_cd t_dc turns on the way."""
+    if share == 1.0:
+        return T
+    rotation = lie.so3_log(torch.from_numpy(T[:3, :3]))
+    part = np.eye(4)
+    part[:3, :3] = lie.so3_exp(share * rotation).numpy()
+    part[:3, 3] = share * lie.so3_exp((share - 1) * rotation).numpy() @ T[:3, 3]
+    return part
