@@ -256,7 +256,7 @@ def test_the_keyboard_may_send_anything(begun: Callable[..., Running], last: byt
 
 def test_a_keyboard_that_fails_is_a_fault(begun: Callable[..., Running]) -> None:
     class Broken(io.BytesIO):
-        def readline(self, size: int | None = -1) -> bytes:
+        def read1(self, size: int | None = -1) -> bytes:
             raise OSError("gone")
 
     robot = Grey()

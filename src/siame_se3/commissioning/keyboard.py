@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from siame_se3.commissioning.commands import LASTS
 from siame_se3.plants.robots.text import printable
 from siame_se3.plants.robots.threads import Worker
-from siame_se3.plants.robots.typed import lines_of, own_file
+from siame_se3.plants.robots.typed import FEW, lines_of, own_file
 
 if TYPE_CHECKING:
     from siame_se3.commissioning.session import Session
 
 Hear = Callable[[str, float], object]  # a word, and how long ago it was given [s]
 _MOST = 64  # words that may wait; of a flood the rest is lost
-_FEW, _WITHIN = 8, 1.0  # words, and [s]: more at once are a file's
+_WITHIN = 1.0  # [s]: FEW words within it are a file's
 _AT_ONCE = ("stop", "quit")  # which wait for nothing
 
 
@@ -38,23 +38,27 @@ class Words:
 
     def __init__(self, name: str, hear: Hear, disarm: Callable[[], None] = lambda: None) -> None:
         self._hear, self._disarm, self._ended = hear, disarm, False
-        self._times: deque[float] = deque(maxlen=_FEW)
+        self._times: deque[float] = deque(maxlen=FEW)
         self._waiting: queue.Queue[tuple[str, float]] = queue.Queue(_MOST)
         self._worker = Worker(name, self._give)
 
-    def put(self, word: str, age: float = 0.0) -> None:
-        """A word has come, which was given `age` s ago: a little less than 0 by a clock that is ahead, which counts as now."""
+    def put(self, word: str, age: float = 0.0, many: bool = False) -> None:
+        """A word has come, which was given `age` s ago: a little less than 0 by a clock that is ahead, which counts as now.
+
+        Args:
+            many: it came with many others.
+        """
         age = age if age < -LASTS else max(0.0, age)
-        word, now = printable(word[:8192].strip(), 20).lower(), time.monotonic()
-        self._times.append(now)
+        word, at = printable(word[:8192].strip(), 20).lower(), time.monotonic() - age
+        self._times.append(at)
         if word == "disarm":
             self._disarm()
         if word in _AT_ONCE:
             self._hear(word, 0.0)
         else:
-            many = len(self._times) == _FEW and now - self._times[0] < _WITHIN
+            many = many or (len(self._times) == FEW and at - self._times[0] < _WITHIN)
             with contextlib.suppress(queue.Full):
-                self._waiting.put_nowait((word, -math.inf if many else now - age))
+                self._waiting.put_nowait((word, -math.inf if many else at))
 
     def end(self) -> None:
         """Who gave them is gone: what waits is given as of long ago."""
@@ -90,7 +94,7 @@ def listen(
     def read() -> None:
         try:
             for line in lines_of(stream):
-                words.put(line)
+                words.put(line.text, time.monotonic() - line.at, line.many)
         finally:  # also of a keyboard that fails, before the thread's fault is seen
             words.end()
             disarm()

@@ -14,6 +14,10 @@ import pytest
 from siame_se3.plants.robots.typed import in_a_terminal, lines_of, own_file, typed_ahead, wait_for_enter
 
 
+def texts(stream: io.BytesIO) -> list[str]:
+    return [line.text for line in lines_of(stream)]
+
+
 def test_what_lies_in_a_terminal_or_a_pipe_is_taken_away() -> None:
     parent, child = pty.openpty()
     os.write(parent, b"start\n")
@@ -21,7 +25,7 @@ def test_what_lies_in_a_terminal_or_a_pipe_is_taken_away() -> None:
     typed_ahead(child)
     os.write(parent, b"stop\n")
     with own_file(child) as terminal:
-        assert list(lines_of(io.BytesIO(terminal.readline()))) == ["stop"], "what is typed later is read"
+        assert texts(io.BytesIO(terminal.readline())) == ["stop"], "what is typed later is read"
     os.close(parent)
     os.close(child)
     read, write = os.pipe()
@@ -34,7 +38,36 @@ def test_what_lies_in_a_terminal_or_a_pipe_is_taken_away() -> None:
 
 def test_the_rest_of_a_line_that_is_too_long_is_no_command() -> None:
     long = b"x" * 4096 + b"start\n"
-    assert list(lines_of(io.BytesIO(long + b"stop\n"))) == ["x" * 4096, "stop"]
+    assert texts(io.BytesIO(long + b"stop\n")) == ["x" * 4096, "stop"]
+    longer = b"x" * 200_000 + b"\nstart\n" + b" " * 100_000 + b"stop\n" + b"quit"
+    assert texts(io.BytesIO(longer)) == ["x" * 4096, "start", "quit"]
+
+
+def test_what_came_together_is_known_though_the_program_was_held_up() -> None:
+    """It stood for a second in the midst of a file of starts, and took the next seven for typed ones."""
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as stream:
+        lines = lines_of(stream)
+        os.write(write, b"start\nstart\n")
+        two = [next(lines), next(lines)]
+        assert [line.many for line in two] == [False, False]
+        assert two[0].at == two[1].at
+        os.write(write, b"start\n" * 9 + b"sta")
+        held = next(lines)
+        os.write(write, b"rt\n")  # behind them, before the next look
+        time.sleep(0.1)
+        rest = [next(lines) for _ in range(9)]
+        assert all(line.many for line in (held, *rest))
+        assert time.monotonic() - held.at > 0.1
+        assert held.at == rest[0].at < rest[-1].at
+        threading.Timer(0.2, os.write, (write, b"start\n")).start()
+        assert next(lines).many is False, "typed later"
+        os.close(write)
+        assert not list(lines)
+
+
+def test_no_line_of_a_file_that_is_no_systems_file_is_taken_for_a_typed_one() -> None:
+    assert all(line.many for line in lines_of(io.BytesIO(b"start\n" * 30_001)))
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,14 @@ import io
 import os
 import select
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 _LINE = 4096  # bytes of a line that are read
-_MOST = 65_536  # bytes that are thrown away at once
+_MOST = 65_536  # bytes that are read, or thrown away, at once
+_AT_ONCE = 0.05  # [s] within which what lies there is read, where the system does not say whether something does
+FEW = 8  # lines: that many at once are a file's
 
 
 def typed_ahead(fd: int) -> None:
@@ -45,13 +49,51 @@ def own_file(fd: int) -> io.BufferedReader:
     return open(os.dup(fd), "rb")
 
 
-def lines_of(stream: io.BufferedIOBase | None) -> Iterator[str]:
-    """Lines without their ends, those of spaces left out; of one that is too long its beginning, and not its rest."""
-    whole = True
-    while stream is not None and (line := stream.readline(_LINE)):
-        if whole and (text := line.decode("utf-8", errors="replace").strip()):
-            yield text
-        whole = line.endswith(b"\n")
+@dataclass(frozen=True)
+class Line:
+    """A line of an input, without its end.
+
+    Attributes:
+        text: without spaces around it; of a line that is too long, its beginning.
+        at: when it was read, by time.monotonic [s].
+        many: it was read with more than somebody types, or right behind such.
+    """
+
+    text: str
+    at: float
+    many: bool
+
+
+def lines_of(stream: io.BufferedIOBase | None) -> Iterator[Line]:
+    """Lines, those of spaces left out. What had come by the time of one look at the input came together, however long this program is held up then."""
+    begun, whole, many = b"", True, False
+    while stream is not None:
+        began, waits = time.monotonic(), _waits(stream)
+        part, at = stream.read1(_MOST), time.monotonic()
+        *ended, rest = (begun + part).split(b"\n")
+        if not part and rest:  # the last line has no end
+            ended, rest = [rest], b""
+        texts = []
+        for line in ended:
+            if whole and (text := line[:_LINE].decode("utf-8", errors="replace").strip()):
+                texts.append(text)
+            whole = True
+        if len(rest) > _LINE and whole:  # said at once; what follows belongs to it
+            texts.append(rest[:_LINE].decode("utf-8", errors="replace").strip())
+            whole = False
+        begun = rest if whole else b""
+        many = len(texts) >= FEW or (many and (at - began < _AT_ONCE if waits is None else waits))
+        yield from (Line(text, at, many) for text in texts if text)
+        if not part:
+            return
+
+
+def _waits(stream: io.BufferedIOBase) -> bool | None:
+    """Whether something can be read at once; None where the system does not say."""
+    try:
+        return bool(select.select([stream], [], [], 0)[0])
+    except (OSError, ValueError):  # no file of the system's, or of a kind that it has no answer for
+        return None
 
 
 def wait_for_enter(question: str) -> None:
