@@ -350,6 +350,7 @@ def test_train_then_servo_then_export(siame: Siame, photo: Path, tmp_path: Path)
         (("servo", "--figure", "f.docx"), ("f.docx", ".pdf", "--figure")),
         (("demo", "--runs", "0"), ("0 runs", "--runs")),
         (("demo", "--seed", "-1"), ("-1", "--seed")),
+        (("demo", "--page", "--runs", "8", "--json"), ("--page", "--runs and --json")),
         (("plot", "text.png", "--out", "x.docx"), ("x.docx", ".svg", "--out")),
         (("export", "text.png"), ("text.png", "not a safetensors file")),
         (("plot", "text.png"), ("text.png", "a servo run")),

@@ -299,6 +299,7 @@ def test_visps_poses_of_the_board_and_ten_of_them_in_order(tmp_path: Path) -> No
     for k in range(1, 12):
         (tmp_path / f"pose_fPe_{k}.yaml").write_text(visp([0.01 * k, 0, 0, 0, 0, 0]))
         (tmp_path / f"pose_cPo_{k}.yaml").write_text(visp([0, 0.01 * k, 0, 0, 0, 0]))
+    (tmp_path / ".pose_fPe_12.yaml.1a2b3c-77-0.part.yaml").write_text("rows")  # another program is writing it
     table = read_poses(tmp_path)
     assert table.names == tuple(str(k) for k in range(1, 12))
     assert table.T_co is not None

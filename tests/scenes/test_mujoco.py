@@ -198,6 +198,8 @@ def write_folder(tmp_path: Path) -> None:
 
 def test_folders_of_meshes(tmp_path: Path) -> None:
     write_folder(tmp_path)
+    for hidden in (tmp_path / ".mug.1a2b3c-77-0.part.obj", tmp_path / "can" / ".textured.1a2b3c-77-0.part.obj"):
+        hidden.write_text("v 0")  # another program is writing it
     things = things_of(tmp_path)
     assert [thing.name for thing in things] == ["can", "drill", "mug", "plain"]
     assert [any(name.endswith(".png") for name in thing.files) for thing in things] == [True, True, True, False]

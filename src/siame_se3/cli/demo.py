@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from siame_se3.cli.options import check_seed, check_writable, load_model
@@ -17,6 +17,8 @@ from siame_se3.laws.registry import controller_for
 from siame_se3.page.config import PageConfig
 from siame_se3.servo.config import ServoConfig
 from siame_se3.servo.simulation import Task, simulate
+
+_OF_A_TABLE = ("runs", "seed", "out", "json", "video")
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,18 @@ class Demo:
     video: Path | None = None
     """Write a video of one run: current, goal and difference image, and the errors (.mp4 or .gif)."""
     page: bool = False
-    """Instead, one camera on a live page: see 'siame page'."""
+    """Instead, one camera on a live page, without the options of the table: see 'siame page'."""
     served: Served_at = field(default_factory=PageConfig)
     """Where that page is served, and to whom."""
 
     def __call__(self) -> int:
         if self.page:
+            given = [f.name for f in fields(self) if f.name in _OF_A_TABLE and getattr(self, f.name) != f.default]
+            if given:
+                raise InputError(
+                    f"a page shows one camera, and writes no file: leave out --page, or {' and '.join(f'--{name}' for name in given)}",
+                    *given,
+                )
             Page(served=self.served)()
             return Status.DONE
 

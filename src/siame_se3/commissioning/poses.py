@@ -98,7 +98,7 @@ def read_poses(path: Path, boards: bool = False) -> PoseTable:
         InputError: no such file, or naming the bad line.
     """
     if path.is_dir():
-        return _visp(path, sorted([*path.glob("*.yaml"), *path.glob("*.yml")]), boards)
+        return _visp(path, _of(path, "*.yaml", "*.yml"), boards)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a CSV with lines picture,x,y,z,rx,ry,rz", "poses")
     if path.stat().st_size > _MOST_BYTES:
@@ -112,7 +112,12 @@ def read_poses(path: Path, boards: bool = False) -> PoseTable:
     if isinstance(content, list):
         return _samples(path, content)
     pattern = re.sub(r"\d+(?=\D*$)", "*", path.name)
-    return _visp(path.parent, sorted([*path.parent.glob(pattern), *path.parent.glob("*cPo*.yaml")]), boards)
+    return _visp(path.parent, _of(path.parent, pattern, "*cPo*.yaml"), boards)
+
+
+def _of(folder: Path, *patterns: str) -> list[Path]:
+    """Files of those patterns, without the hidden ones: another program may be writing them."""
+    return sorted(path for pattern in patterns for path in folder.glob(pattern) if path.name[0] != ".")
 
 
 def _visp(folder: Path, paths: Sequence[Path], boards: bool) -> PoseTable:

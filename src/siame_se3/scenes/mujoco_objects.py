@@ -73,11 +73,11 @@ def things_of(folder: Path) -> list[Thing]:
     if not folder.is_dir():
         raise SceneError(f"{folder}: no such folder; give one of meshes", "objects")
     meshes = []
-    for place in sorted(folder.iterdir()):
+    for place in _listed(folder):
         if place.suffix.lower() == ".obj":
             meshes.append((place.stem, place))
         elif place.is_dir():
-            found = sorted(path for path in place.iterdir() if path.suffix.lower() == ".obj")
+            found = [path for path in _listed(place) if path.suffix.lower() == ".obj"]
             preferred = [path for path in found if path.stem == "textured"] or found
             if preferred:
                 meshes.append((place.name, preferred[0]))
@@ -86,6 +86,11 @@ def things_of(folder: Path) -> list[Thing]:
             f"{folder}: no mesh in it; give a folder of objects, each with an OBJ file and its picture", "objects"
         )
     return [_mesh_thing(f"mesh{k}", name, path) for k, (name, path) in enumerate(meshes)]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What is in a folder, in name order, without hidden files: another program may be writing them."""
+    return sorted(path for path in folder.iterdir() if path.name[0] != ".")
 
 
 def _mesh_thing(label: str, name: str, path: Path) -> Thing:

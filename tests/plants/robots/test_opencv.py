@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from siame_se3.errors import RobotError
+from siame_se3.errors import CameraError, RobotError
 from siame_se3.plants.robots.interfaces import CameraSource
 from siame_se3.plants.robots.opencv import Capture, is_file, opened_as
 
@@ -58,6 +59,16 @@ def test_what_is_a_file_and_what_a_camera(
     Path("film.avi").touch()
     Path("camera").symlink_to("/dev/null")
     assert is_file(source) is film
+
+
+@pytest.mark.parametrize("form", ["{}.avi", "{}/%04d.png"])
+def test_a_name_that_is_no_text_is_refused(form: str, tmp_path: Path) -> None:
+    """OpenCV ended the program."""
+    name = os.fsdecode(b"caf\xe9")
+    (tmp_path / form.format(name)).parent.mkdir(exist_ok=True)
+    (tmp_path / f"{name}.avi").touch()
+    with pytest.raises(CameraError, match=r"caf .*UTF-8 only; rename it"):
+        Capture(str(tmp_path / form.format(name)))
 
 
 def test_a_device_is_opened_by_its_index(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from siame_se3.images.crop import centred_square
 from siame_se3.images.decode import as_image
 from siame_se3.plants.robots.interfaces import Frame
 from siame_se3.plants.robots.latest import LatestFrame
-from siame_se3.plants.robots.text import without_password
+from siame_se3.plants.robots.text import printable, without_password
 from siame_se3.plants.robots.threads import Worker
 
 _PATIENCE = 0.1  # [s] for which a camera may give no frame: it is at fault before its last one is stale
@@ -41,12 +41,18 @@ def opened_as(source: int | str) -> int | str:
 
 
 def check_source(source: int | str) -> None:
-    """Refuse a file that is not there, and a folder.
+    """Refuse a file that is not there, a folder, and a name that is no text: OpenCV ends the program there.
 
     Raises:
-        CameraError: it is not.
+        CameraError: it is one of them.
     """
-    if isinstance(source, int) or source.isdecimal() or "://" in source or "%" in source:
+    if isinstance(source, int) or source.isdecimal():
+        return
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        raise CameraError(f"{printable(source)}: OpenCV opens names in UTF-8 only; rename it", "source") from None
+    if "://" in source or "%" in source:
         return
     if not Path(source).exists():
         raise CameraError(f"{source}: no such file; give a camera's index, a video file or a URL", "source")
