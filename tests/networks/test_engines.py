@@ -200,6 +200,60 @@ def test_nothing_is_looked_up_and_nothing_written_at_home(tmp_path: Path) -> Non
     assert (tmp_path / "net-step.bin").is_file()
 
 
+PRESSED = """
+import signal, sys, threading
+from pathlib import Path
+from siame_se3.files import model_file
+from siame_se3.networks.checkpoint import Model, load
+from siame_se3.networks.config import NetworkConfig
+from siame_se3.networks.engines import engine_for
+from siame_se3.networks.export import example_inputs, export
+from siame_se3.networks.siamese import SiameseNetwork
+if "faulthandler" in sys.argv:
+    import faulthandler
+    faulthandler.enable()
+pressed = []
+signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
+small = NetworkConfig(image_size=32, pooling="spatial", squeeze=4, embedding=8, fusion="difference", head=(8,))
+network = SiameseNetwork(small)
+
+def engine():
+    engine = engine_for(network, "openvino")
+    engine.step(*example_inputs(network, 1))
+    return engine
+
+engines = [engine(), engine()]
+export(Model(network, load(model_file(None)).camera, 0.6, 0.8), Path(sys.argv[1]) / "net", "openvino")
+signal.raise_signal(signal.SIGINT)
+del engines[0]  # the older one first
+signal.raise_signal(signal.SIGINT)
+thread = threading.Thread(target=engines.clear)
+thread.start()
+thread.join()
+signal.raise_signal(signal.SIGINT)
+again = engine()
+del again
+signal.raise_signal(signal.SIGINT)
+print(len(pressed))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", ["", "faulthandler"])
+def test_ctrl_c_is_heard_whichever_engines_have_ended(tmp_path: Path, more: str) -> None:
+    """OpenVINO left the main thread a stack for signals that was gone: the second engine's end made Ctrl-C a segmentation fault."""
+    environment = {"PYTHONPATH": str(Path(engines.__file__).parents[2]), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", PRESSED, str(tmp_path), more],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "4"
+
+
 def test_openvino_that_was_imported_before_is_silent_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the caller's own program imported it, with its telemetry."""
     engines.import_openvino()

@@ -7,9 +7,11 @@ weights do not reach the engine.
 from __future__ import annotations
 
 import copy
+import functools
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -154,6 +156,33 @@ def import_openvino() -> ModuleType:
     return openvino
 
 
+def openvino_core() -> Any:
+    """OpenVINO's core with its CPU plugin: one for the whole process, kept to its end, and loaded in a thread of its own.
+
+    The plugin gives the thread that loads it a stack for signals, and takes it away where the core ends, from whichever thread: of two cores, or of one that
+    ended in another thread, the next Ctrl-C ended the program by a segmentation fault, before a robot was stopped.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    import_openvino()
+    return _core()
+
+
+@functools.cache
+def _core() -> Any:
+    """See `openvino_core`."""
+    openvino = import_openvino()
+
+    def loaded() -> Any:
+        core = openvino.Core()
+        core.get_property("CPU", "FULL_DEVICE_NAME")
+        return core
+
+    with ThreadPoolExecutor(1, "openvino") as thread:
+        return thread.submit(loaded).result()
+
+
 def to_openvino(module: nn.Module, inputs: dict[str, Tensor]) -> Any:
     """An OpenVINO model of a module; the first axis of each input is the batch, of any length."""
     shapes = [(name, [-1, *value.shape[1:]]) for name, value in inputs.items()]
@@ -176,7 +205,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, network: Any, precision: Literal["f32", "bf16"] = "f32", threads: int = 0) -> None:
-        openvino = import_openvino()
+        self._core = openvino_core()
         own = frozen(network, "cpu")
         self.image_size: int = own.config.image_size
         self.name = f"openvino-{precision}"
@@ -186,7 +215,6 @@ class OpenVinoEngine:
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
         if threads := threads or quota() or 0:
             self._options["INFERENCE_NUM_THREADS"] = threads
-        self._core = openvino.Core()
         self._own, self._corresponds = own, own.config.fusion == "plane"
         self._example = {"images": images, "s_desired": s}
         self._models: dict[str, Any] = {}  # converted when they are first asked for

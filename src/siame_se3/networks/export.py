@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from siame_se3.errors import ModelError
 from siame_se3.files.optional import needs
 from siame_se3.networks.checkpoint import Model
-from siame_se3.networks.engines import Embedding, frozen, import_openvino, to_openvino
+from siame_se3.networks.engines import Embedding, frozen, import_openvino, openvino_core, to_openvino
 from siame_se3.networks.siamese import SiameseNetwork
 
 Inputs = dict[str, Tensor]
@@ -88,7 +88,7 @@ def _openvino(stem: Path, module: nn.Module, inputs: Inputs, output: str) -> tup
         raise ModelError("export to OpenVINO needs it; pip install openvino") from None
     file = stem.with_name(f"{stem.name}.xml")
     openvino.save_model(to_openvino(module, inputs), str(file), compress_to_fp16=False)
-    compiled = openvino.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return file, torch.from_numpy(compiled([v.numpy() for v in inputs.values()])[0])
 
 
