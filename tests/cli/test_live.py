@@ -38,6 +38,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
             "--eye is called --camera-source now",
         ),
         (["--hard-limits.speed", "nan"], "hard limit of speed: nan"),
+        (["--image-size", "8"], "image_size is 8; give a whole number at least 32 (--image-size)"),
         (["--safety.reach", "-1"], "(--safety.reach)"),
         (["--goal-depth", "-1"], "give a number above 0, or a depth map's file (--goal-depth)"),
         (["--goal-depth", "nan"], "depth of the goal: nan m"),

@@ -131,7 +131,7 @@ def test_a_law_that_is_late_over_a_large_image_names_its_size(flying: FlyingCame
         now[0] += took
         halt = guard.sent(command)
         assert halt is not None
-        size = f"; images of {side} x {side} px take long: let the camera give fewer pixels"
+        size = f"; images of {side} x {side} px take long: give a smaller --image-size, or let the camera give fewer pixels"
         assert halt.reason.endswith(size) == (side > 480)
 
 

@@ -298,13 +298,14 @@ class Check:
         Raises:
             InputError: it needs a model, or poses that no robot knows.
         """
+        from siame_se3.laws.reduced import reduced
         from siame_se3.laws.registry import controller_for
 
         if self.law == "neural" and self.model is None:
             raise InputError("--law neural: give --model FILE, or --model any-scene")
         model = load_model(self.model) if self.model else None
         with doing(f"preparing the law {self.law}"):
-            controller = controller_for(self.law, model)
+            controller = reduced(controller_for(self.law, model))
         if "pose" in controller.needs:
             raise InputError(
                 f"--law {self.law}: needs the simulator's poses; take handoff, auto, neural, dvs or another"

@@ -22,9 +22,10 @@ from siame_se3.cli.page import Served_at, page_of_robot
 from siame_se3.cli.robot import Robot
 from siame_se3.cli.run_files import PAGES, check_recording, numbered, recording_to, run_of, write_live_report
 from siame_se3.commissioning.goal_folder import distance_of
-from siame_se3.errors import InputError, RobotError, require_numbers
+from siame_se3.errors import InputError, RobotError, require_number, require_numbers
 from siame_se3.files import doing
 from siame_se3.geometry.camera import default_camera
+from siame_se3.laws.reduced import LEAST, PIXELS, reduced
 from siame_se3.laws.registry import controller_for
 from siame_se3.page import server
 from siame_se3.page.config import PageConfig
@@ -94,6 +95,8 @@ class Live:
     """Limits, and when to stand still."""
     engine: str = "auto"
     """auto, torch, cuda, openvino or openvino-bf16."""
+    image_size: int = PIXELS
+    """Laws see the image with this many pixels a side, at most; 0: as the camera gives it. More of them take more time, and end no nearer."""
     servo: Annotated[ServoConfig, arg(name="")] = field(
         default_factory=lambda: ServoConfig(gain=2.0, max_iterations=2000)
     )
@@ -148,12 +151,14 @@ class Live:
         check_recording(self.record)
         if self.page:
             server.check(self.served)
+        if self.image_size:
+            require_number(self, "image_size", LEAST, whole=True)
         depth = self._depth()
         saved = distance_of(self.target) if self.target and self.target.is_dir() else None
         _ = self.robot.checked  # before networks are built, which takes seconds
         model = load_model(self.model) if self.model else None
         with doing(f"preparing the law {self.law} (engine {self.engine})"):
-            controller = controller_for(self.law, model, self.engine)
+            controller = reduced(controller_for(self.law, model, self.engine), self.image_size)
         if {"pose"} & controller.needs:
             raise InputError(
                 f"--law {self.law}: needs the simulator's poses; take handoff, auto, neural, dvs or another"
@@ -181,7 +186,7 @@ class Live:
         """The recording, opened before the robot and closed after it."""
         from siame_se3.servo.recordings.laws import description
 
-        law = description(self.law, self.model, self.engine) if self.record else {}
+        law = description(self.law, self.model, self.engine, image_size=self.image_size) if self.record else {}
         return recording_to(self.record, law, wait=False)
 
     def _session(

@@ -116,6 +116,7 @@ class Replay:
 
     def _controller(self, law: str, run: RecordedRun | None = None) -> Controller:
         """Another law, with the recorded model where it takes one."""
+        from siame_se3.laws.reduced import PIXELS, reduced
         from siame_se3.laws.registry import controller_for
         from siame_se3.networks import checkpoint
         from siame_se3.servo.recordings.laws import controller_of
@@ -124,7 +125,8 @@ class Replay:
         if self.model is None and law in ("neural", "handoff") and recorded.get("model"):
             return controller_of(recorded | {"name": law}, str(self.recording), None, self.engine)[0]
         model = checkpoint.load(model_file(self.model)) if self.model is not None else None
-        return controller_for(law, model, self.engine or str(recorded.get("engine", "auto")))
+        controller = controller_for(law, model, self.engine or str(recorded.get("engine", "auto")))
+        return reduced(controller, PIXELS if run is None else int(recorded.get("image_size", 0)))
 
     def _compared(self, found: dict[str, Answers], reference: Answers) -> list[Comparison]:
         from siame_se3.servo.recordings.replay import compare

@@ -237,7 +237,7 @@ class Guard:
         image = self._first.image
         if image is None or min(image.shape[-2:]) <= _LARGE:
             return ""
-        return f"; images of {image.shape[-1]} x {image.shape[-2]} px take long: let the camera give fewer pixels"
+        return f"; images of {image.shape[-1]} x {image.shape[-2]} px take long: give a smaller --image-size, or let the camera give fewer pixels"
 
     def sent(self, command: Float[Tensor, "1 6"]) -> Halt | None:
         """The last look, at what is to be sent: finite, within the limits of each axis, and computed from an image that is not stale by

@@ -22,6 +22,7 @@ from recordings_helpers import poses, recorded
 from siame_se3.errors import InputError, LawError, ModelError, SiameError
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
+from siame_se3.laws.reduced import Reduced
 from siame_se3.laws.registry import controller_for
 from siame_se3.laws.types import Output, View
 from siame_se3.networks import checkpoint
@@ -308,7 +309,15 @@ def test_a_model_that_is_gone_or_another_is_said(tmp_path: Path, model: Path, ti
 
 
 @pytest.mark.parametrize(
-    "law", [{}, {"name": 3}, {"name": "dvs", "options": []}, {"name": "dvs", "options": {"dvs": 3}}]
+    "law",
+    [
+        {},
+        {"name": 3},
+        {"name": "dvs", "options": []},
+        {"name": "dvs", "options": {"dvs": 3}},
+        {"name": "dvs", "image_size": 8},
+        {"name": "dvs", "image_size": "480"},
+    ],
 )
 def test_no_law_is_one_line(law: dict[str, Any]) -> None:
     with pytest.raises(SiameError) as caught:
@@ -322,6 +331,8 @@ def test_options_of_the_law_are_kept() -> None:
     law = json.loads(json.dumps(description("dvs", dvs=DVS(border=3))))
     controller, _ = controller_of(law, "run.mcap")
     assert controller == DVS(border=3)
+    law = json.loads(json.dumps(description("dvs", dvs=DVS(border=3), image_size=480)))
+    assert controller_of(law, "run.mcap")[0] == Reduced(DVS(border=3), 480)
 
 
 def test_a_file_that_was_cut_off_is_read_up_to_there(

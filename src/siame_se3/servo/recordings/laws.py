@@ -13,6 +13,7 @@ from siame_se3.files import from_dict, hardware, model_file
 from siame_se3.laws.light import LightDVS
 from siame_se3.laws.matched import MatchedPoints
 from siame_se3.laws.photometric import DVS
+from siame_se3.laws.reduced import LEAST, reduced
 from siame_se3.laws.registry import controller_for
 from siame_se3.laws.types import Controller
 from siame_se3.networks import checkpoint
@@ -27,11 +28,13 @@ def description(
     dvs: DVS | None = None,
     light: LightDVS | None = None,
     points: MatchedPoints | None = None,
+    image_size: int = 0,
 ) -> dict[str, Any]:
     """What `controller_for` was given, as JSON has it.
 
     Args:
         model: its file, or a bundled one's name; None for a law without one. The others: as `controller_for`.
+        image_size: of `reduced`; 0 for images as they are [px].
     """
     options: dict[str, Any] = {"dvs": dvs or DVS(), "light": light or LightDVS(), "points": points or MatchedPoints()}
     return {
@@ -39,6 +42,7 @@ def description(
         "model": None if model is None else str(model),
         "model_sha256": None if model is None else _digest(model_file(model)),
         "engine": engine,
+        "image_size": image_size,
         "options": {name: asdict(part) for name, part in options.items()},
         "machine": machine(),
     }
@@ -57,8 +61,10 @@ def controller_of(
     Raises:
         InputError: no such model any more, or what was never a description.
     """
-    name, given, options = law.get("name"), law.get("model"), law.get("options", {})
-    if not isinstance(name, str) or not isinstance(given, str | None) or not isinstance(options, dict):
+    name, given, options, size = law.get("name"), law.get("model"), law.get("options", {}), law.get("image_size", 0)
+    if not (isinstance(name, str) and isinstance(given, str | None) and isinstance(options, dict)) or not (
+        isinstance(size, int) and (size == 0 or size >= LEAST)
+    ):
         raise InputError(f"{where}: it does not say which law was recorded; name one", "law")
     note = ""
     if given is not None and model is None:
@@ -75,7 +81,8 @@ def controller_of(
         for part, kind in _OPTIONS.items()
     }
     loaded = checkpoint.load(model_file(model)) if model is not None else None
-    return controller_for(name, loaded, engine or str(law.get("engine", "auto")), **parts), note
+    controller = controller_for(name, loaded, engine or str(law.get("engine", "auto")), **parts)
+    return reduced(controller, size), note
 
 
 def machine() -> str:
