@@ -5,7 +5,8 @@
 batched: four flying cameras at once, the hand-off of the bundled network, with sensor noise that keeps them moving. live: the arm in MuJoCo behind what
 `siame live` puts between a law and a robot (gate, watchdog, guard), as fast as it goes: their clock is the simulated arm's, so all limits of `Safety`
 hold as on a robot, but the one on progress (noise never lets it settle). A call of the driver may take 5 s of real time instead of 0.1 s: the arm's time
-stands still meanwhile, and what else the machine does is not to end the run; the column 'ended' says what has. Memory is read while the run goes on: its record lies in a temporary file.
+stands still meanwhile, and what else the machine does is not to end the run; the column 'ended' says what has. Machines that are shared change their speed
+by a third within an hour: so the same call of the law, on the same view, is timed at each reading, and the drift is that of iterations over calls. Memory is read while the run goes on: its record lies in a temporary file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from siame_se3.files import BUNDLED_MODEL, bundled
 from siame_se3.geometry.camera import Camera
 from siame_se3.images.decode import as_image
 from siame_se3.laws.registry import controller_for
-from siame_se3.laws.types import View
+from siame_se3.laws.types import Controller, View
 from siame_se3.networks import checkpoint
 from siame_se3.plants.arm import ArmConfig, ArmPlant
 from siame_se3.plants.flying import FlyingCameras
@@ -41,6 +43,7 @@ from siame_se3.servo.safety import Safety
 from siame_se3.servo.trajectory import Trajectory
 
 _EVERY = 500  # iterations between two readings
+_CALLS = 25  # calls of the law at each reading, for the machine's speed
 _ANSWER = 5.0  # [s] for a call of the driver: the machine may be busy
 
 
@@ -49,12 +52,14 @@ class Readings:
 
     Args:
         iterations: that are asked for.
+        call: always the same computation, for the speed of the machine at that moment.
     """
 
-    def __init__(self, iterations: int) -> None:
-        self._iterations = iterations
+    def __init__(self, iterations: int, call: Callable[[], object]) -> None:
+        self._iterations, self._call = iterations, call
         self.memory: list[float] = []  # [bytes]
         self.seconds: list[float] = []  # an iteration
+        self.calls: list[float] = []  # [s], each
         self._last, self._began = time.process_time(), time.monotonic()
 
     def __call__(self, iteration: int, moving: int) -> None:
@@ -64,7 +69,11 @@ class Readings:
         now = time.process_time()
         self.seconds.append((now - self._last) / _EVERY)
         self.memory.append(float(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
-        self._last = now
+        began = time.process_time()
+        for _ in range(_CALLS):
+            self._call()
+        self._last = time.process_time()
+        self.calls.append((self._last - began) / _CALLS)
         if iteration % (4 * _EVERY) == 0:
             left = (time.monotonic() - self._began) * (self._iterations / iteration - 1) / 60
             shown = f"{1e3 * self.seconds[-1]:.2f} ms, {self.memory[-1] / 1e6:.1f} MB, {left:.0f} min left"
@@ -81,7 +90,11 @@ class Readings:
                 f"{what}: ended after {int(run.iterations.max())} iterations ({run.reason[0]}); nothing to compare"
             )
         tenth = max(1, (len(self.seconds) - 1) // 10)
-        first, last = (statistics.median(x) for x in (self.seconds[1 : 1 + tenth], self.seconds[-tenth:]))
+        parts = slice(1, 1 + tenth), slice(-tenth, None)
+        first, last = (statistics.median(self.seconds[part]) for part in parts)
+        fixed, fixed_last = (statistics.median(self.calls[part]) for part in parts)
+        ratios = [a / b for a, b in zip(self.seconds, self.calls, strict=True)]
+        ratio, ratio_last = (statistics.median(ratios[part]) for part in parts)
         kept = sum(x.numel() * x.element_size() for x in (run.T_wc, run.twist, run.applied, run.active, run.stage))
         grown = self.memory[-1] - self.memory[1]
         finite = all(bool(x.isfinite().all()) for x in (run.twist, run.applied))
@@ -91,7 +104,8 @@ class Readings:
             "ended": run.reason[0],
             "finite": "yes" if finite else "no",
             "an iteration, first / last tenth": f"{1e3 * first:.2f} / {1e3 * last:.2f} ms",
-            "drift": f"{100 * (last / first - 1):+.1f} %",
+            "a fixed call then": f"{1e3 * fixed:.2f} / {1e3 * fixed_last:.2f} ms",
+            "drift of their ratio": f"{100 * (ratio_last / ratio - 1):+.1f} %",
             "memory": f"{self.memory[1] / 1e6:.1f} to {self.memory[-1] / 1e6:.1f} MB",
             "growth": f"{100 * grown / self.memory[1]:+.2f} %",
             "the trajectory, in a file": f"{kept / 1e6:.0f} MB",
@@ -157,16 +171,24 @@ class ServedHere:
         """See `VelocityDriver`."""
 
 
+def _same_call(law: Controller, target: View) -> Callable[[], object]:
+    """The law at its goal, always of one state."""
+    function, state = law.aim(target)
+    return lambda: function(target, state)
+
+
 def run(what: str, iterations: int) -> dict[str, Any]:
     """One of both."""
     torch.set_num_threads(1)
-    model, scene, readings = checkpoint.load(bundled(BUNDLED_MODEL)), bundled_print(), Readings(iterations)
+    model, scene = checkpoint.load(bundled(BUNDLED_MODEL)), bundled_print()
     law = controller_for("handoff", model)
     config = ServoConfig(gain=2.0, max_iterations=iterations, settle_v=1e-15, settle_w=1e-15)
     if what == "batched":
         T_wd, T_wc = draw_starts("table1", 4, scene, model.camera, Workspace(), 3)
         cameras = FlyingCameras(scene, model.camera, conditions=Augmentation(noise=0.02))
-        return readings.row(what, servo(cameras, law, cameras.look(T_wd), T_wc, config, None, readings))
+        target = cameras.look(T_wd)
+        readings = Readings(iterations, _same_call(law, target))
+        return readings.row(what, servo(cameras, law, target, T_wc, config, None, readings))
     T_wd, T_wc = draw_starts("table1", 1, scene, model.camera, Workspace(offset_t=0.03), 3)
     arm = ArmPlant(scene, model.camera, ArmConfig(noise=0.02))
     image = arm.look(T_wd).image
@@ -176,6 +198,7 @@ def run(what: str, iterations: int) -> dict[str, Any]:
     plant = LivePlant(here, here, arm.T_tc, arm.dt, Workspace.distance, clock=clock, sleep=clock.sleep, answer=_ANSWER)
     safety = Safety(no_progress=0.0)
     target = View(image, None, None, model.camera)
+    readings = Readings(iterations, _same_call(law, target))
     try:
         return readings.row(what, servo(plant, law, target, None, config, None, readings, safety))
     finally:
