@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -297,6 +298,19 @@ def test_another_scene_of_the_same_sum_is_another_training(saved: Path, change: 
     state.load(with_scene(lambda scene: scene), saved)
     with pytest.raises(TrainingError, match=r"other options \(scenes\)"):
         state.load(with_scene(change), saved)
+
+
+@pytest.mark.parametrize("scenes", [None, 3, True, 0.5, [], [3], [[]], "print", [["print", 0.8]]])
+def test_scenes_that_are_none_are_another_training(saved: Path, tmp_path: Path, scenes: Any) -> None:
+    """Found by the fuzz: tracebacks; and a state of no scene was one of any."""
+    tensors, metadata = load_file(saved), metadata_of(saved)
+    identity = json.loads(metadata["identity"])
+    identity["scenes"] = scenes
+    if scenes is None:
+        del identity["scenes"]
+    save_file(tensors, tmp_path / "other.state", {**metadata, "identity": json.dumps(identity)})
+    with pytest.raises(TrainingError, match=r"other options \(scenes\)"):
+        state.load(with_scene(lambda scene: scene), tmp_path / "other.state")
 
 
 def test_sums_that_another_number_of_threads_makes_are_the_same_training(saved: Path) -> None:

@@ -32,6 +32,7 @@ from siame_se3.training.trainer import Trainer
 FORMAT, VERSION = "siame-se3 training state", "2"
 
 _BLOCKS = 4  # a side, whose means a texture is known by again
+_LEAST = 5  # things that a scene is known by, in a state of any age
 
 
 def path_of(model: Path) -> Path:
@@ -156,7 +157,7 @@ def load(trainer: Trainer, path: Path) -> dict[str, Any]:
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, InputError):
         raise _damaged(path) from None
     mine = json.loads(json.dumps(identity(trainer)))
-    mine["scenes"] = [own[: len(their)] for own, their in zip(mine["scenes"], theirs["scenes"], strict=False)]
+    mine["scenes"] = _as_known(mine["scenes"], theirs.get("scenes"))
     if other := ", ".join(k for k in mine if not _alike(mine[k], theirs.get(k))):
         raise TrainingError(
             f"{path}: state of a training with other options ({other}); give the same ones, remove it, or write to another place",
@@ -169,6 +170,13 @@ def load(trainer: Trainer, path: Path) -> dict[str, Any]:
     trainer.step, trainer.seconds, trainer.shares, trainer.evaluated = step, seconds, shares, evaluated
     trainer.plan(schedule)
     return findings
+
+
+def _as_known(mine: list[list[Any]], theirs: Any) -> list[list[Any]]:
+    """The scenes by as much as a state knows them by, see `_scene`; whole where what it has are not as many scenes."""
+    if not isinstance(theirs, list) or len(theirs) != len(mine) or not all(isinstance(their, list) for their in theirs):
+        return mine
+    return [own[: max(_LEAST, len(their))] for own, their in zip(mine, theirs, strict=True)]
 
 
 def _alike(mine: Any, theirs: Any) -> bool:
