@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from siame_se3.geometry import lie
 from siame_se3.geometry.camera import Camera
 from siame_se3.laws.pose import PBVS
-from siame_se3.laws.types import View
+from siame_se3.laws.types import Law, Output, State, View
 from siame_se3.plants.flying import FlyingCameras
 from siame_se3.plants.types import WrappedPlant
 from siame_se3.servo.config import ServoConfig
@@ -70,3 +71,28 @@ class Broken(WrappedPlant):
 
     def stop(self) -> None:
         self.stops += 1
+
+
+@dataclass(frozen=True, eq=False)
+class SaysState(State):
+    k: Tensor
+
+
+@dataclass(frozen=True)
+class Says:
+    """A law that gives the k-th of given velocities and faults."""
+
+    v: Callable[[int], tuple[float, ...]]
+    fault: Callable[[int], str] = lambda k: ""
+    needs = frozenset({"image"})
+
+    def aim(self, target: View) -> tuple[Law, SaysState]:
+        return self.law, SaysState(torch.zeros(*target.batch, dtype=torch.long))
+
+    def law(self, view: View, state: SaysState) -> tuple[Output, SaysState]:
+        k = int(state.k[0])
+        v = torch.tensor([self.v(k)], dtype=torch.float64)
+        return Output.of(v, (self.fault(k),)), SaysState(state.k + 1)
+
+
+ALONG = Says(lambda k: (0.05, 0, 0, 0, 0, 0))

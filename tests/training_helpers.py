@@ -1,4 +1,4 @@
-"""A training that takes milliseconds, for the tests of this room."""
+"""A training that takes milliseconds, and batches of a few views, for the tests of this room."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import siame_se3
-from siame_se3.geometry.camera import default_camera
+from siame_se3.geometry import lie
+from siame_se3.geometry.camera import Camera, default_camera
 from siame_se3.networks.config import NetworkConfig
 from siame_se3.networks.losses import LossConfig
-from siame_se3.scenes.conditions import Augmentation
+from siame_se3.scenes.conditions import NONE, Augmentation
 from siame_se3.scenes.planar import Scene
 from siame_se3.scenes.poses import Workspace
 from siame_se3.training import state
-from siame_se3.training.batches import BatchSource
+from siame_se3.training.batches import Batch, BatchSource
 from siame_se3.training.data import DataConfig
 from siame_se3.training.driver import run
 from siame_se3.training.processes import process_group, world
@@ -32,6 +33,8 @@ from siame_se3.training.recipe import TrainConfig
 from siame_se3.training.trainer import Trainer
 
 PLAIN = Augmentation(lamps=0, occlusion_rate=0, noise=0.01, gain=0.05, bias=0.02)
+STRONG = Augmentation(blur=0.5, noise=0.1)
+WORKSPACE = Workspace()
 # For processes of their own: the same few lines as in this one.
 SCRIPT = "import sys; sys.path.insert(0, sys.argv[1]); import training_helpers; training_helpers.work(*sys.argv[2:])"
 
@@ -126,3 +129,26 @@ def metadata_of(path: Path) -> dict[str, str]:
     with safe_open(str(path), framework="pt") as file:
         metadata: dict[str, str] = file.metadata()
     return metadata
+
+
+def source_of(
+    scenes: list[Scene], camera: Camera, seed: int = 3, output: Any = "velocity", **changes: Any
+) -> BatchSource:
+    config = DataConfig(**({"views": 8, "near": 0.0, "spread": (1.0, 1.0), "augmentation": NONE} | changes))
+    return BatchSource(scenes, camera, WORKSPACE, config, seed, output)
+
+
+def poses_of(batch: Batch, camera: Camera) -> Tensor:
+    """T_wc from the homography alone: H K has the rows t_x r_z - t_z r_x, t_y r_z - t_z r_y, r_z of R's rows r."""
+    x, y, r_z = (batch.homography @ camera.K).unbind(-2)
+    t_x, t_y = (x * r_z).sum(-1), (y * r_z).sum(-1)
+    minus_tz_rx, minus_tz_ry = x - t_x[:, None] * r_z, y - t_y[:, None] * r_z
+    t_z = -minus_tz_rx.norm(dim=-1)
+    R = torch.stack((minus_tz_rx / -t_z[:, None], minus_tz_ry / -t_z[:, None], r_z), -2)
+    return lie.pose(R, torch.stack((t_x, t_y, t_z), -1))
+
+
+def assert_same(a: Batch, b: Batch) -> None:
+    assert a.scene is b.scene
+    for name in ("images", "current", "desired", "target", "weight", "homography"):
+        assert torch.equal(getattr(a, name), getattr(b, name)), name
